@@ -1,0 +1,143 @@
+"""The controller contract: who proposes.
+
+``ask(n)`` gives n proposals, ``tell(trials)`` takes results: in any order, any subset, failures
+included, long after. Asking never blocks and never depends on results having come. An author writes
+``_ask`` and ``_tell`` and names the attributes that make up the state; ids, pending proposals, checks and
+the random generator are kept here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from archsearch.errors import UnknownProposal, UsageError
+from archsearch.seeding import generator_state, restore_generator, stream
+from archsearch.space import Space
+from archsearch.trial import Architecture, Proposal, Trial
+
+__all__ = ["Controller"]
+
+
+class Controller:
+    """Base class of all controllers.
+
+    Hyper-parameters are typed arguments of ``__init__`` with a docstring, kept as attributes of the same
+    name: the command line and run folders are made from them. Scores are maximised.
+
+    Attributes:
+        space: The space being searched (after ``start``).
+        rng: The only source of randomness that a controller may use (after ``start``).
+        state: Names of the attributes that change during a search. Their values must be JSON data:
+            numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
+        learns: Whether results change the proposals; False for random search.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[bool] = True
+
+    space: Space
+    rng: np.random.Generator
+
+    # -- what an author writes -----------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Sets the state attributes to their start values; called by ``start``, after ``space`` and ``rng``."""
+
+    def _ask(self) -> Architecture | tuple[Architecture, int | None]:
+        """The next architecture, or a pair (architecture, id of the parent trial)."""
+        raise NotImplementedError
+
+    def _ask_many(self, n: int) -> Sequence[Architecture | tuple[Architecture, int | None]]:
+        """The next ``n``; override it where drawing many at once is cheaper."""
+        return [self._ask() for _ in range(n)]
+
+    def _tell(self, trial: Trial) -> None:
+        """Learns from one result. Failed trials come here too: ``trial.evaluation`` is None for them."""
+
+    # -- what the search calls -----------------------------------------------------------------
+
+    def start(self, space: Space, seed: int) -> None:
+        """Begins a search; a second call begins another one from scratch.
+
+        Args:
+            space: Where to search.
+            seed: Root seed, >= 0.
+        """
+        self.space = space
+        self.rng = stream(seed, "controller")
+        self._next_id = 0
+        self._pending: dict[int, Architecture] = {}
+        self._start()
+
+    def ask(self, n: int = 1) -> list[Proposal]:
+        """Proposes ``n`` architectures, however many results are still due.
+
+        Raises:
+            UsageError: If ``start`` was not called, or ``n`` < 1.
+        """
+        if not hasattr(self, "_pending"):
+            raise UsageError(f"{type(self).__name__}.ask: call start(space, seed) first")
+        if n < 1:
+            raise UsageError(f"{type(self).__name__}.ask: expected n >= 1, got {n}")
+        proposals = []
+        for answer in (self._ask(),) if n == 1 else self._ask_many(n):
+            # An architecture holds ints, a pair holds an architecture first.
+            if answer and isinstance(answer[0], tuple):
+                architecture, parent = answer
+            else:
+                architecture, parent = answer, None
+            self._pending[self._next_id] = architecture
+            proposals.append(Proposal(self._next_id, architecture, parent))
+            self._next_id += 1
+        return proposals
+
+    def tell(self, trials: Iterable[Trial]) -> None:
+        """Hands over results, in any order.
+
+        A completed trial whose score is not finite is treated as failed.
+
+        Raises:
+            UnknownProposal: If a trial's id is not pending: never asked, or told before.
+        """
+        for trial in trials:
+            if self._pending.pop(trial.id, None) is None:
+                raise UnknownProposal(
+                    f"{type(self).__name__}.tell: trial {trial.id} is not pending; expected the id of a proposal from "
+                    f"ask() that was not told yet ({len(self._pending)} are pending, next id {self._next_id})"
+                )
+            evaluation = trial.evaluation
+            if evaluation is not None and not math.isfinite(evaluation.score):
+                trial = trial._replace(evaluation=None, failure="invalid_score", error=f"score {evaluation.score}")
+            self._tell(trial)
+
+    @property
+    def pending(self) -> dict[int, Architecture]:
+        """Proposals whose result is still due, by id."""
+        return dict(self._pending)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that ``load_state_dict`` needs to go on exactly from here, as JSON data."""
+        return {
+            "rng": generator_state(self.rng),
+            "next_id": self._next_id,
+            "pending": [[id_, list(architecture)] for id_, architecture in self._pending.items()],
+            "state": self._state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores ``state_dict``'s result into a started controller with the same settings."""
+        restore_generator(self.rng, state["rng"])
+        self._next_id = state["next_id"]
+        self._pending = {id_: tuple(architecture) for id_, architecture in state["pending"]}
+        self._load_state_dict(state["state"])
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.state}
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in self.state:
+            setattr(self, name, state[name])

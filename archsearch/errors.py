@@ -1,0 +1,67 @@
+"""Everything that archsearch raises on purpose.
+
+    ArchsearchError
+    ├── UsageError (ValueError)          the user asked for something that cannot be
+    │   ├── InvalidArchitecture          an architecture that is not in the space
+    │   ├── MissingAbility               this evaluator needs what this space does not offer
+    │   ├── UnknownName (KeyError)       no controller, evaluator, space, column ... of that name
+    │   ├── TableError                   a table with missing columns, duplicates, wrong types
+    │   └── RunFolderError               a run folder that cannot be used as asked
+    ├── UnknownProposal (KeyError)       a result for an id that is not pending
+    ├── ConstraintError                  a bounded rejection loop found nothing
+    ├── TooManyFailures                  evaluations failed one after another
+    └── ExecutorError                    the cluster or its workers cannot be used
+
+A message says what was expected, what came, where it came from and what to do. The command line
+prints the message of any ``ArchsearchError`` without a traceback; exit status 2 for ``UsageError``.
+"""
+
+from __future__ import annotations
+
+
+class ArchsearchError(Exception):
+    """Base of every error that archsearch raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would print the repr of its argument, which is unreadable for a sentence.
+        return str(self.args[0]) if self.args else ""
+
+
+class UsageError(ArchsearchError, ValueError):
+    """The user asked for something that cannot be; nothing was written."""
+
+
+class InvalidArchitecture(UsageError):
+    """An architecture that is not in the space."""
+
+
+class MissingAbility(UsageError):
+    """An evaluator needs an ability that the space does not offer."""
+
+
+class UnknownName(UsageError, KeyError):
+    """No component, column or option of that name."""
+
+
+class TableError(UsageError):
+    """A benchmark table that cannot be used: missing columns, duplicates, wrong types."""
+
+
+class RunFolderError(UsageError):
+    """A run folder that cannot be used as asked: occupied, read-only, of another space."""
+
+
+class UnknownProposal(ArchsearchError, KeyError):
+    """A result was told for an id that was never asked, or was told already."""
+
+
+class ConstraintError(ArchsearchError):
+    """A bounded rejection loop found no architecture that meets the constraint."""
+
+
+class TooManyFailures(ArchsearchError):
+    """Evaluations failed one after another; the first error text is in the message."""
+
+
+class ExecutorError(ArchsearchError):
+    """The executor's cluster or workers cannot be reached or do not start."""

@@ -1,0 +1,92 @@
+"""The evaluator contract: who scores.
+
+An author writes ``evaluate``: from an architecture and a seed to an ``Evaluation`` (score, higher is
+better; named metrics; cost). Everything else has a default. An evaluator says what it needs from a space in
+``check``, which the search calls before anything is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from archsearch.space import Space
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Evaluator", "Morphable", "SharedWeights", "Trainable"]
+
+
+class Evaluator:
+    """Base class of all evaluators.
+
+    Arguments of ``__init__`` are typed, documented and kept as attributes of the same name: the command
+    line and run folders are made from them. An evaluator must survive pickling, since it is sent to workers.
+
+    Attributes:
+        space: The space whose architectures are scored (after ``start``).
+    """
+
+    space: Space
+
+    def check(self, space: Space) -> None:
+        """Raises ``MissingAbility``, naming both sides, if this evaluator cannot score that space."""
+
+    def start(self, space: Space) -> None:
+        """Binds the evaluator to a space; called once, before ``prepare``."""
+        self.check(space)
+        self.space = space
+
+    def prepare(self) -> Cost:
+        """One-off work before the first evaluation (training a super-network, fitting a predictor).
+
+        Returns:
+            Its cost, which is billed apart, as set-up.
+        """
+        return NO_COST
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """Scores one architecture.
+
+        Args:
+            architecture: A member of ``self.space``.
+            seed: The only source of randomness, 0 <= seed < 2**63. Equal seeds give equal results.
+        """
+        raise NotImplementedError
+
+    def evaluate_batch(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[Evaluation]:
+        """Scores several; override it where that is cheaper than one by one."""
+        return [self.evaluate(a, seed) for a, seed in zip(architectures, seeds, strict=True)]
+
+    def advance(self, sample: Sequence[Trial]) -> Cost:
+        """For evaluators that keep learning under the controller's distribution (ENAS); by default nothing."""
+        return NO_COST
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A space whose architectures can be built as networks."""
+
+    def network(self, architecture: Architecture, task: Any) -> torch.nn.Module:
+        """The stand-alone network of an architecture for a task."""
+        ...
+
+
+@runtime_checkable
+class SharedWeights(Protocol):
+    """A space that has a super-network."""
+
+    def super_network(self, task: Any) -> torch.nn.Module:
+        """One network that holds all candidates."""
+        ...
+
+
+@runtime_checkable
+class Morphable(Protocol):
+    """A space with function-preserving edits."""
+
+    def morph(self, architecture: Architecture, child: Architecture, network: torch.nn.Module) -> torch.nn.Module:
+        """The child's network with the parent's function."""
+        ...

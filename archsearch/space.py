@@ -1,0 +1,333 @@
+"""The search space: a tree of categorical decisions.
+
+A space answers one question, ``arity(prefix)``: given the decisions so far, how many options has the
+next one (0: the architecture is complete). Everything else is derived from it. Spaces of fixed
+length hand their arities to ``Space.__init__`` and get NumPy-vectorised sampling and encoding.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archsearch.errors import InvalidArchitecture, UsageError
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    import networkx
+
+COUNT_LIMIT = 200_000
+"""Distinct sub-trees that counting visits before it gives up on a conditional space."""
+
+MAX_COUNTED_LENGTH = 400
+"""Longest conditional architectures that are counted; counting recurses once per decision."""
+
+
+class Space:
+    """Base class of all search spaces.
+
+    A space of fixed length calls ``super().__init__(arities=...)``. A conditional or open-ended one
+    calls ``super().__init__(max_length=..., max_options=...)`` and overrides ``arity``. Both may
+    override what their paper defines (``mutate``, ``crossover``, ``format``, ``canonical``, ...).
+
+    Every argument of a subclass's ``__init__`` must be readable as an attribute of the same name:
+    run folders store a space as its class and these values.
+
+    Args:
+        arities: Options of each decision, for spaces of fixed length; all >= 1.
+        max_length: Most decisions that an architecture can have, for other spaces.
+        max_options: Most options that a decision can have, for other spaces.
+
+    Raises:
+        UsageError: If neither or both forms are given, or a number is below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        arities: Sequence[int] | None = None,
+        max_length: int | None = None,
+        max_options: int | None = None,
+    ) -> None:
+        if (arities is None) == (max_length is None or max_options is None):
+            raise UsageError(
+                f"{type(self).__name__}: a space needs either arities (fixed length) or both max_length "
+                f"and max_options, got arities={arities!r}, max_length={max_length!r}, max_options={max_options!r}"
+            )
+        self.arities: tuple[int, ...] | None = None if arities is None else tuple(int(n) for n in arities)
+        self.max_length: int = len(self.arities) if self.arities is not None else int(max_length or 0)
+        self.max_options: int = max(self.arities, default=1) if self.arities is not None else int(max_options or 0)
+        if min(self.arities or (), default=1) < 1 or self.max_length < 1 or self.max_options < 1:
+            raise UsageError(f"{type(self).__name__}: arities, max_length and max_options must be >= 1")
+        self._counts: dict[Hashable, int] = {}
+        if self.arities is not None:
+            self._arity_array = np.array(self.arities)
+            self._free = [i for i, n in enumerate(self.arities) if n > 1]
+
+    # -- the primitive -------------------------------------------------------------------------
+
+    def arity(self, prefix: Architecture) -> int:
+        """Options of the decision that follows ``prefix``; 0 if ``prefix`` is a whole architecture."""
+        if self.arities is None:
+            raise NotImplementedError(f"{type(self).__name__} must override arity(), or give arities to __init__")
+        return self.arities[len(prefix)] if len(prefix) < len(self.arities) else 0
+
+    def label(self, prefix: Architecture) -> str:
+        """Name of the decision that follows ``prefix``; by default its position.
+
+        Mutation and crossover keep the option of a decision as long as a decision of that name remains.
+        """
+        return str(len(prefix))
+
+    def subtree(self, prefix: Architecture) -> Hashable:
+        """Equal for prefixes whose possible continuations are the same; speeds up counting."""
+        return prefix
+
+    # -- membership, size, enumeration ---------------------------------------------------------
+
+    def __contains__(self, architecture: object) -> bool:
+        if not isinstance(architecture, tuple):
+            return False
+        if self.arities is not None:
+            return len(architecture) == len(self.arities) and all(
+                _is_option(option, n) for option, n in zip(architecture, self.arities, strict=True)
+            )
+        for i, option in enumerate(architecture):
+            if not _is_option(option, self.arity(architecture[:i])):
+                return False
+        return self.arity(architecture) == 0
+
+    def validate(self, architecture: object) -> Architecture:
+        """Returns ``architecture`` as a tuple of ints if it is in the space.
+
+        Raises:
+            InvalidArchitecture: If it is not.
+        """
+        if isinstance(architecture, (list, np.ndarray)):
+            architecture = tuple(int(option) for option in architecture)
+        if architecture not in self:
+            expected = f"one option per decision, options counted from 0, arities {self.arities}"
+            if self.arities is None:
+                expected = f"at most {self.max_length} decisions, each a valid option after the ones before it"
+            raise InvalidArchitecture(
+                f"architecture {architecture!r} is not in {type(self).__name__}: expected {expected}"
+            )
+        assert isinstance(architecture, tuple)
+        return architecture
+
+    def size(self) -> int | None:
+        """Number of encodings, or None if there are too many kinds of sub-trees to count."""
+        if self.arities is not None:
+            return math.prod(self.arities)
+        return self._count(())
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """All architectures, in lexicographic order; lazy, so the space may be huge."""
+        if self.arities is not None:
+            yield from itertools.product(*(range(n) for n in self.arities))
+        else:
+            yield from self._completions(())
+
+    # -- sampling ------------------------------------------------------------------------------
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draws an architecture, uniform over encodings where they can be counted.
+
+        In a conditional space too large to count, every decision is uniform over its options.
+        """
+        if self.arities is not None:
+            return tuple((rng.random(self.max_length) * self._arity_array).astype(int).tolist())
+        return self._complete((), {}, rng)
+
+    def sample_batch(self, rng: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
+        """Draws ``n`` architectures of a fixed-length space at once: shape (n, decisions).
+
+        Raises:
+            UsageError: If the space is not of fixed length.
+        """
+        self._need_fixed("sample_batch")
+        options: npt.NDArray[np.int64] = (rng.random((n, self.max_length)) * self._arity_array).astype(np.int64)
+        return options
+
+    # -- variation -----------------------------------------------------------------------------
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Changes one decision, drawn uniformly, to another option, drawn uniformly.
+
+        In a conditional space, later decisions keep their option where one of that name remains;
+        new ones are drawn. A space with a single architecture returns it unchanged.
+        """
+        if self.arities is not None:
+            if not self._free:
+                return architecture
+            where, what = rng.random(2).tolist()
+            position = self._free[int(where * len(self._free))]
+            option = int(what * (self.arities[position] - 1))
+            option += option >= architecture[position]
+            return (*architecture[:position], option, *architecture[position + 1 :])
+        free = [i for i in range(len(architecture)) if self.arity(architecture[:i]) > 1]
+        if not free:
+            return architecture
+        position = free[int(rng.integers(len(free)))]
+        option = int(rng.integers(self.arity(architecture[:position]) - 1))
+        option += option >= architecture[position]
+        return self._complete((*architecture[:position], option), self._by_label(architecture), rng)
+
+    def crossover(self, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:
+        """Uniform crossover: each decision comes from either parent with equal probability.
+
+        In a conditional space decisions are matched by name, and those that neither parent has are drawn.
+        """
+        if self.arities is not None:
+            coins = (rng.random(self.max_length) < 0.5).tolist()
+            return tuple(a if coin else b for a, b, coin in zip(first, second, coins, strict=True))
+        wishes = self._by_label(first)
+        for name, option in self._by_label(second).items():
+            if name not in wishes or rng.random() < 0.5:
+                wishes[name] = option
+        return self._complete((), wishes, rng)
+
+    def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
+        """All architectures that differ in one decision; lazy.
+
+        In a conditional space, where the changed decision opens decisions that ``architecture`` lacks, each
+        way of filling them in is a neighbour.
+        """
+        wishes = self._by_label(architecture)
+        for i, current in enumerate(architecture):
+            for option in range(self.arity(architecture[:i])):
+                if option != current:
+                    yield from self._completions((*architecture[:i], option), wishes)
+
+    # -- encoding ------------------------------------------------------------------------------
+
+    def one_hot(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """One-hot encoding, vectorised for fixed-length spaces.
+
+        Returns:
+            Shape (n, sum of arities) for a fixed-length space, else (n, max_length * max_options) with
+            zeros where an architecture has no such decision.
+        """
+        n = len(architectures)
+        if self.arities is not None:
+            options = np.asarray(architectures, dtype=np.int64).reshape(n, self.max_length)
+            offsets = np.concatenate([[0], np.cumsum(self._arity_array)[:-1]])
+            encoded = np.zeros((n, int(self._arity_array.sum())), np.float32)
+            encoded[np.arange(n)[:, None], options + offsets] = 1.0
+            return encoded
+        encoded = np.zeros((n, self.max_length, self.max_options), np.float32)
+        for row, architecture in enumerate(architectures):
+            encoded[row, np.arange(len(architecture)), np.asarray(architecture, dtype=np.int64)] = 1.0
+        return encoded.reshape(n, -1)
+
+    def format(self, architecture: Architecture) -> str:
+        """The architecture as text; by default its options joined by dashes, such as ``3-0-2``."""
+        return "-".join(map(str, architecture))
+
+    def parse(self, text: str) -> Architecture:
+        """Reads what ``format`` wrote.
+
+        Raises:
+            InvalidArchitecture: If ``text`` is not an architecture of this space.
+        """
+        try:
+            options = tuple(int(part) for part in text.split("-")) if text else ()
+        except ValueError:
+            raise InvalidArchitecture(
+                f"{text!r} is no architecture of {type(self).__name__}: expected options joined by dashes, as in 3-0-2"
+            ) from None
+        return self.validate(options)
+
+    def decode(self, architecture: Architecture) -> Any:
+        """What a user's own function receives; by default the tuple itself."""
+        return architecture
+
+    def canonical(self, architecture: Architecture) -> Hashable:
+        """Equal for architectures that compute the same network; by default the architecture itself."""
+        return architecture
+
+    def graph(self, architecture: Architecture) -> networkx.MultiDiGraph:
+        """Operator-labelled graph, for drawings and encoders; by default the chain of decisions.
+
+        Nodes carry ``label``; edges may carry ``label``.
+        """
+        import networkx
+
+        graph = networkx.MultiDiGraph()
+        for i, option in enumerate(architecture):
+            graph.add_node(i, label=f"{self.label(architecture[:i])}={option}")
+            if i:
+                graph.add_edge(i - 1, i)
+        return graph
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    def _need_fixed(self, what: str) -> None:
+        if self.arities is None:
+            raise UsageError(f"{what} needs a space of fixed length; {type(self).__name__} has no fixed arities")
+
+    def _by_label(self, architecture: Architecture) -> dict[str, int]:
+        return {self.label(architecture[:i]): option for i, option in enumerate(architecture)}
+
+    def _complete(self, prefix: Architecture, wishes: dict[str, int], rng: np.random.Generator) -> Architecture:
+        """Extends ``prefix`` to an architecture; wished options are taken where valid, others drawn."""
+        while n := self.arity(prefix):
+            option = wishes.get(self.label(prefix), -1) if wishes else -1
+            if not 0 <= option < n:
+                option = self._draw(prefix, n, rng)
+            prefix = (*prefix, option)
+        return prefix
+
+    def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
+        total = self._count(prefix)
+        if total is None:
+            return int(rng.integers(n))
+        target = rng.random() * total
+        for option in range(n - 1):
+            target -= self._count((*prefix, option)) or 0
+            if target < 0:
+                return option
+        return n - 1
+
+    def _completions(self, prefix: Architecture, wishes: dict[str, int] | None = None) -> Iterator[Architecture]:
+        n = self.arity(prefix)
+        if n == 0:
+            yield prefix
+            return
+        wish = wishes.get(self.label(prefix), -1) if wishes else -1
+        for option in (wish,) if 0 <= wish < n else range(n):
+            yield from self._completions((*prefix, option), wishes)
+
+    def _count(self, prefix: Architecture) -> int | None:
+        """Leaves below ``prefix``, or None once ``COUNT_LIMIT`` kinds of sub-trees were seen."""
+        key = self.subtree(prefix)
+        if key in self._counts:
+            return self._counts[key]
+        if len(self._counts) >= COUNT_LIMIT or self.max_length > MAX_COUNTED_LENGTH:
+            return None
+        n = self.arity(prefix)
+        total = 0 if n else 1
+        for option in range(n):
+            below = self._count((*prefix, option))
+            if below is None:
+                return None
+            total += below
+        self._counts[key] = total
+        return total
+
+    def __eq__(self, other: object) -> bool:
+        from archsearch.components import describe
+
+        return type(self) is type(other) and describe(self) == describe(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.max_length, self.max_options))
+
+
+def _is_option(option: object, n: int) -> bool:
+    return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n

@@ -1,0 +1,22 @@
+"""Controllers: who proposes.
+
+Classes are loaded on first use: importing this package loads neither torch nor any class that is not asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+from archsearch.components import lazy_classes
+
+if TYPE_CHECKING:
+    from archsearch.controllers.random_search import RandomSearch as RandomSearch
+    from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
+    from archsearch.controllers.reinforce import Reinforce as Reinforce
+
+_MODULES = {
+    "RandomSearch": "random_search",
+    "RegularizedEvolution": "regularized_evolution",
+    "Reinforce": "reinforce",
+}
+ALL = tuple(_MODULES)
+__all__ = ["ALL", *_MODULES]  # noqa: PLE0604
+__getattr__ = lazy_classes(__name__, _MODULES)

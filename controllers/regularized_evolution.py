@@ -1,0 +1,80 @@
+"""Regularized (aging) evolution.
+
+Reference: Real, Aggarwal, Huang & Le, "Regularized evolution for image classifier architecture search",
+AAAI 2019, Algorithm 1. The population is a queue. Each step draws a tournament from it with replacement, mutates
+the winner once, appends the child and drops the *oldest* member, whatever its score.
+
+Where we differ: proposals never wait for results. The first ``population_size`` proposals are random; after
+them the tournament is drawn from the members that have come back so far (random again if there is none). Failed
+trials never enter the population. ``immigrants`` is an addition, off by default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archsearch.controller import Controller
+from archsearch.errors import UsageError
+from archsearch.trial import Architecture, Trial
+
+
+class RegularizedEvolution(Controller):
+    """Regularized evolution: tournament winner is mutated, the oldest member dies (Real et al. 2019).
+
+    Args:
+        population_size: Members of the population, >= 1. The paper uses 100.
+        tournament_size: Members drawn, with replacement, to choose a parent from, >= 1. The paper uses 25.
+        immigrants: Probability, 0 to 1, that a proposal is drawn at random instead of being mutated. The paper
+            has none (0). A small value keeps a converged population moving when repeats are not evaluated.
+
+    Raises:
+        UsageError: If a setting is out of range.
+    """
+
+    state = ("_asked", "_told", "_members", "_scores", "_ids")
+
+    def __init__(self, population_size: int = 100, tournament_size: int = 25, immigrants: float = 0.0) -> None:
+        if population_size < 1 or tournament_size < 1 or not 0 <= immigrants <= 1:
+            raise UsageError(
+                "RegularizedEvolution: expected population_size >= 1, tournament_size >= 1 and 0 <= immigrants <= 1, "
+                f"got {population_size}, {tournament_size}, {immigrants}"
+            )
+        self.population_size = population_size
+        self.tournament_size = tournament_size
+        self.immigrants = immigrants
+
+    def _start(self) -> None:
+        self._asked = 0
+        self._told = 0
+        # A ring of three lists: position _told % population_size holds the oldest member.
+        self._members: list[Architecture] = []
+        self._scores: list[float] = []
+        self._ids: list[int] = []
+
+    def _ask(self) -> Architecture | tuple[Architecture, int | None]:
+        self._asked += 1
+        if self._asked <= self.population_size or not self._members:
+            return self.space.sample(self.rng)
+        if self.immigrants and self.rng.random() < self.immigrants:
+            return self.space.sample(self.rng)
+        tournament = self.rng.integers(len(self._members), size=self.tournament_size).tolist()
+        winner = max(tournament, key=self._scores.__getitem__)
+        return self.space.mutate(self._members[winner], self.rng), self._ids[winner]
+
+    def _tell(self, trial: Trial) -> None:
+        if trial.evaluation is None:
+            return
+        if len(self._members) < self.population_size:
+            self._members.append(trial.architecture)
+            self._scores.append(trial.evaluation.score)
+            self._ids.append(trial.id)
+        else:
+            oldest = self._told % self.population_size
+            self._members[oldest] = trial.architecture
+            self._scores[oldest] = trial.evaluation.score
+            self._ids[oldest] = trial.id
+        self._told += 1
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        super()._load_state_dict(state)
+        self._members = [tuple(member) for member in self._members]

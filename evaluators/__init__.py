@@ -1,0 +1,20 @@
+"""Evaluators: who scores.
+
+Classes are loaded on first use: importing this package loads neither torch nor any class that is not asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+from archsearch.components import lazy_classes
+
+if TYPE_CHECKING:
+    from archsearch.evaluators.function import Function as Function
+    from archsearch.evaluators.tabular import Tabular as Tabular
+
+_MODULES = {
+    "Function": "function",
+    "Tabular": "tabular",
+}
+ALL = tuple(_MODULES)
+__all__ = ["ALL", *_MODULES]  # noqa: PLE0604
+__getattr__ = lazy_classes(__name__, _MODULES)
