@@ -1,1 +1,53 @@
-"""x"""
+"""archsearch: neural architecture search with interchangeable controllers, evaluators and spaces.
+
+Importing this package loads neither torch nor ray; names are imported on first use.
+"""
+
+from typing import TYPE_CHECKING
+
+from archsearch.components import lazy_classes
+
+if TYPE_CHECKING:
+    from archsearch.controller import Controller as Controller
+    from archsearch.environment import ArchitectureEnv as ArchitectureEnv
+    from archsearch.evaluator import Evaluator as Evaluator
+    from archsearch.executor import LocalExecutor as LocalExecutor
+    from archsearch.executor import SimulatedExecutor as SimulatedExecutor
+    from archsearch.ray_executor import RayExecutor as RayExecutor
+    from archsearch.search import Result as Result
+    from archsearch.search import resume as resume
+    from archsearch.search import search as search
+    from archsearch.space import Space as Space
+    from archsearch.trial import Architecture as Architecture
+    from archsearch.trial import Cost as Cost
+    from archsearch.trial import Evaluation as Evaluation
+    from archsearch.trial import Proposal as Proposal
+    from archsearch.trial import Trial as Trial
+
+_MODULES = {
+    "ArchitectureEnv": "environment",
+    "Architecture": "trial",
+    "Controller": "controller",
+    "Cost": "trial",
+    "Evaluation": "trial",
+    "Evaluator": "evaluator",
+    "LocalExecutor": "executor",
+    "Proposal": "trial",
+    "RayExecutor": "ray_executor",
+    "Result": "search",
+    "SimulatedExecutor": "executor",
+    "Space": "space",
+    "Trial": "trial",
+    "resume": "search",
+    "search": "search",
+}
+__version__ = "0.1.0"
+__all__ = ["__version__", *_MODULES]  # noqa: PLE0604
+_load = lazy_classes(__name__, _MODULES)
+
+
+def __getattr__(name: str) -> object:
+    # ``from archsearch import search`` must give the function even after the module of that name was imported.
+    value = _load(name)
+    globals()[name] = value
+    return value

@@ -8,6 +8,7 @@ the random generator are kept here.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -136,8 +137,9 @@ class Controller:
         self._load_state_dict(state["state"])
 
     def _state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.state}
+        # Copies: what the caller keeps must not change as the search goes on, nor the other way round.
+        return {name: copy.deepcopy(getattr(self, name)) for name in self.state}
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         for name in self.state:
-            setattr(self, name, state[name])
+            setattr(self, name, copy.deepcopy(state[name]))

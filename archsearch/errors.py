@@ -10,7 +10,8 @@
     ├── UnknownProposal (KeyError)       a result for an id that is not pending
     ├── ConstraintError                  a bounded rejection loop found nothing
     ├── TooManyFailures                  evaluations failed one after another
-    └── ExecutorError                    the cluster or its workers cannot be used
+    ├── ExecutorError                    the cluster or its workers cannot be used
+    └── StorageError                     the run folder can no longer be written
 
 A message says what was expected, what came, where it came from and what to do. The command line
 prints the message of any ``ArchsearchError`` without a traceback; exit status 2 for ``UsageError``.
@@ -65,3 +66,7 @@ class TooManyFailures(ArchsearchError):
 
 class ExecutorError(ArchsearchError):
     """The executor's cluster or workers cannot be reached or do not start."""
+
+
+class StorageError(ArchsearchError):
+    """The run folder can no longer be written (disk full, folder gone); what was saved is intact."""

@@ -1,0 +1,268 @@
+"""Where evaluations run: in this process, on a virtual clock, or (``ray_executor.py``) on a Ray cluster.
+
+The search hands over jobs with ``submit`` and collects finished trials with ``wait``. An executor never talks to
+the controller.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import NamedTuple
+
+from archsearch.errors import UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.trial import Architecture, Evaluation, Trial
+
+FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
+
+Log = Callable[[str], None]
+
+
+class Job(NamedTuple):
+    """An evaluation to be done.
+
+    Attributes:
+        id: Id of the trial.
+        architecture: What to score.
+        parent: Id of the parent trial, if any.
+        seed: Seed of the evaluation.
+        asked_at: Seconds on the run's clock when it was proposed.
+        attempt: 1 for the first try.
+        avoid: Worker that failed the last try; -1 if there is none.
+    """
+
+    id: int
+    architecture: Architecture
+    parent: int | None
+    seed: int
+    asked_at: float
+    attempt: int = 1
+    avoid: int = -1
+
+
+class Outcome(NamedTuple):
+    """What ``evaluate_safely`` returns: an evaluation, or the kind and text of a failure; and the seconds it took."""
+
+    evaluation: Evaluation | None
+    seconds: float
+    failure: str = ""
+    error: str = ""
+
+
+class Executor:
+    """Base class of the executors.
+
+    Attributes:
+        concurrent: Whether several trials can be pending at once.
+    """
+
+    concurrent: bool = False
+
+    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
+        """Gets ready; ``clock`` is where the run's clock stands (0 for a new run), in seconds."""
+        raise NotImplementedError
+
+    def now(self) -> float:
+        """Seconds on the run's clock."""
+        raise NotImplementedError
+
+    def room(self, remaining: int | None) -> int:
+        """How many jobs it would take now; ``remaining``: how many trials are still to be asked for, if known."""
+        raise NotImplementedError
+
+    def submit(self, job: Job) -> None:
+        """Takes a job."""
+        raise NotImplementedError
+
+    def wait(self, until: float) -> list[Trial]:
+        """Finished trials; waits for at least one, unless there is none pending or the clock reaches ``until``."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Frees what ``start`` took; pending jobs are dropped."""
+
+
+class LocalExecutor(Executor):
+    """Evaluates in this process, one after another: the same trials for the same seed, on any machine."""
+
+    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
+        """See ``Executor.start``."""
+        self._evaluator = evaluator
+        self._timeout = timeout
+        self._origin = time.monotonic() - clock
+        self._job: Job | None = None
+
+    def now(self) -> float:
+        """Wall seconds."""
+        return time.monotonic() - self._origin
+
+    def room(self, remaining: int | None) -> int:
+        """One job at a time."""
+        return 0 if self._job else 1
+
+    def submit(self, job: Job) -> None:
+        """Keeps the job until ``wait``."""
+        self._job = job
+
+    def wait(self, until: float) -> list[Trial]:
+        """Evaluates the job."""
+        job = self._job
+        if job is None:
+            return []
+        started = self.now()
+        outcome = evaluate_safely(self._evaluator, job.architecture, job.seed, self._timeout)
+        self._job = None
+        return [finished(job, outcome, started, 0)]
+
+
+class SimulatedExecutor(Executor):
+    """Replays recorded costs on a virtual clock: thousands of workers for hours, in seconds.
+
+    An evaluation occupies its worker for the seconds that it bills (``Cost.billed_seconds``; a failed one for the
+    time it really took). Equal seeds give equal trials, on any machine.
+
+    Args:
+        workers: Virtual workers, >= 1.
+    """
+
+    concurrent = True
+
+    def __init__(self, workers: int = 1) -> None:
+        if workers < 1:
+            raise UsageError(f"workers: expected at least 1, got {workers}")
+        self.workers = workers
+
+    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
+        """See ``Executor.start``."""
+        self._evaluator = evaluator
+        self._clock = clock
+        self._timeout = timeout
+        self._running: list[tuple[float, int, Trial]] = []
+        self._idle = list(range(self.workers))
+        heapq.heapify(self._idle)
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self._clock
+
+    def room(self, remaining: int | None) -> int:
+        """One job per idle worker."""
+        return len(self._idle)
+
+    def submit(self, job: Job) -> None:
+        """Evaluates at once, and lets the result appear when the virtual worker is done."""
+        outcome = evaluate_safely(self._evaluator, job.architecture, job.seed, None)
+        seconds = outcome.seconds
+        if outcome.evaluation is not None:
+            seconds = outcome.evaluation.cost.billed_seconds or seconds
+        if self._timeout is not None and seconds > self._timeout:
+            seconds = self._timeout
+            outcome = Outcome(None, seconds, "timeout", f"no result within {self._timeout:g} s")
+        # After a resume there may be more pending jobs than workers.
+        worker = heapq.heappop(self._idle) if self._idle else 0
+        trial = finished(job, outcome._replace(seconds=seconds), job.asked_at, worker)
+        heapq.heappush(self._running, (job.asked_at + seconds, job.id, trial))
+
+    def wait(self, until: float) -> list[Trial]:
+        """Moves the clock to the next finished trial."""
+        if not self._running:
+            return []
+        if self._running[0][0] > until:
+            self._clock = until
+            return []
+        finish, _, trial = heapq.heappop(self._running)
+        self._clock = max(self._clock, finish)
+        heapq.heappush(self._idle, trial.worker)
+        return [trial]
+
+
+def finished(job: Job, outcome: Outcome, started: float, worker: int) -> Trial:
+    """The trial that a job and its outcome make."""
+    return Trial(
+        job.id,
+        job.architecture,
+        job.parent,
+        outcome.evaluation,
+        job.seed,
+        started,
+        outcome.seconds,
+        worker,
+        job.attempt,
+        outcome.failure,
+        outcome.error,
+    )
+
+
+def evaluate_safely(
+    evaluator: Evaluator, architecture: Architecture, seed: int, timeout: float | None = None
+) -> Outcome:
+    """Evaluates one architecture; whatever goes wrong becomes a failure, never an exception.
+
+    Only ``KeyboardInterrupt`` and other requests to end the process pass through.
+    """
+    start = time.perf_counter()
+    try:
+        if timeout is None:
+            evaluation = evaluator.evaluate(architecture, seed)
+        else:
+            with _alarm(timeout):
+                evaluation = evaluator.evaluate(architecture, seed)
+        failure, error = _judge(evaluation, evaluator)
+    except EvaluationTimeout:
+        failure, error = "timeout", f"no result within {timeout:g} s"
+    except MemoryError:
+        failure, error = "out_of_memory", traceback.format_exc(limit=-3)
+    except Exception:
+        failure, error = "exception", traceback.format_exc(limit=-3)
+    seconds = time.perf_counter() - start
+    if failure:
+        return Outcome(None, seconds, failure, error)
+    return Outcome(evaluation, seconds)
+
+
+def _judge(evaluation: object, evaluator: Evaluator) -> tuple[str, str]:
+    if not isinstance(evaluation, Evaluation):
+        got = f"{type(evaluation).__name__} {evaluation!r}"
+        return "exception", f"{type(evaluator).__name__}.evaluate: expected an Evaluation, got {got}"
+    if not isinstance(evaluation.score, (int, float)) and not hasattr(evaluation.score, "__float__"):
+        return "exception", f"{type(evaluator).__name__}.evaluate: expected a number as score, got {evaluation.score!r}"
+    if not math.isfinite(evaluation.score):
+        return "invalid_score", f"{type(evaluator).__name__}.evaluate: the score is {evaluation.score}, not finite"
+    return "", ""
+
+
+class EvaluationTimeout(BaseException):
+    """Raised inside an evaluation that takes too long; no ``except Exception`` of the evaluator swallows it."""
+
+
+class _alarm:  # noqa: N801
+    """Raises ``EvaluationTimeout`` in the main thread after some seconds, by the operating system's timer.
+
+    Code that never returns to the interpreter (a hanging native call) is not interrupted; on Ray the driver then
+    kills the worker.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._usable = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> None:
+        if self._usable:
+            self._before = signal.signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if self._usable:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
+
+    @staticmethod
+    def _ring(_signal: int, _frame: FrameType | None) -> None:
+        raise EvaluationTimeout

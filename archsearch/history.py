@@ -1,0 +1,524 @@
+"""The history of a run: every finished trial, in memory or in a folder, and what a resume needs.
+
+A run folder holds ``config.yaml`` and ``trials/``. There, numbered n = 1, 2, ...:
+
+    journal-n.jsonl   one JSON line per event since part n - 1, written before the controller hears of it
+    part-n.parquet    the trials of journal n (and of any before it that has no part of its own)
+    state-n.json      the state of search and controller when part n was written
+
+Every ``PART_ROWS`` trials the journal becomes a part. Parts and states appear whole (written aside, flushed,
+renamed). Until the next part, the journal that a part was made from and the state before it are kept, so that any
+one damaged file can be rebuilt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import yaml
+
+from archsearch.errors import RunFolderError, StorageError
+from archsearch.seeding import evaluation_seed
+from archsearch.space import Space
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PART_ROWS = 20_000
+
+COST_COLUMNS = {
+    "wall_seconds": "wall_seconds",
+    "device_seconds": "device_seconds",
+    "recorded_seconds": "recorded_seconds",
+    "examples": "training_examples",
+    "updates": "parameter_updates",
+    "flops": "floating_point_operations",
+}
+"""Field of ``Cost`` to column of the history."""
+
+RESERVED_COLUMNS = frozenset(
+    ("id", "architecture", "name", "parent", "status", "score", "started_seconds", "worker", "attempts")
+    + ("failure", "error", *COST_COLUMNS.values())
+)
+"""Names that a metric cannot have."""
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class History:
+    """The trials of a run, in the order in which they finished.
+
+    Args:
+        space: The run's space; writes the ``name`` column.
+        seed: The run's root seed; gives trials back their evaluation seeds when they are read.
+        folder: Where to keep the run, or None for memory only.
+    """
+
+    def __init__(self, space: Space, seed: int, folder: RunFolder | None = None) -> None:
+        self.space = space
+        self.seed = seed
+        self.folder = folder
+        self.recent: list[Trial] = []
+        self._tables: list[pa.Table] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def asked(self, event: list[Any]) -> None:
+        """Notes that the controller was asked; needed to replay searches with several pending trials."""
+        if self.folder:
+            self.folder.append(_encode(event) + "\n")
+
+    def record(self, trials: Sequence[Trial]) -> None:
+        """Adds finished trials; they are on disk when this returns."""
+        if self.folder:
+            self.folder.append("".join([_encode(trial_to_event(trial)) + "\n" for trial in trials]))
+        self.restore(trials)
+
+    def restore(self, trials: Sequence[Trial]) -> None:
+        """Adds trials that are on disk already."""
+        self.recent.extend(trials)
+        self._count += len(trials)
+
+    def compact(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Turns the recent trials into a part; ``state`` gives what a resume needs."""
+        table = trials_to_table(self.recent, self.space) if self.recent else None
+        if self.folder:
+            self.folder.write_part(table, state())
+        elif table is not None:
+            self._tables.append(table)
+        self.recent = []
+
+    def close(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Ends the run in good order: one last part, no journal left behind."""
+        if self.folder:
+            self.compact(state)
+            self.folder.close()
+
+    def table(self) -> pa.Table:
+        """All trials as an Arrow table; see ``docs/concepts.md`` for the columns."""
+        import pyarrow as pa
+
+        if self.folder:
+            return self.folder.table(self.space)
+        tables = [*self._tables, trials_to_table(self.recent, self.space)]
+        return pa.concat_tables(tables, promote_options="default")
+
+    def __iter__(self) -> Iterator[Trial]:
+        """All trials, in the order in which they finished, one part in memory at a time."""
+        if self.folder:
+            yield from self.folder.trials(self.space, self.seed)
+        else:
+            for table in self._tables:
+                yield from table_to_trials(table, self.seed)
+            yield from self.recent
+
+
+class RunFolder:
+    """The files of one run. Only one process can have it open for writing.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._trials = self.path / "trials"
+        self._journal: IO[bytes] | None = None
+        self._lock: IO[bytes] | None = None
+        self._number = 0
+        self._previous_state = 0
+
+    # -- creating and opening --------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | Path, config: dict[str, Any]) -> RunFolder:
+        """Makes a new run folder and writes its ``config.yaml``.
+
+        Raises:
+            RunFolderError: If there is a run already, or the folder cannot be written.
+        """
+        folder = cls(path)
+        if (folder.path / "config.yaml").exists():
+            raise RunFolderError(
+                f"{path}: there is a run here already; go on with it by 'archsearch resume {path}', or name another folder"
+            )
+        try:
+            folder._trials.mkdir(parents=True, exist_ok=True)
+            folder._acquire()
+            _write_whole(folder.path / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+            folder._open_journal(1)
+        except OSError as error:
+            folder.close()
+            raise RunFolderError(
+                f"{path}: cannot write a run here ({error.strerror}); name a folder that you may write to"
+            ) from None
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+        """Opens a run to go on with it; returns the folder and its configuration.
+
+        Raises:
+            RunFolderError: If there is no run, another process has it open, or it cannot be written.
+        """
+        folder = cls(path)
+        config = folder.config()
+        try:
+            folder._acquire()
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot write to this run ({error.strerror})") from None
+        return folder, config
+
+    def config(self) -> dict[str, Any]:
+        """The run's configuration.
+
+        Raises:
+            RunFolderError: If the folder holds no readable run.
+        """
+        try:
+            config = yaml.safe_load((self.path / "config.yaml").read_text())
+        except FileNotFoundError:
+            raise RunFolderError(
+                f"{self.path}: no run here (there is no config.yaml); expected a folder made by 'archsearch run --out'"
+            ) from None
+        except (OSError, yaml.YAMLError) as error:
+            raise RunFolderError(f"{self.path}/config.yaml cannot be read: {error}") from None
+        if not isinstance(config, dict) or "space" not in config:
+            raise RunFolderError(f"{self.path}/config.yaml is no configuration of a run: it has no entry 'space'")
+        return config
+
+    def _acquire(self) -> None:
+        lock = open(self.path / "lock", "wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise RunFolderError(f"{self.path}: another process is running this search; wait for it or stop it") from None
+        self._lock = lock
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def append(self, lines: str) -> None:
+        """Adds whole lines to the journal; the operating system has them when this returns.
+
+        Raises:
+            StorageError: If they cannot be written.
+        """
+        assert self._journal is not None
+        data = lines.encode()
+        try:
+            if self._journal.write(data) != len(data):
+                raise OSError(0, "only a part of the line could be written")
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot write to the run folder ({error.strerror}); every trial before this one is saved: "
+                f"make room, then 'archsearch resume {self.path}'"
+            ) from None
+
+    def write_part(self, table: pa.Table | None, state: dict[str, Any]) -> None:
+        """Writes the trials since the last part, and the state; begins the next journal.
+
+        Raises:
+            StorageError: If they cannot be written; the journal still has everything.
+        """
+        number = self._number
+        try:
+            if table is not None:
+                _write_parquet(self._name("part", number), table)
+            _write_whole(self._name("state", number), _encode(state).encode())
+            self._open_journal(number + 1)
+            for old in self._numbers("state"):
+                if old < self._previous_state:
+                    self._name("state", old).unlink()
+            for old in self._numbers("journal"):
+                if old <= self._previous_state:
+                    self._name("journal", old).unlink()
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
+        self._previous_state = number
+
+    def close(self) -> None:
+        """Releases the folder; after a part was written, the empty journal and the backups go."""
+        if self._journal is not None:
+            empty = self._journal.tell() == 0
+            self._journal.close()
+            self._journal = None
+            if empty and self._name("state", self._previous_state).exists():
+                for old in self._numbers("journal"):
+                    self._name("journal", old).unlink()
+                for old in self._numbers("state"):
+                    if old < self._previous_state:
+                        self._name("state", old).unlink()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _open_journal(self, number: int) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._number = number
+        # Unbuffered: one system call per append, so that a killed process loses nothing.
+        self._journal = open(self._name("journal", number), "ab", buffering=0)
+
+    # -- going on ----------------------------------------------------------------------------------
+
+    def recover(self) -> tuple[dict[str, Any] | None, Iterator[list[Any]], int]:
+        """Finds where to go on from, and begins a new journal.
+
+        Returns:
+            The newest sound state (None: from the start), the events since then, and the number of trials in
+            the parts that belong to that state.
+        """
+        number, state = self._newest_sound_state()
+        rows = 0
+        for part in self._numbers("part"):
+            path = self._name("part", part)
+            sound = _rows(path)
+            if part > number:
+                path.unlink()  # its trials are replayed from the journal
+            elif sound is None:
+                aside = path.with_suffix(".damaged")
+                path.rename(aside)
+                warnings.warn(f"{path} is damaged and was moved to {aside.name}: its trials are lost", stacklevel=2)
+            else:
+                rows += sound
+        journals = [n for n in self._numbers("journal") if n > number]
+        self._previous_state = number
+        self._open_journal(max([number, *journals]) + 1)
+        return state, self._events(journals), rows
+
+    def _newest_sound_state(self) -> tuple[int, dict[str, Any] | None]:
+        """The newest state that is readable itself and whose last part is, if that can be rebuilt."""
+        journals = self._numbers("journal")
+        for number in reversed(self._numbers("state")):
+            state = _read_json(self._name("state", number))
+            if state is None:
+                warnings.warn(f"{self._name('state', number)} is damaged; going back to the one before", stacklevel=3)
+                continue
+            part = self._name("part", number)
+            if part.exists() and _rows(part) is None and number in journals:
+                warnings.warn(f"{part} is damaged; its trials are taken from the journal again", stacklevel=3)
+                continue
+            return number, state
+        return 0, None
+
+    def _events(self, journals: Sequence[int]) -> Iterator[list[Any]]:
+        for number in journals:
+            yield from _read_events(self._name("journal", number))
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def table(self, space: Space) -> pa.Table:
+        """All trials on disk as an Arrow table, newest ones included; may be read while the run goes on."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        tables = [pq.read_table(path) for path in self._sound_parts()]
+        tables.append(trials_to_table(list(self._journaled(0)), space))
+        return pa.concat_tables(tables, promote_options="default")
+
+    def trials(self, space: Space, seed: int) -> Iterator[Trial]:
+        """All trials on disk, one part in memory at a time."""
+        import pyarrow.parquet as pq
+
+        for path in self._sound_parts():
+            yield from table_to_trials(pq.read_table(path), seed)
+        yield from self._journaled(seed)
+
+    def _sound_parts(self) -> list[Path]:
+        return [path for path in map(self._part, self._numbers("part")) if _rows(path) is not None]
+
+    def _part(self, number: int) -> Path:
+        return self._name("part", number)
+
+    def _journaled(self, seed: int) -> Iterator[Trial]:
+        newest = max(self._numbers("part"), default=0)
+        for event in self._events([n for n in self._numbers("journal") if n > newest]):
+            if event[0] == "t":
+                yield event_to_trial(event, seed)
+
+    def _name(self, what: str, number: int) -> Path:
+        suffix = {"journal": "jsonl", "part": "parquet", "state": "json"}[what]
+        return self._trials / f"{what}-{number:06d}.{suffix}"
+
+    def _numbers(self, what: str) -> list[int]:
+        if not self._trials.exists():
+            return []
+        pattern = re.compile(rf"{what}-(\d+)\.(jsonl|parquet|json)$")
+        return sorted(int(m[1]) for name in os.listdir(self._trials) if (m := pattern.match(name)))
+
+
+# -- events: one line of the journal ---------------------------------------------------------------
+
+
+def trial_to_event(trial: Trial) -> list[Any]:
+    """The journal line of a finished trial, as JSON data."""
+    evaluation = trial.evaluation
+    event: list[Any] = ["t", trial.id, trial.architecture, trial.parent]
+    event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, trial.attempts)
+    if evaluation is None:
+        return [*event, trial.failure, trial.error]
+    cost = evaluation.cost
+    event += (evaluation.score, list(evaluation.metrics), list(evaluation.metrics.values()))
+    event.append((cost.device_seconds, cost.examples, cost.updates, cost.flops, cost.recorded_seconds))
+    return event
+
+
+def event_to_trial(event: list[Any], seed: int) -> Trial:
+    """The trial that a journal line holds."""
+    _, id_, architecture, parent, started, seconds, worker, attempts, *outcome = event
+    evaluation, failure, error = None, "", ""
+    if len(outcome) == 2:
+        failure, error = outcome
+    else:
+        score, names, values, cost = outcome
+        evaluation = Evaluation(score, dict(zip(names, values, strict=True)), Cost(0.0, *cost) if any(cost) else NO_COST)
+    run = (evaluation_seed(seed, id_), started, seconds, worker, attempts)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error)
+
+
+
+def _read_events(path: Path) -> Iterator[list[Any]]:
+    """The whole lines of a journal; a half-written last line is passed over."""
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def trials_to_table(trials: Sequence[Trial], space: Space) -> pa.Table:
+    """Trials as an Arrow table: one row a trial, one column a metric."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {
+        "id": pa.array([t.id for t in trials], pa.int64()),
+        "architecture": pa.array([t.architecture for t in trials], pa.list_(pa.int32())),
+        "name": pa.array(_names([t.architecture for t in trials], space), pa.string()),
+        "parent": pa.array([t.parent for t in trials], pa.int64()),
+        "status": pa.array([t.status for t in trials], pa.string()),
+        "score": pa.array([t.score for t in trials], pa.float64()),
+    }
+    columns |= _metric_columns(trials)
+    costs = [NO_COST if t.evaluation is None else t.evaluation.cost for t in trials]
+    for field, column in COST_COLUMNS.items():
+        values = [t.seconds for t in trials] if field == "wall_seconds" else [getattr(cost, field) for cost in costs]
+        columns[column] = pa.array(values, pa.float64())
+    columns["started_seconds"] = pa.array([t.started for t in trials], pa.float64())
+    columns["worker"] = pa.array([t.worker for t in trials], pa.int32())
+    columns["attempts"] = pa.array([t.attempts for t in trials], pa.int32())
+    columns["failure"] = pa.array([t.failure for t in trials], pa.string())
+    columns["error"] = pa.array([t.error for t in trials], pa.string())
+    return pa.table(columns)
+
+
+def _names(architectures: Sequence[Architecture], space: Space) -> list[str]:
+    known = {architecture: space.format(architecture) for architecture in set(architectures)}
+    return [known[architecture] for architecture in architectures]
+
+
+def _metric_columns(trials: Sequence[Trial]) -> dict[str, Any]:
+    import pyarrow as pa
+
+    metrics = [t.metrics for t in trials]
+    names = dict.fromkeys(name for keys in dict.fromkeys(tuple(m) for m in metrics) for name in keys)
+    return {name: pa.array([m.get(name) for m in metrics], pa.float64()) for name in names}
+
+
+def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
+    """The trials that a table made by ``trials_to_table`` holds."""
+    metrics = [name for name in table.column_names if name not in RESERVED_COLUMNS]
+    for batch in table.to_batches(max_chunksize=PART_ROWS):
+        for row in batch.to_pylist():
+            evaluation = None
+            if row["status"] == "completed":
+                cost = Cost(0.0, *(row[COST_COLUMNS[f]] for f in Cost.__slots__[1:]))
+                evaluation = Evaluation(row["score"], {m: row[m] for m in metrics if row[m] is not None}, cost)
+            yield Trial(
+                row["id"],
+                tuple(row["architecture"]),
+                row["parent"],
+                evaluation,
+                evaluation_seed(seed, row["id"]),
+                row["started_seconds"],
+                row["wall_seconds"],
+                row["worker"],
+                row["attempts"],
+                row["failure"],
+                row["error"],
+            )
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Writes a file so that it is there whole or not at all, even if the process is killed."""
+    aside = path.with_name(path.name + ".tmp")
+    with aside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.rename(path)
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    plain = ("id", "wall_seconds", "started_seconds")
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=3,
+        write_statistics=False,
+        use_dictionary=[name for name in table.column_names if name not in plain],
+        column_encoding={
+            "id": "DELTA_BINARY_PACKED",
+            "wall_seconds": "BYTE_STREAM_SPLIT",
+            "started_seconds": "BYTE_STREAM_SPLIT",
+        },
+    )
+    _write_whole(path, sink.getvalue().to_pybytes())
+
+
+def _rows(path: Path) -> int | None:
+    """Rows of a Parquet file, or None if it is damaged; reads its footer only."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with contextlib.suppress(pa.ArrowException, OSError):
+        rows: int = pq.read_metadata(path).num_rows
+        return rows
+    return None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        state = json.loads(path.read_bytes())
+        return state if isinstance(state, dict) else None
+    return None
+
+
+def known_evaluations(trials: Iterable[Trial], space: Space) -> dict[Any, Evaluation]:
+    """Canonical form to evaluation, for searches that do not evaluate an architecture twice."""
+    return {space.canonical(t.architecture): t.evaluation for t in trials if t.evaluation is not None}

@@ -1,0 +1,86 @@
+"""What a running search shows on the terminal: notes, and a bar with the best so far, rate and cost."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archsearch.search import Search, Settings
+
+REFRESH_SECONDS = 0.2
+
+
+class Display:
+    """Shows a search on standard error; shows nothing unless ``enabled``.
+
+    On a terminal a bar is redrawn; elsewhere (a log file) a line is printed now and then.
+
+    Args:
+        settings: When the search stops; decides what the bar counts.
+        enabled: Whether to show anything.
+    """
+
+    def __init__(self, settings: Settings, enabled: bool) -> None:
+        self._enabled = enabled
+        self._settings = settings
+        self._next = 0.0
+        self._began = time.monotonic()
+        self._completed_before: int | None = None
+        self._bar: Any = None
+
+    def __enter__(self) -> Display:
+        if self._enabled and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.completed:,.0f}/{task.fields[goal]}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            total, goal = self._settings.trials, f"{self._settings.trials or 'open'}"
+            self._task = self._bar.add_task("", total=total, goal=goal, text="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def log(self, note: str) -> None:
+        """Prints a note, such as how long Ray took to start."""
+        if self._bar is not None:
+            self._bar.console.print(note, highlight=False)
+        elif self._enabled:
+            print(note, file=sys.stderr, flush=True)
+
+    def update(self, search: Search) -> None:
+        """Shows the search as it stands; cheap if it was shown a moment ago."""
+        if not self._enabled:
+            return
+        now = time.monotonic()
+        if self._completed_before is None:
+            self._completed_before = search.completed
+        if now < self._next:
+            return
+        text = self._text(search, now)
+        if self._bar is not None:
+            self._next = now + REFRESH_SECONDS
+            self._bar.update(self._task, completed=search.completed, text=text)
+        else:
+            self._next = now + 50 * REFRESH_SECONDS
+            print(f"{search.completed:,} trials  {text}", file=sys.stderr, flush=True)
+
+    def _text(self, search: Search, now: float) -> str:
+        from archsearch.search import format_seconds
+
+        done = search.completed - (self._completed_before or 0)
+        rate = done / max(now - self._began, 1e-3)
+        best = "-" if search.best is None else f"{search.best.score:.4f}"
+        failed = f"  failed {search.failed:,}" if search.failed else ""
+        return f"best {best}  {rate:,.1f}/s  billed {format_seconds(search.billed_seconds)}{failed}"

@@ -1,0 +1,706 @@
+"""The one search loop: asks the controller, hands jobs to an executor, keeps the history, tells the controller.
+
+    result = search(NASBench201(), RegularizedEvolution(), Tabular(), trials=1000, seed=0)
+
+Order of events for a trial: proposed, (journal: asked), evaluated, journal: finished, told. So whatever the
+controller knows is on disk, and a search goes on from its folder by replaying the journal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import math
+import platform
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from archsearch import history as history_module
+from archsearch.components import build, describe
+from archsearch.controller import Controller
+from archsearch.errors import (
+    InvalidArchitecture,
+    RunFolderError,
+    StorageError,
+    TooManyFailures,
+    UnknownName,
+    UsageError,
+)
+from archsearch.evaluator import Evaluator
+from archsearch.executor import FAILURES, Executor, Job, LocalExecutor, SimulatedExecutor
+from archsearch.history import History, RunFolder, event_to_trial, known_evaluations, trial_to_event
+from archsearch.seeding import evaluation_seed, root_seed
+from archsearch.space import Space
+from archsearch.trial import COST_FIELDS, NO_COST, Cost, Evaluation, Trial
+
+ExecutorName = Literal["local", "ray", "simulated"]
+Duplicates = Literal["evaluate", "reuse"]
+
+DEFAULT_RETRIES: Mapping[str, int] = {"worker_died": 3, "out_of_memory": 1}
+MAX_REUSED_IN_A_ROW = 2_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """When a search stops and how it treats failures and repeats.
+
+    Args:
+        trials: Stop after this many completed trials.
+        max_seconds: Stop when the run's clock (virtual for ``simulated``) reaches this many seconds.
+        max_cost: Stop when the completed trials have billed this many seconds; the trial that crosses the limit counts.
+        target: Stop when a trial scores at least this.
+        duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
+            whose canonical form was scored before from memory: free of charge, no trial.
+        lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search then
+            depends on the seed alone, not on the number of workers. None: as results come.
+        timeout: Seconds after which one evaluation is given up.
+        retries: How often a failed evaluation is tried again, by kind: exception, invalid_score, timeout, worker_died,
+            out_of_memory. Kinds that are not named keep the default: 3 for worker_died, 1 for out_of_memory, else 0.
+        max_failures: Give up after this many failed trials in a row, with the error of the first.
+
+    Raises:
+        UsageError: If a value is out of range, or nothing would ever stop the search.
+    """
+
+    trials: int | None = None
+    max_seconds: float | None = None
+    max_cost: float | None = None
+    target: float | None = None
+    duplicates: Duplicates = "evaluate"
+    lag: int | None = None
+    timeout: float | None = None
+    retries: Mapping[str, int] | None = None
+    max_failures: int = 10
+
+    def __post_init__(self) -> None:
+        limits = {"trials": self.trials, "max_seconds": self.max_seconds, "max_cost": self.max_cost}
+        if all(limit is None for limit in (*limits.values(), self.target)):
+            raise UsageError("nothing would stop this search: give trials, max_seconds, max_cost or target")
+        for name, limit in {**limits, "timeout": self.timeout, "lag": self.lag, "max_failures": self.max_failures}.items():
+            if limit is not None and not limit > 0:
+                raise UsageError(f"{name}: expected a number above 0, got {limit!r}")
+        if self.duplicates not in ("evaluate", "reuse"):
+            raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")
+        for kind, times in (self.retries or {}).items():
+            if kind not in FAILURES or not isinstance(times, int) or times < 0:
+                raise UsageError(f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {kind}: {times}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a search found and what it cost.
+
+    Attributes:
+        best: The completed trial with the highest score (the first of equals), or None.
+        completed: Completed trials.
+        failed: Failed trials.
+        reused: Proposals that were answered from memory.
+        cost: Cost of all evaluations.
+        setup_cost: Cost of the evaluator's preparation.
+        seconds: Seconds on the run's clock.
+        stopped: Why it stopped: trials, max_seconds, max_cost, target, exhausted or interrupted.
+        seed: The root seed; the same seed repeats the search.
+        history: All trials: iterate over it, or call ``table()``.
+        space: The space that was searched.
+    """
+
+    best: Trial | None
+    completed: int
+    failed: int
+    reused: int
+    cost: Cost
+    setup_cost: Cost
+    seconds: float
+    stopped: str
+    seed: int
+    history: History
+    space: Space
+
+    @property
+    def best_name(self) -> str | None:
+        """The best architecture in the space's own notation."""
+        return None if self.best is None else self.space.format(self.best.architecture)
+
+    def __str__(self) -> str:
+        lines = []
+        if self.best is None:
+            lines.append("best      none: no trial completed")
+        else:
+            metrics = "".join(f", {name} {value:,.6g}" for name, value in self.best.metrics.items())
+            lines.append(f"best      {self.best_name}")
+            lines.append(f"          score {self.best.score:.6g}{metrics} (trial {self.best.id})")
+        counts = [f"{self.completed:,} completed", f"{self.failed:,} failed"]
+        if self.reused:
+            counts.append(f"{self.reused:,} repeats answered from memory")
+        lines.append(f"trials    {', '.join(counts)}; stopped by {self.stopped}")
+        lines.append(f"cost      {format_cost(self.cost)}; set-up {format_cost(self.setup_cost)}; seed {self.seed}")
+        return "\n".join(lines)
+
+
+def format_cost(cost: Cost) -> str:
+    """A cost for people: the amounts that are not zero, with units."""
+    parts = [f"{format_seconds(cost.wall_seconds)} of evaluation"]
+    if cost.recorded_seconds:
+        parts.append(f"{format_seconds(cost.recorded_seconds)} recorded")
+    if cost.device_seconds:
+        parts.append(f"{format_seconds(cost.device_seconds)} on devices")
+    for name, unit in (("examples", "examples"), ("updates", "updates"), ("flops", "FLOPs")):
+        if amount := getattr(cost, name):
+            parts.append(f"{amount:.4g} {unit}")
+    return "nothing" if parts == ["0 s of evaluation"] else ", ".join(parts)
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds in the largest unit that fits."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def search(
+    space: Space,
+    controller: Controller,
+    evaluator: Evaluator,
+    *,
+    trials: int | None = None,
+    max_seconds: float | None = None,
+    max_cost: float | None = None,
+    target: float | None = None,
+    seed: int | None = None,
+    executor: ExecutorName | Executor = "local",
+    workers: int = 1,
+    out: str | Path | None = None,
+    duplicates: Duplicates = "evaluate",
+    lag: int | None = None,
+    timeout: float | None = None,
+    retries: Mapping[str, int] | None = None,
+    max_failures: int = 10,
+    on_trial: Callable[[Trial], None] | None = None,
+    progress: bool = False,
+) -> Result:
+    """Searches a space.
+
+    Args:
+        space: What is searched.
+        controller: Who proposes.
+        evaluator: Who scores.
+        trials: See ``Settings``; so for max_seconds, max_cost, target, duplicates, lag, timeout, retries, max_failures.
+        max_seconds: See ``Settings``.
+        max_cost: See ``Settings``.
+        target: See ``Settings``.
+        seed: Root seed, >= 0; None draws one and records it.
+        executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
+        workers: Parallel evaluations (``ray``, ``simulated``).
+        out: Folder to keep the run in, so that it can be resumed; None keeps it in memory.
+        duplicates: See ``Settings``.
+        lag: See ``Settings``.
+        timeout: See ``Settings``.
+        retries: See ``Settings``.
+        max_failures: See ``Settings``.
+        on_trial: Called with every finished trial, after the controller was told.
+        progress: Whether to show a progress bar and notes on standard error.
+
+    Raises:
+        UsageError: If something cannot be as asked; nothing was evaluated then.
+        TooManyFailures: After ``max_failures`` failed trials in a row.
+    """
+    settings = Settings(
+        trials=trials,
+        max_seconds=max_seconds,
+        max_cost=max_cost,
+        target=target,
+        duplicates=duplicates,
+        lag=lag,
+        timeout=timeout,
+        retries=retries,
+        max_failures=max_failures,
+    )
+    seed = root_seed(seed)
+    engine = make_executor(executor, workers)
+    evaluator.start(space)
+    folder = None
+    if out is not None:
+        folder = RunFolder.create(out, _config(space, controller, evaluator, settings, seed, executor, workers))
+    history = History(space, seed, folder)
+    loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress)
+    return loop.run()
+
+
+def resume(
+    directory: str | Path,
+    *,
+    space: Space | None = None,
+    controller: Controller | None = None,
+    evaluator: Evaluator | None = None,
+    executor: ExecutorName | Executor | None = None,
+    workers: int | None = None,
+    on_trial: Callable[[Trial], None] | None = None,
+    progress: bool = False,
+    **changes: Any,
+) -> Result:
+    """Goes on with a run from its folder.
+
+    Args:
+        directory: The run folder.
+        space: The run's space, where it cannot be rebuilt from ``config.yaml``; must equal it.
+        controller: The run's controller, likewise.
+        evaluator: The run's evaluator, likewise.
+        executor: Where to run from now on; None: as before.
+        workers: Parallel evaluations from now on; None: as before.
+        on_trial: See ``search``.
+        progress: See ``search``.
+        **changes: New values for fields of ``Settings``, such as ``trials=2000``.
+
+    Raises:
+        RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
+    """
+    config = RunFolder(directory).config()
+    parts = [
+        _same(given, config[what], f"{directory}: {what}")
+        for what, given in (("space", space), ("controller", controller), ("evaluator", evaluator))
+    ]
+    settings = _settings(config["settings"], changes)
+    engine = make_executor(executor or config["executor"], workers or config["workers"])
+    parts[2].start(parts[0])
+    folder, _ = RunFolder.open(directory)
+    history = History(parts[0], config["seed"], folder)
+    loop = Search(*parts, engine, settings, history, on_trial, progress)
+    loop.recover()
+    return loop.run()
+
+
+def _same(given: Any, stored: dict[str, Any], what: str) -> Any:
+    """``given`` if it is what was stored, else what was stored, rebuilt."""
+    if given is None:
+        return build(stored)
+    if describe(given) != stored:
+        raise RunFolderError(
+            f"{what} differs: the run was made with {_one_line(stored)}, got {_one_line(describe(given))}; "
+            "start a new run for another one"
+        )
+    return given
+
+
+def _one_line(description: dict[str, Any]) -> str:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in description["init_args"].items())
+    return f"{description['class_path'].rpartition('.')[2]}({arguments})"
+
+
+def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
+    unknown = changes.keys() - stored.keys()
+    if unknown:
+        raise UnknownName(f"resume: no setting is called {', '.join(sorted(unknown))}; expected any of {', '.join(stored)}")
+    return Settings(**stored | {name: value for name, value in changes.items() if value is not None})
+
+
+def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
+    """The executor of that name.
+
+    Raises:
+        UnknownName: If there is none.
+    """
+    if isinstance(executor, Executor):
+        return executor
+    if workers < 1:
+        raise UsageError(f"workers: expected at least 1, got {workers}")
+    if executor == "local":
+        if workers != 1:
+            raise UsageError(f"the local executor has one worker, got workers={workers}; use executor='ray' for more")
+        return LocalExecutor()
+    if executor == "simulated":
+        return SimulatedExecutor(workers)
+    if executor == "ray":
+        from archsearch.ray_executor import RayExecutor
+
+        return RayExecutor(workers)
+    raise UnknownName(f"no executor is called {executor!r}; expected local, ray or simulated")
+
+
+def _config(
+    space: Space,
+    controller: Controller,
+    evaluator: Evaluator,
+    settings: Settings,
+    seed: int,
+    executor: ExecutorName | Executor,
+    workers: int,
+) -> dict[str, Any]:
+    """Everything needed to run it again."""
+    versions = {"python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "pyarrow", "torch", "ray")}
+    if isinstance(executor, Executor):
+        workers = getattr(executor, "workers", 1)
+        executor = next(name for name in ("local", "ray", "simulated") if name in type(executor).__name__.lower())  # type: ignore[assignment]
+    return {
+        "space": describe(space),
+        "controller": describe(controller),
+        "evaluator": describe(evaluator),
+        "seed": seed,
+        "settings": dataclasses.asdict(settings),
+        "executor": executor,
+        "workers": workers,
+        "versions": versions,
+    }
+
+
+class Search:
+    """One search in progress. ``search`` and ``resume`` are the ways in.
+
+    Args:
+        space: What is searched.
+        controller: Who proposes; started here.
+        evaluator: Who scores; started already.
+        executor: Where evaluations run.
+        settings: When to stop, what to do about failures.
+        history: Where trials go.
+        on_trial: Called with every finished trial.
+        progress: Whether to show a progress bar.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        controller: Controller,
+        evaluator: Evaluator,
+        executor: Executor,
+        settings: Settings,
+        history: History,
+        on_trial: Callable[[Trial], None] | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.space = space
+        self.controller = controller
+        self.evaluator = evaluator
+        self.executor = executor
+        self.settings = settings
+        self.history = history
+        self._on_trial = on_trial
+        self._progress = progress
+        self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
+        self._known: dict[Hashable, Evaluation] | None = {} if settings.duplicates == "reuse" else None
+
+        controller.start(space, history.seed)
+        self._next_id = 0
+        self._pending: dict[int, Job] = {}
+        self._waiting: dict[int, Trial] = {}  # finished but, because of the lag, not yet told
+        self._told_up_to = -1  # with a lag: all ids up to this one have been told
+        self._clock = 0.0
+        self.completed = 0
+        self.failed = 0
+        self.reused = 0
+        self._reused_in_a_row = 0
+        self._failures_in_a_row = 0
+        self._first_failure = ""
+        self.best: Trial | None = None
+        self._costs = [0.0] * len(COST_FIELDS)
+        self.billed_seconds = 0.0
+        self.setup_cost = NO_COST
+        self._stopped: str | None = None
+
+    # -- running -------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        """Searches until something stops it; the history is in good order whatever happens."""
+        try:
+            with self._display() as show:
+                self._stopped = self._why_stop()
+                if self._stopped is None:
+                    self._prepare()
+                    self.executor.start(self.evaluator, self._clock, self.settings.timeout, show.log)
+                    try:
+                        self._loop(show.update)
+                    finally:
+                        self._clock = self.executor.now()
+                        self.executor.stop()
+        except StorageError:
+            if self.history.folder:
+                self.history.folder.close()
+            raise
+        except BaseException:
+            self.history.close(self._state)
+            raise
+        self._flush_waiting()
+        self.history.close(self._state)
+        return self._result()
+
+    def _loop(self, update: Callable[[Search], None]) -> None:
+        for job in self._pending.values():  # of a resumed run
+            self.executor.submit(job)
+        until = self.settings.max_seconds or math.inf
+        try:
+            while self._stopped is None:
+                self._fill()
+                if not self._pending:
+                    self._stopped = self._stopped or "exhausted"
+                    break
+                self._finish(self.executor.wait(until))
+                update(self)
+                self._stopped = self._stopped or self._why_stop()
+        except KeyboardInterrupt:
+            self._stopped = "interrupted"
+
+    def _prepare(self) -> None:
+        start = time.perf_counter()
+        cost = self.evaluator.prepare()
+        self.setup_cost += dataclasses.replace(cost, wall_seconds=time.perf_counter() - start)
+
+    def _display(self) -> Any:
+        from archsearch.progress import Display
+
+        return Display(self.settings, self._progress)
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Asks for as many trials as the executor has room for."""
+        while self._stopped is None:
+            remaining = None
+            if self.settings.trials is not None:
+                remaining = self.settings.trials - self.completed - len(self._pending)
+            room = self.executor.room(remaining)
+            if remaining is not None and room > remaining:
+                room = remaining
+            if room < 1:
+                return
+            jobs = self._ask(1 if self.settings.lag else room, self.executor.now())
+            if jobs is None:
+                return
+            for job in jobs:
+                self.executor.submit(job)
+
+    def _ask(self, n: int, now: float) -> list[Job] | None:
+        """Asks the controller for ``n`` proposals; those with a known answer are told at once.
+
+        Returns:
+            The jobs to be done, or None if the lag forbids to ask now.
+        """
+        if self.settings.lag and not self._tell_up_to(self._next_id - self.settings.lag):
+            return None
+        jobs = []
+        for proposal in self.controller.ask(n):
+            self._next_id = proposal.id + 1
+            if proposal.architecture not in self.space:
+                raise InvalidArchitecture(
+                    f"{type(self.controller).__name__} proposed {proposal.architecture!r}, which is not in "
+                    f"{type(self.space).__name__}"
+                )
+            known = self._known.get(self.space.canonical(proposal.architecture)) if self._known is not None else None
+            if known is not None:
+                self._reuse(Trial(proposal.id, proposal.architecture, proposal.parent, known, attempts=0))
+                continue
+            self._reused_in_a_row = 0
+            seed = evaluation_seed(self.history.seed, proposal.id)
+            job = Job(proposal.id, proposal.architecture, proposal.parent, seed, now)
+            self._pending[job.id] = job
+            jobs.append(job)
+        if self.executor.concurrent:
+            self.history.asked(["a", n, now, [[job.id, job.architecture] for job in jobs]])
+        return jobs
+
+    def _reuse(self, trial: Trial) -> None:
+        self.reused += 1
+        self._reused_in_a_row += 1
+        if self._reused_in_a_row >= MAX_REUSED_IN_A_ROW and not self._pending:
+            self._stopped = "exhausted"
+        self._hand_over(trial)
+
+    # -- finishing -----------------------------------------------------------------------------
+
+    def _finish(self, trials: Sequence[Trial]) -> None:
+        """Records trials, then tells the controller; failed ones may be tried again instead."""
+        done = [trial for trial in trials if not (trial.failure and self._retry(trial))]
+        if not done:
+            return
+        self.history.record(done)
+        for trial in done:
+            self._settle(trial)
+        if len(self.history.recent) >= history_module.PART_ROWS:
+            self._clock = self.executor.now()
+            self.history.compact(self._state)
+        if self._failures_in_a_row >= self.settings.max_failures:
+            raise TooManyFailures(
+                f"{self._failures_in_a_row} trials failed one after another (max_failures={self.settings.max_failures}). "
+                f"The first of them:\n{self._first_failure}"
+            )
+
+    def _retry(self, trial: Trial) -> bool:
+        if trial.attempts > self._retries.get(trial.failure, 0):
+            return False
+        job = self._pending[trial.id]._replace(attempt=trial.attempts + 1, avoid=trial.worker)
+        self._pending[trial.id] = job
+        self.executor.submit(job)
+        return True
+
+    def _settle(self, trial: Trial) -> None:
+        """Everything that follows from a finished trial that is on disk."""
+        del self._pending[trial.id]
+        self._count(trial)
+        self._hand_over(trial)
+        if self._on_trial is not None:
+            self._on_trial(trial)
+
+    def _count(self, trial: Trial) -> None:
+        self._costs[0] += trial.seconds
+        evaluation = trial.evaluation
+        if evaluation is None:
+            self.failed += 1
+            if not self._failures_in_a_row:
+                self._first_failure = f"trial {trial.id}, {self.space.format(trial.architecture)}: {trial.failure}: {trial.error}"
+            self._failures_in_a_row += 1
+            self.billed_seconds += trial.seconds
+            return
+        self.completed += 1
+        self._failures_in_a_row = 0
+        cost = evaluation.cost
+        self.billed_seconds += cost.billed_seconds or trial.seconds
+        if cost is not NO_COST:
+            costs = self._costs
+            costs[1] += cost.device_seconds
+            costs[2] += cost.examples
+            costs[3] += cost.updates
+            costs[4] += cost.flops
+            costs[5] += cost.recorded_seconds
+        if self.best is None or evaluation.score > self.best.evaluation.score:  # type: ignore[union-attr]
+            self.best = trial
+
+    def _hand_over(self, trial: Trial) -> None:
+        """Tells the controller now, or, with a lag, when the trial's turn comes."""
+        if self.settings.lag:
+            self._waiting[trial.id] = trial
+        else:
+            self._tell(trial)
+
+    def _tell(self, trial: Trial) -> None:
+        self.controller.tell((trial,))
+        if self._known is not None and trial.evaluation is not None:
+            self._known.setdefault(self.space.canonical(trial.architecture), trial.evaluation)
+
+    def _tell_up_to(self, last: int) -> bool:
+        while self._told_up_to < last:
+            trial = self._waiting.pop(self._told_up_to + 1, None)
+            if trial is None:
+                return False
+            self._tell(trial)
+            self._told_up_to += 1
+        return True
+
+    def _flush_waiting(self) -> None:
+        """At the end of a run that has no pending trials left, tells what the lag held back."""
+        if not self._pending:
+            self._tell_up_to(self._next_id - 1)
+
+    def _why_stop(self) -> str | None:
+        settings = self.settings
+        if settings.trials is not None and self.completed >= settings.trials:
+            return "trials"
+        if settings.target is not None and self.best is not None and (self.best.score or 0.0) >= settings.target:
+            return "target"
+        if settings.max_cost is not None and self.billed_seconds >= settings.max_cost:
+            return "max_cost"
+        if settings.max_seconds is not None and self._now() >= settings.max_seconds:
+            return "max_seconds"
+        return None
+
+    def _now(self) -> float:
+        return self.executor.now() if self._started() else self._clock
+
+    def _started(self) -> bool:
+        return hasattr(self.executor, "_evaluator")
+
+    # -- state and results -----------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        """What ``recover`` needs, as JSON data."""
+        return {
+            "controller": self.controller.state_dict(),
+            "next_id": self._next_id,
+            "pending": [list(job) for job in self._pending.values()],
+            "waiting": [trial_to_event(trial) for trial in self._waiting.values()],
+            "told_up_to": self._told_up_to,
+            "clock": self._clock,
+            "completed": self.completed,
+            "failed": self.failed,
+            "reused": self.reused,
+            "reused_in_a_row": self._reused_in_a_row,
+            "failures_in_a_row": self._failures_in_a_row,
+            "first_failure": self._first_failure,
+            "best": None if self.best is None else trial_to_event(self.best),
+            "costs": self._costs,
+            "billed": self.billed_seconds,
+            "setup_cost": dataclasses.astuple(self.setup_cost),
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        seed = self.history.seed
+        self.controller.load_state_dict(state["controller"])
+        self._next_id = state["next_id"]
+        jobs = [Job(id_, tuple(architecture), *rest) for id_, architecture, *rest in state["pending"]]
+        self._pending = {job.id: job for job in jobs}
+        self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
+        self._told_up_to = state["told_up_to"]
+        self._clock = state["clock"]
+        self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
+        self._reused_in_a_row = state["reused_in_a_row"]
+        self._failures_in_a_row = state["failures_in_a_row"]
+        self._first_failure = state["first_failure"]
+        self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
+        self._costs, self.billed_seconds = state["costs"], state["billed"]
+        self.setup_cost = Cost(*state["setup_cost"])
+
+    def recover(self) -> None:
+        """Brings this search to where its folder's run was, by the last state and the events after it."""
+        assert self.history.folder is not None
+        state, events, rows = self.history.folder.recover()
+        if state is not None:
+            self._load(state)
+            self.history._count = rows
+            if self._known is not None:
+                told = (trial for trial in self.history if trial.id not in self._waiting)
+                self._known = known_evaluations(told, self.space)
+        self._replay(events)
+        self._failures_in_a_row = 0
+        if self.history.recent:
+            self.history.compact(self._state)
+
+    def _replay(self, events: Iterator[list[Any]]) -> None:
+        for event in events:
+            if event[0] == "a":
+                _, n, now, expected = event
+                jobs = self._ask(n, now) or []
+                if [[job.id, list(job.architecture)] for job in jobs] != expected:
+                    raise self._diverged()
+                continue
+            trial = event_to_trial(event, self.history.seed)
+            while trial.id not in self._pending:
+                # A search with one trial at a time does not journal its asking.
+                if trial.id < self._next_id or self._ask(1, trial.started) is None:
+                    raise self._diverged()
+            if self._pending[trial.id].architecture != trial.architecture:
+                raise self._diverged()
+            self.history.restore([trial])
+            self._settle(trial)
+            self._clock = max(self._clock, trial.started + trial.seconds)
+
+    def _diverged(self) -> RunFolderError:
+        return RunFolderError(
+            f"{type(self.controller).__name__} no longer makes the proposals that the journal of this run holds: "
+            "it was changed, or is not reproducible from its seed and state. Resume with the version that began the run"
+        )
+
+    def _result(self) -> Result:
+        return Result(
+            best=self.best,
+            completed=self.completed,
+            failed=self.failed,
+            reused=self.reused,
+            cost=Cost(*self._costs),
+            setup_cost=self.setup_cost,
+            seconds=self._clock,
+            stopped=self._stopped or "",
+            seed=self.history.seed,
+            history=self.history,
+            space=self.space,
+        )

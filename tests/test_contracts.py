@@ -1,0 +1,256 @@
+"""Every component on the shelves keeps its contract, and the contract suites find what they are there to find."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+
+import broken
+import pytest
+from golden import renew
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from archsearch import testing
+from archsearch.components import KINDS, entry_points, load
+from archsearch.controller import Controller
+from archsearch.errors import MissingAbility, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.space import Space
+from archsearch.trial import Evaluation, Trial
+
+BASES = {"controllers": Controller, "evaluators": Evaluator, "spaces": Space}
+
+
+def shares_of_ones(architecture) -> float:
+    return sum(option == 1 for option in architecture) / max(1, len(architecture))
+
+
+FACTORIES = {
+    "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
+    "Function": lambda: load("Function")(shares_of_ones),
+}
+"""For classes that cannot be made without arguments."""
+
+
+def factory(kind, name):
+    return FACTORIES.get(name) or load(name, kind)
+
+
+def shelf(kind) -> list[str]:
+    """Names of the components that this project brings; other packages' plug-ins are not ours to test."""
+    return [name for name, point in entry_points(kind).items() if point.value.startswith(f"archsearch.{kind}.")]
+
+
+@functools.cache
+def space_for(evaluator_name) -> Space:
+    """The first space on the shelf that the evaluator accepts."""
+    for name in shelf("spaces"):
+        space = factory("spaces", name)()
+        try:
+            factory("evaluators", evaluator_name)().check(space)
+        except MissingAbility:
+            continue
+        return space
+    raise AssertionError(f"no space on the shelf suits {evaluator_name}")
+
+
+def pairs(kind, checks):
+    return [pytest.param(name, check, id=f"{name}-{check}") for name in shelf(kind) for check in checks]
+
+
+# -- the shelves -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_class_on_a_shelf_is_forgotten(kind):
+    package = importlib.import_module(f"archsearch.{kind}")
+    defined = set()
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"archsearch.{kind}.{info.name}")
+        for name, cls in inspect.getmembers(module, inspect.isclass):
+            if issubclass(cls, BASES[kind]) and cls.__module__ == module.__name__ and not name.startswith("_"):
+                defined.add(name)
+    assert defined == set(package.ALL), f"ALL in {kind}/__init__.py does not list what the modules define"
+    assert defined == set(shelf(kind)), f"the entry points in pyproject.toml do not list what {kind}/ defines"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_class_can_be_made_for_the_suites(kind):
+    for name in shelf(kind):
+        assert isinstance(factory(kind, name)(), BASES[kind])
+
+
+@pytest.mark.parametrize(("name", "check"), pairs("controllers", testing.CONTROLLER_CHECKS))
+def test_controller(name, check):
+    testing.CONTROLLER_CHECKS[check](factory("controllers", name))
+
+
+@pytest.mark.parametrize(("name", "check"), pairs("evaluators", testing.EVALUATOR_CHECKS))
+def test_evaluator(name, check):
+    testing.EVALUATOR_CHECKS[check](factory("evaluators", name), space_for(name))
+
+
+@pytest.mark.parametrize(("name", "check"), pairs("spaces", testing.SPACE_CHECKS))
+def test_space(name, check):
+    testing.SPACE_CHECKS[check](factory("spaces", name))
+
+
+class Mixture(RuleBasedStateMachine):
+    """Asks, results in any order, failures and restarts in any mixture: as if there had been no restart."""
+
+    make = Controller
+
+    def __init__(self):
+        super().__init__()
+        self.space = testing.VariableLengthSpace()
+        self.steady, self.restarted = self.new(), self.new()
+        self.due, self.asked = {}, 0
+
+    def new(self):
+        controller = self.make()
+        controller.start(self.space, 0)
+        return controller
+
+    @rule(n=st.sampled_from((1, 2, 60)))
+    def ask(self, n):
+        proposals = self.steady.ask(n)
+        assert self.restarted.ask(n) == proposals
+        for proposal in proposals:
+            assert proposal.id == self.asked
+            assert proposal.architecture in self.space
+            self.due[proposal.id] = proposal
+            self.asked += 1
+
+    @precondition(lambda self: self.due)
+    @rule(data=st.data(), score=st.sampled_from((0.0, 0.5, 1.0, None, float("nan"))))
+    def tell(self, data, score):
+        proposal = self.due.pop(data.draw(st.sampled_from(sorted(self.due))))
+        evaluation = None if score is None else Evaluation(score)
+        for controller in (self.steady, self.restarted):
+            controller.tell([Trial(*proposal, evaluation)])
+
+    @rule()
+    def restart(self):
+        state = json.dumps(self.restarted.state_dict())
+        self.restarted = self.new()
+        self.restarted.load_state_dict(json.loads(state))
+
+    @invariant()
+    def nothing_is_lost(self):
+        for controller in (self.steady, self.restarted):
+            assert controller.pending == {id_: proposal.architecture for id_, proposal in self.due.items()}
+
+
+@pytest.mark.parametrize("name", shelf("controllers"))
+def test_any_mixture_of_asking_telling_and_restarting(name):
+    machine = type("Machine", (Mixture,), {"make": staticmethod(factory("controllers", name))})
+    quick = settings(max_examples=15, stateful_step_count=30, deadline=None, derandomize=True, database=None)
+    run_state_machine_as_test(machine, settings=quick)
+
+
+@pytest.mark.parametrize("name", shelf("controllers"))
+def test_controller_proposes_what_is_recorded(name):
+    # A difference means that the same seed gives users another search; see the module for how to renew.
+    recorded = json.loads(renew.path(name).read_text())
+    got = renew.record(name)
+    for space, proposals in recorded.items():
+        assert got[space] == proposals, f"{name} in {space}: python tests/golden/renew.py, if this is meant"
+    assert recorded.keys() == got.keys()
+
+
+def test_no_recording_is_left_over():
+    assert {path.stem for path in renew.FOLDER.glob("*.json")} == set(renew.names())
+
+
+# -- the suites themselves -------------------------------------------------------------------------
+
+SUITES = {
+    "controllers": (testing.check_controller, testing.CONTROLLER_CHECKS, broken.CONTROLLERS),
+    "evaluators": (
+        functools.partial(testing.check_evaluator, space=testing.FixedSpace()),
+        testing.EVALUATOR_CHECKS,
+        broken.EVALUATORS,
+    ),
+    "spaces": (testing.check_space, testing.SPACE_CHECKS, broken.SPACES),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_check_has_a_component_that_it_finds(kind):
+    _, checks, cases = SUITES[kind]
+    assert {case.check for case in cases} == set(checks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"),
+    [
+        pytest.param(kind, case, id=f"{case.check}-{type(case.make()).__name__}")
+        for kind in KINDS
+        for case in SUITES[kind][2]
+    ],
+)
+def test_broken_component_fails_its_own_check_and_only_related_ones(kind, case):
+    check_all = SUITES[kind][0]
+    with pytest.raises(testing.ContractError) as caught:
+        check_all(case.make)
+    assert set(caught.value.failures) == {case.check, *case.related}, str(caught.value)
+    for name in caught.value.failures:
+        assert f"\n  {name}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        testing.FixedSpace,
+        testing.ConditionalSpace,
+        testing.VariableLengthSpace,
+        testing.OnePointSpace,
+        testing.SeparableSpace,
+        broken.Small,
+    ],
+)
+def test_spaces_of_the_suites_pass(space):
+    testing.check_space(space)
+
+
+@pytest.mark.parametrize(
+    "space", [testing.FixedSpace(), testing.ConditionalSpace(), testing.VariableLengthSpace(), testing.OnePointSpace()]
+)
+def test_right_evaluator_passes(space):
+    testing.check_evaluator(broken.Toy, space)
+
+
+def test_skip_leaves_checks_out_and_names_must_exist():
+    testing.check_controller(broken.NeverLearns, skip=["beats_random_search"])
+    with pytest.raises(UsageError, match="no check is called beats_everyone"):
+        testing.check_controller(broken.NeverLearns, skip=["beats_everyone"])
+
+
+def test_factory_must_make_new_objects():
+    shared = broken.Small()
+    with pytest.raises(UsageError, match="new object"):
+        testing.check_space(lambda: shared)
+
+
+def test_every_check_says_what_it_promises():
+    for checks in (testing.CONTROLLER_CHECKS, testing.EVALUATOR_CHECKS, testing.SPACE_CHECKS):
+        for name, check in checks.items():
+            assert inspect.getdoc(check), name
+
+
+def test_suites_need_no_test_runner_and_no_heavy_library():
+    code = (
+        "import sys, archsearch.testing\n"
+        "heavy = {'pytest', 'torch', 'ray', 'scipy', 'networkx', 'archsearch.controllers', 'archsearch.evaluators',"
+        " 'archsearch.spaces'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
