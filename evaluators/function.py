@@ -1,0 +1,80 @@
+"""Any Python callable as an evaluator."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from archsearch.components import import_object
+from archsearch.errors import UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.space import Space
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
+
+
+class Function(Evaluator):
+    """A Python function as evaluator: from an architecture to a score, higher is better.
+
+    The function receives ``space.decode(architecture)``: a dictionary of named values for ``Choices``, the official string
+    for ``NASBench201``, else the tuple of options. If it has a parameter ``seed``, it is given the evaluation's seed
+    there. It returns a number, or a mapping with ``score``, further metrics and, optionally, ``cost`` (seconds to bill), or
+    an ``Evaluation``.
+
+    Args:
+        function: The callable, or its import path, such as ``my_lab.accuracy``.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+
+    def __init__(self, function: Callable[..., Any] | str) -> None:
+        called = import_object(function) if isinstance(function, str) else function
+        if not callable(called):
+            raise UsageError(f"Function: expected a callable or its import path, got {function!r}")
+        self.function = function
+        self._call = called
+        self._wants_seed = _takes_seed(called)
+
+    def start(self, space: Space) -> None:
+        """See ``Evaluator.start``."""
+        super().start(space)
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """Calls the function.
+
+        Raises:
+            TypeError: If it returns none of the accepted kinds.
+        """
+        argument = self.space.decode(self.space.validate(architecture))
+        answer = self._call(argument, seed=seed) if self._wants_seed else self._call(argument)
+        if isinstance(answer, Evaluation):
+            return answer
+        if isinstance(answer, Mapping):
+            return _from_mapping(answer)
+        return Evaluation(_number(answer, "the return value"))
+
+
+def _takes_seed(function: Callable[..., Any]) -> bool:
+    try:
+        return "seed" in inspect.signature(function).parameters
+    except ValueError:  # some built-in functions have no signature
+        return False
+
+
+def _from_mapping(answer: Mapping[str, Any]) -> Evaluation:
+    if "score" not in answer:
+        raise TypeError(f"expected an entry 'score' in what the function returns, got {', '.join(map(str, answer))}")
+    cost = Cost(device_seconds=_number(answer["cost"], "cost")) if "cost" in answer else NO_COST
+    metrics = {name: _number(value, name) for name, value in answer.items() if name not in ("score", "cost")}
+    return Evaluation(_number(answer["score"], "score"), metrics, cost)
+
+
+def _number(value: Any, what: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{what}: expected a number, a mapping with a number as 'score', or an Evaluation, "
+            f"got {type(value).__name__} {value!r}"
+        ) from None

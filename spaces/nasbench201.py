@@ -1,0 +1,165 @@
+"""NAS-Bench-201: a cell of 4 nodes whose 6 edges each carry one of 5 operations.
+
+Reference: Dong & Yang, "NAS-Bench-201: extending the scope of reproducible neural architecture search", ICLR 2020.
+A node is the sum of its edges' outputs; node 0 is the cell's input, node 3 its output.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from typing import TYPE_CHECKING, Literal, get_args
+
+from archsearch.errors import InvalidArchitecture, UsageError
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    import networkx
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+NODE_NAMES = ("input", "node 1", "node 2", "output")
+
+Rule = Literal["skip", "published", "drop_zeros", "flatten"]
+
+_ZERO = "#"
+_INPUT = "0"
+
+
+class NASBench201(Space):
+    """NAS-Bench-201 cells: 6 edges, 5 operations, 15,625 encodings.
+
+    Decisions are the edges 0→1, 0→2, 1→2, 0→3, 1→3, 2→3; options are none, skip_connect, nor_conv_1x1, nor_conv_3x3,
+    avg_pool_3x3. ``canonical`` writes the cell's output as an expression of its input, under one of four rules:
+
+    ``skip`` (12,751 distinct): a skip connection passes its input through.
+    ``published`` (6,466, the number in the literature): also, ``none`` and any operation fed by zero give zero.
+    ``drop_zeros`` (5,390): also, zero terms are left out of sums.
+    ``flatten`` (4,930): also, a sum that comes through skip connections is merged into the sum it enters.
+
+    All rules treat two convolutions of one kind with equal inputs as equal, though each has weights of its own: cells of
+    one canonical form compute the same family of expressions, and their trainings differ by more than the seed.
+
+    Args:
+        rule: Rule of ``canonical``.
+
+    Raises:
+        UsageError: If there is no such rule.
+    """
+
+    def __init__(self, rule: Rule = "flatten") -> None:
+        super().__init__(arities=[len(OPERATIONS)] * len(EDGES))
+        if rule not in get_args(Rule):
+            raise UsageError(f"NASBench201: rule: expected one of {', '.join(get_args(Rule))}, got {rule!r}")
+        self.rule: Rule = rule
+
+    def label(self, prefix: Architecture) -> str:
+        """The edge, such as ``0->2``."""
+        source, target = EDGES[len(prefix)]
+        return f"{source}->{target}"
+
+    def format(self, architecture: Architecture) -> str:
+        """The official string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
+        a, b, c, d, e, f = (OPERATIONS[option] for option in architecture)
+        return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
+
+    def parse(self, text: str) -> Architecture:
+        """Reads an official string, or an official index such as ``6111``.
+
+        Raises:
+            InvalidArchitecture: If ``text`` is neither.
+        """
+        text = text.strip()
+        if text.isdecimal():
+            return self.from_index(int(text))
+        known = _by_string().get(text)
+        if known is None:
+            raise InvalidArchitecture(
+                f"{text!r} is no NAS-Bench-201 cell: expected an index from 0 to 15624 or a string such as "
+                f"{self.format((3, 3, 3, 3, 3, 3))} with the operations {', '.join(OPERATIONS)}"
+            )
+        return known
+
+    def decode(self, architecture: Architecture) -> str:
+        """The official string."""
+        return self.format(architecture)
+
+    def index(self, architecture: Architecture) -> int:
+        """The official index, 0 to 15,624."""
+        return _official_order()[1][architecture]
+
+    def from_index(self, index: int) -> Architecture:
+        """The architecture with that official index.
+
+        Raises:
+            InvalidArchitecture: If the index is out of range.
+        """
+        order = _official_order()[0]
+        if not 0 <= index < len(order):
+            raise InvalidArchitecture(f"index {index}: NAS-Bench-201 has the indices 0 to {len(order) - 1}")
+        return order[index]
+
+    def canonical(self, architecture: Architecture, rule: Rule | None = None) -> str:
+        """The cell's output as an expression of its input; ``rule`` overrides the space's own."""
+        return _expression(architecture, rule or self.rule)
+
+    def is_constant_zero(self, architecture: Architecture) -> bool:
+        """Whether no path of operations leads from the input to the output (341 cells)."""
+        return _expression(architecture, "drop_zeros") == _ZERO
+
+    def graph(self, architecture: Architecture) -> networkx.MultiDiGraph:
+        """The cell: 4 nodes, one labelled edge per operation; ``none`` edges are left out."""
+        import networkx
+
+        graph = networkx.MultiDiGraph()
+        for node, name in enumerate(NODE_NAMES):
+            graph.add_node(node, label=name)
+        for (source, target), option in zip(EDGES, architecture, strict=True):
+            if option:
+                graph.add_edge(source, target, label=OPERATIONS[option])
+        return graph
+
+
+@functools.lru_cache(maxsize=4 * 5**6)
+def _expression(architecture: Architecture, rule: Rule) -> str:
+    # A node is the sorted tuple of its terms, each a string; the input is the single term "0".
+    nodes: list[tuple[str, ...]] = [(_INPUT,)]
+    for target in range(1, 4):
+        terms: list[str] = []
+        for (source, end), option in zip(EDGES, architecture, strict=True):
+            if end == target:
+                terms += _terms(nodes[source], option, rule)
+        if rule in ("drop_zeros", "flatten"):
+            terms = [term for term in terms if term != _ZERO] or [_ZERO]
+        nodes.append(tuple(sorted(terms)))
+    return "+".join(nodes[3])
+
+
+def _terms(source: tuple[str, ...], option: int, rule: Rule) -> list[str]:
+    """What an edge adds to the sum at its end."""
+    operation = OPERATIONS[option]
+    zero = source == (_ZERO,) or operation == "none"
+    if rule != "skip" and zero:
+        return [_ZERO]
+    if operation == "skip_connect":
+        return list(source) if rule == "flatten" else ["+".join(source)]
+    return [f"({'+'.join(source)})@{operation}"]
+
+
+@functools.cache
+def _official_order() -> tuple[list[Architecture], dict[Architecture, int]]:
+    """Architectures by official index, and the other way round; the order is arbitrary, so it is read from the table."""
+    import pyarrow.parquet as pq
+
+    source = importlib.resources.files("archsearch") / "data" / "nasbench201.parquet"
+    with importlib.resources.as_file(source) as path:
+        names = pq.read_table(path, columns=["arch"])["arch"].to_pylist()
+    order = [_by_string()[name] for name in names]
+    return order, {architecture: index for index, architecture in enumerate(order)}
+
+
+@functools.cache
+def _by_string() -> dict[str, Architecture]:
+    space = NASBench201()
+    return {space.format(architecture): architecture for architecture in space.enumerate()}
