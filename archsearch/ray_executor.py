@@ -1,0 +1,340 @@
+"""Evaluations on a Ray cluster: actors that keep the evaluator, adaptive batches, dead actors replaced.
+
+Each worker has at most two batches: one running, one waiting in its queue, so that it never idles for a round trip.
+A batch holds as many evaluations as take about ``batch_seconds``: long evaluations travel alone, short ones
+together, so that a 1 ms evaluation is not drowned by a 1 ms round trip.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from archsearch.errors import ExecutorError, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.executor import Executor, Job, Log, Outcome, evaluate_safely, finished
+from archsearch.trial import Trial
+
+QUEUE = 2
+SETTLE_SECONDS = 2.0
+GRACE_SECONDS = 2.0
+MAX_LOST_IN_A_ROW = 3
+
+
+class RayExecutor(Executor):
+    """Evaluates on actors of a Ray cluster.
+
+    Args:
+        workers: Actors, >= 1.
+        address: Address of a running cluster, such as ``auto``; None starts one on this machine.
+        cpus: CPUs that each worker reserves, >= 0.
+        gpus: GPUs that each worker reserves, >= 0.
+        batch_seconds: Evaluations are sent in batches that take about this many seconds.
+        max_batch: Most evaluations in a batch.
+        start_seconds: How long to wait for the first worker.
+
+    Raises:
+        UsageError: If a number is out of range.
+    """
+
+    concurrent = True
+
+    def __init__(
+        self,
+        workers: int = 2,
+        address: str | None = None,
+        cpus: float = 1.0,
+        gpus: float = 0.0,
+        batch_seconds: float = 0.05,
+        max_batch: int = 256,
+        start_seconds: float = 120.0,
+    ) -> None:
+        if workers < 1 or cpus < 0 or gpus < 0 or max_batch < 1:
+            raise UsageError(
+                f"RayExecutor: expected workers >= 1, cpus >= 0, gpus >= 0, max_batch >= 1, "
+                f"got {workers}, {cpus}, {gpus}, {max_batch}"
+            )
+        self.workers = workers
+        self.address = address
+        self.cpus = cpus
+        self.gpus = gpus
+        self.batch_seconds = batch_seconds
+        self.max_batch = max_batch
+        self.start_seconds = start_seconds
+
+    # -- start and stop ------------------------------------------------------------------------
+
+    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
+        """Connects to the cluster and starts the workers; late ones join while the search runs."""
+        import ray
+
+        begun = time.monotonic()
+        self._timeout = timeout
+        self._owns_ray = not ray.is_initialized()
+        if self._owns_ray:
+            _connect(self.address, math.ceil(self.workers * self.cpus), math.ceil(self.workers * self.gpus))
+        connected = time.monotonic()
+        self._actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(_Worker)
+        self._evaluator_ref = ray.put(evaluator)
+        self._waiting: deque[Job] = deque()
+        self._alone: deque[Job] = deque()
+        self._live: dict[Any, _Batch] = {}
+        self._starting: dict[Any, int] = {}
+        self._actors: dict[int, Any] = {}
+        self._queues: dict[int, deque[Any]] = {}
+        self._seconds_each: float | None = None
+        self._lost_in_a_row = 0
+        for worker in range(self.workers):
+            self._start_worker(worker)
+        self._await_workers()
+        self.connect_seconds = connected - begun
+        self.workers_seconds = time.monotonic() - connected
+        log(
+            f"Ray: {self.connect_seconds:.1f} s to {'start' if self._owns_ray else 'find'} the cluster, "
+            f"{self.workers_seconds:.1f} s to {len(self._queues)} of {self.workers} workers"
+        )
+        self._origin = time.monotonic() - clock
+
+    def _start_worker(self, worker: int) -> None:
+        self._actors[worker] = self._actor_class.remote(self._evaluator_ref)
+        self._starting[self._actors[worker].ready.remote()] = worker
+
+    def _await_workers(self) -> None:
+        import ray
+
+        end = time.monotonic() + self.start_seconds
+        while self._starting and time.monotonic() < end:
+            ready, _ = ray.wait(list(self._starting), num_returns=1, timeout=SETTLE_SECONDS)
+            if self._queues and not ready:
+                break  # the others join when they are ready
+            for reference in ready:
+                self._welcome(reference)
+        if not self._queues:
+            have = ray.cluster_resources()
+            self.stop()
+            raise ExecutorError(
+                f"no worker started within {self.start_seconds:g} s: each needs {self.cpus:g} CPUs and {self.gpus:g} GPUs, "
+                f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs in all; ask for less per worker"
+            )
+
+    def _welcome(self, reference: Any) -> None:
+        """A worker is ready, or died as it started."""
+        import ray
+
+        worker = self._starting.pop(reference)
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayError as error:
+            self._lose(worker, str(error), "worker_died")
+            return
+        self._queues[worker] = deque()
+
+    def stop(self) -> None:
+        """Ends the workers; ends Ray too, if this executor started it."""
+        import ray
+
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors = {}
+        if self._owns_ray:
+            ray.shutdown()
+
+    # -- the executor contract -----------------------------------------------------------------
+
+    def now(self) -> float:
+        """Wall seconds."""
+        return time.monotonic() - self._origin
+
+    def room(self, remaining: int | None) -> int:
+        """As many jobs as the workers' queues have room for; near the end only what starts at once."""
+        slots = sum(max(0, self._depth(remaining) - len(queue)) for queue in self._queues.values())
+        return max(0, slots * self._batch_size(remaining) - len(self._waiting) - len(self._alone))
+
+    def submit(self, job: Job) -> None:
+        """Queues the job; ``wait`` sends it."""
+        (self._alone if job.attempt > 1 else self._waiting).append(job)
+
+    def wait(self, until: float) -> list[Trial]:
+        """Sends what is queued and returns the next finished trials."""
+        import ray
+
+        while True:
+            self._send()
+            references = [*self._live, *self._starting]
+            if not references:
+                return []
+            pause = max(0.0, min(until - self.now(), self._next_deadline() - self.now()))
+            ready, _ = ray.wait(references, num_returns=1, timeout=None if math.isinf(pause) else pause)
+            if ready and len(references) > 1:  # whatever else has come meanwhile
+                ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+            trials: list[Trial] = []
+            for reference in ready:
+                if reference in self._starting:
+                    self._welcome(reference)
+                elif reference in self._live:
+                    trials += self._collect(reference)
+            trials += self._kill_overdue()
+            if trials or self.now() >= until or any(reference not in references for reference in self._live):
+                return trials
+            if not self._live and not self._waiting and not self._alone:
+                return trials
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def _depth(self, remaining: int | None) -> int:
+        return 1 if remaining is not None and remaining <= self.workers else QUEUE
+
+    def _batch_size(self, remaining: int | None) -> int:
+        if self._seconds_each is None:
+            return 1
+        size = int(self.batch_seconds / max(self._seconds_each, 1e-9))
+        if remaining is not None:  # the last batches shrink, so that the workers end together
+            size = min(size, math.ceil(remaining / (2 * self.workers)))
+        return max(1, min(size, self.max_batch))
+
+    def _send(self) -> None:
+        size = self._batch_size(len(self._waiting) or None)
+        while self._alone or self._waiting:
+            worker = self._freest(self._alone[0].avoid if self._alone else -1)
+            if worker is None:
+                return
+            if self._alone:
+                jobs = [self._alone.popleft()]
+            else:
+                jobs = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
+            items = [(job.architecture, job.seed) for job in jobs]
+            reference = self._actors[worker].evaluate.remote(items, self._timeout)
+            self._live[reference] = _Batch(worker, jobs)
+            self._queues[worker].append(reference)
+            if len(self._queues[worker]) == 1:
+                self._begin(reference)
+
+    def _freest(self, avoid: int) -> int | None:
+        """The worker with the shortest queue, if it has room; ``avoid`` only if there is no other."""
+        room = {worker: len(queue) for worker, queue in self._queues.items() if len(queue) < QUEUE}
+        others = {worker: length for worker, length in room.items() if worker != avoid} or (
+            room if len(self._queues) == 1 else {}
+        )
+        return min(others, key=lambda worker: (others[worker], worker)) if others else None
+
+    def _begin(self, reference: Any) -> None:
+        """A batch has come to the head of its worker's queue: its time runs from now."""
+        batch = self._live[reference]
+        batch.begun = self.now()
+        if self._timeout is not None:
+            batch.deadline = batch.begun + self._timeout * len(batch.jobs) + GRACE_SECONDS
+
+    def _next_deadline(self) -> float:
+        return min((batch.deadline for batch in self._live.values()), default=math.inf)
+
+    # -- collecting ----------------------------------------------------------------------------
+
+    def _collect(self, reference: Any) -> list[Trial]:
+        import ray
+
+        batch = self._live[reference]
+        try:
+            outcomes = ray.get(reference)
+        except ray.exceptions.ActorDiedError as error:
+            return self._lose(batch.worker, str(error), "worker_died")
+        except ray.exceptions.OutOfMemoryError as error:
+            return self._lose(batch.worker, str(error), "out_of_memory")
+        except ray.exceptions.RayError as error:
+            outcomes = [Outcome(None, 0.0, "exception", str(error))] * len(batch.jobs)
+        self._remove(reference)
+        self._lost_in_a_row = 0
+        each = sum(outcome[1] for outcome in outcomes) / len(outcomes)
+        # The first evaluation is often slow; a moving average forgets it.
+        self._seconds_each = each if self._seconds_each is None else 0.7 * self._seconds_each + 0.3 * each
+        trials = []
+        started = batch.begun
+        for job, outcome in zip(batch.jobs, outcomes, strict=True):
+            trials.append(finished(job, Outcome(*outcome), started, batch.worker))
+            started += outcome[1]
+        return trials
+
+    def _remove(self, reference: Any) -> None:
+        batch = self._live.pop(reference)
+        queue = self._queues[batch.worker]
+        queue.remove(reference)
+        if queue:
+            self._begin(queue[0])
+
+    def _kill_overdue(self) -> list[Trial]:
+        """Kills workers whose batch takes too long: native code that hangs ignores the alarm inside the worker."""
+        import ray
+
+        trials = []
+        now = self.now()
+        for batch in [batch for batch in self._live.values() if batch.deadline <= now]:
+            if batch.worker in self._actors:
+                ray.kill(self._actors[batch.worker])
+                trials += self._lose(batch.worker, f"no result within {self._timeout:g} s; its worker was killed", "timeout")
+        return trials
+
+    def _lose(self, worker: int, error: str, failure: str) -> list[Trial]:
+        """Replaces a lost worker. Of its batches the running one failed, if it was a single job; others are sent again."""
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row > MAX_LOST_IN_A_ROW * self.workers + 10:
+            raise ExecutorError(f"workers die one after another, {self._lost_in_a_row} without a result; the last: {error}")
+        if "OutOfMemory" in error or "memory" in error.lower() and "oom" in error.lower():
+            failure = "out_of_memory"
+        trials = []
+        for position, reference in enumerate(self._queues.pop(worker, ())):
+            batch = self._live.pop(reference)
+            if position == 0 and len(batch.jobs) == 1:
+                seconds = self.now() - batch.begun
+                trials.append(finished(batch.jobs[0], Outcome(None, seconds, failure, error), batch.begun, worker))
+            else:  # it is not known which job of a batch is to blame: each is tried alone
+                self._alone.extend(batch.jobs)
+        self._actors.pop(worker, None)
+        self._start_worker(worker)
+        return trials
+
+
+class _Batch:
+    """Jobs sent to a worker in one call."""
+
+    __slots__ = ("begun", "deadline", "jobs", "worker")
+
+    def __init__(self, worker: int, jobs: Sequence[Job]) -> None:
+        self.worker = worker
+        self.jobs = jobs
+        self.begun = 0.0
+        self.deadline = math.inf
+
+
+class _Worker:
+    """The actor: keeps the evaluator, so that it is sent once."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+
+    def ready(self) -> bool:
+        return True
+
+    def evaluate(self, items: Sequence[tuple[Any, int]], timeout: float | None) -> list[tuple[Any, ...]]:
+        return [tuple(evaluate_safely(self._evaluator, architecture, seed, timeout)) for architecture, seed in items]
+
+
+def _connect(address: str | None, cpus: int, gpus: int) -> None:
+    """Starts Ray on this machine, or joins the cluster at ``address``."""
+    import ray
+
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is None:
+            # Logical CPUs: as many as the workers ask for, whatever the machine has.
+            ray.init(address="local", num_cpus=max(cpus, 1), num_gpus=gpus or None, **quiet)
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ExecutorError(
+            f"cannot reach a Ray cluster at {address or 'this machine'}: {error}; start one by 'ray start --head', or leave "
+            "out the address to use this machine alone"
+        ) from None
