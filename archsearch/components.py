@@ -148,7 +148,7 @@ def lazy_classes(package: str, modules: Mapping[str, str]) -> Callable[[str], An
         modules: Name of the module, inside the package, that holds each class.
     """
 
-    def __getattr__(name: str) -> Any:  # noqa: N807
+    def __getattr__(name: str) -> Any:
         if name in modules:
             return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

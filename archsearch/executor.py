@@ -242,7 +242,7 @@ class EvaluationTimeout(BaseException):
     """Raised inside an evaluation that takes too long; no ``except Exception`` of the evaluator swallows it."""
 
 
-class _alarm:  # noqa: N801
+class _alarm:
     """Raises ``EvaluationTimeout`` in the main thread after some seconds, by the operating system's timer.
 
     Code that never returns to the interpreter (a hanging native call) is not interrupted; on Ray the driver then

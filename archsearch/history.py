@@ -46,9 +46,8 @@ COST_COLUMNS = {
 """Field of ``Cost`` to column of the history."""
 
 RESERVED_COLUMNS = frozenset(
-    ("id", "architecture", "name", "parent", "status", "score", "started_seconds", "worker", "attempts")
-    + ("failure", "error", *COST_COLUMNS.values())
-)
+    "id architecture name parent status score started_seconds worker attempts failure error".split()
+).union(COST_COLUMNS.values())
 """Names that a metric cannot have."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -117,7 +116,7 @@ class History:
     def __iter__(self) -> Iterator[Trial]:
         """All trials, in the order in which they finished, one part in memory at a time."""
         if self.folder:
-            yield from self.folder.trials(self.space, self.seed)
+            yield from self.folder.trials(self.seed)
         else:
             for table in self._tables:
                 yield from table_to_trials(table, self.seed)
@@ -151,7 +150,7 @@ class RunFolder:
         folder = cls(path)
         if (folder.path / "config.yaml").exists():
             raise RunFolderError(
-                f"{path}: there is a run here already; go on with it by 'archsearch resume {path}', or name another folder"
+                f"{path}: there is a run here already; 'archsearch resume {path}' goes on with it; or name another folder"
             )
         try:
             folder._trials.mkdir(parents=True, exist_ok=True)
@@ -199,12 +198,14 @@ class RunFolder:
         return config
 
     def _acquire(self) -> None:
-        lock = open(self.path / "lock", "wb")
+        lock = open(self.path / "lock", "wb")  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise RunFolderError(f"{self.path}: another process is running this search; wait for it or stop it") from None
+            raise RunFolderError(
+                f"{self.path}: another process is running this search; wait for it or stop it"
+            ) from None
         self._lock = lock
 
     # -- writing ---------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ class RunFolder:
                 raise OSError(0, "only a part of the line could be written")
         except OSError as error:
             raise StorageError(
-                f"{self.path}: cannot write to the run folder ({error.strerror}); every trial before this one is saved: "
+                f"{self.path}: cannot write to the run folder ({error.strerror}); what was done before is saved: "
                 f"make room, then 'archsearch resume {self.path}'"
             ) from None
 
@@ -269,7 +270,7 @@ class RunFolder:
             self._journal.close()
         self._number = number
         # Unbuffered: one system call per append, so that a killed process loses nothing.
-        self._journal = open(self._name("journal", number), "ab", buffering=0)
+        self._journal = open(self._name("journal", number), "ab", buffering=0)  # noqa: SIM115
 
     # -- going on ----------------------------------------------------------------------------------
 
@@ -328,7 +329,7 @@ class RunFolder:
         tables.append(trials_to_table(list(self._journaled(0)), space))
         return pa.concat_tables(tables, promote_options="default")
 
-    def trials(self, space: Space, seed: int) -> Iterator[Trial]:
+    def trials(self, seed: int) -> Iterator[Trial]:
         """All trials on disk, one part in memory at a time."""
         import pyarrow.parquet as pq
 
@@ -383,10 +384,11 @@ def event_to_trial(event: list[Any], seed: int) -> Trial:
         failure, error = outcome
     else:
         score, names, values, cost = outcome
-        evaluation = Evaluation(score, dict(zip(names, values, strict=True)), Cost(0.0, *cost) if any(cost) else NO_COST)
+        evaluation = Evaluation(
+            score, dict(zip(names, values, strict=True)), Cost(0.0, *cost) if any(cost) else NO_COST
+        )
     run = (evaluation_seed(seed, id_), started, seconds, worker, attempts)
     return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error)
-
 
 
 def _read_events(path: Path) -> Iterator[list[Any]]:

@@ -117,8 +117,8 @@ class RayExecutor(Executor):
             have = ray.cluster_resources()
             self.stop()
             raise ExecutorError(
-                f"no worker started within {self.start_seconds:g} s: each needs {self.cpus:g} CPUs and {self.gpus:g} GPUs, "
-                f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs in all; ask for less per worker"
+                f"no worker started within {self.start_seconds:g} s: each needs {self.cpus:g} CPUs and {self.gpus:g} "
+                f"GPUs, the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs in all; ask for less"
             )
 
     def _welcome(self, reference: Any) -> None:
@@ -273,15 +273,19 @@ class RayExecutor(Executor):
         for batch in [batch for batch in self._live.values() if batch.deadline <= now]:
             if batch.worker in self._actors:
                 ray.kill(self._actors[batch.worker])
-                trials += self._lose(batch.worker, f"no result within {self._timeout:g} s; its worker was killed", "timeout")
+                trials += self._lose(
+                    batch.worker, f"no result within {self._timeout:g} s; its worker was killed", "timeout"
+                )
         return trials
 
     def _lose(self, worker: int, error: str, failure: str) -> list[Trial]:
-        """Replaces a lost worker. Of its batches the running one failed, if it was a single job; others are sent again."""
+        """Replaces a lost worker; its running job failed, if it ran a single one, and its other jobs are sent again."""
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW * self.workers + 10:
-            raise ExecutorError(f"workers die one after another, {self._lost_in_a_row} without a result; the last: {error}")
-        if "OutOfMemory" in error or "memory" in error.lower() and "oom" in error.lower():
+            raise ExecutorError(
+                f"workers die one after another, {self._lost_in_a_row} without a result; the last: {error}"
+            )
+        if "OutOfMemory" in error or ("memory" in error.lower() and "oom" in error.lower()):
             failure = "out_of_memory"
         trials = []
         for position, reference in enumerate(self._queues.pop(worker, ())):
@@ -335,6 +339,6 @@ def _connect(address: str | None, cpus: int, gpus: int) -> None:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(
-            f"cannot reach a Ray cluster at {address or 'this machine'}: {error}; start one by 'ray start --head', or leave "
-            "out the address to use this machine alone"
+            f"cannot reach a Ray cluster at {address or 'this machine'}: {error}; start one by 'ray start --head', "
+            "or leave out the address to use this machine alone"
         ) from None

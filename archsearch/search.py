@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import inspect
 import math
 import platform
+import re
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -53,8 +55,8 @@ class Settings:
         target: Stop when a trial scores at least this.
         duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
             whose canonical form was scored before from memory: free of charge, no trial.
-        lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search then
-            depends on the seed alone, not on the number of workers. None: as results come.
+        lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search
+            then depends on the seed alone, not on the number of workers. None: as results come.
         timeout: Seconds after which one evaluation is given up.
         retries: How often a failed evaluation is tried again, by kind: exception, invalid_score, timeout, worker_died,
             out_of_memory. Kinds that are not named keep the default: 3 for worker_died, 1 for out_of_memory, else 0.
@@ -78,14 +80,31 @@ class Settings:
         limits = {"trials": self.trials, "max_seconds": self.max_seconds, "max_cost": self.max_cost}
         if all(limit is None for limit in (*limits.values(), self.target)):
             raise UsageError("nothing would stop this search: give trials, max_seconds, max_cost or target")
-        for name, limit in {**limits, "timeout": self.timeout, "lag": self.lag, "max_failures": self.max_failures}.items():
+        for name, limit in {
+            **limits,
+            "timeout": self.timeout,
+            "lag": self.lag,
+            "max_failures": self.max_failures,
+        }.items():
             if limit is not None and not limit > 0:
                 raise UsageError(f"{name}: expected a number above 0, got {limit!r}")
         if self.duplicates not in ("evaluate", "reuse"):
             raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")
         for kind, times in (self.retries or {}).items():
             if kind not in FAILURES or not isinstance(times, int) or times < 0:
-                raise UsageError(f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {kind}: {times}")
+                raise UsageError(
+                    f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {kind}: {times}"
+                )
+
+
+def _help_of_settings() -> dict[str, str]:
+    """The text of each setting, from the docstring of ``Settings``."""
+    text = (inspect.getdoc(Settings) or "").partition("Args:")[2].partition("Raises:")[0]
+    found = re.findall(r"^    (\w+): (.*?)(?=^    \w+:|\Z)", text, re.MULTILINE | re.DOTALL)
+    return {name: " ".join(help_.split()) for name, help_ in found}
+
+
+SETTING_HELP = _help_of_settings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,7 +311,9 @@ def _one_line(description: dict[str, Any]) -> str:
 def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
     unknown = changes.keys() - stored.keys()
     if unknown:
-        raise UnknownName(f"resume: no setting is called {', '.join(sorted(unknown))}; expected any of {', '.join(stored)}")
+        raise UnknownName(
+            f"resume: no setting is called {', '.join(sorted(unknown))}; expected any of {', '.join(stored)}"
+        )
     return Settings(**stored | {name: value for name, value in changes.items() if value is not None})
 
 
@@ -522,8 +543,8 @@ class Search:
             self.history.compact(self._state)
         if self._failures_in_a_row >= self.settings.max_failures:
             raise TooManyFailures(
-                f"{self._failures_in_a_row} trials failed one after another (max_failures={self.settings.max_failures}). "
-                f"The first of them:\n{self._first_failure}"
+                f"{self._failures_in_a_row} trials failed one after another (max_failures="
+                f"{self.settings.max_failures}). The first of them:\n{self._first_failure}"
             )
 
     def _retry(self, trial: Trial) -> bool:
@@ -548,7 +569,9 @@ class Search:
         if evaluation is None:
             self.failed += 1
             if not self._failures_in_a_row:
-                self._first_failure = f"trial {trial.id}, {self.space.format(trial.architecture)}: {trial.failure}: {trial.error}"
+                self._first_failure = (
+                    f"trial {trial.id}, {self.space.format(trial.architecture)}: {trial.failure}: {trial.error}"
+                )
             self._failures_in_a_row += 1
             self.billed_seconds += trial.seconds
             return

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 Architecture = tuple[int, ...]
 """One small integer per decision, in decision order."""
 
-NO_METRICS: Mapping[str, float] = MappingProxyType({})
+NO_METRICS: Mapping[str, float] = {}
 
 
 class Proposal(NamedTuple):

@@ -9,17 +9,16 @@ from typing import Any
 from archsearch.components import import_object
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
 
 
 class Function(Evaluator):
     """A Python function as evaluator: from an architecture to a score, higher is better.
 
-    The function receives ``space.decode(architecture)``: a dictionary of named values for ``Choices``, the official string
-    for ``NASBench201``, else the tuple of options. If it has a parameter ``seed``, it is given the evaluation's seed
-    there. It returns a number, or a mapping with ``score``, further metrics and, optionally, ``cost`` (seconds to bill), or
-    an ``Evaluation``.
+    The function receives ``space.decode(architecture)``: a dictionary of named values for ``Choices``, the official
+    string for ``NASBench201``, else the tuple of options. If it has a parameter ``seed``, it is given the evaluation's
+    seed there. It returns a number, or a mapping with ``score``, further metrics and, optionally, ``cost`` (seconds to
+    bill), or an ``Evaluation``.
 
     Args:
         function: The callable, or its import path, such as ``my_lab.accuracy``.
@@ -35,10 +34,6 @@ class Function(Evaluator):
         self.function = function
         self._call = called
         self._wants_seed = _takes_seed(called)
-
-    def start(self, space: Space) -> None:
-        """See ``Evaluator.start``."""
-        super().start(space)
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Calls the function.

@@ -75,12 +75,16 @@ class Tabular(Evaluator):
         if table is None:
             given = [name for name, value in own.items() if value is not None]
             if given or not maximize:
-                raise UsageError(f"Tabular: {', '.join(given) or 'maximize'} goes with a table of your own; give table=PATH too")
+                raise UsageError(
+                    f"Tabular: {', '.join(given) or 'maximize'} goes with a table of your own; give table=PATH too"
+                )
             _check_embedded(dataset, epochs, run)
         elif architecture is None or score is None:
             raise UsageError(f"Tabular: table={str(table)!r} needs the names of two columns: architecture and score")
         elif (dataset, epochs, run) != ("cifar10", 200, "mean"):
-            raise UsageError("Tabular: dataset, epochs and run select from the embedded table; leave them out with table")
+            raise UsageError(
+                "Tabular: dataset, epochs and run select from the embedded table; leave them out with table"
+            )
         self.dataset = dataset
         self.epochs = epochs
         self.run = run
@@ -160,8 +164,8 @@ def _check_embedded(dataset: str, epochs: int, run: str | int) -> None:
     if run != "mean" and (epochs == 12 or run not in RUNS[dataset]):
         runs = "; ".join(f"{name}: {', '.join(map(str, seeds))}" for name, seeds in RUNS.items())
         raise UsageError(
-            f"Tabular: run={run} with dataset={dataset}, epochs={epochs} is not in the table; single runs are there for "
-            f"200 epochs only ({runs})"
+            f"Tabular: run={run} with dataset={dataset}, epochs={epochs} is not in the table; single runs are there "
+            f"for 200 epochs only ({runs})"
         )
 
 
@@ -217,7 +221,9 @@ def _own(evaluator: Tabular, space: Space) -> dict[Architecture, Evaluation | No
     names = evaluator.metrics if evaluator.metrics is not None else _other_numbers(table, needed)
     reserved = RESERVED_COLUMNS.intersection(names)
     if reserved:
-        raise TableError(f"{where}: {', '.join(sorted(reserved))} cannot name a metric, since the history has such columns")
+        raise TableError(
+            f"{where}: {', '.join(sorted(reserved))} cannot name a metric, since the history has such columns"
+        )
     architectures = _identify(table[evaluator.architecture].to_pylist(), space, str(where))
     scores = _numbers(table, str(evaluator.score), str(where))
     metrics = [_numbers(table, name, str(where)) for name in names]
@@ -281,7 +287,7 @@ def _identify(cells: Sequence[Any], space: Space, where: str) -> list[Architectu
     if repeated:
         first, times = repeated[0]
         raise TableError(
-            f"{where}: {len(repeated)} architectures have more than one row, the first is {space.format(first)} ({times} "
-            "rows); keep one row each, such as the mean"
+            f"{where}: {len(repeated)} architectures have more than one row, the first is {space.format(first)} "
+            f"({times} rows); keep one row each, such as the mean"
         )
     return architectures

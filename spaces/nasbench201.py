@@ -38,8 +38,8 @@ class NASBench201(Space):
     ``drop_zeros`` (5,390): also, zero terms are left out of sums.
     ``flatten`` (4,930): also, a sum that comes through skip connections is merged into the sum it enters.
 
-    All rules treat two convolutions of one kind with equal inputs as equal, though each has weights of its own: cells of
-    one canonical form compute the same family of expressions, and their trainings differ by more than the seed.
+    All rules treat two convolutions of one kind with equal inputs as equal, though each has weights of its own: cells
+    of one canonical form compute the same family of expressions, and their trainings differ by more than the seed.
 
     Args:
         rule: Rule of ``canonical``.
@@ -149,7 +149,7 @@ def _terms(source: tuple[str, ...], option: int, rule: Rule) -> list[str]:
 
 @functools.cache
 def _official_order() -> tuple[list[Architecture], dict[Architecture, int]]:
-    """Architectures by official index, and the other way round; the order is arbitrary, so it is read from the table."""
+    """Architectures by official index and back; the order is arbitrary, so it is read from the table."""
     import pyarrow.parquet as pq
 
     source = importlib.resources.files("archsearch") / "data" / "nasbench201.parquet"

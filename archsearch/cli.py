@@ -1,0 +1,303 @@
+"""The command line: ``archsearch run | resume | report | show | list``.
+
+Options come from the signatures and docstrings of the classes themselves. Only what a command needs is imported, so
+that ``archsearch --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.errors import ArchsearchError, UsageError
+
+if TYPE_CHECKING:
+    import jsonargparse
+
+    from archsearch.search import Result
+
+DEFAULTS = {"space": "NASBench201", "controller": "RegularizedEvolution", "evaluator": "Tabular"}
+DEFAULT_TRIALS = 1_000
+
+HELP = """usage: archsearch COMMAND [OPTIONS]
+
+Neural architecture search: who proposes (controllers), who scores (evaluators) and what is searched (spaces) are
+interchangeable.
+
+commands:
+  run       search; with no options: NAS-Bench-201, regularized evolution, the embedded table
+  resume    go on with a run that was stopped, or extend one that has ended
+  report    the best architectures of a run, its learning curve, one HTML page
+  show      one architecture as text and as a drawing
+  list      controllers, evaluators and spaces, and what fits together
+
+options:
+  --help     this text; 'archsearch COMMAND --help' for a command
+  --version  the version
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if os.getcwd() not in sys.path:  # classes of the user's own, by import path
+        sys.path.insert(0, os.getcwd())
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if arguments[0] == "--version":
+        from archsearch import __version__
+
+        print(f"archsearch {__version__}")
+        return 0
+    command = COMMANDS.get(arguments[0])
+    try:
+        if command is None:
+            raise UsageError(f"no command is called {arguments[0]!r}; expected one of {', '.join(COMMANDS)}")
+        return command(arguments[1:])
+    except UsageError as error:
+        print(f"archsearch: {error}", file=sys.stderr)
+        return 2
+    except ArchsearchError as error:
+        print(f"archsearch: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+# -- run and resume ----------------------------------------------------------------------------
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs a search."""
+    parser = _run_parser(arguments)
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    objects = parser.instantiate_classes(config)
+    from archsearch.search import search
+
+    settings = {name: given[name] for name in _setting_names()}
+    if all(settings[name] is None for name in ("trials", "max_seconds", "max_cost", "target")):
+        settings["trials"] = DEFAULT_TRIALS
+    out = given["out"] or f"runs/{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
+    result = search(
+        objects.space,
+        objects.controller,
+        objects.evaluator,
+        seed=given["seed"],
+        out=out,
+        progress=not given["quiet"],
+        **_executor(given),
+        **settings,
+    )
+    return _finish(result, out)
+
+
+def resume(arguments: Sequence[str]) -> int:
+    """Goes on with a run."""
+    parser = _parser(
+        "resume", "Go on with a run from its folder: nothing is lost, nothing completed is evaluated again."
+    )
+    parser.add_argument("directory", type=str, help="the run folder")
+    for what in DEFAULTS:
+        _add_component(parser, what, None, arguments)
+    _add_executor(parser, None, None)
+    _add_settings(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    objects = parser.instantiate_classes(config)
+    from archsearch.search import resume as resume_search
+
+    defaults = {name: value for name, value in parser.get_defaults().as_dict().items() if name in _setting_names()}
+    changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
+    executor = _executor(given) if given["executor"] or given["workers"] else {}
+    result = resume_search(
+        given["directory"],
+        space=objects.space,
+        controller=objects.controller,
+        evaluator=objects.evaluator,
+        progress=not given["quiet"],
+        **executor,
+        **changes,
+    )
+    return _finish(result, given["directory"])
+
+
+def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
+    parser = _parser("run", "Search. With no options: NAS-Bench-201, regularized evolution, the embedded table.")
+    parser.add_argument("--config", action="config", help="YAML file with any of these options")
+    for what, name in DEFAULTS.items():
+        _add_component(parser, what, name, arguments)
+    _add_executor(parser, "local", 1)
+    _add_settings(parser)
+    parser.add_argument(
+        "--seed", type=int | None, default=None, help="root seed, >= 0; drawn and recorded if not given"
+    )
+    parser.add_argument("--out", type=str | None, default=None, help="run folder; default: runs/ and the time of day")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
+    return parser
+
+
+def _parser(command: str, description: str) -> jsonargparse.ArgumentParser:
+    import jsonargparse
+
+    return jsonargparse.ArgumentParser(prog=f"archsearch {command}", description=description, default_env=False)
+
+
+def _add_component(
+    parser: jsonargparse.ArgumentParser, what: str, default: str | None, arguments: Sequence[str]
+) -> None:
+    """Adds ``--space``, ``--controller`` or ``--evaluator``, whose settings are options of their own."""
+    from archsearch.components import entry_points, import_path, load
+    from archsearch.controller import Controller
+    from archsearch.evaluator import Evaluator
+    from archsearch.space import Space
+
+    base: type = {"space": Space, "controller": Controller, "evaluator": Evaluator}[what]
+    # Classes are found by short name once imported, so those that the user names are imported first.
+    text = " ".join(arguments) + " ".join(_read(path) for path in arguments if path.endswith((".yaml", ".yml")))
+    for name in entry_points(f"{what}s"):
+        if name == default or re.search(rf"\b{name}\b", text):
+            load(name, f"{what}s")
+    value = {"class_path": import_path(load(default, f"{what}s"))} if default else None
+    known = ", ".join(entry_points(f"{what}s"))
+    parser.add_argument(
+        f"--{what}",
+        type=base if default else base | None,
+        default=value,
+        help=f"{known}, or a class of your own by its import path (default: {default or 'as the run has it'})",
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _add_executor(parser: jsonargparse.ArgumentParser, executor: str | None, workers: int | None) -> None:
+    from archsearch.search import ExecutorName
+
+    parser.add_argument("--executor", type=ExecutorName | None, default=executor, help="local, ray or simulated")
+    parser.add_argument("--workers", type=int | None, default=workers, help="parallel evaluations (ray, simulated)")
+    parser.add_argument(
+        "--address", type=str | None, default=None, help="ray: address of a running cluster, such as auto"
+    )
+    parser.add_argument("--cpus", type=float, default=1.0, help="ray: CPUs that each worker reserves")
+    parser.add_argument("--gpus", type=float, default=0.0, help="ray: GPUs that each worker reserves")
+
+
+def _executor(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments ``executor`` and ``workers`` of ``search``."""
+    if given["executor"] != "ray":
+        if given["address"] is not None or given["cpus"] != 1 or given["gpus"] != 0:
+            raise UsageError("--address, --cpus and --gpus go with --executor ray")
+        return {"executor": given["executor"], "workers": given["workers"]}
+    from archsearch.ray_executor import RayExecutor
+
+    workers = given["workers"] or 1
+    return {"executor": RayExecutor(workers, given["address"], given["cpus"], given["gpus"]), "workers": workers}
+
+
+def _add_settings(parser: jsonargparse.ArgumentParser) -> None:
+    import dataclasses
+    import typing
+
+    from archsearch.search import SETTING_HELP, Settings
+
+    types = typing.get_type_hints(Settings)
+    for field in dataclasses.fields(Settings):
+        option = f"--{field.name}"
+        parser.add_argument(option, type=types[field.name], default=field.default, help=SETTING_HELP[field.name])
+
+
+def _setting_names() -> list[str]:
+    import dataclasses
+
+    from archsearch.search import Settings
+
+    return [field.name for field in dataclasses.fields(Settings)]
+
+
+def _finish(result: Result, out: str) -> int:
+    print(result)
+    print(f"saved     {out}")
+    if result.stopped == "interrupted":
+        print(f"          interrupted; go on by 'archsearch resume {out}'")
+        return 130
+    return 0
+
+
+# -- report, show, list --------------------------------------------------------------------------
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Reports a run."""
+    parser = _parser(
+        "report", "The best architectures of a run, its learning curve, one HTML page in DIRECTORY/report."
+    )
+    parser.add_argument("directory", type=str, help="the run folder; the search may still be running")
+    parser.add_argument("--top", type=int, default=10, help="how many architectures to list")
+    given = parser.parse_args(list(arguments)).as_dict()
+    from archsearch.report import report as report_run
+
+    report_run(given["directory"], given["top"])
+    return 0
+
+
+def show(arguments: Sequence[str]) -> int:
+    """Shows an architecture."""
+    parser = _parser("show", "One architecture as text and, with --out, as a drawing.")
+    parser.add_argument(
+        "what", type=str, help="a run folder (its best is shown), or an architecture in the space's own notation"
+    )
+    _add_component(parser, "space", DEFAULTS["space"], arguments)
+    parser.add_argument(
+        "--trial", type=int | None, default=None, help="with a run folder: this trial instead of the best"
+    )
+    parser.add_argument("--out", type=str | None, default=None, help="draw it to this .png or .svg file")
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    from archsearch.report import show as show_architecture
+
+    space = parser.instantiate_classes(config).space
+    print(show_architecture(given["what"], space, given["trial"], given["out"]))
+    return 0
+
+
+def list_components(arguments: Sequence[str]) -> int:
+    """Lists what there is."""
+    parser = _parser("list", "Controllers, evaluators and spaces with one line each.")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=[],
+        help="controllers, evaluators or spaces; also classes of your own by import path",
+    )
+    parser.add_argument(
+        "--compatible-with", type=str | None, default=None, metavar="NAME", help="only say what fits NAME, and why not"
+    )
+    given = parser.parse_args(list(arguments)).as_dict()
+    from archsearch.report import compatibility, component_lines
+
+    if given["compatible_with"]:
+        print("\n".join(compatibility(given["compatible_with"])))
+    else:
+        print("\n".join(component_lines(given["names"] or [])))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": run,
+    "resume": resume,
+    "report": report,
+    "show": show,
+    "list": list_components,
+}
