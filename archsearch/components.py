@@ -137,7 +137,7 @@ def build(description: Mapping[str, Any]) -> Any:
 def summary(cls: Callable[..., Any]) -> str:
     """First sentence of a class's docstring, on one line."""
     text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
-    return re.split(r"(?<=[.:;])\s", text)[0].rstrip(".")
+    return re.split(r"(?<=[.;])\s", text)[0].rstrip(".")
 
 
 def lazy_classes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:

@@ -60,9 +60,11 @@ class Executor:
     """Base class of the executors.
 
     Attributes:
+        name: As in the run folder's ``config.yaml`` and on the command line.
         concurrent: Whether several trials can be pending at once.
     """
 
+    name: str
     concurrent: bool = False
 
     def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
@@ -91,6 +93,8 @@ class Executor:
 
 class LocalExecutor(Executor):
     """Evaluates in this process, one after another: the same trials for the same seed, on any machine."""
+
+    name = "local"
 
     def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
         """See ``Executor.start``."""
@@ -132,6 +136,7 @@ class SimulatedExecutor(Executor):
         workers: Virtual workers, >= 1.
     """
 
+    name = "simulated"
     concurrent = True
 
     def __init__(self, workers: int = 1) -> None:

@@ -46,8 +46,8 @@ COST_COLUMNS = {
 """Field of ``Cost`` to column of the history."""
 
 RESERVED_COLUMNS = frozenset(
-    "id architecture name parent status score started_seconds worker attempts failure error".split()
-).union(COST_COLUMNS.values())
+    ("id", "architecture", "name", "parent", "status", "score", "started_seconds", "worker", "attempts", "failure")
+).union(("error",), COST_COLUMNS.values())
 """Names that a metric cannot have."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -149,9 +149,7 @@ class RunFolder:
         """
         folder = cls(path)
         if (folder.path / "config.yaml").exists():
-            raise RunFolderError(
-                f"{path}: there is a run here already; 'archsearch resume {path}' goes on with it; or name another folder"
-            )
+            raise RunFolderError(f"{path}: there is a run here already; 'archsearch resume {path}' goes on with it")
         try:
             folder._trials.mkdir(parents=True, exist_ok=True)
             folder._acquire()

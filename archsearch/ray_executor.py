@@ -7,6 +7,7 @@ together, so that a 1 ms evaluation is not drowned by a 1 ms round trip.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -41,6 +42,7 @@ class RayExecutor(Executor):
         UsageError: If a number is out of range.
     """
 
+    name = "ray"
     concurrent = True
 
     def __init__(
@@ -114,11 +116,11 @@ class RayExecutor(Executor):
             for reference in ready:
                 self._welcome(reference)
         if not self._queues:
-            have = ray.cluster_resources()
+            have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
             self.stop()
             raise ExecutorError(
                 f"no worker started within {self.start_seconds:g} s: each needs {self.cpus:g} CPUs and {self.gpus:g} "
-                f"GPUs, the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs in all; ask for less"
+                f"GPUs, the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; ask for less"
             )
 
     def _welcome(self, reference: Any) -> None:
@@ -330,13 +332,13 @@ def _connect(address: str | None, cpus: int, gpus: int) -> None:
     import ray
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
             # Logical CPUs: as many as the workers ask for, whatever the machine has.
             ray.init(address="local", num_cpus=max(cpus, 1), num_gpus=gpus or None, **quiet)
         else:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(
             f"cannot reach a Ray cluster at {address or 'this machine'}: {error}; start one by 'ray start --head', "

@@ -277,16 +277,15 @@ def resume(
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
     config = RunFolder(directory).config()
-    parts = [
-        _same(given, config[what], f"{directory}: {what}")
-        for what, given in (("space", space), ("controller", controller), ("evaluator", evaluator))
-    ]
+    space = _same(space, config["space"], f"{directory}: space")
+    controller = _same(controller, config["controller"], f"{directory}: controller")
+    evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
     settings = _settings(config["settings"], changes)
     engine = make_executor(executor or config["executor"], workers or config["workers"])
-    parts[2].start(parts[0])
+    evaluator.start(space)
     folder, _ = RunFolder.open(directory)
-    history = History(parts[0], config["seed"], folder)
-    loop = Search(*parts, engine, settings, history, on_trial, progress)
+    history = History(space, config["seed"], folder)
+    loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress)
     loop.recover()
     return loop.run()
 
@@ -346,15 +345,14 @@ def _config(
     evaluator: Evaluator,
     settings: Settings,
     seed: int,
-    executor: ExecutorName | Executor,
+    executor: str | Executor,
     workers: int,
 ) -> dict[str, Any]:
     """Everything needed to run it again."""
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "pyarrow", "torch", "ray")}
     if isinstance(executor, Executor):
-        workers = getattr(executor, "workers", 1)
-        executor = next(name for name in ("local", "ray", "simulated") if name in type(executor).__name__.lower())  # type: ignore[assignment]
+        executor, workers = executor.name, getattr(executor, "workers", 1)
     return {
         "space": describe(space),
         "controller": describe(controller),
@@ -409,6 +407,7 @@ class Search:
         self._waiting: dict[int, Trial] = {}  # finished but, because of the lag, not yet told
         self._told_up_to = -1  # with a lag: all ids up to this one have been told
         self._clock = 0.0
+        self._running = False
         self.completed = 0
         self.failed = 0
         self.reused = 0
@@ -431,10 +430,12 @@ class Search:
                 if self._stopped is None:
                     self._prepare()
                     self.executor.start(self.evaluator, self._clock, self.settings.timeout, show.log)
+                    self._running = True
                     try:
                         self._loop(show.update)
                     finally:
                         self._clock = self.executor.now()
+                        self._running = False
                         self.executor.stop()
         except StorageError:
             if self.history.folder:
@@ -628,10 +629,7 @@ class Search:
         return None
 
     def _now(self) -> float:
-        return self.executor.now() if self._started() else self._clock
-
-    def _started(self) -> bool:
-        return hasattr(self.executor, "_evaluator")
+        return self.executor.now() if self._running else self._clock
 
     # -- state and results -----------------------------------------------------------------------
 

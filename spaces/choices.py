@@ -155,7 +155,9 @@ class Choices(Space):
         """
         parts = [part.partition("=") for part in text.strip().split(",") if part]
         if not all(equals for _, equals, _ in parts):
-            raise InvalidArchitecture(f"{text!r}: expected decisions such as {self._entries[0].name}=VALUE, joined by commas")
+            raise InvalidArchitecture(
+                f"{text!r}: expected decisions such as {self._entries[0].name}=VALUE, joined by commas"
+            )
         values = {name.strip(): value.strip() for name, _, value in parts}
         return self._encode(values, lambda entry, value: _position([str(option) for option in entry.options], value))
 
@@ -186,7 +188,9 @@ def _read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text())
     except OSError as error:
-        raise UsageError(f"Choices: {path} cannot be read ({error.strerror}); expected a YAML file of decisions") from None
+        raise UsageError(
+            f"Choices: {path} cannot be read ({error.strerror}); expected a YAML file of decisions"
+        ) from None
     except yaml.YAMLError as error:
         raise UsageError(f"Choices: {path} is no YAML: {error}") from None
 
@@ -206,13 +210,16 @@ def _entry(name: Any, value: Any, earlier: list[_Entry]) -> _Entry:
     if len(set(texts)) < len(texts) or any("," in text for text in texts):
         raise UsageError(f"{where}: options must be distinct and, as text, without commas, got {options!r}")
     positions = {entry.name: i for i, entry in enumerate(earlier) if entry.repeat is None}
-    when = [_condition(where, *item, positions, earlier) for item in (details.get("when") or {}).items()]
+    conditions = details.get("when") or {}
+    when = [_condition(where, other, accepted, positions, earlier) for other, accepted in conditions.items()]
     repeat, most = None, 1
     if "repeat" in details:
         repeat = _earlier(where, "repeat", details["repeat"], positions)
         counts = earlier[repeat].options
         if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
-            raise UsageError(f"{where}: repeat: {details['repeat']!r} must have integers >= 0 as options, has {counts!r}")
+            raise UsageError(
+                f"{where}: repeat: {details['repeat']!r} must have integers >= 0 as options, has {counts!r}"
+            )
         most = max(counts)
     return _Entry(name, list(options), when, repeat, most)
 

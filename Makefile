@@ -1,0 +1,39 @@
+# Everything is done in .venv, which is made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup run test check slow lint types walls wheel bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,rl]"
+	touch .venv/ready
+
+run: setup
+	$(BIN)/archsearch run
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup lint types walls
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	PYTHON=$(BIN)/python scripts/typecheck
+
+walls: types
+	PYTHONPATH=.types $(BIN)/lint-imports --no-cache
+
+slow: setup
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf build dist *.egg-info .types .coverage .pytest_cache .mypy_cache .ruff_cache

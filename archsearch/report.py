@@ -1,0 +1,336 @@
+"""What people look at: the report of a run, an architecture as text and drawing, the list of components."""
+
+from __future__ import annotations
+
+import base64
+import html
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.components import KINDS, build, entry_points, load, summary
+from archsearch.controller import Controller
+from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderError, UnknownName, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.history import RESERVED_COLUMNS, RunFolder
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# -- the report of a run -----------------------------------------------------------------------
+
+
+def report(directory: str | Path, top: int = 10) -> Path:
+    """Prints the best architectures of a run; writes the learning curve and one HTML page to ``DIRECTORY/report``.
+
+    Args:
+        directory: The run folder; the search may still be running.
+        top: How many architectures to list, >= 1.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunFolderError: If there is no run, or no trial has completed.
+        UsageError: If ``top`` is below 1.
+    """
+    if top < 1:
+        raise UsageError(f"top: expected at least 1, got {top}")
+    folder = RunFolder(directory)
+    config = folder.config()
+    space = build(config["space"])
+    table = folder.table(space)
+    rows = best_rows(table, top)
+    if not rows:
+        raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to report")
+    target = Path(directory) / "report"
+    try:
+        target.mkdir(exist_ok=True)
+        _draw_curves(table, target, Path(directory).name)
+        _draw_best(space, tuple(rows[0]["architecture"]), target)
+        page = target / "index.html"
+        page.write_text(_page(Path(directory).name, config, table, rows, target))
+    except OSError as error:
+        raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
+    _print_rows(rows, _facts(config, table))
+    print(f"report    {page}")
+    return page
+
+
+def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
+    """The completed trials with the highest scores, one row per architecture (its best), best first."""
+    import pyarrow.compute as pc
+
+    completed = table.filter(pc.equal(table["status"], "completed"))
+    order = pc.sort_indices(completed, sort_keys=[("score", "descending"), ("id", "ascending")])
+    rows: dict[str, dict[str, Any]] = {}
+    for chunk in range(0, len(order), 1_000):
+        for row in completed.take(order[chunk : chunk + 1_000]).to_pylist():
+            rows.setdefault(row["name"], row)
+            if len(rows) == top:
+                return list(rows.values())
+    return list(rows.values())
+
+
+def _facts(config: dict[str, Any], table: pa.Table) -> dict[str, str]:
+    """What was run and what it cost, as text."""
+    import pyarrow.compute as pc
+
+    from archsearch.search import format_seconds
+
+    def total(column: str) -> float:
+        return pc.sum(table[column]).as_py() or 0.0
+
+    failures = table.filter(pc.equal(table["status"], "failed"))["failure"].value_counts().to_pylist()
+    facts = {what: _component_text(config[what]) for what in ("space", "controller", "evaluator")}
+    facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
+    if failures:
+        facts["failed"] = ", ".join(f"{f['counts']:,} {f['values']}" for f in failures)
+    facts["cost"] = f"{format_seconds(total('wall_seconds'))} of evaluation"
+    if recorded := total("recorded_seconds"):
+        facts["cost"] += f", {format_seconds(recorded)} recorded"
+    facts["seed"] = str(config["seed"])
+    facts["executor"] = f"{config['executor']}, {config['workers']} workers"
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    return facts
+
+
+def _component_text(description: dict[str, Any]) -> str:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in description["init_args"].items() if value is not None)
+    text = f"{description['class_path'].rpartition('.')[2]}({arguments})"
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
+    width = max(len(name) for name in facts) + 2
+    for name in ("space", "controller", "evaluator", "trials", "failed", "cost", "seed"):
+        if name in facts:
+            print(f"{name:<{width}}{facts[name]}")
+    columns = _shown_columns(rows)
+    cells = [["rank", *columns, "architecture"]]
+    cells += [
+        [str(rank), *(_number(row[name]) for name in columns), row["name"]] for rank, row in enumerate(rows, start=1)
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]) - 1)]
+    print()
+    for row in cells:
+        print("  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
+    print()
+
+
+def _shown_columns(rows: list[dict[str, Any]]) -> list[str]:
+    return ["id", "score", *(name for name in rows[0] if name not in RESERVED_COLUMNS)]
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _draw_curves(table: pa.Table, target: Path, title: str) -> None:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from archsearch.drawing import draw_learning_curve
+
+    completed = table.filter(pc.equal(table["status"], "completed"))
+    scores = completed["score"].to_numpy()
+    billed = completed["recorded_seconds"].to_numpy()
+    if not billed.any():
+        billed = completed["device_seconds"].to_numpy()
+    if not billed.any():
+        billed = completed["wall_seconds"].to_numpy()
+    best = np.maximum.accumulate(scores)
+    draw_learning_curve(target / "learning_curve.png", scores, best, xlabel="completed trials", title=title)
+    seconds = np.cumsum(billed)
+    draw_learning_curve(target / "learning_curve_cost.png", scores, best, title=title, seconds=seconds)
+
+
+def _draw_best(space: Space, architecture: Architecture, target: Path) -> None:
+    from archsearch.drawing import draw_graph
+
+    draw_graph(space.graph(architecture), target / "best.png", title="best architecture")
+
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 60rem; margin: 2rem auto;
+       padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } dt { color: #666 } dd { margin: 0 }
+dd, td { overflow-wrap: anywhere }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right }
+th:last-child, td:last-child { text-align: left; font-family: ui-monospace, monospace }
+img { max-width: 100%; height: auto }
+"""
+
+
+def _page(name: str, config: dict[str, Any], table: pa.Table, rows: list[dict[str, Any]], target: Path) -> str:
+    """One self-contained HTML page: no script, no file or address outside it."""
+    escape = html.escape
+    columns = _shown_columns(rows)
+    facts = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in _facts(config, table).items())
+    head = "".join(f"<th>{escape(column)}</th>" for column in ["rank", *columns, "architecture"])
+    body = ""
+    for rank, row in enumerate(rows, start=1):
+        cells = "".join(f"<td>{_number(row[column])}</td>" for column in columns)
+        body += f"<tr><td>{rank}</td>{cells}<td>{escape(row['name'])}</td></tr>"
+    pictures = "".join(
+        f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{_base64(target / file)}">'
+        for title, file in (
+            ("Learning curve by trials", "learning_curve.png"),
+            ("Learning curve by billed cost", "learning_curve_cost.png"),
+            ("Best architecture", "best.png"),
+        )
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
+        f"<h1>{escape(name)}</h1><dl>{facts}</dl><h2>Best architectures</h2>"
+        f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>{pictures}</body></html>\n'
+    )
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+# -- one architecture --------------------------------------------------------------------------
+
+
+def show(what: str, space: Space, trial: int | None = None, out: str | None = None) -> str:
+    """An architecture as text; drawn, too, if ``out`` is given.
+
+    Args:
+        what: A run folder, or an architecture in the space's notation (or its options, such as ``3-0-1``).
+        space: The space, if ``what`` is no run folder.
+        trial: Of a run folder: the id of a trial; None for the best.
+        out: A ``.png`` or ``.svg`` file.
+
+    Raises:
+        UsageError: If there is no such architecture, trial or kind of picture.
+    """
+    from archsearch.drawing import draw_graph, text_graph
+
+    lines = []
+    if (Path(what) / "config.yaml").exists():
+        space, row = _trial_of_run(what, trial)
+        architecture = tuple(row["architecture"])
+        metrics = [f"{name} {_number(row[name])}" for name in _shown_columns([row]) if row[name] is not None]
+        lines.append(f"trial      {', '.join(metrics)}")
+    elif trial is not None:
+        raise UsageError(f"{what}: --trial goes with a run folder")
+    else:
+        architecture = _read(what, space)
+    lines.insert(0, f"name       {space.format(architecture)}")
+    lines.append(f"decisions  {'-'.join(map(str, architecture))}")
+    canonical = space.canonical(architecture)
+    if canonical != architecture:
+        lines.append(f"canonical  {canonical}")
+    graph = space.graph(architecture)
+    lines += ["", text_graph(graph)]
+    if out:
+        try:
+            draw_graph(graph, out, title=space.format(architecture))
+        except OSError as error:
+            raise UsageError(f"{out}: cannot be written ({error.strerror})") from None
+        lines.append(f"\ndrawn to {out}")
+    return "\n".join(lines)
+
+
+def _trial_of_run(directory: str, trial: int | None) -> tuple[Space, dict[str, Any]]:
+    import pyarrow.compute as pc
+
+    folder = RunFolder(directory)
+    space = build(folder.config()["space"])
+    table = folder.table(space)
+    rows = best_rows(table, 1) if trial is None else table.filter(pc.equal(table["id"], trial)).to_pylist()
+    if not rows:
+        raise UnknownName(f"{directory}: there is no {'completed trial' if trial is None else f'trial {trial}'}")
+    return space, rows[0]
+
+
+def _read(text: str, space: Space) -> Architecture:
+    try:
+        return space.parse(text)
+    except InvalidArchitecture:
+        try:
+            return Space.parse(space, text)
+        except InvalidArchitecture:
+            pass
+        raise
+
+
+# -- what there is -----------------------------------------------------------------------------
+
+
+def component_lines(names: list[str]) -> list[str]:
+    """Controllers, evaluators and spaces with one line each; ``names`` narrows it down, or adds import paths."""
+    kinds = [name for name in names if name in KINDS]
+    own = [name for name in names if name not in KINDS]
+    lines: list[str] = []
+    for kind in KINDS if not names else kinds:
+        lines += [kind, *(_line(name, load(name, kind)) for name in entry_points(kind)), ""]
+    for path in own:
+        cls = load(path)
+        lines += [_kind(cls), _line(path, cls), ""]
+    return lines[:-1]
+
+
+def _line(name: str, cls: Any) -> str:
+    return f"  {name:<22}{summary(cls)}"
+
+
+def _kind(cls: Any) -> str:
+    for base, kind in ((Controller, "controllers"), (Evaluator, "evaluators"), (Space, "spaces")):
+        if inspect.isclass(cls) and issubclass(cls, base):
+            return kind
+    raise UsageError(f"{cls!r} is no controller, evaluator or space: expected a subclass of one of these classes")
+
+
+def compatibility(name: str) -> list[str]:
+    """What fits a component, and for what does not, why."""
+    cls = load(name)
+    kind = _kind(cls)
+    if kind == "controllers":
+        return [f"{name} works with every space and every evaluator."]
+    others = "spaces" if kind == "evaluators" else "evaluators"
+    lines = [f"{others} for {name}"]
+    for other in entry_points(others):
+        pair = (cls, load(other, others)) if kind == "evaluators" else (load(other, others), cls)
+        lines.append(f"  {other:<22}{_fit(*pair)}")
+    if kind == "spaces":
+        lines += ["every controller works with it"]
+    return lines
+
+
+def _fit(evaluator: type[Evaluator], space: type[Space]) -> str:
+    """Whether an evaluator with its default settings scores a space with its default settings."""
+    for cls, what in ((evaluator, "evaluator"), (space, "space")):
+        needed = [
+            parameter.name
+            for parameter in inspect.signature(cls).parameters.values()
+            if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
+        if needed and what == "evaluator":
+            return f"depends on its {', '.join(needed)}"
+        if needed:
+            return _fit_any(evaluator, space)
+    try:
+        evaluator().check(space())
+    except ArchsearchError as error:
+        return f"no: {error}"
+    return "yes"
+
+
+def _fit_any(evaluator: type[Evaluator], space: type[Space]) -> str:
+    """For spaces that need arguments: judged by a small instance that has none of the optional abilities."""
+    stand_in = type(space.__name__, (Space,), {})(arities=[2])
+    try:
+        evaluator().check(stand_in)
+    except ArchsearchError as error:
+        return f"no: {error}"
+    return "yes"
