@@ -30,7 +30,7 @@ types: setup
 	PYTHON=$(BIN)/python scripts/typecheck
 
 walls: types
-	PYTHONPATH=.types $(BIN)/lint-imports --no-cache
+	cd .types && ../$(BIN)/lint-imports --no-cache ../pyproject.toml
 
 slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from archsearch.executor import LocalExecutor as LocalExecutor
     from archsearch.executor import SimulatedExecutor as SimulatedExecutor
     from archsearch.ray_executor import RayExecutor as RayExecutor
-    from archsearch.search import Result as Result
-    from archsearch.search import resume as resume
-    from archsearch.search import search as search
+    from archsearch.loop import Result as Result
+    from archsearch.loop import resume as resume
+    from archsearch.loop import search as search
     from archsearch.space import Space as Space
     from archsearch.trial import Architecture as Architecture
     from archsearch.trial import Cost as Cost
@@ -34,20 +34,13 @@ _MODULES = {
     "LocalExecutor": "executor",
     "Proposal": "trial",
     "RayExecutor": "ray_executor",
-    "Result": "search",
+    "Result": "loop",
     "SimulatedExecutor": "executor",
     "Space": "space",
     "Trial": "trial",
-    "resume": "search",
-    "search": "search",
+    "resume": "loop",
+    "search": "loop",
 }
 __version__ = "0.1.0"
 __all__ = ["__version__", *_MODULES]  # noqa: PLE0604
-_load = lazy_classes(__name__, _MODULES)
-
-
-def __getattr__(name: str) -> object:
-    # ``from archsearch import search`` must give the function even after the module of that name was imported.
-    value = _load(name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_classes(__name__, _MODULES)

@@ -19,7 +19,7 @@ from archsearch.errors import ArchsearchError, UsageError
 if TYPE_CHECKING:
     import jsonargparse
 
-    from archsearch.search import Result
+    from archsearch.loop import Result
 
 DEFAULTS = {"space": "NASBench201", "controller": "RegularizedEvolution", "evaluator": "Tabular"}
 DEFAULT_TRIALS = 1_000
@@ -45,6 +45,8 @@ options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # One torch thread per process, unless the user says otherwise: small networks are slower with more.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if os.getcwd() not in sys.path:  # classes of the user's own, by import path
         sys.path.insert(0, os.getcwd())
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -78,8 +80,8 @@ def run(arguments: Sequence[str]) -> int:
     parser = _run_parser(arguments)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
-    objects = parser.instantiate_classes(config)
-    from archsearch.search import search
+    objects = parser.instantiate(config)
+    from archsearch.loop import search
 
     settings = {name: given[name] for name in _setting_names()}
     if all(settings[name] is None for name in ("trials", "max_seconds", "max_cost", "target")):
@@ -111,8 +113,8 @@ def resume(arguments: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
-    objects = parser.instantiate_classes(config)
-    from archsearch.search import resume as resume_search
+    objects = parser.instantiate(config)
+    from archsearch.loop import resume as resume_search
 
     defaults = {name: value for name, value in parser.get_defaults().as_dict().items() if name in _setting_names()}
     changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
@@ -183,7 +185,7 @@ def _read(path: str) -> str:
 
 
 def _add_executor(parser: jsonargparse.ArgumentParser, executor: str | None, workers: int | None) -> None:
-    from archsearch.search import ExecutorName
+    from archsearch.loop import ExecutorName
 
     parser.add_argument("--executor", type=ExecutorName | None, default=executor, help="local, ray or simulated")
     parser.add_argument("--workers", type=int | None, default=workers, help="parallel evaluations (ray, simulated)")
@@ -210,7 +212,7 @@ def _add_settings(parser: jsonargparse.ArgumentParser) -> None:
     import dataclasses
     import typing
 
-    from archsearch.search import SETTING_HELP, Settings
+    from archsearch.loop import SETTING_HELP, Settings
 
     types = typing.get_type_hints(Settings)
     for field in dataclasses.fields(Settings):
@@ -221,7 +223,7 @@ def _add_settings(parser: jsonargparse.ArgumentParser) -> None:
 def _setting_names() -> list[str]:
     import dataclasses
 
-    from archsearch.search import Settings
+    from archsearch.loop import Settings
 
     return [field.name for field in dataclasses.fields(Settings)]
 
@@ -267,7 +269,7 @@ def show(arguments: Sequence[str]) -> int:
     given = config.as_dict()
     from archsearch.report import show as show_architecture
 
-    space = parser.instantiate_classes(config).space
+    space = parser.instantiate(config).space
     print(show_architecture(given["what"], space, given["trial"], given["out"]))
     return 0
 
@@ -301,3 +303,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "show": show,
     "list": list_components,
 }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

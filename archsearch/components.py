@@ -60,8 +60,10 @@ def import_object(path: str) -> Any:
         UnknownName: If the module or the name does not exist.
     """
     module_name, _, attribute = path.replace(":", ".").rpartition(".")
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+        raise UnknownName(f"{path!r}: expected an import path such as my_lab.Annealing")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
             raise UnknownName(
@@ -69,10 +71,9 @@ def import_object(path: str) -> Any:
                 "importable from the current folder or the environment"
             ) from None
         raise
-    except AttributeError:
-        raise UnknownName(f"{path!r}: module {module_name!r} has no {attribute!r}") from None
-    except ValueError:
-        raise UnknownName(f"{path!r}: expected an import path such as my_lab.Annealing") from None
+    if not hasattr(module, attribute):
+        raise UnknownName(f"{path!r}: module {module_name!r} has no {attribute!r}")
+    return getattr(module, attribute)
 
 
 def import_path(thing: Any) -> str:
@@ -124,14 +125,18 @@ def build(description: Mapping[str, Any]) -> Any:
         UsageError: If its class is gone or does not take these arguments.
     """
     cls = load(description["class_path"])
-    arguments = {
-        name: build(value) if isinstance(value, Mapping) and "class_path" in value else value
-        for name, value in (description.get("init_args") or {}).items()
-    }
+    arguments = {name: _built(value) for name, value in (description.get("init_args") or {}).items()}
     try:
         return cls(**arguments)
     except TypeError as error:
         raise UsageError(f"{description['class_path']}: {error}") from None
+
+
+def _built(value: Any) -> Any:
+    """The reverse of ``_plain``: components inside lists and mappings are made too."""
+    if isinstance(value, Mapping):
+        return build(value) if "class_path" in value else {key: _built(item) for key, item in value.items()}
+    return [_built(item) for item in value] if isinstance(value, list) else value
 
 
 def summary(cls: Callable[..., Any]) -> str:

@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archsearch.search import Search, Settings
+    from archsearch.loop import Search, Settings
 
 REFRESH_SECONDS = 0.2
+LOG_SECONDS = 10.0
 
 
 class Display:
@@ -25,8 +26,8 @@ class Display:
     def __init__(self, settings: Settings, enabled: bool) -> None:
         self._enabled = enabled
         self._settings = settings
-        self._next = 0.0
         self._began = time.monotonic()
+        self._next = self._began + REFRESH_SECONDS if sys.stderr.isatty() else self._began + LOG_SECONDS
         self._completed_before: int | None = None
         self._bar: Any = None
 
@@ -73,11 +74,11 @@ class Display:
             self._next = now + REFRESH_SECONDS
             self._bar.update(self._task, completed=search.completed, text=text)
         else:
-            self._next = now + 50 * REFRESH_SECONDS
+            self._next = now + LOG_SECONDS
             print(f"{search.completed:,} trials  {text}", file=sys.stderr, flush=True)
 
     def _text(self, search: Search, now: float) -> str:
-        from archsearch.search import format_seconds
+        from archsearch.loop import format_seconds
 
         done = search.completed - (self._completed_before or 0)
         rate = done / max(now - self._began, 1e-3)

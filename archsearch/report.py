@@ -78,7 +78,7 @@ def _facts(config: dict[str, Any], table: pa.Table) -> dict[str, str]:
     """What was run and what it cost, as text."""
     import pyarrow.compute as pc
 
-    from archsearch.search import format_seconds
+    from archsearch.loop import format_seconds
 
     def total(column: str) -> float:
         return pc.sum(table[column]).as_py() or 0.0
@@ -88,7 +88,7 @@ def _facts(config: dict[str, Any], table: pa.Table) -> dict[str, str]:
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
     if failures:
         facts["failed"] = ", ".join(f"{f['counts']:,} {f['values']}" for f in failures)
-    facts["cost"] = f"{format_seconds(total('wall_seconds'))} of evaluation"
+    facts["cost"] = f"{format_seconds(total('wall_seconds'))} on the run's clock"
     if recorded := total("recorded_seconds"):
         facts["cost"] += f", {format_seconds(recorded)} recorded"
     facts["seed"] = str(config["seed"])

@@ -109,7 +109,8 @@ class Space:
             InvalidArchitecture: If it is not.
         """
         if isinstance(architecture, (list, np.ndarray)):
-            architecture = tuple(int(option) for option in architecture)
+            # Whole numbers only: 1.7 or None stays as it is and is refused below.
+            architecture = tuple(int(n) if isinstance(n, (int, np.integer)) else n for n in architecture)
         if architecture not in self:
             expected = f"one option per decision, options counted from 0, arities {self.arities}"
             if self.arities is None:
@@ -284,12 +285,13 @@ class Space:
         return prefix
 
     def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
-        total = self._count(prefix)
+        # Asking for the whole space first makes the draw independent of what was counted before.
+        total = self._count(prefix) if self._count(()) else None
         if total is None:
             return int(rng.integers(n))
-        target = rng.random() * total
+        target = rng.random()
         for option in range(n - 1):
-            target -= self._count((*prefix, option)) or 0
+            target -= (self._count((*prefix, option)) or 0) / total  # a quotient: counts may exceed any float
             if target < 0:
                 return option
         return n - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,6 +115,7 @@ class Tabular(Evaluator):
         """Reads the table; a second start with an equal space keeps it."""
         if self._evaluations and self.space == space:
             return
+        self._evaluations = {}  # should reading fail, nothing of the last space remains
         super().start(space)
         rows = _embedded(self) if self.table is None else _own(self, space)
         self._evaluations = rows
@@ -216,18 +218,24 @@ def _own(evaluator: Tabular, space: Space) -> dict[Architecture, Evaluation | No
     missing = [str(name) for name in needed if name not in table.column_names]
     if missing:
         raise TableError(f"{where}: no column called {', '.join(missing)}; it has {', '.join(table.column_names)}")
+    if len(set(table.column_names)) < len(table.column_names):
+        raise TableError(f"{where}: two columns have one name; it has {', '.join(table.column_names)}")
     if table.num_rows == 0:
         raise TableError(f"{where}: the table is empty")
     names = evaluator.metrics if evaluator.metrics is not None else _other_numbers(table, needed)
     reserved = RESERVED_COLUMNS.intersection(names)
     if reserved:
         raise TableError(
-            f"{where}: {', '.join(sorted(reserved))} cannot name a metric, since the history has such columns"
+            f"{where}: {', '.join(sorted(reserved))} cannot name a metric, since the history has such columns; "
+            "rename them, or list in metrics what to report"
         )
     architectures = _identify(table[evaluator.architecture].to_pylist(), space, str(where))
     scores = _numbers(table, str(evaluator.score), str(where))
     metrics = [_numbers(table, name, str(where)) for name in names]
     costs = _numbers(table, evaluator.cost, str(where)) if evaluator.cost else [0.0] * table.num_rows
+    wrong = [cost for cost in costs if cost is not None and not 0 <= cost < math.inf]
+    if wrong:
+        raise TableError(f"{where}: column {evaluator.cost!r}: expected seconds >= 0, got {wrong[0]}")
     sign = 1.0 if evaluator.maximize else -1.0
     rows: dict[Architecture, Evaluation | None] = {}
     for i, architecture in enumerate(architectures):
@@ -260,7 +268,8 @@ def _other_numbers(table: pa.Table, taken: Sequence[Any]) -> list[str]:
     import pyarrow.types as types
 
     fields = [field for field in table.schema if field.name not in taken]
-    return [f.name for f in fields if types.is_integer(f.type) or types.is_floating(f.type)]
+    numbers = [field.name for field in fields if types.is_integer(field.type) or types.is_floating(field.type)]
+    return [name for name in numbers if table[name].null_count < table.num_rows]
 
 
 def _numbers(table: pa.Table, name: str, where: str) -> list[Any]:

@@ -77,18 +77,18 @@ class Choices(Space):
 
     def _walk(self, prefix: Architecture) -> _Walk:
         """Where in the list of decisions ``prefix`` ends, from where its own prefix ends."""
-        if not prefix:
-            return self._settle(_Walk(0, 0, {}))
-        known = self._walks.get(prefix)
-        if known is None:
-            before = self._walk(prefix[:-1])
-            entry = self._entries[before.entry]
-            values = before.values if entry.repeat is not None else {**before.values, before.entry: prefix[-1]}
-            known = self._settle(_Walk(before.entry, before.repetition + 1, values))
+        start = len(prefix)
+        while start and prefix[:start] not in self._walks:
+            start -= 1
+        walk = self._walks[prefix[:start]] if start else self._settle(_Walk(0, 0, {}))
+        for i in range(start, len(prefix)):
+            entry = self._entries[walk.entry]
+            values = walk.values if entry.repeat is not None else {**walk.values, walk.entry: prefix[i]}
+            walk = self._settle(_Walk(walk.entry, walk.repetition + 1, values))
             if len(self._walks) >= 100_000:
                 self._walks.clear()
-            self._walks[prefix] = known
-        return known
+            self._walks[prefix[: i + 1]] = walk
+        return walk
 
     def _settle(self, walk: _Walk) -> _Walk:
         """Moves on to the next decision that is to be made."""
@@ -104,6 +104,10 @@ class Choices(Space):
             return 1
         chosen = values.get(entry.repeat)
         return 0 if chosen is None else int(self._entries[entry.repeat].options[chosen])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers count and walk for themselves, so that what is sent to them stays small."""
+        return {**self.__dict__, "_counts": {}, "_walks": {}}
 
     # -- values --------------------------------------------------------------------------------
 
@@ -159,6 +163,8 @@ class Choices(Space):
                 f"{text!r}: expected decisions such as {self._entries[0].name}=VALUE, joined by commas"
             )
         values = {name.strip(): value.strip() for name, _, value in parts}
+        if len(values) < len(parts):
+            raise InvalidArchitecture(f"{text!r}: a decision is given twice; expected each one once")
         return self._encode(values, lambda entry, value: _position([str(option) for option in entry.options], value))
 
 
@@ -170,6 +176,11 @@ class _Entry(NamedTuple):
     when: list[tuple[int, list[int]]]
     repeat: int | None
     most: int
+
+    def makes(self, label: str) -> bool:
+        """Whether one of the repetitions is called that."""
+        name, _, number = label.rpartition(".")
+        return self.repeat is not None and name == self.name and number.isdecimal() and 1 <= int(number) <= self.most
 
     @property
     def needs(self) -> list[int]:
@@ -186,31 +197,36 @@ class _Walk(NamedTuple):
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
             f"Choices: {path} cannot be read ({error.strerror}); expected a YAML file of decisions"
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"Choices: {path} is no YAML: {error}") from None
 
 
 def _entry(name: Any, value: Any, earlier: list[_Entry]) -> _Entry:
     where = f"Choices: decision {name!r}"
-    if not isinstance(name, str) or not name or set(name) & set(",="):
-        raise UsageError(f"{where}: expected a name without commas or equals signs")
+    if not isinstance(name, str) or not name or set(name) & set(",=") or name != name.strip():
+        raise UsageError(f"{where}: expected a name without commas, equals signs or spaces around it")
     details = value if isinstance(value, Mapping) else {"options": value}
-    unknown = sorted(set(details) - {"options", "when", "repeat"})
+    unknown = sorted(map(str, set(details) - {"options", "when", "repeat"}))
     if unknown:
-        raise UsageError(f"{where}: unknown key {', '.join(map(str, unknown))}; expected options, when, repeat")
+        raise UsageError(f"{where}: unknown key {', '.join(unknown)}; expected options, when, repeat")
     options = details.get("options")
     if not isinstance(options, (list, tuple)) or not options:
         raise UsageError(f"{where}: expected a list of at least one option, got {options!r}")
     texts = [str(option) for option in options]
-    if len(set(texts)) < len(texts) or any("," in text for text in texts):
-        raise UsageError(f"{where}: options must be distinct and, as text, without commas, got {options!r}")
+    first = [_position(list(options), option) for option in options]
+    if len(set(texts)) < len(texts) or first != list(range(len(options))):
+        raise UsageError(f"{where}: options must be distinct, also as text, got {options!r}")
+    if any("," in text or text != text.strip() for text in texts):
+        raise UsageError(f"{where}: options must, as text, have no commas and no spaces around them, got {options!r}")
     positions = {entry.name: i for i, entry in enumerate(earlier) if entry.repeat is None}
     conditions = details.get("when") or {}
+    if not isinstance(conditions, Mapping):
+        raise UsageError(f"{where}: when: expected a mapping from earlier decisions to values, got {conditions!r}")
     when = [_condition(where, other, accepted, positions, earlier) for other, accepted in conditions.items()]
     repeat, most = None, 1
     if "repeat" in details:
@@ -221,14 +237,20 @@ def _entry(name: Any, value: Any, earlier: list[_Entry]) -> _Entry:
                 f"{where}: repeat: {details['repeat']!r} must have integers >= 0 as options, has {counts!r}"
             )
         most = max(counts)
-    return _Entry(name, list(options), when, repeat, most)
+    entry = _Entry(name, list(options), when, repeat, most)
+    for other in earlier:
+        if entry.makes(other.name) or other.makes(name):
+            raise UsageError(
+                f"{where}: a repetition of one decision would have the name of {other.name!r}, or the reverse"
+            )
+    return entry
 
 
 def _condition(
     where: str, name: str, accepted: Any, positions: Mapping[str, int], earlier: list[_Entry]
 ) -> tuple[int, list[int]]:
     i = _earlier(where, "when", name, positions)
-    values = accepted if isinstance(accepted, list) else [accepted]
+    values = accepted if isinstance(accepted, (list, tuple)) else [accepted]
     found = [_position(earlier[i].options, value) for value in values]
     if None in found or not found:
         raise UsageError(f"{where}: when: {name!r} has the options {earlier[i].options!r}, got {accepted!r}")
@@ -236,7 +258,7 @@ def _condition(
 
 
 def _earlier(where: str, key: str, name: Any, positions: Mapping[str, int]) -> int:
-    if name not in positions:
+    if not isinstance(name, str) or name not in positions:
         raise UsageError(
             f"{where}: {key}: {name!r} is no earlier decision; expected one of {', '.join(positions) or 'none so far'}"
         )

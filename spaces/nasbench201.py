@@ -87,7 +87,7 @@ class NASBench201(Space):
 
     def index(self, architecture: Architecture) -> int:
         """The official index, 0 to 15,624."""
-        return _official_order()[1][architecture]
+        return _official_order()[1][self.validate(architecture)]
 
     def from_index(self, index: int) -> Architecture:
         """The architecture with that official index.

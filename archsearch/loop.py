@@ -160,7 +160,7 @@ class Result:
 
 def format_cost(cost: Cost) -> str:
     """A cost for people: the amounts that are not zero, with units."""
-    parts = [f"{format_seconds(cost.wall_seconds)} of evaluation"]
+    parts = [f"{format_seconds(cost.wall_seconds)} on the run's clock"]
     if cost.recorded_seconds:
         parts.append(f"{format_seconds(cost.recorded_seconds)} recorded")
     if cost.device_seconds:
@@ -168,7 +168,7 @@ def format_cost(cost: Cost) -> str:
     for name, unit in (("examples", "examples"), ("updates", "updates"), ("flops", "FLOPs")):
         if amount := getattr(cost, name):
             parts.append(f"{amount:.4g} {unit}")
-    return "nothing" if parts == ["0 s of evaluation"] else ", ".join(parts)
+    return "nothing" if cost.wall_seconds < 0.001 and len(parts) == 1 else ", ".join(parts)
 
 
 def format_seconds(seconds: float) -> str:
