@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from archsearch.evaluator import Evaluator as Evaluator
     from archsearch.executor import LocalExecutor as LocalExecutor
     from archsearch.executor import SimulatedExecutor as SimulatedExecutor
-    from archsearch.ray_executor import RayExecutor as RayExecutor
     from archsearch.loop import Result as Result
     from archsearch.loop import resume as resume
     from archsearch.loop import search as search
+    from archsearch.ray_executor import RayExecutor as RayExecutor
     from archsearch.space import Space as Space
     from archsearch.trial import Architecture as Architecture
     from archsearch.trial import Cost as Cost

@@ -38,6 +38,9 @@ class NASBench201(Space):
     ``drop_zeros`` (5,390): also, zero terms are left out of sums.
     ``flatten`` (4,930): also, a sum that comes through skip connections is merged into the sum it enters.
 
+    Cells that are equal under one rule are so under all later ones, with one exception: as in the authors' code, forms
+    are compared as texts, and an inner sum keeps its order, so that ``published`` splits 56 forms of ``skip`` in two.
+
     All rules treat two convolutions of one kind with equal inputs as equal, though each has weights of its own: cells
     of one canonical form compute the same family of expressions, and their trainings differ by more than the seed.
 

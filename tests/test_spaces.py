@@ -128,9 +128,11 @@ def test_canonical_forms_are_as_many_as_published(cells):
     space = NASBench201()
     forms = {rule: [space.canonical(cell, rule) for cell in cells] for rule in RULES}
     assert {rule: len(set(found)) for rule, found in forms.items()} == RULES
-    for weaker, stronger in itertools.pairwise(RULES):
-        # Cells that are equal under the weaker rule are equal under the stronger one.
-        assert len(set(zip(forms[weaker], forms[stronger], strict=True))) == RULES[weaker]
+    for weaker, stronger in itertools.combinations(RULES, 2):
+        # Cells that are equal under the weaker rule are equal under the stronger one, but for the terms that the
+        # published rule leaves in the order in which an inner sum had them: it compares texts.
+        exceptions = 56 if (weaker, stronger) == ("skip", "published") else 0
+        assert len(set(zip(forms[weaker], forms[stronger], strict=True))) == RULES[weaker] + exceptions
     for rule in RULES:
         assert [NASBench201(rule).canonical(cell) for cell in cells[:500]] == forms[rule][:500]
 
