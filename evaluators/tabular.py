@@ -276,12 +276,13 @@ def _numbers(table: pa.Table, name: str, where: str) -> list[Any]:
     import pyarrow as pa
 
     column = table[name]
-    if column.null_count == len(column):
-        raise TableError(f"{where}: column {name!r} has no values")
     try:
-        values: list[Any] = column.cast(pa.float64()).to_pylist()
+        values = column.cast(pa.float64()).to_pylist()
     except pa.ArrowException:
         raise TableError(f"{where}: column {name!r} holds {column.type}, expected numbers") from None
+    values = [None if value is None or math.isnan(value) else value for value in values]  # NaN is empty, as in CSV
+    if not any(value is not None for value in values):
+        raise TableError(f"{where}: column {name!r} has no values")
     return values
 
 

@@ -171,7 +171,10 @@ def test_pickles_are_small_and_work():
 
 
 def test_descriptions_make_the_same_evaluator():
-    for evaluator in (Tabular("cifar100", 200, 888), Tabular(table="t.csv", architecture="a", score="s", metrics=["m"])):
+    for evaluator in (
+        Tabular("cifar100", 200, 888),
+        Tabular(table="t.csv", architecture="a", score="s", metrics=["m"]),
+    ):
         again = build(describe(evaluator))
         assert describe(again) == describe(evaluator)
 
@@ -266,7 +269,7 @@ def test_columns_without_any_value_are_not_reported_unless_asked_for(write):
         ({"cell": ["kernel=3,width=16", "kernel=7,width=16", "x"]}, {}, "row 1: Choices: kernel='7': expected one of"),
         ({"worker": [1, 2, 3]}, {}, "worker cannot name a metric"),
         ({"hours": [1.0, -1.0, 2.0]}, {"cost": "hours"}, "column 'hours': expected seconds >= 0, got -1.0"),
-        ({"hours": [1.0, math.nan, 2.0]}, {"cost": "hours"}, "column 'hours': expected seconds >= 0, got nan"),
+        ({"hours": [1.0, math.inf, 2.0]}, {"cost": "hours"}, "column 'hours': expected seconds >= 0, got inf"),
     ],
 )
 def test_unusable_tables_are_refused(write, changes, settings, message):
@@ -275,6 +278,14 @@ def test_unusable_tables_are_refused(write, changes, settings, message):
         started(SPACE, **{"table": path, "architecture": "cell", "score": "accuracy", **settings})
     assert message in str(caught.value)
     assert str(caught.value).startswith(path)
+
+
+def test_nan_is_empty(write):
+    path = write({**TABLE, "accuracy": [math.nan, 91.0, 92.0], "loss": [0.5, math.nan, None]})
+    evaluator = started(SPACE, table=path, architecture="cell", score="accuracy", metrics=["loss"])
+    assert evaluator.evaluate((1, 0), 0) == Evaluation(91.0, {})
+    with pytest.raises(InvalidArchitecture, match=r"accuracy is empty"):
+        evaluator.evaluate((0, 0), 0)
 
 
 def test_empty_tables_are_refused(write):

@@ -1,0 +1,97 @@
+"""What the documentation says is run: Python blocks, with the output printed under them, commands and examples."""
+
+import doctest
+import importlib
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MODULES = [
+    ".".join(("archsearch", *parts))
+    for folder, parts in (
+        (ROOT / "archsearch", ()),
+        *((ROOT / s, (s,)) for s in ("controllers", "evaluators", "spaces")),
+    )
+    for parts in [(*parts, path.stem) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+]
+
+
+def blocks(page):
+    """(number, language, text, output expected) of each fenced block of a page."""
+    found = FENCE.findall(page.read_text())
+    for number, (language, text) in enumerate(found):
+        following = found[number + 1] if number + 1 < len(found) else ("", "")
+        yield number, language, text, following[1] if following[0] == "output" else None
+
+
+def cases(language):
+    return [
+        pytest.param(text, output, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, found, text, output in blocks(page)
+        if found == language
+    ]
+
+
+def execute(command, folder):
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300, env=environment
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize(("text", "output"), cases("python"))
+def test_python_block_runs_and_prints_what_is_shown(text, output, tmp_path):
+    (tmp_path / "block.py").write_text(text)
+    printed = execute([sys.executable, "block.py"], tmp_path)
+    if output is not None:
+        assert printed == output
+
+
+@pytest.mark.parametrize(("text", "output"), cases("sh"))
+def test_commands_run(text, output, tmp_path):
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[0] == "archsearch"
+        execute([sys.executable, "-m", "archsearch.cli", *words[1:]], tmp_path)
+
+
+def test_readme_begins_with_a_complete_run_and_its_output():
+    beginning = "\n".join((ROOT / "README.md").read_text().splitlines()[:40])
+    found = FENCE.findall(beginning)
+    assert [language for language, _ in found][:2] == ["python", "output"]
+    assert len(found[0][1].splitlines()) <= 15
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_example_runs(example, tmp_path):
+    arguments = []
+    if example.stem == "05_stable_baselines3":
+        if importlib.util.find_spec("sb3_contrib") is None:
+            pytest.skip("needs the extra rl")
+        arguments = ["--steps", "480"]
+    assert len(example.read_text().splitlines()) < 80
+    assert execute([sys.executable, str(example), *arguments], tmp_path).strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
