@@ -101,6 +101,8 @@ def describe(component: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any, where: str) -> Any:
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a NumPy scalar; np.float64 is also a float
+        return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Path):
@@ -109,8 +111,6 @@ def _plain(value: Any, where: str) -> Any:
         return {str(key): _plain(item, where) for key, item in value.items()}
     if isinstance(value, (list, tuple, range)):
         return [_plain(item, where) for item in value]
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a NumPy scalar
-        return value.item()
     if isinstance(value, type) or inspect.isroutine(value):
         return import_path(value)
     if type(value).__module__ != "builtins":

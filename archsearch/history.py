@@ -329,11 +329,15 @@ class RunFolder:
 
     def trials(self, seed: int) -> Iterator[Trial]:
         """All trials on disk, one part in memory at a time."""
+        yield from self.part_trials(seed)
+        yield from self._journaled(seed)
+
+    def part_trials(self, seed: int) -> Iterator[Trial]:
+        """The trials in parts, without those that are only in the journal."""
         import pyarrow.parquet as pq
 
         for path in self._sound_parts():
             yield from table_to_trials(pq.read_table(path), seed)
-        yield from self._journaled(seed)
 
     def _sound_parts(self) -> list[Path]:
         return [path for path in map(self._part, self._numbers("part")) if _rows(path) is not None]
@@ -520,5 +524,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def known_evaluations(trials: Iterable[Trial], space: Space) -> dict[Any, Evaluation]:
-    """Canonical form to evaluation, for searches that do not evaluate an architecture twice."""
-    return {space.canonical(t.architecture): t.evaluation for t in trials if t.evaluation is not None}
+    """Canonical form to evaluation (the first of several), for searches that do not evaluate an architecture twice."""
+    known: dict[Any, Evaluation] = {}
+    for trial in trials:
+        if trial.evaluation is not None:
+            known.setdefault(space.canonical(trial.architecture), trial.evaluation)
+    return known

@@ -15,7 +15,7 @@ import math
 import platform
 import re
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -679,7 +679,10 @@ class Search:
             self._load(state)
             self.history._count = rows
             if self._known is not None:
-                told = (trial for trial in self.history if trial.id not in self._waiting)
+                parts = self.history.folder.part_trials(self.history.seed)
+                told: Iterable[Trial] = (trial for trial in parts if trial.id not in self._waiting)
+                if self.settings.lag:  # told in id order, not as they finished
+                    told = sorted(told, key=lambda trial: trial.id)
                 self._known = known_evaluations(told, self.space)
         self._replay(events)
         self._failures_in_a_row = 0

@@ -8,7 +8,7 @@ import json
 import pkgutil
 import sys
 import tomllib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,7 +177,7 @@ def test_errors_inside_a_users_module_are_shown_as_they_are(tmp_path, monkeypatc
     "component",
     [
         RandomSearch(),
-        RegularizedEvolution(population_size=7, sample_size=3),
+        RegularizedEvolution(population_size=7),
         Tabular("cifar100", 12),
         NASBench201("skip"),
         Choices({"a": [1, 2], "b": {"options": ["x", None, True, 0.5], "when": {"a": 2}}}),
@@ -243,7 +243,7 @@ def test_what_cannot_be_stored_is_named(value):
 def test_build_says_what_it_cannot_make():
     with pytest.raises(UnknownName, match="has no 'Gone'"):
         build({"class_path": "archsearch.trial.Gone"})
-    with pytest.raises(UsageError, match="NASBench201: .*unexpected keyword argument 'size'"):
+    with pytest.raises(UsageError, match=r"NASBench201: .*unexpected keyword argument 'size'"):
         build({"class_path": "NASBench201", "init_args": {"size": 3}})
     with pytest.raises(UsageError, match="missing 1 required positional argument: 'size'"):
         build({"class_path": f"{__name__}.Strict", "init_args": None})
@@ -275,9 +275,3 @@ def test_entry_points_are_sorted_and_of_three_kinds():
     assert components.KINDS == ("controllers", "evaluators", "spaces")
     for kind in KINDS:
         assert list(entry_points(kind)) == sorted(entry_points(kind))
-
-
-def test_paths_of_any_kind_of_system():
-    # PurePosixPath is no Path: it is not mistaken for a component with hidden arguments.
-    with pytest.raises(UsageError):
-        describe(Plain(PurePosixPath("a")))

@@ -350,7 +350,7 @@ def evaluate(function, seed=3) -> Evaluation:
 
 def test_a_function_receives_what_the_space_decodes_to():
     assert evaluate(accuracy) == Evaluation(21.0)
-    evaluator = Function(lambda cell: len(cell))
+    evaluator = Function(len)
     evaluator.start(NASBench201())
     assert evaluator.evaluate((0,) * 6, 0).score == len(NASBench201().format((0,) * 6))
     evaluator = Function(sum)

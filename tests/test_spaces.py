@@ -160,7 +160,7 @@ def test_canonical_by_hand():
     "text", ["", "15625", "-1", "3-3-3-3-3-3", "|none~0|", "|none~0|+|none~0|none~1|+|none~0|none~1|max_pool~2|"]
 )
 def test_what_is_no_cell_is_refused(text):
-    with pytest.raises(InvalidArchitecture, match="indices 0 to 15624|index from 0 to 15624"):
+    with pytest.raises(InvalidArchitecture, match=r"indices 0 to 15624|index from 0 to 15624"):
         NASBench201().parse(text)
 
 
