@@ -444,7 +444,6 @@ class Search:
         except BaseException:
             self.history.close(self._state)
             raise
-        self._flush_waiting()
         self.history.close(self._state)
         return self._result()
 
@@ -610,11 +609,6 @@ class Search:
             self._tell(trial)
             self._told_up_to += 1
         return True
-
-    def _flush_waiting(self) -> None:
-        """At the end of a run that has no pending trials left, tells what the lag held back."""
-        if not self._pending:
-            self._tell_up_to(self._next_id - 1)
 
     def _why_stop(self) -> str | None:
         settings = self.settings

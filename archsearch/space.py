@@ -44,7 +44,7 @@ class Space:
         max_options: Most options that a decision can have, for other spaces.
 
     Raises:
-        UsageError: If neither or both forms are given, or a number is below 1.
+        UsageError: If neither form is given, or a number is below 1. With arities the other two follow from them.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Space:
         max_length: int | None = None,
         max_options: int | None = None,
     ) -> None:
-        if (arities is None) == (max_length is None or max_options is None):
+        if arities is None and (max_length is None or max_options is None):
             raise UsageError(
                 f"{type(self).__name__}: a space needs either arities (fixed length) or both max_length "
                 f"and max_options, got arities={arities!r}, max_length={max_length!r}, max_options={max_options!r}"

@@ -345,10 +345,11 @@ def test_smallest_spaces(policy: str) -> None:
 @pytest.mark.parametrize("make", SPACES)
 def test_restored_run_equals_the_uninterrupted_one(policy: str, make: Callable[[], Space]) -> None:
     space = make()
-    controller = started(policy, space, batch_size=3, entropy_weight=0.05)
+    controller = started(policy, space, batch_size=7, entropy_weight=0.05)
     proposals(controller, 35)
     state = json.loads(json.dumps(controller.state_dict()))
-    restored = started(policy, space, seed=99, batch_size=3, entropy_weight=0.05)
+    assert state["state"]["batch"]
+    restored = started(policy, space, seed=99, batch_size=7, entropy_weight=0.05)
     proposals(restored, 5)
     restored.load_state_dict(state)
     assert restored.pending == controller.pending != {}
