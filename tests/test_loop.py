@@ -143,7 +143,9 @@ def test_wrong_settings_are_refused_before_anything_is_written(settings, message
 
 def test_table_keeps_everything():
     trials = [
-        Trial(0, (1, 2, 0, 1), None, Evaluation(0.5, {"a": 1.0}, Cost(0, 1, 2, 3, 4, 5)), evaluation_seed(9, 0), 0.25, 0.5),
+        Trial(
+            0, (1, 2, 0, 1), None, Evaluation(0.5, {"a": 1.0}, Cost(0, 1, 2, 3, 4, 5)), evaluation_seed(9, 0), 0.25, 0.5
+        ),
         Trial(2, (0, 0, 0, 0), 0, None, evaluation_seed(9, 2), 1.0, 0.5, 3, 2, "exception", "ValueError: no"),
         Trial(1, (3, 2, 4, 1), 0, Evaluation(-1.5, {"b": 2.0}), evaluation_seed(9, 1), 2.0, 0.125),
     ]
@@ -179,7 +181,9 @@ def test_table_is_what_other_tools_read(tmp_path):
 
 
 @pytest.mark.parametrize("controller", [RandomSearch(), RegularizedEvolution(**EVOLUTION)], ids=["random", "evolution"])
-@pytest.mark.parametrize("settings", [{}, {"lag": 3}, {"duplicates": "reuse"}, {"duplicates": "reuse", "lag": 3}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"lag": 3}, {"duplicates": "reuse"}, {"duplicates": "reuse", "lag": 3}], ids=str
+)
 @pytest.mark.parametrize(("executor", "workers"), [("local", 1), ("simulated", 6)])
 def test_extended_run_equals_an_uninterrupted_one(controller, settings, executor, workers, tmp_path):
     arguments = {"seed": 1, "executor": executor, "workers": workers, **settings}
