@@ -454,9 +454,7 @@ class Search:
         try:
             while self._stopped is None:
                 self._fill()
-                if not self._pending:
-                    self._stopped = self._stopped or "exhausted"
-                    break
+                # With nothing pending, this waits for a worker to start.
                 self._finish(self.executor.wait(until))
                 update(self)
                 self._stopped = self._stopped or self._why_stop()

@@ -287,7 +287,8 @@ class RayExecutor(Executor):
             raise ExecutorError(
                 f"workers die one after another, {self._lost_in_a_row} without a result; the last: {error}"
             )
-        if "OutOfMemory" in error or ("memory" in error.lower() and "oom" in error.lower()):
+        # How Ray's memory monitor words it; its text for any other death only guesses at the kernel's "OOM killer".
+        if "running low on memory" in error or "out of memory" in error.lower():
             failure = "out_of_memory"
         trials = []
         for position, reference in enumerate(self._queues.pop(worker, ())):

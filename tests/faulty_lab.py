@@ -36,8 +36,8 @@ def kills_itself_now_and_then(options, seed):
 
 
 def hangs_in_native_code(options):
-    """For one architecture in nine blocks the alarm that would interrupt Python code, then never returns."""
-    if sum(options) % 9 == 0:
+    """For one architecture in five blocks the alarm that would interrupt Python code, then never returns."""
+    if sum(options) % 5 == 0:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
         time.sleep(3600)
     return float(sum(options))
