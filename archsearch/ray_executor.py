@@ -247,6 +247,11 @@ class RayExecutor(Executor):
             return self._lose(batch.worker, str(error), "out_of_memory")
         except ray.exceptions.RayError as error:
             outcomes = [Outcome(None, 0.0, "exception", str(error))] * len(batch.jobs)
+        return self._accept(reference, outcomes)
+
+    def _accept(self, reference: Any, outcomes: Sequence[tuple[Any, ...]]) -> list[Trial]:
+        """The trials of a batch that came back."""
+        batch = self._live[reference]
         self._remove(reference)
         self._lost_in_a_row = 0
         each = sum(outcome[1] for outcome in outcomes) / len(outcomes)
@@ -290,7 +295,7 @@ class RayExecutor(Executor):
         # How Ray's memory monitor words it; its text for any other death only guesses at the kernel's "OOM killer".
         if "running low on memory" in error or "out of memory" in error.lower():
             failure = "out_of_memory"
-        trials = []
+        trials = self._accept_finished(worker)
         for position, reference in enumerate(self._queues.pop(worker, ())):
             batch = self._live.pop(reference)
             if position == 0 and len(batch.jobs) == 1:
@@ -300,6 +305,19 @@ class RayExecutor(Executor):
                 self._alone.extend(batch.jobs)
         self._actors.pop(worker, None)
         self._start_worker(worker)
+        return trials
+
+
+    def _accept_finished(self, worker: int) -> list[Trial]:
+        """What a lost worker had finished before: its death may be heard of before its last results."""
+        import ray
+
+        trials = []
+        for reference in list(self._queues.get(worker, ())):
+            try:
+                trials += self._accept(reference, ray.get(reference, timeout=0))
+            except (ray.exceptions.RayError, TimeoutError):
+                break
         return trials
 
 
