@@ -83,7 +83,8 @@ class RayExecutor(Executor):
         self._actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(_Worker)
         self._evaluator_ref = ray.put(evaluator)
         self._waiting: deque[Job] = deque()
-        self._alone: deque[Job] = deque()
+        self._alone: deque[Job] = deque()  # to be run with no other job on the same worker
+        self._suspects: set[int] = set()  # workers that run such a job
         self._live: dict[Any, _Batch] = {}
         self._starting: dict[Any, int] = {}
         self._actors: dict[int, Any] = {}
@@ -153,7 +154,8 @@ class RayExecutor(Executor):
 
     def room(self, remaining: int | None) -> int:
         """As many jobs as the workers' queues have room for; near the end only what starts at once."""
-        slots = sum(max(0, self._depth(remaining) - len(queue)) for queue in self._queues.values())
+        queues = [queue for worker, queue in self._queues.items() if worker not in self._suspects]
+        slots = sum(max(0, self._depth(remaining) - len(queue)) for queue in queues)
         return max(0, slots * self._batch_size(remaining) - len(self._waiting) - len(self._alone))
 
     def submit(self, job: Job) -> None:
@@ -174,15 +176,15 @@ class RayExecutor(Executor):
             if ready and len(references) > 1:  # whatever else has come meanwhile
                 ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
             trials: list[Trial] = []
+            welcomed = False
             for reference in ready:
                 if reference in self._starting:
                     self._welcome(reference)
+                    welcomed = True
                 elif reference in self._live:
                     trials += self._collect(reference)
             trials += self._kill_overdue()
-            if trials or self.now() >= until or any(reference not in references for reference in self._live):
-                return trials
-            if not self._live and not self._waiting and not self._alone:
+            if trials or welcomed or self.now() >= until:
                 return trials
 
     # -- sending -------------------------------------------------------------------------------
@@ -201,11 +203,12 @@ class RayExecutor(Executor):
     def _send(self) -> None:
         size = self._batch_size(len(self._waiting) or None)
         while self._alone or self._waiting:
-            worker = self._freest(self._alone[0].avoid if self._alone else -1)
+            worker = self._freest(self._alone[0].avoid if self._alone else -1, 1 if self._alone else QUEUE)
             if worker is None:
                 return
             if self._alone:
                 jobs = [self._alone.popleft()]
+                self._suspects.add(worker)
             else:
                 jobs = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
             items = [(job.architecture, job.seed) for job in jobs]
@@ -215,9 +218,9 @@ class RayExecutor(Executor):
             if len(self._queues[worker]) == 1:
                 self._begin(reference)
 
-    def _freest(self, avoid: int) -> int | None:
-        """The worker with the shortest queue, if it has room; ``avoid`` only if there is no other."""
-        room = {worker: len(queue) for worker, queue in self._queues.items() if len(queue) < QUEUE}
+    def _freest(self, avoid: int, depth: int) -> int | None:
+        """The worker with the shortest queue below ``depth`` that is to share; ``avoid`` only if there is no other."""
+        room = {w: len(queue) for w, queue in self._queues.items() if len(queue) < depth and w not in self._suspects}
         others = {worker: length for worker, length in room.items() if worker != avoid} or (
             room if len(self._queues) == 1 else {}
         )
@@ -268,6 +271,7 @@ class RayExecutor(Executor):
         batch = self._live.pop(reference)
         queue = self._queues[batch.worker]
         queue.remove(reference)
+        self._suspects.discard(batch.worker)
         if queue:
             self._begin(queue[0])
 
@@ -286,7 +290,7 @@ class RayExecutor(Executor):
         return trials
 
     def _lose(self, worker: int, error: str, failure: str) -> list[Trial]:
-        """Replaces a lost worker; its running job failed, if it ran a single one, and its other jobs are sent again."""
+        """Replaces a lost worker; the job that is to blame failed, if that is certain, and the others are sent again."""
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW * self.workers + 10:
             raise ExecutorError(
@@ -296,17 +300,20 @@ class RayExecutor(Executor):
         if "running low on memory" in error or "out of memory" in error.lower():
             failure = "out_of_memory"
         trials = self._accept_finished(worker)
-        for position, reference in enumerate(self._queues.pop(worker, ())):
+        queue = self._queues.pop(worker, deque())
+        self._suspects.discard(worker)
+        # Certain who is to blame: a job that ran with no other on this worker, or whose time ran out.
+        certain = len(queue) == 1 or failure == "timeout"
+        for position, reference in enumerate(queue):
             batch = self._live.pop(reference)
-            if position == 0 and len(batch.jobs) == 1:
+            if certain and position == 0 and len(batch.jobs) == 1:
                 seconds = self.now() - batch.begun
                 trials.append(finished(batch.jobs[0], Outcome(None, seconds, failure, error), batch.begun, worker))
-            else:  # it is not known which job of a batch is to blame: each is tried alone
+            else:  # otherwise each is tried again, alone on a worker
                 self._alone.extend(batch.jobs)
         self._actors.pop(worker, None)
         self._start_worker(worker)
         return trials
-
 
     def _accept_finished(self, worker: int) -> list[Trial]:
         """What a lost worker had finished before: its death may be heard of before its last results."""

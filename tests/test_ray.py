@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -93,8 +92,8 @@ def test_workers_killed_from_outside_lose_nothing():
     result = run(faulty_lab.kills_itself_now_and_then, trials=40)
     assert (result.completed, result.failed) == (40, 0)
     assert sorted(ids(result)) == list(range(40))
-    attempts = Counter(trial.attempts for trial in result.history)
-    assert attempts[1] < 40, "no worker was killed: this test shows nothing"
+    markers = os.listdir(os.environ["ARCHSEARCH_TEST_FOLDER"])
+    assert len(markers) > 2, "no worker was killed: this test shows nothing"
 
 
 def test_a_hang_in_native_code_is_killed():
