@@ -290,7 +290,7 @@ class RayExecutor(Executor):
         return trials
 
     def _lose(self, worker: int, error: str, failure: str) -> list[Trial]:
-        """Replaces a lost worker; the job that is to blame failed, if that is certain, and the others are sent again."""
+        """Replaces a lost worker; the job to blame failed, if that is certain, and the others are sent again."""
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW * self.workers + 10:
             raise ExecutorError(
