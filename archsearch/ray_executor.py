@@ -201,7 +201,9 @@ class RayExecutor(Executor):
         return max(1, min(size, self.max_batch))
 
     def _send(self) -> None:
-        size = self._batch_size(len(self._waiting) or None)
+        # Evenly over the free places: ``room`` asked for no more than they should hold.
+        free = sum(QUEUE - len(queue) for worker, queue in self._queues.items() if worker not in self._suspects)
+        size = min(self._batch_size(None), math.ceil(len(self._waiting) / max(free, 1)))
         while self._alone or self._waiting:
             worker = self._freest(self._alone[0].avoid if self._alone else -1, 1 if self._alone else QUEUE)
             if worker is None:

@@ -97,9 +97,9 @@ def growth(trials):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=100_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--growth", type=int, default=1_000_000)
+    parser.add_argument("--trials", type=int, default=100_000, help="trials per loop and repeat")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each loop")
+    parser.add_argument("--growth", type=int, default=1_000_000, help="trials of the search whose growth is shown")
     arguments = parser.parse_args()
     loops = {"archsearch": ours, "DEAP, hand-wired": deap_loop, "plain Python": plain_loop}
     rates = {name: [] for name in loops}
