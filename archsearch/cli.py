@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ArchsearchError as error:
         print(f"archsearch: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("archsearch: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         return 1
 

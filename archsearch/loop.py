@@ -14,10 +14,13 @@ import inspect
 import math
 import platform
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
 
 from archsearch import history as history_module
 from archsearch.components import build, describe
@@ -36,6 +39,9 @@ from archsearch.history import History, RunFolder, event_to_trial, known_evaluat
 from archsearch.seeding import evaluation_seed, root_seed
 from archsearch.space import Space
 from archsearch.trial import COST_FIELDS, NO_COST, Cost, Evaluation, Trial
+
+if TYPE_CHECKING:
+    from archsearch.progress import Display
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
@@ -365,6 +371,43 @@ def _config(
     }
 
 
+class _Interrupts:
+    """Ctrl-C ends a search where its state is whole: at once while it waits, else before it waits again."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._at_once = True
+
+    def __enter__(self) -> _Interrupts:
+        self._usable = threading.current_thread() is threading.main_thread()
+        if self._usable:
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._usable:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
+        self._requested = True
+        if self._at_once:
+            raise KeyboardInterrupt
+
+    def hold_back(self) -> None:
+        """From here on only ``wait`` is interrupted."""
+        self._at_once = False
+
+    def wait(self, executor: Executor, until: float) -> list[Trial]:
+        """``executor.wait``, interrupted at once."""
+        if self._requested:
+            raise KeyboardInterrupt
+        self._at_once = True
+        try:
+            return executor.wait(until)
+        finally:
+            self._at_once = False
+
+
 class Search:
     """One search in progress. ``search`` and ``resume`` are the ways in.
 
@@ -424,28 +467,33 @@ class Search:
 
     def run(self) -> Result:
         """Searches until something stops it; the history is in good order whatever happens."""
-        try:
-            with self._display() as show:
-                self._stopped = self._why_stop()
-                if self._stopped is None:
-                    self._prepare()
-                    self.executor.start(self.evaluator, self._clock, self.settings.timeout, show.log)
-                    self._running = True
-                    try:
-                        self._loop(show.update)
-                    finally:
-                        self._clock = self.executor.now()
-                        self._running = False
-                        self.executor.stop()
-        except StorageError:
-            if self.history.folder:
-                self.history.folder.close()
-            raise
-        except BaseException:
+        with _Interrupts() as self._interrupts:
+            try:
+                with self._display() as show:
+                    self._stopped = self._why_stop()
+                    if self._stopped is None:
+                        self._prepare()
+                        self._execute(show)
+            except StorageError:
+                if self.history.folder:
+                    self.history.folder.close()
+                raise
+            except BaseException:
+                self.history.close(self._state)
+                raise
             self.history.close(self._state)
-            raise
-        self.history.close(self._state)
         return self._result()
+
+    def _execute(self, show: Display) -> None:
+        self.executor.start(self.evaluator, self._clock, self.settings.timeout, show.log)
+        self._running = True
+        try:
+            self._interrupts.hold_back()
+            self._loop(show.update)
+        finally:
+            self._clock = self.executor.now()
+            self._running = False
+            self.executor.stop()
 
     def _loop(self, update: Callable[[Search], None]) -> None:
         for job in self._pending.values():  # of a resumed run
@@ -455,7 +503,7 @@ class Search:
             while self._stopped is None:
                 self._fill()
                 # With nothing pending, this waits for a worker to start.
-                self._finish(self.executor.wait(until))
+                self._finish(self._interrupts.wait(self.executor, until))
                 update(self)
                 self._stopped = self._stopped or self._why_stop()
         except KeyboardInterrupt:
@@ -466,7 +514,7 @@ class Search:
         cost = self.evaluator.prepare()
         self.setup_cost += dataclasses.replace(cost, wall_seconds=time.perf_counter() - start)
 
-    def _display(self) -> Any:
+    def _display(self) -> Display:
         from archsearch.progress import Display
 
         return Display(self.settings, self._progress)
