@@ -3,6 +3,7 @@
 from archsearch import Controller, search
 from archsearch.evaluators import Tabular
 from archsearch.spaces import NASBench201
+from archsearch.testing import CONTROLLER_CHECKS, check_controller
 
 
 class HillClimbing(Controller):
@@ -24,4 +25,6 @@ class HillClimbing(Controller):
 
 
 if __name__ == "__main__":
+    check_controller(HillClimbing)  # raises, with every check that fails
+    print(f"passes {len(CONTROLLER_CHECKS)} checks")
     print(search(NASBench201(), HillClimbing(), Tabular(), trials=300, seed=0))
