@@ -121,7 +121,7 @@ def resume(arguments: Sequence[str]) -> int:
 
     defaults = {name: value for name, value in parser.get_defaults().as_dict().items() if name in _setting_names()}
     changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
-    executor = _executor(given) if given["executor"] or given["workers"] else {}
+    executor = _executor(given)  # also refuses Ray's options without --executor ray
     result = resume_search(
         given["directory"],
         space=objects.space,

@@ -142,7 +142,8 @@ def _built(value: Any) -> Any:
 def summary(cls: Callable[..., Any]) -> str:
     """First sentence of a class's docstring, on one line."""
     text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
-    return re.split(r"(?<=[.;])\s", text)[0].rstrip(".")
+    # "et al. 2019" does not end a sentence.
+    return re.split(r"(?<=[.;])(?<!al\.)\s", text)[0].rstrip(".")
 
 
 def lazy_classes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:

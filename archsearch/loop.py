@@ -57,7 +57,8 @@ class Settings:
     Args:
         trials: Stop after this many completed trials.
         max_seconds: Stop when the run's clock (virtual for ``simulated``) reaches this many seconds.
-        max_cost: Stop when the completed trials have billed this many seconds; the trial that crosses the limit counts.
+        max_cost: Stop when the trials, failed ones included, have billed this many seconds; the trial that crosses the
+            limit counts.
         target: Stop when a trial scores at least this.
         duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
             whose canonical form was scored before from memory: free of charge, no trial.

@@ -137,6 +137,7 @@ def test_simulated_run_resumes(capsys):
         (["run", "--evaluator.table", "none.parquet"], "architecture and score"),
         (["run", "--out", "file/x"], "cannot write a run here"),
         (["resume", "nowhere"], "no run here"),
+        (["resume", "nowhere", "--address", "auto"], "go with --executor ray"),
         (["report", "nowhere"], "no run here"),
         (["show", "|nonsense|"], "is no NAS-Bench-201 cell"),
         (["show", "99999"], "15624"),
