@@ -8,6 +8,7 @@ length hand their arities to ``Space.__init__`` and get NumPy-vectorised samplin
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -325,7 +326,8 @@ class Space:
     def __eq__(self, other: object) -> bool:
         from archsearch.components import describe
 
-        return type(self) is type(other) and describe(self) == describe(other)
+        # As text: the order of named decisions counts, and True is not 1.
+        return type(self) is type(other) and json.dumps(describe(self)) == json.dumps(describe(other))
 
     def __hash__(self) -> int:
         return hash((type(self), self.max_length, self.max_options))

@@ -14,15 +14,23 @@ A decision may depend on earlier ones, and may be repeated as often as an earlie
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    import networkx
+
+MOST_REMEMBERED = 200_000
+"""Decisions in all the prefixes, together, whose place in the tree is remembered; bounds the memory."""
 
 
 class Choices(Space):
@@ -38,21 +46,31 @@ class Choices(Space):
         UsageError: If the mapping is not of that form; the message names the decision.
     """
 
-    def __init__(self, decisions: dict[str, Any] | str) -> None:
+    def __init__(self, decisions: dict[str, Any] | str | Path) -> None:
         if isinstance(decisions, (str, Path)):
             decisions = _read_yaml(Path(decisions))
         if not isinstance(decisions, Mapping) or not decisions:
             raise UsageError(f"Choices: expected a mapping from names to lists of options, got {decisions!r}")
-        self.decisions = dict(decisions)
+        self.decisions = copy.deepcopy(dict(decisions))  # the caller's lists may change
         self._entries: list[_Entry] = []
         for name, value in self.decisions.items():
             self._entries.append(_entry(name, value, self._entries))
+        # By position: the earlier decisions that this one or a later one refers to.
+        self._needed = [
+            sorted({i for entry in self._entries[position:] for i in entry.needs if i < position})
+            for position in range(len(self._entries) + 1)
+        ]
         self._walks: dict[Architecture, _Walk] = {}
         if any(entry.when or entry.repeat is not None for entry in self._entries):
             longest = sum(entry.most for entry in self._entries)
             super().__init__(max_length=longest, max_options=max(len(entry.options) for entry in self._entries))
         else:
             super().__init__(arities=[len(entry.options) for entry in self._entries])
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Choices:
+        """The space whose decisions a YAML file holds."""
+        return cls(path)
 
     # -- the tree ------------------------------------------------------------------------------
 
@@ -72,8 +90,7 @@ class Choices(Space):
     def subtree(self, prefix: Architecture) -> Hashable:
         """The position and the earlier values that later decisions refer to."""
         walk = self._walk(prefix)
-        needed = {i for entry in self._entries[walk.entry :] for i in entry.needs}
-        return walk.entry, walk.repetition, tuple((i, walk.values.get(i)) for i in sorted(needed) if i < walk.entry)
+        return walk.entry, walk.repetition, tuple([walk.values.get(i) for i in self._needed[walk.entry]])
 
     def _walk(self, prefix: Architecture) -> _Walk:
         """Where in the list of decisions ``prefix`` ends, from where its own prefix ends."""
@@ -85,7 +102,7 @@ class Choices(Space):
             entry = self._entries[walk.entry]
             values = walk.values if entry.repeat is not None else {**walk.values, walk.entry: prefix[i]}
             walk = self._settle(_Walk(walk.entry, walk.repetition + 1, values))
-            if len(self._walks) >= 100_000:
+            if len(self._walks) * self.max_length >= MOST_REMEMBERED:
                 self._walks.clear()
             self._walks[prefix[: i + 1]] = walk
         return walk
@@ -167,6 +184,13 @@ class Choices(Space):
             raise InvalidArchitecture(f"{text!r}: a decision is given twice; expected each one once")
         return self._encode(values, lambda entry, value: _position([str(option) for option in entry.options], value))
 
+    def graph(self, architecture: Architecture) -> networkx.MultiDiGraph:
+        """The chain of decisions, each node labelled with its name and value, such as ``kernel=3``."""
+        graph = super().graph(architecture)
+        for node, (name, value) in enumerate(self.decode(architecture).items()):
+            graph.nodes[node]["label"] = f"{name}={value}"
+        return graph
+
 
 class _Entry(NamedTuple):
     """A decision: its options, and what it depends on, by position in the list of decisions."""
@@ -195,9 +219,25 @@ class _Walk(NamedTuple):
     values: Mapping[int, int]
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that is given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names: list[Any] = []
+        for key, _ in node.value:
+            if key.value in names:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+            names.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML reads, takes 1e-3 for a text, since it has no dot.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise UsageError(
             f"Choices: {path} cannot be read ({error.strerror}); expected a YAML file of decisions"
@@ -210,6 +250,8 @@ def _entry(name: Any, value: Any, earlier: list[_Entry]) -> _Entry:
     where = f"Choices: decision {name!r}"
     if not isinstance(name, str) or not name or set(name) & set(",=") or name != name.strip():
         raise UsageError(f"{where}: expected a name without commas, equals signs or spaces around it")
+    if name == "class_path":
+        raise UsageError(f"{where}: this name is taken, run folders mark components by it; choose another one")
     details = value if isinstance(value, Mapping) else {"options": value}
     unknown = sorted(map(str, set(details) - {"options", "when", "repeat"}))
     if unknown:

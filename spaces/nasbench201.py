@@ -53,9 +53,7 @@ class NASBench201(Space):
 
     def __init__(self, rule: Rule = "flatten") -> None:
         super().__init__(arities=[len(OPERATIONS)] * len(EDGES))
-        if rule not in get_args(Rule):
-            raise UsageError(f"NASBench201: rule: expected one of {', '.join(get_args(Rule))}, got {rule!r}")
-        self.rule: Rule = rule
+        self.rule: Rule = _known(rule)
 
     def label(self, prefix: Architecture) -> str:
         """The edge, such as ``0->2``."""
@@ -74,7 +72,7 @@ class NASBench201(Space):
             InvalidArchitecture: If ``text`` is neither.
         """
         text = text.strip()
-        if text.isdecimal():
+        if text.isdecimal() and len(text) < 10:
             return self.from_index(int(text))
         known = _by_string().get(text)
         if known is None:
@@ -104,7 +102,11 @@ class NASBench201(Space):
         return order[index]
 
     def canonical(self, architecture: Architecture, rule: Rule | None = None) -> str:
-        """The cell's output as an expression of its input; ``rule`` overrides the space's own."""
+        """The cell's output as an expression of its input; ``rule`` overrides the space's own.
+
+        Raises:
+            UsageError: If there is no such rule.
+        """
         return _expression(architecture, rule or self.rule)
 
     def is_constant_zero(self, architecture: Architecture) -> bool:
@@ -124,8 +126,15 @@ class NASBench201(Space):
         return graph
 
 
+def _known(rule: Rule) -> Rule:
+    if rule not in get_args(Rule):
+        raise UsageError(f"NASBench201: rule: expected one of {', '.join(get_args(Rule))}, got {rule!r}")
+    return rule
+
+
 @functools.lru_cache(maxsize=4 * 5**6)
 def _expression(architecture: Architecture, rule: Rule) -> str:
+    _known(rule)
     # A node is the sorted tuple of its terms, each a string; the input is the single term "0".
     nodes: list[tuple[str, ...]] = [(_INPUT,)]
     for target in range(1, 4):

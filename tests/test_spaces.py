@@ -167,6 +167,10 @@ def test_what_is_no_cell_is_refused(text):
 def test_errors_name_what_is_wrong():
     with pytest.raises(UsageError, match="rule: expected one of skip, published, drop_zeros, flatten, got 'weak'"):
         NASBench201("weak")
+    with pytest.raises(UsageError, match="rule: expected one of"):
+        NASBench201().canonical((0,) * 6, "weak")
+    with pytest.raises(InvalidArchitecture, match="index from 0 to 15624"):
+        NASBench201().parse("9" * 5000)  # Python itself refuses to read so many digits
     with pytest.raises(InvalidArchitecture, match="index -1"):
         NASBench201().from_index(-1)
     with pytest.raises(InvalidArchitecture, match="not in NASBench201"):
@@ -239,6 +243,52 @@ def test_a_yaml_file_gives_the_same_space(tmp_path):
     assert Choices(str(path)) == Choices(path) == Choices(CONDITIONAL)
     # A run folder holds the decisions, not the path: the file may change.
     assert describe(Choices(str(path)))["init_args"] == {"decisions": CONDITIONAL}
+
+
+def test_yaml_names_are_given_once_and_numbers_are_numbers(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("rate: [1e-3, 2E+1, -1e2, 0.5]\nname: [e3, 1e]\n")
+    assert Choices.from_yaml(path).decisions == {"rate": [0.001, 20.0, -100.0, 0.5], "name": ["e3", "1e"]}
+    for text, name in (("a: [1]\nb: [1]\na: [2]\n", "a"), ("a: {options: [1], options: [2]}", "options")):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=rf"space\.yaml is no YAML: '{name}' is given twice"):
+            Choices.from_yaml(path)
+
+
+def test_decisions_are_a_copy():
+    options = [1, 2]
+    space = Choices({"a": options})
+    options.append(3)
+    assert space.decisions == {"a": [1, 2]}
+
+
+def test_the_order_and_the_kind_of_options_tell_spaces_apart():
+    assert Choices({"a": [1, 2], "b": [3, 4]}) != Choices({"b": [3, 4], "a": [1, 2]})
+    assert Choices({"a": [0, 1]}) != Choices({"a": [False, True]})
+    assert Choices({"a": (0, 1)}) == Choices({"a": [0, 1]})
+
+
+def test_graph_shows_names_and_values():
+    space = Choices(CONDITIONAL)
+    graph = space.graph(space.parse("block=conv,kernel=5,depth=1,op.1=pool"))
+    assert [label for _, label in graph.nodes(data="label")] == ["block=conv", "kernel=5", "depth=1", "op.1=pool"]
+    assert list(graph.edges()) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    decisions = {"depth": [1, 60], "op": {"options": ["a", "b"], "repeat": "depth"}}
+    fresh, small = Choices(decisions), Choices(decisions)
+    monkeypatch.setattr("archsearch.spaces.choices.MOST_REMEMBERED", 300)
+    most = 0
+    for seed in range(20):
+        architecture = small.sample(np.random.default_rng(seed))
+        assert small.parse(small.format(architecture)) == architecture
+        most = max(most, len(small._walks))
+    assert most <= 300 // 61 + 1
+    monkeypatch.undo()
+    assert [fresh.sample(np.random.default_rng(seed)) for seed in range(20)] == [
+        small.sample(np.random.default_rng(seed)) for seed in range(20)
+    ]
 
 
 def test_conditional_decisions_and_repetitions():
@@ -358,6 +408,7 @@ def test_what_is_sent_to_workers_stays_small():
         ({"a,b": [1]}, "expected a name without commas"),
         ({"a=b": [1]}, "expected a name without commas"),
         ({" a": [1]}, "spaces around it"),
+        ({"class_path": [1]}, "decision 'class_path': this name is taken"),
         ({"a": []}, "decision 'a': expected a list of at least one option, got []"),
         ({"a": 3}, "expected a list of at least one option, got 3"),
         ({"a": {"when": {}}}, "expected a list of at least one option, got None"),
