@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import heapq
 import math
+import operator
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import NamedTuple
 
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.trial import Architecture, Evaluation, Trial
+from archsearch.history import RESERVED_COLUMNS
+from archsearch.trial import COST_FIELDS, NO_COST, Architecture, Cost, Evaluation, Trial
 
 FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
 
@@ -33,7 +36,7 @@ class Job(NamedTuple):
         architecture: What to score.
         parent: Id of the parent trial, if any.
         seed: Seed of the evaluation.
-        asked_at: Seconds on the run's clock when it was proposed.
+        asked_at: Seconds on the run's clock when it was proposed or, if it failed before, tried again.
         attempt: 1 for the first try.
         avoid: Worker that failed the last try; -1 if there is none.
     """
@@ -101,7 +104,7 @@ class LocalExecutor(Executor):
         self._evaluator = evaluator
         self._timeout = timeout
         self._origin = time.monotonic() - clock
-        self._job: Job | None = None
+        self._jobs: deque[Job] = deque()  # several only after the resume of a parallel run
 
     def now(self) -> float:
         """Wall seconds."""
@@ -109,28 +112,29 @@ class LocalExecutor(Executor):
 
     def room(self, remaining: int | None) -> int:
         """One job at a time."""
-        return 0 if self._job else 1
+        return 0 if self._jobs else 1
 
     def submit(self, job: Job) -> None:
         """Keeps the job until ``wait``."""
-        self._job = job
+        self._jobs.append(job)
 
     def wait(self, until: float) -> list[Trial]:
-        """Evaluates the job."""
-        job = self._job
-        if job is None:
+        """Evaluates the oldest job."""
+        if not self._jobs:
             return []
+        job = self._jobs[0]
         started = self.now()
         outcome = evaluate_safely(self._evaluator, job.architecture, job.seed, self._timeout)
-        self._job = None
+        self._jobs.popleft()
         return [finished(job, outcome, started, 0)]
 
 
 class SimulatedExecutor(Executor):
     """Replays recorded costs on a virtual clock: thousands of workers for hours, in seconds.
 
-    An evaluation occupies its worker for the seconds that it bills (``Cost.billed_seconds``; a failed one for the
-    time it really took). Equal seeds give equal trials, on any machine.
+    An evaluation occupies its worker for the seconds that it bills (``Cost.billed_seconds``; one that bills nothing for
+    the time it really took; a failed one for none, since real time would make the path depend on the machine). Equal
+    seeds then give equal trials, on any machine.
 
     Args:
         workers: Virtual workers, >= 1.
@@ -164,14 +168,14 @@ class SimulatedExecutor(Executor):
     def submit(self, job: Job) -> None:
         """Evaluates at once, and lets the result appear when the virtual worker is done."""
         outcome = evaluate_safely(self._evaluator, job.architecture, job.seed, None)
-        seconds = outcome.seconds
+        seconds = 0.0
         if outcome.evaluation is not None:
-            seconds = outcome.evaluation.cost.billed_seconds or seconds
+            seconds = outcome.evaluation.cost.billed_seconds or outcome.seconds
         if self._timeout is not None and seconds > self._timeout:
             seconds = self._timeout
             outcome = Outcome(None, seconds, "timeout", f"no result within {self._timeout:g} s")
-        # After a resume there may be more pending jobs than workers.
-        worker = heapq.heappop(self._idle) if self._idle else 0
+        # After a resume there may be more pending jobs than workers; these end on workers that take no other job.
+        worker = heapq.heappop(self._idle) if self._idle else len(self._running)
         trial = finished(job, outcome._replace(seconds=seconds), job.asked_at, worker)
         heapq.heappush(self._running, (job.asked_at + seconds, job.id, trial))
 
@@ -184,7 +188,8 @@ class SimulatedExecutor(Executor):
             return []
         finish, _, trial = heapq.heappop(self._running)
         self._clock = max(self._clock, finish)
-        heapq.heappush(self._idle, trial.worker)
+        if trial.worker < self.workers:
+            heapq.heappush(self._idle, trial.worker)
         return [trial]
 
 
@@ -220,6 +225,8 @@ def evaluate_safely(
             with _alarm(timeout):
                 evaluation = evaluator.evaluate(architecture, seed)
         failure, error = _judge(evaluation, evaluator)
+        if not failure:
+            evaluation = _plain(evaluation)
     except EvaluationTimeout:
         failure, error = "timeout", f"no result within {timeout:g} s"
     except MemoryError:
@@ -240,7 +247,30 @@ def _judge(evaluation: object, evaluator: Evaluator) -> tuple[str, str]:
         return "exception", f"{type(evaluator).__name__}.evaluate: expected a number as score, got {evaluation.score!r}"
     if not math.isfinite(evaluation.score):
         return "invalid_score", f"{type(evaluator).__name__}.evaluate: the score is {evaluation.score}, not finite"
+    if not isinstance(evaluation.metrics, Mapping) or not isinstance(evaluation.cost, Cost):
+        got = f"{type(evaluation.metrics).__name__} and {type(evaluation.cost).__name__}"
+        return "exception", f"{type(evaluator).__name__}.evaluate: expected a mapping as metrics and a Cost, got {got}"
+    if reserved := RESERVED_COLUMNS.intersection(evaluation.metrics):
+        names = ", ".join(sorted(reserved))
+        return "exception", f"{type(evaluator).__name__}.evaluate: rename the metrics {names}, which are columns"
     return "", ""
+
+
+_PLAIN = {int, float}
+_amounts = operator.attrgetter(*COST_FIELDS)
+
+
+def _plain(evaluation: Evaluation) -> Evaluation:
+    """The same in Python's own numbers: the journal cannot hold those of NumPy or torch."""
+    score, metrics, cost = evaluation
+    types = {type(score), *map(type, metrics.values())}
+    if cost is not NO_COST:
+        types.update(map(type, _amounts(cost)))
+    if types <= _PLAIN:  # the usual case, and the quick one
+        return evaluation
+    if cost is not NO_COST:
+        cost = Cost(*map(float, _amounts(cost)))
+    return Evaluation(float(score), {name: float(value) for name, value in metrics.items()}, cost)
 
 
 class EvaluationTimeout(BaseException):

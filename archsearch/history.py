@@ -346,7 +346,8 @@ class RunFolder:
         return self._name("part", number)
 
     def _journaled(self, seed: int) -> Iterator[Trial]:
-        newest = max(self._numbers("part"), default=0)
+        # The journal that a damaged newest part was made from is still there.
+        newest = max((n for n in self._numbers("part") if _rows(self._part(n)) is not None), default=0)
         for event in self._events([n for n in self._numbers("journal") if n > newest]):
             if event[0] == "t":
                 yield event_to_trial(event, seed)

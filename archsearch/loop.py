@@ -533,9 +533,12 @@ class Search:
                 room = remaining
             if room < 1:
                 return
-            jobs = self._ask(1 if self.settings.lag else room, self.executor.now())
+            n, now = 1 if self.settings.lag else room, self.executor.now()
+            jobs = self._ask(n, now)
             if jobs is None:
                 return
+            if self.executor.concurrent:  # here, not in _ask: a replay must not journal its events a second time
+                self.history.asked(["a", n, now, [[job.id, job.architecture] for job in jobs]])
             for job in jobs:
                 self.executor.submit(job)
 
@@ -564,8 +567,6 @@ class Search:
             job = Job(proposal.id, proposal.architecture, proposal.parent, seed, now)
             self._pending[job.id] = job
             jobs.append(job)
-        if self.executor.concurrent:
-            self.history.asked(["a", n, now, [[job.id, job.architecture] for job in jobs]])
         return jobs
 
     def _reuse(self, trial: Trial) -> None:
@@ -597,7 +598,8 @@ class Search:
     def _retry(self, trial: Trial) -> bool:
         if trial.attempts > self._retries.get(trial.failure, 0):
             return False
-        job = self._pending[trial.id]._replace(attempt=trial.attempts + 1, avoid=trial.worker)
+        now = self.executor.now()
+        job = self._pending[trial.id]._replace(attempt=trial.attempts + 1, avoid=trial.worker, asked_at=now)
         self._pending[trial.id] = job
         self.executor.submit(job)
         return True

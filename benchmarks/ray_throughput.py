@@ -138,7 +138,8 @@ def main():
         for name, values in loops.items():
             middle = statistics.median(values)
             ratio = f"{middle / statistics.median(reference):.2f}" if reference else ""
-            print(f"| {name} | {min(values):,.4g} / **{middle:,.4g}** / {max(values):,.4g} | {ratio} |")
+            low, middle, high = (f"{v:,.0f}" if v > 100 else f"{v:.3f}" for v in (min(values), middle, max(values)))
+            print(f"| {name} | {low} / **{middle}** / {high} | {ratio} |")
 
 
 if __name__ == "__main__":

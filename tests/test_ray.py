@@ -1,6 +1,8 @@
 """Searches on Ray: completeness, equality with local runs, workers that die or hang, batching, resume."""
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ TESTS = Path(__file__).parent
 os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
 
 import faulty_lab  # noqa: E402  (the workers must find it, too)
+import helpers_faulty  # noqa: E402
 
 from archsearch import RayExecutor, Space, search  # noqa: E402
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce  # noqa: E402
@@ -94,6 +97,32 @@ def test_workers_killed_from_outside_lose_nothing():
     assert sorted(ids(result)) == list(range(40))
     markers = os.listdir(os.environ["ARCHSEARCH_TEST_FOLDER"])
     assert len(markers) > 2, "no worker was killed: this test shows nothing"
+
+
+def test_workers_killed_by_the_system_at_random_lose_nothing():
+    kills = random.Random(3)
+    killed = []
+
+    def kill(trial):
+        if kills.random() < 0.08 and len(killed) < 5:
+            with contextlib.suppress(ProcessLookupError):  # that worker is dead already
+                os.kill(int(trial.metrics["process"]), signal.SIGKILL)
+                killed.append(trial.id)
+
+    result = run(helpers_faulty.slow_with_process, trials=90, on_trial=kill)
+    assert len(killed) >= 3, "too few workers were killed: this test shows nothing"
+    assert (result.completed, result.failed) == (90, 0)
+    assert sorted(ids(result)) == list(range(90))
+
+
+def test_a_ray_that_was_there_before_is_left_running(tmp_path):
+    import ray
+
+    result = search(
+        SPACE, RandomSearch(), helpers_faulty.NumpyNumbers(), trials=20, seed=0, executor="ray", out=tmp_path / "r"
+    )
+    assert ray.is_initialized()
+    assert (result.completed, type(result.best.score)) == (20, float)
 
 
 def test_a_hang_in_native_code_is_killed():
