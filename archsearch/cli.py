@@ -119,7 +119,7 @@ def resume(arguments: Sequence[str]) -> int:
     objects = parser.instantiate(config)
     from archsearch.loop import resume as resume_search
 
-    defaults = {name: value for name, value in parser.get_defaults().as_dict().items() if name in _setting_names()}
+    defaults = parser.get_defaults().as_dict()
     changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
     executor = _executor(given)  # also refuses Ray's options without --executor ray
     result = resume_search(
@@ -215,12 +215,15 @@ def _add_settings(parser: jsonargparse.ArgumentParser) -> None:
     import dataclasses
     import typing
 
-    from archsearch.loop import SETTING_HELP, Settings
+    import docstring_parser
+
+    from archsearch.loop import Settings
 
     types = typing.get_type_hints(Settings)
+    texts = {each.arg_name: each.description or "" for each in docstring_parser.parse(Settings.__doc__ or "").params}
     for field in dataclasses.fields(Settings):
-        option = f"--{field.name}"
-        parser.add_argument(option, type=types[field.name], default=field.default, help=SETTING_HELP[field.name])
+        text = " ".join(texts[field.name].split())
+        parser.add_argument(f"--{field.name}", type=types[field.name], default=field.default, help=text)
 
 
 def _setting_names() -> list[str]:

@@ -118,6 +118,12 @@ def _plain(value: Any, where: str) -> Any:
     raise UsageError(f"{where}: {value!r} cannot be stored as plain data in config.yaml")
 
 
+def one_line(description: Mapping[str, Any]) -> str:
+    """What ``describe`` gave as text, such as ``RegularizedEvolution(population_size=100)``."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in description["init_args"].items())
+    return f"{description['class_path'].rpartition('.')[2]}({arguments})"
+
+
 def build(description: Mapping[str, Any]) -> Any:
     """Makes the component that ``describe`` described.
 

@@ -9,8 +9,6 @@ Any agent written for Gymnasium becomes a searcher of any space, with any evalua
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from typing import Any
 
 import gymnasium
@@ -19,7 +17,7 @@ import numpy.typing as npt
 
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.executor import evaluate_safely
+from archsearch.executor import evaluate_safely, prepare
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Trial
 
@@ -122,10 +120,8 @@ class ArchitectureEnv(gymnasium.Env[Observation, np.int64]):
         return np.arange(self.space.max_options) < self.space.arity(self._decisions)
 
     def _prepare(self) -> None:
-        start = time.perf_counter()
         self.evaluator.start(self.space)
-        cost = self.evaluator.prepare()
-        self.setup_cost = dataclasses.replace(cost, wall_seconds=time.perf_counter() - start)
+        self.setup_cost = prepare(self.evaluator)
         self._ready = True
 
     def _observation(self) -> Observation:

@@ -6,6 +6,7 @@ the controller.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import math
 import operator
@@ -208,6 +209,13 @@ def finished(job: Job, outcome: Outcome, started: float, worker: int) -> Trial:
         outcome.failure,
         outcome.error,
     )
+
+
+def prepare(evaluator: Evaluator) -> Cost:
+    """Has a started evaluator do its one-off work; returns the cost of that, with the wall time measured."""
+    begun = time.perf_counter()
+    cost = evaluator.prepare()
+    return dataclasses.replace(cost, wall_seconds=time.perf_counter() - begun)
 
 
 def evaluate_safely(

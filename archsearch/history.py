@@ -89,6 +89,17 @@ class History:
         self.recent.extend(trials)
         self._count += len(trials)
 
+    def recover(self) -> tuple[dict[str, Any] | None, Iterator[list[Any]]]:
+        """Takes up the folder's run: the newest sound state (None: from the start) and the events since then."""
+        assert self.folder is not None
+        state, events, self._count = self.folder.recover()
+        return state, events
+
+    @property
+    def full(self) -> bool:
+        """Whether the recent trials are due to become a part."""
+        return len(self.recent) >= PART_ROWS
+
     def compact(self, state: Callable[[], dict[str, Any]]) -> None:
         """Turns the recent trials into a part; ``state`` gives what a resume needs."""
         table = trials_to_table(self.recent, self.space) if self.recent else None
@@ -163,19 +174,18 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path: str | Path) -> tuple[RunFolder, dict[str, Any]]:
-        """Opens a run to go on with it; returns the folder and its configuration.
+    def open(cls, path: str | Path) -> RunFolder:
+        """Opens a run to go on with it.
 
         Raises:
-            RunFolderError: If there is no run, another process has it open, or it cannot be written.
+            RunFolderError: If another process has it open, or it cannot be written.
         """
         folder = cls(path)
-        config = folder.config()
         try:
             folder._acquire()
         except OSError as error:
             raise RunFolderError(f"{path}: cannot write to this run ({error.strerror})") from None
-        return folder, config
+        return folder
 
     def config(self) -> dict[str, Any]:
         """The run's configuration.
@@ -237,12 +247,7 @@ class RunFolder:
                 _write_parquet(self._name("part", number), table)
             _write_whole(self._name("state", number), _encode(state).encode())
             self._open_journal(number + 1)
-            for old in self._numbers("state"):
-                if old < self._previous_state:
-                    self._name("state", old).unlink()
-            for old in self._numbers("journal"):
-                if old <= self._previous_state:
-                    self._name("journal", old).unlink()
+            self._discard(self._previous_state)
         except OSError as error:
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
         self._previous_state = number
@@ -254,14 +259,20 @@ class RunFolder:
             self._journal.close()
             self._journal = None
             if empty and self._name("state", self._previous_state).exists():
-                for old in self._numbers("journal"):
-                    self._name("journal", old).unlink()
-                for old in self._numbers("state"):
-                    if old < self._previous_state:
-                        self._name("state", old).unlink()
+                self._discard(self._previous_state)
+                self._name("journal", self._number).unlink()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _discard(self, state: int) -> None:
+        """Deletes what a state and its parts make superfluous: older states, and the journals up to it."""
+        for old in self._numbers("state"):
+            if old < state:
+                self._name("state", old).unlink()
+        for old in self._numbers("journal"):
+            if old <= state:
+                self._name("journal", old).unlink()
 
     def _open_journal(self, number: int) -> None:
         if self._journal is not None:
@@ -323,31 +334,33 @@ class RunFolder:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        tables = [pq.read_table(path) for path in self._sound_parts()]
-        tables.append(trials_to_table(list(self._journaled(0)), space))
+        parts = self._sound_parts()
+        tables = [pq.read_table(self._name("part", part)) for part in parts]
+        tables.append(trials_to_table(list(self._journaled(parts, 0)), space))
         return pa.concat_tables(tables, promote_options="default")
 
     def trials(self, seed: int) -> Iterator[Trial]:
         """All trials on disk, one part in memory at a time."""
-        yield from self.part_trials(seed)
-        yield from self._journaled(seed)
+        parts = self._sound_parts()
+        yield from self._in_parts(parts, seed)
+        yield from self._journaled(parts, seed)
 
     def part_trials(self, seed: int) -> Iterator[Trial]:
         """The trials in parts, without those that are only in the journal."""
+        return self._in_parts(self._sound_parts(), seed)
+
+    def _in_parts(self, parts: Sequence[int], seed: int) -> Iterator[Trial]:
         import pyarrow.parquet as pq
 
-        for path in self._sound_parts():
-            yield from table_to_trials(pq.read_table(path), seed)
+        for part in parts:
+            yield from table_to_trials(pq.read_table(self._name("part", part)), seed)
 
-    def _sound_parts(self) -> list[Path]:
-        return [path for path in map(self._part, self._numbers("part")) if _rows(path) is not None]
+    def _sound_parts(self) -> list[int]:
+        return [part for part in self._numbers("part") if _rows(self._name("part", part)) is not None]
 
-    def _part(self, number: int) -> Path:
-        return self._name("part", number)
-
-    def _journaled(self, seed: int) -> Iterator[Trial]:
+    def _journaled(self, parts: Sequence[int], seed: int) -> Iterator[Trial]:
         # The journal that a damaged newest part was made from is still there.
-        newest = max((n for n in self._numbers("part") if _rows(self._part(n)) is not None), default=0)
+        newest = max(parts, default=0)
         for event in self._events([n for n in self._numbers("journal") if n > newest]):
             if event[0] == "t":
                 yield event_to_trial(event, seed)

@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import inspect
 import math
 import platform
-import re
 import signal
 import threading
-import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
-from archsearch import history as history_module
-from archsearch.components import build, describe
+from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
 from archsearch.errors import (
     InvalidArchitecture,
@@ -34,7 +30,7 @@ from archsearch.errors import (
     UsageError,
 )
 from archsearch.evaluator import Evaluator
-from archsearch.executor import FAILURES, Executor, Job, LocalExecutor, SimulatedExecutor
+from archsearch.executor import FAILURES, Executor, Job, LocalExecutor, SimulatedExecutor, prepare
 from archsearch.history import History, RunFolder, event_to_trial, known_evaluations, trial_to_event
 from archsearch.seeding import evaluation_seed, root_seed
 from archsearch.space import Space
@@ -102,16 +98,6 @@ class Settings:
                 raise UsageError(
                     f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {kind}: {times}"
                 )
-
-
-def _help_of_settings() -> dict[str, str]:
-    """The text of each setting, from the docstring of ``Settings``."""
-    text = (inspect.getdoc(Settings) or "").partition("Args:")[2].partition("Raises:")[0]
-    found = re.findall(r"^    (\w+): (.*?)(?=^    \w+:|\Z)", text, re.MULTILINE | re.DOTALL)
-    return {name: " ".join(help_.split()) for name, help_ in found}
-
-
-SETTING_HELP = _help_of_settings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,8 +276,7 @@ def resume(
     settings = _settings(config["settings"], changes)
     engine = make_executor(executor or config["executor"], workers or config["workers"])
     evaluator.start(space)
-    folder, _ = RunFolder.open(directory)
-    history = History(space, config["seed"], folder)
+    history = History(space, config["seed"], RunFolder.open(directory))
     loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress)
     loop.recover()
     return loop.run()
@@ -303,15 +288,10 @@ def _same(given: Any, stored: dict[str, Any], what: str) -> Any:
         return build(stored)
     if describe(given) != stored:
         raise RunFolderError(
-            f"{what} differs: the run was made with {_one_line(stored)}, got {_one_line(describe(given))}; "
+            f"{what} differs: the run was made with {one_line(stored)}, got {one_line(describe(given))}; "
             "start a new run for another one"
         )
     return given
-
-
-def _one_line(description: dict[str, Any]) -> str:
-    arguments = ", ".join(f"{name}={value!r}" for name, value in description["init_args"].items())
-    return f"{description['class_path'].rpartition('.')[2]}({arguments})"
 
 
 def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
@@ -473,7 +453,7 @@ class Search:
                 with self._display() as show:
                     self._stopped = self._why_stop()
                     if self._stopped is None:
-                        self._prepare()
+                        self.setup_cost += prepare(self.evaluator)
                         self._execute(show)
             except StorageError:
                 if self.history.folder:
@@ -509,11 +489,6 @@ class Search:
                 self._stopped = self._stopped or self._why_stop()
         except KeyboardInterrupt:
             self._stopped = "interrupted"
-
-    def _prepare(self) -> None:
-        start = time.perf_counter()
-        cost = self.evaluator.prepare()
-        self.setup_cost += dataclasses.replace(cost, wall_seconds=time.perf_counter() - start)
 
     def _display(self) -> Display:
         from archsearch.progress import Display
@@ -586,7 +561,7 @@ class Search:
         self.history.record(done)
         for trial in done:
             self._settle(trial)
-        if len(self.history.recent) >= history_module.PART_ROWS:
+        if self.history.full:
             self._clock = self.executor.now()
             self.history.compact(self._state)
         if self._failures_in_a_row >= self.settings.max_failures:
@@ -717,10 +692,9 @@ class Search:
     def recover(self) -> None:
         """Brings this search to where its folder's run was, by the last state and the events after it."""
         assert self.history.folder is not None
-        state, events, rows = self.history.folder.recover()
+        state, events = self.history.recover()
         if state is not None:
             self._load(state)
-            self.history._count = rows
             if self._known is not None:
                 parts = self.history.folder.part_trials(self.history.seed)
                 told: Iterable[Trial] = (trial for trial in parts if trial.id not in self._waiting)

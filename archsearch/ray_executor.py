@@ -154,8 +154,7 @@ class RayExecutor(Executor):
 
     def room(self, remaining: int | None) -> int:
         """As many jobs as the workers' queues have room for; near the end only what starts at once."""
-        queues = [queue for worker, queue in self._queues.items() if worker not in self._suspects]
-        slots = sum(max(0, self._depth(remaining) - len(queue)) for queue in queues)
+        slots = self._free_places(self._depth(remaining))
         return max(0, slots * self._batch_size(remaining) - len(self._waiting) - len(self._alone))
 
     def submit(self, job: Job) -> None:
@@ -192,6 +191,11 @@ class RayExecutor(Executor):
     def _depth(self, remaining: int | None) -> int:
         return 1 if remaining is not None and remaining <= self.workers else QUEUE
 
+    def _free_places(self, depth: int) -> int:
+        """Batches that the workers' queues have room for, up to ``depth`` each."""
+        queues = [queue for worker, queue in self._queues.items() if worker not in self._suspects]
+        return sum(max(0, depth - len(queue)) for queue in queues)
+
     def _batch_size(self, remaining: int | None) -> int:
         if self._seconds_each is None:
             return 1
@@ -202,8 +206,7 @@ class RayExecutor(Executor):
 
     def _send(self) -> None:
         # Evenly over the free places: ``room`` asked for no more than they should hold.
-        free = sum(QUEUE - len(queue) for worker, queue in self._queues.items() if worker not in self._suspects)
-        size = min(self._batch_size(None), math.ceil(len(self._waiting) / max(free, 1)))
+        size = min(self._batch_size(None), math.ceil(len(self._waiting) / max(self._free_places(QUEUE), 1)))
         while self._alone or self._waiting:
             worker = self._freest(self._alone[0].avoid if self._alone else -1, 1 if self._alone else QUEUE)
             if worker is None:
@@ -360,13 +363,13 @@ def _connect(address: str | None, cpus: int, gpus: int) -> None:
     import ray
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
             # Logical CPUs: as many as the workers ask for, whatever the machine has.
-            ray.init(address="local", num_cpus=max(cpus, 1), num_gpus=gpus or None, **quiet)
+            ray.init("local", num_cpus=max(cpus, 1), num_gpus=gpus or None, include_dashboard=False, **quiet)
         else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(
             f"cannot reach a Ray cluster at {address or 'this machine'}: {error}; start one by 'ray start --head', "

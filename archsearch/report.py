@@ -8,7 +8,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.components import KINDS, build, entry_points, load, summary
+from archsearch.components import KINDS, build, entry_points, load, one_line, summary
 from archsearch.controller import Controller
 from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
@@ -45,16 +45,17 @@ def report(directory: str | Path, top: int = 10) -> Path:
     rows = best_rows(table, top)
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to report")
+    facts = _facts(config, table)
     target = Path(directory) / "report"
     try:
         target.mkdir(exist_ok=True)
         _draw_curves(table, target, Path(directory).name)
         _draw_best(space, tuple(rows[0]["architecture"]), target)
         page = target / "index.html"
-        page.write_text(_page(Path(directory).name, config, table, rows, target))
+        page.write_text(_page(Path(directory).name, facts, rows, target))
     except OSError as error:
         raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
-    _print_rows(rows, _facts(config, table))
+    _print_rows(rows, facts)
     print(f"report    {page}")
     return page
 
@@ -98,8 +99,8 @@ def _facts(config: dict[str, Any], table: pa.Table) -> dict[str, str]:
 
 
 def _component_text(description: dict[str, Any]) -> str:
-    arguments = ", ".join(f"{name}={value!r}" for name, value in description["init_args"].items() if value is not None)
-    text = f"{description['class_path'].rpartition('.')[2]}({arguments})"
+    given = {name: value for name, value in description["init_args"].items() if value is not None}
+    text = one_line({**description, "init_args": given})
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -168,11 +169,11 @@ img { max-width: 100%; height: auto }
 """
 
 
-def _page(name: str, config: dict[str, Any], table: pa.Table, rows: list[dict[str, Any]], target: Path) -> str:
+def _page(name: str, facts: dict[str, str], rows: list[dict[str, Any]], target: Path) -> str:
     """One self-contained HTML page: no script, no file or address outside it."""
     escape = html.escape
     columns = _shown_columns(rows)
-    facts = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in _facts(config, table).items())
+    terms = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
     head = "".join(f"<th>{escape(column)}</th>" for column in ["rank", *columns, "architecture"])
     body = ""
     for rank, row in enumerate(rows, start=1):
@@ -189,7 +190,7 @@ def _page(name: str, config: dict[str, Any], table: pa.Table, rows: list[dict[st
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>{escape(name)}</h1><dl>{facts}</dl><h2>Best architectures</h2>"
+        f"<h1>{escape(name)}</h1><dl>{terms}</dl><h2>Best architectures</h2>"
         f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>{pictures}</body></html>\n'
     )
 

@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 from deap import base, creator, tools
+from plain import aging_evolution
 
 from archsearch import Evaluation, Space, Trial
 from archsearch.controllers import RegularizedEvolution
@@ -63,20 +64,7 @@ def deap_loop():
 
 
 def plain_loop():
-    generator = random.Random(0)
-    population = collections.deque(maxlen=100)
-
-    def step():
-        if len(population) < 100:
-            cell = tuple(generator.randrange(5) for _ in range(6))
-        else:
-            parent = list(max(generator.sample(population, 25), key=lambda member: member[1])[0])
-            edge = generator.randrange(6)
-            parent[edge] = (parent[edge] + generator.randrange(1, 5)) % 5
-            cell = tuple(parent)
-        population.append((cell, score(cell)))
-
-    return step
+    return aging_evolution(score)
 
 
 def rate(step, trials):

@@ -8,13 +8,13 @@ folder, the growth of the process's memory per trial after the first tenth, and 
 """
 
 import argparse
-import collections
 import json
-import random
 import statistics
 import tempfile
 import time
 from pathlib import Path
+
+from plain import aging_evolution
 
 from archsearch import resume, search
 from archsearch.controllers import RegularizedEvolution
@@ -30,22 +30,13 @@ def resident_bytes():
 
 def plain_rate(trials, folder):
     """Aging evolution in plain Python; every trial is a JSON line that the operating system has before the next."""
-    generator = random.Random(0)
     evaluator = Tabular()
     evaluator.start(NASBench201())
-    population = collections.deque(maxlen=100)
+    step = aging_evolution(lambda cell: evaluator.evaluate(cell, 0).score)
     begun = time.perf_counter()
     with (folder / "plain.jsonl").open("w") as log:
         for trial in range(trials):
-            if len(population) < 100:
-                cell = tuple(generator.randrange(5) for _ in range(6))
-            else:
-                parent = list(max(generator.sample(population, 25), key=lambda member: member[1])[0])
-                edge = generator.randrange(6)
-                parent[edge] = (parent[edge] + generator.randrange(1, 5)) % 5
-                cell = tuple(parent)
-            score = evaluator.evaluate(cell, 0).score
-            population.append((cell, score))
+            cell, score = step()
             log.write(json.dumps({"id": trial, "architecture": cell, "score": score}) + "\n")
             log.flush()
     return trials / (time.perf_counter() - begun)

@@ -6,14 +6,13 @@ Reference of the embedded table: Dong & Yang, "NAS-Bench-201", ICLR 2020, in the
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
 import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from archsearch.embedded import embedded_columns
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS
@@ -182,7 +181,7 @@ def _embedded(evaluator: Tabular) -> dict[Architecture, Evaluation | None]:
         "latency_seconds": f"{prefix}_latency_seconds",
     }
     names = [name for name in columns if name != "score"]
-    table = _read_embedded((*columns.values(), "arch", "train_seconds_per_epoch"))
+    table = embedded_columns("nasbench201", (*columns.values(), "arch", "train_seconds_per_epoch"))
     architectures = [evaluator.space.parse(text) for text in table["arch"]]
     metrics = zip(*(table[columns[name]] for name in names), strict=True)
     seconds = evaluator.epochs * TIME_FACTOR[evaluator.dataset]
@@ -194,16 +193,6 @@ def _embedded(evaluator: Tabular) -> dict[Architecture, Evaluation | None]:
         found = None if score is None else Evaluation(score, dict(zip(names, values, strict=True)), cost)
         rows[architecture] = found
     return rows
-
-
-@functools.lru_cache(maxsize=4)
-def _read_embedded(columns: tuple[str, ...]) -> dict[str, list[Any]]:
-    import pyarrow.parquet as pq
-
-    source = importlib.resources.files("archsearch") / "data" / "nasbench201.parquet"
-    with importlib.resources.as_file(source) as path:
-        table: dict[str, list[Any]] = pq.read_table(path, columns=list(columns)).to_pydict()
-    return table
 
 
 # -- a table of the user's own -----------------------------------------------------------------

@@ -7,9 +7,9 @@ A node is the sum of its edges' outputs; node 0 is the cell's input, node 3 its 
 from __future__ import annotations
 
 import functools
-import importlib.resources
 from typing import TYPE_CHECKING, Literal, get_args
 
+from archsearch.embedded import embedded_columns
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -162,12 +162,7 @@ def _terms(source: tuple[str, ...], option: int, rule: Rule) -> list[str]:
 @functools.cache
 def _official_order() -> tuple[list[Architecture], dict[Architecture, int]]:
     """Architectures by official index and back; the order is arbitrary, so it is read from the table."""
-    import pyarrow.parquet as pq
-
-    source = importlib.resources.files("archsearch") / "data" / "nasbench201.parquet"
-    with importlib.resources.as_file(source) as path:
-        names = pq.read_table(path, columns=["arch"])["arch"].to_pylist()
-    order = [_by_string()[name] for name in names]
+    order = [_by_string()[name] for name in embedded_columns("nasbench201", ("arch",))["arch"]]
     return order, {architecture: index for index, architecture in enumerate(order)}
 
 

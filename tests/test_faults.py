@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import helpers_faulty
+import faulty_lab
 import pytest
 
 from archsearch import Evaluation, Evaluator, Space, history, resume, search
@@ -75,7 +75,7 @@ def test_killed_at_random_moments_it_equals_an_uninterrupted_run(options, tmp_pa
 def test_kills_while_parts_are_written_lose_nothing(executor, workers, tmp_path):
     """A part every 40 trials; odd kills come at any time after the start, even ones in the middle of the work."""
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    drive = [sys.executable, str(TESTS / "helpers_faulty.py"), executor, str(workers)]
+    drive = [sys.executable, str(TESTS / "faulty_lab.py"), executor, str(workers)]
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     subprocess.run(drive, cwd=tmp_path / "whole", env=environment, check=True, capture_output=True)
@@ -97,15 +97,13 @@ def test_kills_while_parts_are_written_lose_nothing(executor, workers, tmp_path)
         assert process.poll() is None, "the run ended before it could be killed: this test shows nothing"
         process.kill()
         process.wait()
-        trials = RunFolder(tmp_path / "killed" / "run").trials(helpers_faulty.SEED)
+        trials = RunFolder(tmp_path / "killed" / "run").trials(faulty_lab.SEED)
         saved.append(({trial.seed for trial in trials}, len(calls())))
     subprocess.run(drive, cwd=tmp_path / "killed", env=environment, check=True, capture_output=True)
 
-    whole, killed = (
-        list(RunFolder(tmp_path / name / "run").trials(helpers_faulty.SEED)) for name in ("whole", "killed")
-    )
+    whole, killed = (list(RunFolder(tmp_path / name / "run").trials(faulty_lab.SEED)) for name in ("whole", "killed"))
     assert path(killed) == path(whole)
-    assert len(killed) == len({trial.id for trial in killed}) == helpers_faulty.TRIALS
+    assert len(killed) == len({trial.id for trial in killed}) == faulty_lab.TRIALS
     for seeds, begun in saved:
         assert not seeds & set(calls()[begun:]), "a trial that was on disk was evaluated again"
     assert len(calls()) - len(set(calls())) <= len(saved) * workers, "only pending ones are evaluated again"

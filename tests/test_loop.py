@@ -224,7 +224,7 @@ def test_resume_refuses_what_is_not_the_same_run(tmp_path):
 
 def test_second_driver_is_refused(tmp_path):
     run(out=tmp_path / "r")
-    folder, _ = RunFolder.open(tmp_path / "r")
+    folder = RunFolder.open(tmp_path / "r")
     with pytest.raises(RunFolderError, match="another process"):
         resume(tmp_path / "r", trials=130)
     folder.close()

@@ -15,7 +15,6 @@ TESTS = Path(__file__).parent
 os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
 
 import faulty_lab  # noqa: E402  (the workers must find it, too)
-import helpers_faulty  # noqa: E402
 
 from archsearch import RayExecutor, Space, search  # noqa: E402
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce  # noqa: E402
@@ -109,7 +108,7 @@ def test_workers_killed_by_the_system_at_random_lose_nothing():
                 os.kill(int(trial.metrics["process"]), signal.SIGKILL)
                 killed.append(trial.id)
 
-    result = run(helpers_faulty.slow_with_process, trials=90, on_trial=kill)
+    result = run(faulty_lab.slow_with_process, trials=90, on_trial=kill)
     assert len(killed) >= 3, "too few workers were killed: this test shows nothing"
     assert (result.completed, result.failed) == (90, 0)
     assert sorted(ids(result)) == list(range(90))
@@ -119,7 +118,7 @@ def test_a_ray_that_was_there_before_is_left_running(tmp_path):
     import ray
 
     result = search(
-        SPACE, RandomSearch(), helpers_faulty.NumpyNumbers(), trials=20, seed=0, executor="ray", out=tmp_path / "r"
+        SPACE, RandomSearch(), faulty_lab.NumpyNumbers(), trials=20, seed=0, executor="ray", out=tmp_path / "r"
     )
     assert ray.is_initialized()
     assert (result.completed, type(result.best.score)) == (20, float)
