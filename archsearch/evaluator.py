@@ -16,6 +16,8 @@ from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
 if TYPE_CHECKING:
     import torch
 
+    from archsearch.network import Network
+
 __all__ = ["Evaluator", "Morphable", "SharedWeights", "Trainable"]
 
 
@@ -67,10 +69,14 @@ class Evaluator:
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A space whose architectures can be built as networks."""
+    """A space whose architectures can be built as networks.
 
-    def network(self, architecture: Architecture, task: Any) -> torch.nn.Module:
-        """The stand-alone network of an architecture for a task."""
+    Keyword-only arguments of ``network`` are settings of the skeleton around the searched part, such as ``channels``
+    and ``cells``; evaluators hand them over by name, to train a smaller proxy.
+    """
+
+    def network(self, architecture: Architecture, task: Any) -> Network:
+        """The stand-alone network of an architecture for what has an ``input_shape`` and a number of ``classes``."""
         ...
 
 
@@ -78,15 +84,19 @@ class Trainable(Protocol):
 class SharedWeights(Protocol):
     """A space that has a super-network."""
 
-    def super_network(self, task: Any) -> torch.nn.Module:
-        """One network that holds all candidates."""
+    def super_network(self, task: Any) -> Network:
+        """One network that holds all candidates; its parameters are named as in the stand-alone networks."""
         ...
 
 
 @runtime_checkable
 class Morphable(Protocol):
-    """A space with function-preserving edits."""
+    """A space that can turn the trained network of one architecture into that of another."""
 
-    def morph(self, architecture: Architecture, child: Architecture, network: torch.nn.Module) -> torch.nn.Module:
-        """The child's network with the parent's function."""
+    def morph(self, network: Network, child: Network, generator: torch.Generator) -> bool:
+        """Gives ``child``, which is initialised, as much of the function of ``network`` as can be.
+
+        Returns:
+            Whether the child computes the same function, up to rounding, in evaluation mode.
+        """
         ...

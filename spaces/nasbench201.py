@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from archsearch.embedded import embedded_columns
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space
+from archsearch.space import Space, at_least_one
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     import networkx
+
+    from archsearch.network import InputShape
+    from archsearch.spaces.nasbench201_network import NASBench201Network
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -46,14 +49,18 @@ class NASBench201(Space):
 
     Args:
         rule: Rule of ``canonical``.
+        channels: Channels of the first of the network's three stages, >= 1. The paper uses 16.
+        cells: Cells in each of the three stages, >= 1. The paper uses 5.
 
     Raises:
-        UsageError: If there is no such rule.
+        UsageError: If there is no such rule, or a number is below 1.
     """
 
-    def __init__(self, rule: Rule = "flatten") -> None:
+    def __init__(self, rule: Rule = "flatten", channels: int = 16, cells: int = 5) -> None:
         super().__init__(arities=[len(OPERATIONS)] * len(EDGES))
         self.rule: Rule = _known(rule)
+        self.channels = at_least_one("NASBench201", "channels", channels)
+        self.cells = at_least_one("NASBench201", "cells", cells)
 
     def label(self, prefix: Architecture) -> str:
         """The edge, such as ``0->2``."""
@@ -100,6 +107,34 @@ class NASBench201(Space):
         if not 0 <= index < len(order):
             raise InvalidArchitecture(f"index {index}: NAS-Bench-201 has the indices 0 to {len(order) - 1}")
         return order[index]
+
+    def network(
+        self, architecture: Architecture, task: InputShape, *, channels: int | None = None, cells: int | None = None
+    ) -> NASBench201Network:
+        """The stand-alone network of a cell.
+
+        Args:
+            architecture: The cell.
+            task: What has an input shape and a number of classes.
+            channels: Instead of the space's own.
+            cells: Instead of the space's own.
+        """
+        return self._network(self.validate(architecture), task, channels, cells)
+
+    def super_network(
+        self, task: InputShape, *, channels: int | None = None, cells: int | None = None
+    ) -> NASBench201Network:
+        """The network with all operations on every edge; see ``network``."""
+        return self._network(None, task, channels, cells)
+
+    def _network(
+        self, architecture: Architecture | None, task: InputShape, channels: int | None, cells: int | None
+    ) -> NASBench201Network:
+        from archsearch.spaces.nasbench201_network import NASBench201Network
+
+        channels = at_least_one("NASBench201", "channels", self.channels if channels is None else channels)
+        cells = at_least_one("NASBench201", "cells", self.cells if cells is None else cells)
+        return NASBench201Network(architecture, task, channels, cells)
 
     def canonical(self, architecture: Architecture, rule: Rule | None = None) -> str:
         """The cell's output as an expression of its input; ``rule`` overrides the space's own.

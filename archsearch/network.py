@@ -1,0 +1,251 @@
+"""Networks: one definition that serves stand-alone training and weight sharing alike.
+
+A space that is trainable defines one subclass of ``Network``. Made for an architecture it holds that architecture's
+candidates only; made for ``None`` it is the super-network, with every candidate at every choice. Parameters have
+the same names in both, so that inheriting weights is picking them by name.
+
+Networks are built without values (``build`` puts them on PyTorch's meta device first) and get them from a generator
+of their own: no global generator is read or written.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from archsearch.errors import MissingAbility, UsageError
+from archsearch.evaluator import Trainable
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+__all__ = [
+    "Choice",
+    "InputShape",
+    "Network",
+    "build",
+    "initialise",
+    "latency_seconds",
+    "multiply_adds",
+    "parameter_count",
+    "skeleton_settings",
+    "trainable",
+]
+
+
+class InputShape(NamedTuple):
+    """What a network must know of a task; a ``Task`` has the same attributes.
+
+    Attributes:
+        input_shape: Channels, height and width of an image.
+        classes: Number of classes.
+    """
+
+    input_shape: tuple[int, int, int]
+    classes: int
+
+
+class Choice(nn.ModuleDict):
+    """The candidates of one choice, by name; a forward pass computes the one that is asked for.
+
+    Args:
+        candidates: Name to a function that makes the candidate.
+        only: Make this candidate alone (none, if it has no such name); None makes all.
+    """
+
+    def __init__(self, candidates: Mapping[str, Callable[[], nn.Module]], only: str | None = None) -> None:
+        super().__init__({name: make() for name, make in candidates.items() if only in (None, name)})
+
+    def forward(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        """The output of the candidate called ``name``."""
+        output: torch.Tensor = self[name](x)
+        return output
+
+
+class Network(nn.Module):
+    """Base class of all networks of a space.
+
+    Subclasses write ``forward(images, architecture=None)`` to logits, shape (batch, classes); ``self.path(architecture)``
+    says which architecture to compute.
+
+    Attributes:
+        architecture: What this network stands for; None: it is a super-network and holds all candidates.
+        drop_path: Probability, 0 to 1, with which ``drop`` lets a path fall out in training; 0 for no dropping.
+        generator: Source of randomness of ``drop``.
+    """
+
+    drop_path: float = 0.0
+    generator: torch.Generator | None = None
+
+    def __init__(self, architecture: Architecture | None) -> None:
+        super().__init__()
+        self.architecture = architecture
+
+    def path(self, architecture: Architecture | None) -> Architecture:
+        """The architecture to compute.
+
+        Raises:
+            UsageError: If this is a super-network and none is given, or it stands for another one.
+        """
+        if architecture is None:
+            architecture = self.architecture
+        if architecture is None:
+            raise UsageError("a super-network computes one architecture at a time: call network(images, architecture)")
+        if self.architecture not in (None, architecture):
+            raise UsageError(f"this network stands for {self.architecture}, it cannot compute {architecture}")
+        return architecture
+
+    def with_auxiliary(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits, and those of the auxiliary head; None where the network has none."""
+        return self(images), None
+
+    def drop(self, x: torch.Tensor) -> torch.Tensor:
+        """Drop-path (Larsson et al. 2017): in training, zeroes whole images of ``x`` and scales up the others."""
+        if not self.training or self.drop_path <= 0:
+            return x
+        kept = 1 - self.drop_path
+        mask = torch.rand(len(x), 1, 1, 1, generator=self.generator).to(x.device) < kept
+        return x * mask / kept
+
+
+# -- asking a space ----------------------------------------------------------------------------
+
+
+def trainable(space: Space, who: str) -> Trainable:
+    """The space, if it can build networks.
+
+    Args:
+        space: Any space.
+        who: Name of the evaluator that asks.
+
+    Raises:
+        MissingAbility: If it cannot.
+    """
+    if not isinstance(space, Trainable):
+        raise MissingAbility(
+            f"{who} trains networks, which {type(space).__name__} does not build; use a trainable space such as "
+            "NASBench201, or give your space a method network(architecture, task)"
+        )
+    return space
+
+
+def skeleton_settings(space: Trainable) -> tuple[str, ...]:
+    """Names of the settings that the space's ``network`` takes, such as channels and cells."""
+    parameters = inspect.signature(space.network).parameters.values()
+    return tuple(p.name for p in parameters if p.kind == p.KEYWORD_ONLY)
+
+
+def build(make: Callable[[], nn.Module], seed: int, device: torch.device | str = "cpu") -> Any:
+    """Makes a network whose initial weights depend on the seed alone, whatever the device.
+
+    Args:
+        make: Gives the network, for example ``lambda: space.network(architecture, task)``.
+        seed: 0 <= seed < 2**63.
+        device: Where it is to be.
+    """
+    with torch.device("meta"):
+        network = make()
+    network.to_empty(device="cpu")
+    initialise(network, torch.Generator().manual_seed(seed))
+    return network.to(device)
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Gives every parameter and buffer its initial value: PyTorch's own defaults, drawn from ``generator``.
+
+    A module with parameters that are neither convolution, linear nor batch-norm must offer ``initialise(generator)``.
+
+    Raises:
+        TypeError: If there is a module whose initial values are not known.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            bound = 1 / math.sqrt(module.weight[0].numel())  # Kaiming uniform with a = sqrt(5)
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif any(True for _ in module.parameters(recurse=False)) or any(True for _ in module.buffers(recurse=False)):
+            if not hasattr(module, "initialise"):
+                raise TypeError(
+                    f"{name} ({type(module).__name__}) has parameters or buffers of its own: it must offer "
+                    "initialise(generator), which gives them their initial values"
+                )
+            module.initialise(generator)
+
+
+# -- size and speed ----------------------------------------------------------------------------
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Multiply-adds of one image, as NAS-Bench-201 counts them: convolutions, and linear layers with their biases.
+
+    Batch normalisation, activations and pooling are not counted. A floating-point operation is half a multiply-add.
+
+    Args:
+        network: On any device, the meta device included.
+        input_shape: Channels, height and width of an image.
+    """
+    training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    biases = 0
+
+    def add_bias(module: nn.Linear, _inputs: Any, output: torch.Tensor) -> None:
+        nonlocal biases
+        biases += output[0].numel() if module.bias is not None else 0
+
+    hooks = [m.register_forward_hook(add_bias) for m in network.modules() if isinstance(m, nn.Linear)]
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, *input_shape, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.train(training)
+    return counter.get_total_flops() // 2 + biases
+
+
+def latency_seconds(network: nn.Module, images: torch.Tensor, repeats: int = 5) -> float:
+    """Median time of a forward pass over ``images`` in evaluation mode, in seconds, after one that does not count."""
+    training = network.training
+    network.eval()
+    times = []
+    with torch.no_grad():
+        for _ in range(repeats + 1):
+            begun = time.perf_counter()
+            network(images)
+            synchronise(images.device)
+            times.append(time.perf_counter() - begun)
+    network.train(training)
+    return sorted(times[1:])[repeats // 2]
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until an accelerator has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+# -- layers that several spaces use ------------------------------------------------------------
+
+
+class GlobalAveragePool(nn.Module):
+    """Mean over height and width: (batch, channels, height, width) to (batch, channels)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        return functional.adaptive_avg_pool2d(x, 1).flatten(1)
