@@ -18,9 +18,12 @@ import numpy as np
 from archsearch.errors import UnknownProposal, UsageError
 from archsearch.seeding import generator_state, restore_generator, stream
 from archsearch.space import Space
-from archsearch.trial import Architecture, Proposal, Trial
+from archsearch.trial import Architecture, Budget, Proposal, Trial
 
-__all__ = ["Controller"]
+__all__ = ["Answer", "Controller"]
+
+Answer = Architecture | tuple[Architecture, int | None] | tuple[Architecture, int | None, Budget | None]
+"""What an author's ``_ask`` gives: an architecture, also with the id of its parent trial, also with a budget."""
 
 
 class Controller:
@@ -35,10 +38,12 @@ class Controller:
         state: Names of the attributes that change during a search. Their values must be JSON data:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
         learns: Whether results change the proposals; False for random search.
+        budgets: Lengths of training that it asks for, rising; empty if it leaves that to the evaluator.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[bool] = True
+    budgets: tuple[int, ...] = ()
 
     space: Space
     rng: np.random.Generator
@@ -48,11 +53,11 @@ class Controller:
     def _start(self) -> None:
         """Sets the state attributes to their start values; called by ``start``, after ``space`` and ``rng``."""
 
-    def _ask(self) -> Architecture | tuple[Architecture, int | None]:
-        """The next architecture, or a pair (architecture, id of the parent trial)."""
+    def _ask(self) -> Answer:
+        """The next architecture, or a tuple (architecture, id of the parent trial[, budget])."""
         raise NotImplementedError
 
-    def _ask_many(self, n: int) -> Sequence[Architecture | tuple[Architecture, int | None]]:
+    def _ask_many(self, n: int) -> Sequence[Answer]:
         """The next ``n``; override it where drawing many at once is cheaper."""
         return [self._ask() for _ in range(n)]
 
@@ -86,13 +91,13 @@ class Controller:
             raise UsageError(f"{type(self).__name__}.ask: expected n >= 1, got {n}")
         proposals = []
         for answer in (self._ask(),) if n == 1 else self._ask_many(n):
-            # An architecture holds ints, a pair holds an architecture first.
+            # An architecture holds ints, any other answer holds an architecture first.
             if answer and isinstance(answer[0], tuple):
-                architecture, parent = answer
+                proposal = Proposal(self._next_id, *answer)
             else:
-                architecture, parent = answer, None
-            self._pending[self._next_id] = architecture
-            proposals.append(Proposal(self._next_id, architecture, parent))
+                proposal = Proposal(self._next_id, answer)
+            self._pending[self._next_id] = proposal.architecture
+            proposals.append(proposal)
             self._next_id += 1
         return proposals
 

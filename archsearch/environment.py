@@ -19,7 +19,7 @@ from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import evaluate_safely, prepare
 from archsearch.space import Space
-from archsearch.trial import NO_COST, Architecture, Cost, Trial
+from archsearch.trial import NO_COST, Architecture, Cost, Query, Trial
 
 __all__ = ["PATIENCE", "ArchitectureEnv"]
 
@@ -133,7 +133,7 @@ class ArchitectureEnv(gymnasium.Env[Observation, np.int64]):
     def _evaluate(self, info: dict[str, Any]) -> float:
         """Scores the decisions, puts what came out into ``info`` and returns the reward."""
         seed = int(self.np_random.integers(2**63))
-        outcome = evaluate_safely(self.evaluator, self._decisions, seed)
+        outcome = evaluate_safely(self.evaluator, Query(self.evaluations, self._decisions, seed))
         trial = Trial(self.evaluations, self._decisions, None, outcome.evaluation, seed, seconds=outcome.seconds)
         self.evaluations += 1
         self.cost += trial.cost

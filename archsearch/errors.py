@@ -6,10 +6,12 @@
     │   ├── MissingAbility               this evaluator needs what this space does not offer
     │   ├── UnknownName (KeyError)       no controller, evaluator, space, column ... of that name
     │   ├── TableError                   a table with missing columns, duplicates, wrong types
+    │   ├── TaskError                    images or labels that cannot be trained on
     │   └── RunFolderError               a run folder that cannot be used as asked
     ├── UnknownProposal (KeyError)       a result for an id that is not pending
     ├── ConstraintError                  a bounded rejection loop found nothing
     ├── TooManyFailures                  evaluations failed one after another
+    ├── TrainingDiverged                 a loss is no longer finite; the trial fails
     ├── ExecutorError                    the cluster or its workers cannot be used
     └── StorageError                     the run folder can no longer be written
 
@@ -48,6 +50,10 @@ class TableError(UsageError):
     """A benchmark table that cannot be used: missing columns, duplicates, wrong types."""
 
 
+class TaskError(UsageError):
+    """A task that cannot be used: wrong shapes, labels out of range, empty parts, NaN pixels, missing files."""
+
+
 class RunFolderError(UsageError):
     """A run folder that cannot be used as asked: occupied, read-only, of another space."""
 
@@ -62,6 +68,10 @@ class ConstraintError(ArchsearchError):
 
 class TooManyFailures(ArchsearchError):
     """Evaluations failed one after another; the first error text is in the message."""
+
+
+class TrainingDiverged(ArchsearchError):
+    """The loss of a training is NaN or infinite."""
 
 
 class ExecutorError(ArchsearchError):

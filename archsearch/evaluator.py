@@ -8,10 +8,12 @@ better; named metrics; cost). Everything else has a default. An evaluator says w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from archsearch.errors import UsageError
 from archsearch.space import Space
-from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +31,15 @@ class Evaluator:
 
     Attributes:
         space: The space whose architectures are scored (after ``start``).
+        keeps_files: Whether it writes files; it is then given a ``folder``.
+        folder: Where to keep files between evaluations, such as checkpoints: in the run folder, so that a resumed run
+            finds them again, or else a temporary one. All workers must be able to see it. None before the search runs.
     """
 
+    keeps_files: ClassVar[bool] = False
+
     space: Space
+    folder: Path | None = None
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility``, naming both sides, if this evaluator cannot score that space."""
@@ -57,6 +65,23 @@ class Evaluator:
             seed: The only source of randomness, 0 <= seed < 2**63. Equal seeds give equal results.
         """
         raise NotImplementedError
+
+    def check_budgets(self, budgets: Sequence[int]) -> None:
+        """Raises ``UsageError`` if this evaluator cannot stop a training at these lengths, and go on from there."""
+        if budgets:
+            lengths = ", ".join(map(str, budgets))
+            raise UsageError(
+                f"{type(self).__name__} scores architectures in one go, it cannot stop at {lengths}; use an "
+                "evaluator that trains, such as Training, or a controller without budgets"
+            )
+
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """Scores one trial; override it, next to ``evaluate``, to use the trial's id, parent or budget.
+
+        Args:
+            query: What is asked.
+        """
+        return self.evaluate(query.architecture, query.seed)
 
     def evaluate_batch(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[Evaluation]:
         """Scores several; override it where that is cheaper than one by one."""

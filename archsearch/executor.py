@@ -22,7 +22,7 @@ from typing import NamedTuple
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS
-from archsearch.trial import COST_FIELDS, NO_COST, Architecture, Cost, Evaluation, Trial
+from archsearch.trial import COST_FIELDS, NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
 
 FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
 
@@ -40,6 +40,7 @@ class Job(NamedTuple):
         asked_at: Seconds on the run's clock when it was proposed or, if it failed before, tried again.
         attempt: 1 for the first try.
         avoid: Worker that failed the last try; -1 if there is none.
+        budget: How long to train; None: full length.
     """
 
     id: int
@@ -49,6 +50,12 @@ class Job(NamedTuple):
     asked_at: float
     attempt: int = 1
     avoid: int = -1
+    budget: Budget | None = None
+
+    @property
+    def query(self) -> Query:
+        """What the evaluator is asked."""
+        return Query(self.id, self.architecture, self.seed, self.parent, self.budget)
 
 
 class Outcome(NamedTuple):
@@ -125,7 +132,7 @@ class LocalExecutor(Executor):
             return []
         job = self._jobs[0]
         started = self.now()
-        outcome = evaluate_safely(self._evaluator, job.architecture, job.seed, self._timeout)
+        outcome = evaluate_safely(self._evaluator, job.query, self._timeout)
         self._jobs.popleft()
         return [finished(job, outcome, started, 0)]
 
@@ -168,7 +175,7 @@ class SimulatedExecutor(Executor):
 
     def submit(self, job: Job) -> None:
         """Evaluates at once, and lets the result appear when the virtual worker is done."""
-        outcome = evaluate_safely(self._evaluator, job.architecture, job.seed, None)
+        outcome = evaluate_safely(self._evaluator, job.query)
         seconds = 0.0
         if outcome.evaluation is not None:
             seconds = outcome.evaluation.cost.billed_seconds or outcome.seconds
@@ -208,6 +215,7 @@ def finished(job: Job, outcome: Outcome, started: float, worker: int) -> Trial:
         job.attempt,
         outcome.failure,
         outcome.error,
+        job.budget,
     )
 
 
@@ -218,20 +226,18 @@ def prepare(evaluator: Evaluator) -> Cost:
     return dataclasses.replace(cost, wall_seconds=time.perf_counter() - begun)
 
 
-def evaluate_safely(
-    evaluator: Evaluator, architecture: Architecture, seed: int, timeout: float | None = None
-) -> Outcome:
-    """Evaluates one architecture; whatever goes wrong becomes a failure, never an exception.
+def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = None) -> Outcome:
+    """Answers one query; whatever goes wrong becomes a failure, never an exception.
 
     Only ``KeyboardInterrupt`` and other requests to end the process pass through.
     """
     start = time.perf_counter()
     try:
         if timeout is None:
-            evaluation = evaluator.evaluate(architecture, seed)
+            evaluation = evaluator.evaluate_query(query)
         else:
             with _alarm(timeout):
-                evaluation = evaluator.evaluate(architecture, seed)
+                evaluation = evaluator.evaluate_query(query)
         failure, error = _judge(evaluation, evaluator)
         if not failure:
             evaluation = _plain(evaluation)
@@ -270,15 +276,16 @@ _amounts = operator.attrgetter(*COST_FIELDS)
 
 def _plain(evaluation: Evaluation) -> Evaluation:
     """The same in Python's own numbers: the journal cannot hold those of NumPy or torch."""
-    score, metrics, cost = evaluation
-    types = {type(score), *map(type, metrics.values())}
+    score, metrics, cost, curve = evaluation
+    types = {type(score), *map(type, metrics.values()), *map(type, curve)}
     if cost is not NO_COST:
         types.update(map(type, _amounts(cost)))
     if types <= _PLAIN:  # the usual case, and the quick one
         return evaluation
     if cost is not NO_COST:
         cost = Cost(*map(float, _amounts(cost)))
-    return Evaluation(float(score), {name: float(value) for name, value in metrics.items()}, cost)
+    plain = {name: float(value) for name, value in metrics.items()}
+    return Evaluation(float(score), plain, cost, tuple(map(float, curve)))
 
 
 class EvaluationTimeout(BaseException):

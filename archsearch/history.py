@@ -19,7 +19,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ import yaml
 from archsearch.errors import RunFolderError, StorageError
 from archsearch.seeding import evaluation_seed
 from archsearch.space import Space
-from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
+from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,9 +45,12 @@ COST_COLUMNS = {
 }
 """Field of ``Cost`` to column of the history."""
 
+BUDGET_COLUMNS = {"stop": "budget", "start": "budget_start", "origin": "origin"}
+"""Field of ``Budget`` to column of the history."""
+
 RESERVED_COLUMNS = frozenset(
     ("id", "architecture", "name", "parent", "status", "score", "started_seconds", "worker", "attempts", "failure")
-).union(("error",), COST_COLUMNS.values())
+).union(("error", "curve"), BUDGET_COLUMNS.values(), COST_COLUMNS.values())
 """Names that a metric cannot have."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -382,29 +385,38 @@ class RunFolder:
 def trial_to_event(trial: Trial) -> list[Any]:
     """The journal line of a finished trial, as JSON data."""
     evaluation = trial.evaluation
-    event: list[Any] = ["t", trial.id, trial.architecture, trial.parent]
+    parent = trial.parent if trial.budget is None else [trial.parent, *trial.budget]
+    event: list[Any] = ["t", trial.id, trial.architecture, parent]
     event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, trial.attempts)
     if evaluation is None:
         return [*event, trial.failure, trial.error]
     cost = evaluation.cost
     event += (evaluation.score, list(evaluation.metrics), list(evaluation.metrics.values()))
     event.append((cost.device_seconds, cost.examples, cost.updates, cost.flops, cost.recorded_seconds))
+    if evaluation.curve:
+        event.append(evaluation.curve)
     return event
 
 
 def event_to_trial(event: list[Any], seed: int) -> Trial:
     """The trial that a journal line holds."""
     _, id_, architecture, parent, started, seconds, worker, attempts, *outcome = event
-    evaluation, failure, error = None, "", ""
+    evaluation, failure, error, budget = None, "", "", None
+    if isinstance(parent, list):
+        parent, budget = parent[0], Budget(*parent[1:])
     if len(outcome) == 2:
         failure, error = outcome
     else:
-        score, names, values, cost = outcome
-        evaluation = Evaluation(
-            score, dict(zip(names, values, strict=True)), Cost(0.0, *cost) if any(cost) else NO_COST
-        )
-    run = (evaluation_seed(seed, id_), started, seconds, worker, attempts)
-    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error)
+        score, names, values, cost, *curve = outcome
+        spent = Cost(0.0, *cost) if any(cost) else NO_COST
+        evaluation = Evaluation(score, dict(zip(names, values, strict=True)), spent, *map(tuple, curve))
+    run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget)
+
+
+def training_seed(seed: int, id_: int, budget: Budget | None) -> int:
+    """The seed of a trial's evaluation under a root seed: of the trial that began the training, where one goes on."""
+    return evaluation_seed(seed, id_ if budget is None or budget.origin is None else budget.origin)
 
 
 def _read_events(path: Path) -> Iterator[list[Any]]:
@@ -434,7 +446,7 @@ def trials_to_table(trials: Sequence[Trial], space: Space) -> pa.Table:
         "status": pa.array([t.status for t in trials], pa.string()),
         "score": pa.array([t.score for t in trials], pa.float64()),
     }
-    columns |= _metric_columns(trials)
+    columns |= _metric_columns(trials) | _training_columns(trials)
     costs = [NO_COST if t.evaluation is None else t.evaluation.cost for t in trials]
     for field, column in COST_COLUMNS.items():
         values = [t.seconds for t in trials] if field == "wall_seconds" else [getattr(cost, field) for cost in costs]
@@ -460,6 +472,20 @@ def _metric_columns(trials: Sequence[Trial]) -> dict[str, Any]:
     return {name: pa.array([m.get(name) for m in metrics], pa.float64()) for name in names}
 
 
+def _training_columns(trials: Sequence[Trial]) -> dict[str, Any]:
+    """What only evaluators that train have: the curve; and budgets, if the controller gives them."""
+    import pyarrow as pa
+
+    columns = {}
+    if any(t.evaluation is not None and t.evaluation.curve for t in trials):
+        curves = [t.evaluation.curve or None if t.evaluation else None for t in trials]
+        columns["curve"] = pa.array(curves, pa.list_(pa.float64()))
+    if any(t.budget is not None for t in trials):
+        for field, column in BUDGET_COLUMNS.items():
+            columns[column] = pa.array([t.budget and getattr(t.budget, field) for t in trials], pa.int64())
+    return columns
+
+
 def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
     """The trials that a table made by ``trials_to_table`` holds."""
     metrics = [name for name in table.column_names if name not in RESERVED_COLUMNS]
@@ -468,19 +494,24 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
             evaluation = None
             if row["status"] == "completed":
                 cost = Cost(0.0, *(row[COST_COLUMNS[f]] for f in Cost.__slots__[1:]))
-                evaluation = Evaluation(row["score"], {m: row[m] for m in metrics if row[m] is not None}, cost)
+                figures = {m: row[m] for m in metrics if row[m] is not None}
+                evaluation = Evaluation(row["score"], figures, cost, tuple(row.get("curve") or ()))
+            budget = None
+            if row.get("budget") is not None:
+                budget = Budget(*(row[column] for column in BUDGET_COLUMNS.values()))
             yield Trial(
                 row["id"],
                 tuple(row["architecture"]),
                 row["parent"],
                 evaluation,
-                evaluation_seed(seed, row["id"]),
+                training_seed(seed, row["id"], budget),
                 row["started_seconds"],
                 row["wall_seconds"],
                 row["worker"],
                 row["attempts"],
                 row["failure"],
                 row["error"],
+                budget,
             )
 
 
@@ -537,10 +568,15 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def known_evaluations(trials: Iterable[Trial], space: Space) -> dict[Any, Evaluation]:
-    """Canonical form to evaluation (the first of several), for searches that do not evaluate an architecture twice."""
-    known: dict[Any, Evaluation] = {}
+def memory_key(space: Space, architecture: Architecture, budget: Budget | None) -> tuple[Hashable, int]:
+    """Equal for trials that one evaluation can answer: equal canonical forms, trained equally long."""
+    return space.canonical(architecture), budget.stop if budget else 0
+
+
+def known_evaluations(trials: Iterable[Trial], space: Space) -> dict[Hashable, Evaluation]:
+    """Evaluations (the first of several) by ``memory_key``, for searches that do not evaluate an architecture twice."""
+    known: dict[Hashable, Evaluation] = {}
     for trial in trials:
         if trial.evaluation is not None:
-            known.setdefault(space.canonical(trial.architecture), trial.evaluation)
+            known.setdefault(memory_key(space, trial.architecture, trial.budget), trial.evaluation)
     return known

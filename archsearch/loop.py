@@ -8,11 +8,13 @@ controller knows is on disk, and a search goes on from its folder by replaying t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import math
 import platform
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,10 +33,18 @@ from archsearch.errors import (
 )
 from archsearch.evaluator import Evaluator
 from archsearch.executor import FAILURES, Executor, Job, LocalExecutor, SimulatedExecutor, prepare
-from archsearch.history import History, RunFolder, event_to_trial, known_evaluations, trial_to_event
-from archsearch.seeding import evaluation_seed, root_seed
+from archsearch.history import (
+    History,
+    RunFolder,
+    event_to_trial,
+    known_evaluations,
+    memory_key,
+    training_seed,
+    trial_to_event,
+)
+from archsearch.seeding import root_seed
 from archsearch.space import Space
-from archsearch.trial import COST_FIELDS, NO_COST, Cost, Evaluation, Trial
+from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
 
 if TYPE_CHECKING:
     from archsearch.progress import Display
@@ -233,6 +243,7 @@ def search(
     seed = root_seed(seed)
     engine = make_executor(executor, workers)
     evaluator.start(space)
+    evaluator.check_budgets(controller.budgets)
     folder = None
     if out is not None:
         folder = RunFolder.create(out, _config(space, controller, evaluator, settings, seed, executor, workers))
@@ -276,6 +287,7 @@ def resume(
     settings = _settings(config["settings"], changes)
     engine = make_executor(executor or config["executor"], workers or config["workers"])
     evaluator.start(space)
+    evaluator.check_budgets(controller.budgets)
     history = History(space, config["seed"], RunFolder.open(directory))
     loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress)
     loop.recover()
@@ -450,7 +462,7 @@ class Search:
         """Searches until something stops it; the history is in good order whatever happens."""
         with _Interrupts() as self._interrupts:
             try:
-                with self._display() as show:
+                with self._display() as show, self._evaluator_folder():
                     self._stopped = self._why_stop()
                     if self._stopped is None:
                         self.setup_cost += prepare(self.evaluator)
@@ -489,6 +501,20 @@ class Search:
                 self._stopped = self._stopped or self._why_stop()
         except KeyboardInterrupt:
             self._stopped = "interrupted"
+
+    @contextlib.contextmanager
+    def _evaluator_folder(self) -> Iterator[None]:
+        """Gives an evaluator that keeps files a folder: in the run folder, or for as long as the search runs."""
+        if not self.evaluator.keeps_files:
+            yield
+        elif self.history.folder is not None:
+            self.evaluator.folder = (self.history.folder.path / "evaluator").absolute()
+            self.evaluator.folder.mkdir(exist_ok=True)
+            yield
+        else:
+            with tempfile.TemporaryDirectory(prefix="archsearch-") as folder:
+                self.evaluator.folder = Path(folder)
+                yield
 
     def _display(self) -> Display:
         from archsearch.progress import Display
@@ -533,13 +559,14 @@ class Search:
                     f"{type(self.controller).__name__} proposed {proposal.architecture!r}, which is not in "
                     f"{type(self.space).__name__}"
                 )
-            known = self._known.get(self.space.canonical(proposal.architecture)) if self._known is not None else None
+            id_, architecture, parent, budget = proposal
+            known = self._known.get(memory_key(self.space, architecture, budget)) if self._known is not None else None
             if known is not None:
-                self._reuse(Trial(proposal.id, proposal.architecture, proposal.parent, known, attempts=0))
+                self._reuse(Trial(id_, architecture, parent, known, attempts=0, budget=budget))
                 continue
             self._reused_in_a_row = 0
-            seed = evaluation_seed(self.history.seed, proposal.id)
-            job = Job(proposal.id, proposal.architecture, proposal.parent, seed, now)
+            seed = training_seed(self.history.seed, id_, budget)
+            job = Job(id_, architecture, parent, seed, now, budget=budget)
             self._pending[job.id] = job
             jobs.append(job)
         return jobs
@@ -610,7 +637,7 @@ class Search:
             costs[3] += cost.updates
             costs[4] += cost.flops
             costs[5] += cost.recorded_seconds
-        if self.best is None or evaluation.score > self.best.evaluation.score:  # type: ignore[union-attr]
+        if self.best is None or trial.rank > self.best.rank:
             self.best = trial
 
     def _hand_over(self, trial: Trial) -> None:
@@ -623,7 +650,7 @@ class Search:
     def _tell(self, trial: Trial) -> None:
         self.controller.tell((trial,))
         if self._known is not None and trial.evaluation is not None:
-            self._known.setdefault(self.space.canonical(trial.architecture), trial.evaluation)
+            self._known.setdefault(memory_key(self.space, trial.architecture, trial.budget), trial.evaluation)
 
     def _tell_up_to(self, last: int) -> bool:
         while self._told_up_to < last:
@@ -676,7 +703,11 @@ class Search:
         seed = self.history.seed
         self.controller.load_state_dict(state["controller"])
         self._next_id = state["next_id"]
-        jobs = [Job(id_, tuple(architecture), *rest) for id_, architecture, *rest in state["pending"]]
+        jobs = [Job(*job) for job in state["pending"]]
+        jobs = [
+            job._replace(architecture=tuple(job.architecture), budget=job.budget and Budget(*job.budget))
+            for job in jobs
+        ]
         self._pending = {job.id: job for job in jobs}
         self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
         self._told_up_to = state["told_up_to"]

@@ -72,8 +72,8 @@ class Choice(nn.ModuleDict):
 class Network(nn.Module):
     """Base class of all networks of a space.
 
-    Subclasses write ``forward(images, architecture=None)`` to logits, shape (batch, classes); ``self.path(architecture)``
-    says which architecture to compute.
+    Subclasses write ``forward(images, architecture=None)`` to logits, shape (batch, classes);
+    ``self.path(architecture)`` says which architecture to compute.
 
     Attributes:
         architecture: What this network stands for; None: it is a super-network and holds all candidates.
@@ -216,7 +216,7 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
         for hook in hooks:
             hook.remove()
         network.train(training)
-    return counter.get_total_flops() // 2 + biases
+    return int(counter.get_total_flops()) // 2 + biases
 
 
 def latency_seconds(network: nn.Module, images: torch.Tensor, repeats: int = 5) -> float:

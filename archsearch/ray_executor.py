@@ -18,7 +18,7 @@ from typing import Any
 from archsearch.errors import ExecutorError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor, Job, Log, Outcome, evaluate_safely, finished
-from archsearch.trial import Trial
+from archsearch.trial import Query, Trial
 
 QUEUE = 2
 SETTLE_SECONDS = 2.0
@@ -216,8 +216,8 @@ class RayExecutor(Executor):
                 self._suspects.add(worker)
             else:
                 jobs = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
-            items = [(job.architecture, job.seed) for job in jobs]
-            reference = self._actors[worker].evaluate.remote(items, self._timeout)
+            queries = [tuple(job.query) for job in jobs]
+            reference = self._actors[worker].evaluate.remote(queries, self._timeout)
             self._live[reference] = _Batch(worker, jobs)
             self._queues[worker].append(reference)
             if len(self._queues[worker]) == 1:
@@ -354,8 +354,8 @@ class _Worker:
     def ready(self) -> bool:
         return True
 
-    def evaluate(self, items: Sequence[tuple[Any, int]], timeout: float | None) -> list[tuple[Any, ...]]:
-        return [tuple(evaluate_safely(self._evaluator, architecture, seed, timeout)) for architecture, seed in items]
+    def evaluate(self, queries: Sequence[tuple[Any, ...]], timeout: float | None) -> list[tuple[Any, ...]]:
+        return [tuple(evaluate_safely(self._evaluator, Query(*query), timeout)) for query in queries]
 
 
 def _connect(address: str | None, cpus: int, gpus: int) -> None:

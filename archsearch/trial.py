@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,6 +13,20 @@ Architecture = tuple[int, ...]
 NO_METRICS: Mapping[str, float] = {}
 
 
+class Budget(NamedTuple):
+    """How long to train, for controllers that stop trainings early and go on with the good ones.
+
+    Attributes:
+        stop: Train up to this many units, in the evaluator's own unit (epochs for ``Training``).
+        start: How many units were trained, and billed, before.
+        origin: Id of the trial that began this training; None: this one begins it.
+    """
+
+    stop: int
+    start: int = 0
+    origin: int | None = None
+
+
 class Proposal(NamedTuple):
     """An architecture that a controller wants scored.
 
@@ -19,11 +34,31 @@ class Proposal(NamedTuple):
         id: Unique, rising by one from 0; it is the id of the trial that answers it.
         architecture: One option per decision.
         parent: Id of the trial that this one was derived from, if any.
+        budget: How long to train; None: the evaluator's full length.
     """
 
     id: int
     architecture: Architecture
     parent: int | None = None
+    budget: Budget | None = None
+
+
+class Query(NamedTuple):
+    """What an evaluator is asked.
+
+    Attributes:
+        id: Id of the trial.
+        architecture: What to score.
+        seed: The only source of randomness, 0 <= seed < 2**63; a training that goes on has the seed it began with.
+        parent: Id of the trial that this one was derived from, if any.
+        budget: How long to train; None: full length.
+    """
+
+    id: int
+    architecture: Architecture
+    seed: int
+    parent: int | None = None
+    budget: Budget | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,11 +108,13 @@ class Evaluation(NamedTuple):
         score: What the controller maximises; must be finite.
         metrics: Further named figures, reported and stored but never used by the search.
         cost: What this evaluation cost beyond the wall time, which the executor measures.
+        curve: The score after each unit of training (epoch), for evaluators that train.
     """
 
     score: float
     metrics: Mapping[str, float] = NO_METRICS
     cost: Cost = NO_COST
+    curve: tuple[float, ...] = ()
 
 
 class Trial(NamedTuple):
@@ -96,6 +133,7 @@ class Trial(NamedTuple):
         failure: Empty, or one of ``exception``, ``invalid_score``, ``timeout``, ``worker_died``,
             ``out_of_memory``.
         error: Error text of a failed trial.
+        budget: How long to train was asked for; None: full length.
     """
 
     id: int
@@ -109,6 +147,12 @@ class Trial(NamedTuple):
     attempts: int = 1
     failure: str = ""
     error: str = ""
+    budget: Budget | None = None
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sorts completed trials, the best last: by training length first, since scores of unequal ones differ."""
+        return (self.budget.stop if self.budget else 0, -math.inf if self.score is None else self.score)
 
     @property
     def status(self) -> str:

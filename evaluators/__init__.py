@@ -10,10 +10,12 @@ from archsearch.components import lazy_classes
 if TYPE_CHECKING:
     from archsearch.evaluators.function import Function as Function
     from archsearch.evaluators.tabular import Tabular as Tabular
+    from archsearch.evaluators.training import Training as Training
 
 _MODULES = {
     "Function": "function",
     "Tabular": "tabular",
+    "Training": "training",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

@@ -1,5 +1,6 @@
 """The search loop: seeds, stopping, repeats, lag, the simulated clock, history and resume."""
 
+import json
 import math
 
 import pytest
@@ -8,10 +9,17 @@ from archsearch import Space, history, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import RunFolderError, UnknownName, UsageError
 from archsearch.evaluators import Function, Tabular
-from archsearch.history import RESERVED_COLUMNS, RunFolder, table_to_trials, trials_to_table
+from archsearch.history import (
+    RESERVED_COLUMNS,
+    RunFolder,
+    event_to_trial,
+    table_to_trials,
+    trial_to_event,
+    trials_to_table,
+)
 from archsearch.seeding import evaluation_seed
 from archsearch.spaces import Choices, NASBench201
-from archsearch.trial import Cost, Evaluation, Trial
+from archsearch.trial import Budget, Cost, Evaluation, Trial
 
 TABLE = Tabular()
 EVOLUTION = {"population_size": 10, "tournament_size": 3}
@@ -148,11 +156,21 @@ def test_table_keeps_everything():
         ),
         Trial(2, (0, 0, 0, 0), 0, None, evaluation_seed(9, 2), 1.0, 0.5, 3, 2, "exception", "ValueError: no"),
         Trial(1, (3, 2, 4, 1), 0, Evaluation(-1.5, {"b": 2.0}), evaluation_seed(9, 1), 2.0, 0.125),
+        Trial(
+            3,
+            (3, 2, 4, 1),
+            1,
+            Evaluation(0.5, curve=(0.25, 0.5)),
+            evaluation_seed(9, 1),  # goes on with the training that trial 1 began
+            budget=Budget(3, 1, origin=1),
+        ),
+        Trial(4, (0, 0, 0, 0), None, None, evaluation_seed(9, 4), failure="timeout", budget=Budget(1)),
     ]
+    assert [event_to_trial(json.loads(json.dumps(trial_to_event(trial))), 9) for trial in trials] == trials
     table = trials_to_table(trials, small_space())
     assert set(table.column_names) == RESERVED_COLUMNS | {"a", "b"}
-    assert table["status"].to_pylist() == ["completed", "failed", "completed"]
-    assert table["name"].to_pylist() == ["1-2-0-1", "0-0-0-0", "3-2-4-1"]
+    assert table["status"].to_pylist() == ["completed", "failed", "completed", "completed", "failed"]
+    assert table["name"].to_pylist() == ["1-2-0-1", "0-0-0-0", "3-2-4-1", "3-2-4-1", "0-0-0-0"]
     assert list(table_to_trials(table, 9)) == trials
 
 

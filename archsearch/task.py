@@ -1,0 +1,459 @@
+"""Tasks: image classification problems with fixed train, validation and test parts, kept as tensors.
+
+    digits                        scikit-learn's 1,797 handwritten digits of 8 x 8 pixels; needs no download
+    digits:shift=2,noise=0.2      the same, each image moved by up to 2 pixels, with noise
+    my/data.npz                   arrays: images and labels, or one pair for each part
+    my/folder or my/file.parquet  Parquet in the Hugging Face layout (columns image and label), through ``datasets``
+    cifar10, cifar100             torchvision's, from the folder given by root=... or the variable ARCHSEARCH_DATA
+
+Options follow a colon: ``NAME:option=value,option=value``. ``load_task`` reads such a text; a ``Task`` of your own
+arrays is made directly.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from archsearch.errors import TaskError, UnknownName, UsageError
+from archsearch.seeding import stream
+
+__all__ = ["Augmentation", "Part", "Task", "augment", "load_task", "split"]
+
+Part = Literal["train", "valid", "test"]
+Augmentation = Literal["crop", "flip", "cutout"]
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+
+
+class Task:
+    """An image classification problem.
+
+    Images become 32-bit floats, normalised by the mean and standard deviation of each channel of the training part,
+    and stay in memory as tensors: 4 bytes a value, once per process and device.
+
+    Args:
+        train: Images and labels to train on. Images have the shape (n, height, width), (n, channels, height, width) or
+            (n, height, width, 3), numbers of any kind; labels have the shape (n,), whole numbers from 0.
+        valid: What the search is scored on.
+        test: Reported, never used by a search.
+        classes: Number of classes; None: the largest label plus one.
+        name: For messages and run folders.
+        normalise: Whether to normalise; if not, images are taken as they are.
+        augmentation: What is done to training images by default, any of crop, flip, cutout.
+
+    Raises:
+        TaskError: If shapes, labels or pixels cannot be used; the message says where.
+    """
+
+    def __init__(
+        self,
+        train: Arrays,
+        valid: Arrays,
+        test: Arrays,
+        *,
+        classes: int | None = None,
+        name: str = "task",
+        normalise: bool = True,
+        augmentation: Sequence[Augmentation] = (),
+    ) -> None:
+        given: dict[Part, Arrays] = {"train": train, "valid": valid, "test": test}
+        parts = {part: _checked(arrays, f"{name}, {part}") for part, arrays in given.items()}
+        self.name = name
+        self.augmentation = known_augmentation(augmentation, name)
+        self.input_shape: tuple[int, int, int] = parts["train"][0].shape[1:]
+        self.classes = classes or 1 + max(int(labels.max()) for _, labels in parts.values())
+        for part, (images, labels) in parts.items():
+            if images.shape[1:] != self.input_shape:
+                raise TaskError(
+                    f"{name}, {part}: images have the shape {images.shape[1:]}, those of train have {self.input_shape}"
+                )
+            if labels.max() >= self.classes:
+                raise TaskError(
+                    f"{name}, {part}: label {labels.max()} is out of range: expected 0 to {self.classes - 1}, since "
+                    f"there are {self.classes} classes"
+                )
+        if self.classes < 2:
+            raise TaskError(f"{name}: expected at least two classes, got labels that are all 0")
+        self.mean, self.deviation = _statistics(parts["train"][0]) if normalise else (np.zeros(1), np.ones(1))
+        self._arrays = parts
+        self._tensors: dict[tuple[str, str], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def part(self, part: Part, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+        """Images, shape (n, channels, height, width), normalised, and labels, shape (n,), on a device."""
+        key = part, str(device)
+        if key not in self._tensors:
+            images, labels = self._arrays[part]
+            pixels = (images.astype(np.float32) - np.float32(self.mean)) / np.float32(self.deviation)
+            self._tensors[key] = torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device)
+        return self._tensors[key]
+
+    def size(self, part: Part) -> int:
+        """Images in a part."""
+        return len(self._arrays[part][1])
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Name and hash of everything: equal for equal data, so that a run is never continued on another task."""
+        digest = hashlib.sha256()
+        for images, labels in self._arrays.values():
+            digest.update(np.ascontiguousarray(images).tobytes() + labels.tobytes())
+        digest.update(repr((self.mean, self.deviation, self.augmentation, self.classes)).encode())
+        return f"{self.name} {digest.hexdigest()[:16]}"
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{self.size(part):,} {part}" for part in get_args(Part))
+        return f"Task({self.name}: {sizes}; images {self.input_shape}, {self.classes} classes)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tensors are made again where they are needed."""
+        return {**self.__dict__, "_tensors": {}}
+
+
+def _checked(arrays: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Images as (n, channels, height, width) and labels as integers."""
+    try:
+        images, labels = np.asarray(arrays[0]), np.asarray(arrays[1])
+    except (TypeError, ValueError, IndexError, KeyError):
+        raise TaskError(f"{where}: expected a pair (images, labels) of arrays, got {type(arrays).__name__}") from None
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.dtype.kind not in "buif":
+        raise TaskError(
+            f"{where}: expected images of the shape (n, height, width), (n, channels, height, width) or "
+            f"(n, height, width, channels), all numbers, got shape {np.shape(arrays[0])} and type {images.dtype}"
+        )
+    if len(images) == 0 or 0 in images.shape:
+        raise TaskError(f"{where}: there are no images (shape {np.shape(arrays[0])}); every part needs at least one")
+    if labels.shape != (len(images),):
+        raise TaskError(f"{where}: {len(images)} images need labels of the shape ({len(images)},), got {labels.shape}")
+    if labels.dtype.kind not in "ui" and not (labels.dtype.kind == "f" and np.all(labels == np.floor(labels))):
+        raise TaskError(f"{where}: expected whole numbers as labels, got {labels.dtype}")
+    if labels.min() < 0:
+        raise TaskError(f"{where}: label {labels.min()} is out of range: labels count from 0")
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        first = int(np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))[0])
+        raise TaskError(f"{where}: image {first} has a pixel that is NaN or infinite; mend or leave it out")
+    return images, labels.astype(np.int64)
+
+
+def _statistics(images: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation per channel, shape (channels, 1, 1); a constant channel is left unscaled."""
+    mean = images.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
+    deviation = images.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
+    return mean, np.where(deviation > 0, deviation, 1.0)
+
+
+def split(
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    sizes: tuple[float, float],
+    seed: int = 0,
+    where: str = "split",
+) -> tuple[Arrays, Arrays]:
+    """Splits images at random into two parts in which every class has the same share, as far as it divides.
+
+    Args:
+        images: Shape (n, ...).
+        labels: Shape (n,).
+        sizes: Images in either part: whole numbers, or shares of all (below 1, or 1.0). What is left over is not used.
+        seed: The only source of randomness, >= 0.
+        where: For messages.
+
+    Raises:
+        TaskError: If a part would be empty, or there are not enough images.
+    """
+    labels = np.asarray(labels)
+    counts = [_count(size, len(labels), where) for size in sizes]
+    if sum(counts) > len(labels):
+        raise TaskError(f"{where}: {counts[0]} and {counts[1]} images were asked for, there are {len(labels)}")
+    # Images of each class in random order, dealt out evenly: any leading part has all classes in proportion.
+    rng = stream(seed, "split")
+    order = rng.permutation(len(labels))
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        position[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    dealt = np.argsort(position, kind="stable")
+    first, second = dealt[: counts[0]], dealt[counts[0] : sum(counts)]
+    return (images[first], labels[first]), (images[second], labels[second])
+
+
+def _count(size: float, n: int, where: str) -> int:
+    count = round(size * n) if isinstance(size, float) and size <= 1 else int(size)
+    if count < 1:
+        raise TaskError(f"{where}: a part of {size} of {n} images is empty; every part needs at least one image")
+    return count
+
+
+# -- augmentation ------------------------------------------------------------------------------
+
+
+def known_augmentation(names: Sequence[str], where: str) -> tuple[Augmentation, ...]:
+    """The names, if all are known.
+
+    Raises:
+        UsageError: If one is not.
+    """
+    for name in names:
+        if name not in get_args(Augmentation):
+            known = ", ".join(get_args(Augmentation))
+            raise UsageError(f"{where}: augmentation: expected any of {known}, got {name!r}")
+    return tuple(names)  # type: ignore[arg-type]
+
+
+def augment(images: torch.Tensor, names: Sequence[Augmentation], generator: torch.Generator) -> torch.Tensor:
+    """Training images, changed at random, each in its own way.
+
+    ``crop`` moves an image by up to an eighth of its size in each direction (4 pixels of 32), zeros (the mean, once
+    normalised) coming in; ``flip`` mirrors half of them left to right; ``cutout`` (DeVries & Taylor 2017) blanks a
+    square of half the size, whose centre may lie anywhere.
+
+    Args:
+        images: Shape (n, channels, height, width).
+        names: What to do, in this order.
+        generator: On the CPU.
+    """
+    n, _, height, width = images.shape
+    device = images.device
+    rows, columns = torch.arange(height), torch.arange(width)
+    for name in names:
+        if name == "flip":
+            mirrored = (torch.rand(n, generator=generator) < 0.5).to(device)
+            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        elif name == "crop":
+            reach = math.ceil(max(height, width) / 8)
+            by = torch.randint(-reach, reach + 1, (2, n, 1), generator=generator)
+            padded = torch.nn.functional.pad(images, (reach,) * 4)
+            y, x = (rows + by[0] + reach).to(device), (columns + by[1] + reach).to(device)
+            images = padded[torch.arange(n, device=device)[:, None, None], :, y[:, :, None], x[:, None, :]]
+            images = images.permute(0, 3, 1, 2).contiguous()
+        else:
+            centre = torch.rand(2, n, 1, generator=generator)
+            inside_y = (rows - (centre[0] * height).floor()).abs() <= (height - 1) // 4
+            inside_x = (columns - (centre[1] * width).floor()).abs() <= (width - 1) // 4
+            hole = (inside_y[:, None, :, None] & inside_x[:, None, None, :]).to(device)
+            images = images.masked_fill(hole, 0.0)
+    return images
+
+
+# -- tasks by name -----------------------------------------------------------------------------
+
+
+def load_task(task: str | Task) -> Task:
+    """A task by name or path, as this module's head lists them; a ``Task`` is returned as it is.
+
+    Raises:
+        UnknownName: If there is no such task or option.
+        TaskError: If its files cannot be used.
+    """
+    return task if isinstance(task, Task) else _load(task)
+
+
+@functools.lru_cache(maxsize=8)
+def _load(text: str) -> Task:
+    matched = re.fullmatch(r"(.+?)(?::(\w+=[^,]*(?:,\w+=[^,]*)*))?", text)
+    name, options_text = (matched[1], matched[2]) if matched else (text, None)
+    options = dict(option.split("=", 1) for option in (options_text or "").split(",") if option)
+    path = Path(name).expanduser()
+    if name == "digits":
+        return _digits(text, options)
+    if name in ("cifar10", "cifar100"):
+        return _cifar(name, text, options)
+    if path.suffix == ".npz":
+        return _npz(path, text, options)
+    if path.suffix == ".parquet" or path.is_dir():
+        return _parquet(path, text, options)
+    raise UnknownName(
+        f"no task is called {text!r}; expected digits, cifar10, cifar100, a .npz file, a .parquet file or a folder of "
+        "them, or, from Python, a Task of your own arrays (then hand the evaluator to archsearch.resume, too)"
+    )
+
+
+def _options(text: str, given: Mapping[str, str], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The options, in the types of their defaults."""
+    values = dict(defaults)
+    for name, value in given.items():
+        if name not in defaults:
+            raise UnknownName(f"task {text!r}: no option is called {name!r}; expected {', '.join(defaults)}")
+        default = defaults[name]
+        try:
+            values[name] = value if isinstance(default, str) else _number(value, default)
+        except ValueError:
+            kind = "a whole number" if type(default) is int else "a number"
+            raise UsageError(f"task {text!r}: {name}: expected {kind}, got {value!r}") from None
+        if not isinstance(default, str) and values[name] < 0:
+            raise UsageError(f"task {text!r}: {name}: expected a number >= 0, got {value!r}")
+    return values
+
+
+def _number(value: str, default: float) -> float:
+    if type(default) is int:
+        return int(value)
+    return int(value) if value.isdecimal() else float(value)
+
+
+def _three_parts(text: str, images: Any, labels: Any, options: Mapping[str, Any], **settings: Any) -> Task:
+    """A task from one set of images, split three ways."""
+    rest, test = split(
+        images,
+        labels,
+        (len(labels) - _count(options["test"], len(labels), text), options["test"]),
+        options["seed"],
+        text,
+    )
+    train, valid = split(*rest, _inner(options, len(labels), len(rest[1]), text), options["seed"], text)
+    return Task(train, valid, test, name=text, **settings)
+
+
+def _inner(options: Mapping[str, Any], n: int, rest: int, text: str) -> tuple[int, int]:
+    """Sizes of training and validation part of what the test part left over; shares are of all images."""
+    valid = _count(options["valid"], n, text)
+    train = rest - valid if not options["train"] else _count(options["train"], n, text)
+    return train, valid
+
+
+def _digits(text: str, given: Mapping[str, str]) -> Task:
+    """scikit-learn's digits; ``shift`` and ``noise`` (in units of the standard deviation) make them harder."""
+    from sklearn.datasets import load_digits
+
+    options = _options(text, given, {"train": 0.0, "valid": 0.25, "test": 0.25, "seed": 0, "shift": 0, "noise": 0.0})
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8).astype(np.float32) / 16
+    rng = stream(options["seed"], "digits")
+    if options["shift"]:
+        reach = options["shift"]
+        padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))
+        by = rng.integers(0, 2 * reach + 1, (2, len(images)))
+        images = np.stack([image[y : y + 8, x : x + 8] for image, y, x in zip(padded, by[0], by[1], strict=True)])
+    if options["noise"]:
+        images = images + images.std() * np.float32(options["noise"]) * rng.standard_normal(images.shape, np.float32)
+    return _three_parts(text, images, labels, options, classes=10)
+
+
+def _npz(path: Path, text: str, given: Mapping[str, str]) -> Task:
+    """Arrays images and labels, split three ways; or train_images, train_labels, valid_images, ... ."""
+    options = _options(text, given, {"train": 0.0, "valid": 0.2, "test": 0.2, "seed": 0})
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except FileNotFoundError:
+        raise TaskError(f"{path}: no such file") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise TaskError(f"{path}: cannot be read as .npz: {error}") from None
+    if {"images", "labels"} <= arrays.keys():
+        images, labels = _checked((arrays["images"], arrays["labels"]), str(path))
+        return _three_parts(text, images, labels, options)
+    names = [f"{part}_{what}" for part in get_args(Part) for what in ("images", "labels")]
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise TaskError(
+            f"{path}: expected the arrays images and labels, or {', '.join(names)}; it has {', '.join(arrays)}"
+        )
+    if given:
+        raise UsageError(f"task {text!r}: the file has its three parts, so {', '.join(given)} cannot be chosen")
+    train, valid, test = ((arrays[f"{part}_images"], arrays[f"{part}_labels"]) for part in get_args(Part))
+    return Task(train, valid, test, name=text)
+
+
+PARQUET_PARTS = {"train": "train", "validation": "valid", "valid": "valid", "val": "valid", "test": "test"}
+"""Name of a split in a Parquet folder to our name."""
+
+
+def _parquet(path: Path, text: str, given: Mapping[str, str]) -> Task:
+    """Image classification Parquet in the Hugging Face layout, read by its ``datasets`` library."""
+    _need("datasets", "Parquet image sets", "images")
+    import datasets
+
+    options = _options(
+        text, given, {"train": 0.0, "valid": 0.2, "test": 0.2, "seed": 0, "image": "image", "label": "label"}
+    )
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise TaskError(f"{path}: no .parquet file here")
+    by_part: dict[str, list[str]] = {}
+    for file in files:
+        words = re.split(r"[^a-z]+", str(file.relative_to(path.parent)).lower())
+        found = [PARQUET_PARTS[word] for word in words if word in PARQUET_PARTS]
+        by_part.setdefault(found[-1] if found else "all", []).append(str(file))
+    arrays = {part: _read_images(names, options, datasets) for part, names in by_part.items()}
+    return _from_parts(text, arrays, options)
+
+
+def _from_parts(text: str, arrays: dict[str, Arrays], options: Mapping[str, Any]) -> Task:
+    """A task from whatever parts a set brings; a missing one is taken from the training images."""
+    if arrays.keys() in ({"all"}, {"train"}):
+        return _three_parts(text, *next(iter(arrays.values())), options)
+    if "train" not in arrays:
+        raise TaskError(f"{text}: no file is named after the training part; found {', '.join(arrays)}")
+    images, labels = arrays["train"]
+    for part in ("valid", "test"):
+        if part not in arrays:
+            n = len(labels)
+            kept, arrays[part] = split(
+                images, labels, (n - _count(options[part], n, text), options[part]), options["seed"], text
+            )
+            images, labels = kept
+    if options["train"]:
+        (images, labels), _ = split(images, labels, (options["train"], 1), options["seed"], text)
+    return Task((images, labels), arrays["valid"], arrays["test"], name=text)
+
+
+def _read_images(files: list[str], options: Mapping[str, Any], datasets: Any) -> Arrays:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    image, label = options["image"], options["label"]
+    try:
+        table = pq.read_table(files, columns=[image, label])
+        rows = datasets.Dataset(datasets.table.InMemoryTable(table)).cast_column(image, datasets.Image())
+        pictures = [picture if picture.mode in ("L", "RGB") else picture.convert("RGB") for picture in rows[image]]
+    except (pa.ArrowException, OSError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise TaskError(
+            f"{files[0]}: cannot be read: {error}; expected a column {image!r} of encoded images and a column "
+            f"{label!r} of whole numbers (image=NAME and label=NAME choose others)"
+        ) from None
+    shapes = {np.shape(picture) for picture in pictures}
+    if len(shapes) > 1:
+        raise TaskError(f"{files[0]}: images of different shapes, such as {sorted(shapes)[:3]}; resize them first")
+    return np.stack([np.asarray(picture) for picture in pictures]), np.asarray(rows[label])
+
+
+def _cifar(name: str, text: str, given: Mapping[str, str]) -> Task:
+    """CIFAR-10 or CIFAR-100 by torchvision, with the usual augmentation; nothing is downloaded."""
+    _need("torchvision", name, "vision")
+    import torchvision.datasets
+
+    root = os.environ.get("ARCHSEARCH_DATA", "data")
+    options = _options(text, given, {"train": 0.0, "valid": 0.5, "test": 0.0, "seed": 0, "root": root})
+    load = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[name]
+    try:
+        train, test = (load(options["root"], train=part, download=False) for part in (True, False))
+    except RuntimeError:
+        raise TaskError(
+            f"{text}: torchvision's files are not in {options['root']!r}; have torchvision download them there once, "
+            f"or name the folder: {name}:root=FOLDER, or the variable ARCHSEARCH_DATA"
+        ) from None
+    images, labels = np.asarray(train.data), np.asarray(train.targets)
+    parts = split(images, labels, _inner(options, len(labels), len(labels), text), options["seed"], text)
+    classes = 10 if name == "cifar10" else 100
+    return Task(
+        *parts, (test.data, np.asarray(test.targets)), classes=classes, name=text, augmentation=("crop", "flip")
+    )
+
+
+def _need(package: str, what: str, extra: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise TaskError(f"{what} need the package {package}: pip install 'archsearch[{extra}]'")

@@ -1,0 +1,559 @@
+"""Individual training: the reference that every cheaper evaluator is judged by.
+
+Each architecture is trained on its own and scored by its accuracy on the validation part. The default recipe follows
+NAS-Bench-201 (Dong & Yang, ICLR 2020): SGD with Nesterov momentum 0.9, weight decay 5e-4, and a cosine schedule from
+0.1 to 0. A proxy is the same with fewer channels, cells, epochs or images: see ``PRESETS``.
+
+A training can stop at any epoch, keep a checkpoint, and be continued from it later, exactly as if it had never stopped;
+so controllers such as ``SuccessiveHalving`` pay for the added epochs only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from archsearch.errors import TrainingDiverged, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.network import (
+    Network,
+    build,
+    latency_seconds,
+    multiply_adds,
+    parameter_count,
+    skeleton_settings,
+    synchronise,
+    trainable,
+)
+from archsearch.seeding import stream
+from archsearch.space import Space
+from archsearch.task import Augmentation, Part, Task, augment, known_augmentation, load_task
+from archsearch.trial import Architecture, Budget, Cost, Evaluation, Query
+
+Preset = Literal[
+    "digits", "digits_thin", "digits_short", "digits_few", "digits201", "nasbench201", "nasbench201_12", "darts"
+]
+Optimizer = Literal["sgd", "adamw"]
+
+EVALUATION_BATCH = 512
+"""Images in a forward pass that computes no gradients; no result depends on it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train; fields as the arguments of ``Training``."""
+
+    task: str | Task = "digits"
+    epochs: int = 12
+    batch_size: int = 32
+    optimizer: Optimizer = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    clip_norm: float = 0.0
+    drop_path: float = 0.0
+    auxiliary_weight: float = 0.0
+    augmentation: Sequence[Augmentation] | None = None
+    train_examples: int | None = None
+    skeleton: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+THIN = {"channels": 8, "cells": 1, "layers": 4, "modules": 1}
+DIGITS = Recipe(skeleton=THIN)
+NASBENCH201 = Recipe(task="cifar10", epochs=200, batch_size=256, skeleton={"channels": 16, "cells": 5})
+
+PRESETS: Mapping[str, Recipe] = {
+    "digits": DIGITS,
+    "digits_thin": dataclasses.replace(DIGITS, skeleton={**THIN, "channels": 4}),
+    "digits_short": dataclasses.replace(DIGITS, epochs=4),
+    "digits_few": dataclasses.replace(DIGITS, train_examples=300),
+    "digits201": DIGITS,
+    "nasbench201": NASBENCH201,
+    "nasbench201_12": dataclasses.replace(NASBENCH201, epochs=12),
+    "darts": Recipe(
+        task="cifar10",
+        epochs=600,
+        batch_size=96,
+        learning_rate=0.025,
+        weight_decay=3e-4,
+        clip_norm=5.0,
+        drop_path=0.2,
+        auxiliary_weight=0.4,
+        augmentation=("crop", "flip", "cutout"),
+        skeleton={"channels": 36, "layers": 20},
+    ),
+}
+"""Recipes by name. ``digits``: seconds on one core. ``digits_thin``, ``_short`` and ``_few`` are proxies of it: half the
+channels, a third of the epochs, a third of the images. ``digits201``: the frozen recipe of the table of that name.
+``nasbench201``, ``nasbench201_12`` and ``darts``: those of the papers, for CIFAR-10."""
+
+
+class Training(Evaluator):
+    """Trains each architecture on its own; the score is its accuracy in percent on the validation part.
+
+    Reported but never used by a search: ``test_accuracy`` (percent), ``valid_loss`` and ``train_loss`` (cross-entropy
+    after the last epoch; of training, the mean over it), ``params``, ``flops`` (multiply-adds of one image), with
+    ``repeats`` above 1 ``score_deviation`` (standard deviation of the repeats), ``latency_seconds`` if asked for. The
+    curve is the validation accuracy after each epoch. Billed: seconds of the device (of the processor, its own time),
+    examples, updates, and floating-point operations (2 per multiply-add, 3 passes' worth for a training example).
+
+    Equal seeds give equal results on one kind of device, whatever the number of workers. Every argument left out (None)
+    is as in the preset.
+
+    Args:
+        task: A task by name or path (see ``archsearch.task``), or a ``Task``.
+        preset: Recipe to start from.
+        epochs: Length of a full training, and of its schedule, >= 1.
+        batch_size: Images per update, >= 1; the last batches of an epoch shrink evenly.
+        optimizer: sgd (with Nesterov momentum) or adamw.
+        learning_rate: At the start, > 0; a cosine schedule takes it to 0.
+        momentum: Of sgd, 0 <= momentum < 1.
+        weight_decay: >= 0.
+        label_smoothing: 0 <= label_smoothing < 1.
+        clip_norm: Largest norm of the gradient, > 0; 0 does not clip.
+        drop_path: Probability of dropping a path in the last epoch, risen to linearly from 0; 0 <= drop_path < 1.
+        auxiliary_weight: Weight of the auxiliary head's loss, for networks that have one, >= 0.
+        augmentation: What is done to training images: any of crop, flip, cutout. None: as preset or task have it.
+        train_examples: Use only so many of the training images, the same for all.
+        skeleton: Settings of the network around the searched part by name, such as channels and cells. Those that the
+            space does not know are an error here, but passed over in a preset.
+        repeats: Trainings from different seeds that are averaged, >= 1.
+        latency: Whether to measure the time of a forward pass over up to 64 validation images. Such a figure is never
+            the same twice.
+        device: auto (a CUDA device if there is one), or any device of PyTorch.
+        threads: Threads of PyTorch, >= 1.
+
+    Raises:
+        UsageError: If a setting is out of range.
+    """
+
+    keeps_files: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        task: str | Task | None = None,
+        preset: Preset = "digits",
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        optimizer: Optimizer | None = None,
+        learning_rate: float | None = None,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
+        label_smoothing: float | None = None,
+        clip_norm: float | None = None,
+        drop_path: float | None = None,
+        auxiliary_weight: float | None = None,
+        augmentation: list[Augmentation] | None = None,
+        train_examples: int | None = None,
+        skeleton: dict[str, int] | None = None,
+        repeats: int = 1,
+        latency: bool = False,
+        device: str = "auto",
+        threads: int = 1,
+    ) -> None:
+        if preset not in PRESETS:
+            raise UsageError(f"Training: preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+        self.task = task
+        self.preset = preset
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.clip_norm = clip_norm
+        self.drop_path = drop_path
+        self.auxiliary_weight = auxiliary_weight
+        self.augmentation = augmentation
+        self.train_examples = train_examples
+        self.skeleton = skeleton
+        self.repeats = repeats
+        self.latency = latency
+        self.device = device
+        self.threads = threads
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+        given["skeleton"] = {**PRESETS[preset].skeleton, **(skeleton or {})}
+        changes = {name: value for name, value in given.items() if value is not None}
+        self.recipe = dataclasses.replace(PRESETS[preset], **changes)
+        _check_ranges(self)
+
+    # -- the evaluator contract ------------------------------------------------------------------
+
+    def check(self, space: Space) -> None:
+        """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
+        known = skeleton_settings(trainable(space, type(self).__name__))
+        for name in self.skeleton or ():
+            if name not in known:
+                raise UsageError(
+                    f"Training: skeleton: networks of {type(space).__name__} have no setting {name!r}; "
+                    f"expected any of {', '.join(known) or 'none'}"
+                )
+
+    def check_budgets(self, budgets: Sequence[int]) -> None:
+        """Raises ``UsageError`` if a budget is longer than a full training."""
+        if budgets and max(budgets) > self.recipe.epochs:
+            raise UsageError(
+                f"Training: a budget of {max(budgets)} epochs is longer than a full training of {self.recipe.epochs}; "
+                "give the controller budgets up to that, or the evaluator more epochs"
+            )
+
+    def start(self, space: Space) -> None:
+        """Binds the evaluator to a space, and reads the task, so that what is wrong with it shows before the search."""
+        super().start(space)
+        self._sizes: dict[Architecture, tuple[int, int]] = {}
+        task = self.data
+        if (self.recipe.train_examples or 0) > task.size("train"):
+            raise UsageError(
+                f"Training: train_examples: expected at most {task.size('train')}, the training images of {task.name}, "
+                f"got {self.recipe.train_examples}"
+            )
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """Trains an architecture in full, and keeps no checkpoint."""
+        return self.evaluate_query(Query(-1, architecture, seed))
+
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """Trains an architecture as far as its budget goes, from its checkpoint if there is one.
+
+        Raises:
+            TrainingDiverged: If the loss is no longer finite.
+        """
+        self.space.validate(query.architecture)
+        with self.session() as meter:
+            runs = [self._run(query, repeat, meter) for repeat in range(self.repeats)]
+            return self.report(runs, meter)
+
+    def _run(self, query: Query, repeat: int, meter: Meter) -> Run:
+        budget = query.budget or Budget(self.recipe.epochs)
+        run = self.begin(query.architecture, _repeat_seed(query.seed, repeat))
+        origin = query.id if budget.origin is None else budget.origin
+        if budget.start:
+            self.restore(run, f"{origin}-{repeat}")
+        per_epoch = self.updates_per_epoch
+        self.train(run, budget.stop * per_epoch, self.recipe.epochs * per_epoch, meter)
+        if budget.stop < self.recipe.epochs:
+            self.save(run, f"{origin}-{repeat}")
+        return run
+
+    # -- training: used by evaluators that train in other ways, too --------------------------------
+
+    @property
+    def data(self) -> Task:
+        """The task."""
+        return load_task(self.recipe.task)
+
+    @property
+    def where(self) -> torch.device:
+        """The device that is used."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return math.ceil(self._examples / self.recipe.batch_size)
+
+    @property
+    def _examples(self) -> int:
+        return self.recipe.train_examples or self.data.size("train")
+
+    def network(self, architecture: Architecture) -> Network:
+        """An architecture's network, as the recipe's skeleton has it."""
+        space = trainable(self.space, type(self).__name__)
+        known = skeleton_settings(space)
+        settings = {name: value for name, value in self.recipe.skeleton.items() if name in known}
+        return space.network(architecture, self.data, **settings)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Meter]:
+        """Sets PyTorch's threads and determinism for a while, and measures what is spent."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+                yield Meter(self.where)
+        finally:
+            torch.set_num_threads(threads)
+
+    def begin(self, architecture: Architecture, seed: int) -> Run:
+        """A training that has not begun: a network with its initial weights and a fresh optimiser."""
+        network: Network = build(lambda: self.network(architecture), seed, self.where)
+        generator = torch.Generator().manual_seed(seed ^ _ORDER)
+        network.generator = generator
+        return Run(architecture, network, self._optimizer(network), generator)
+
+    def _optimizer(self, network: Network) -> torch.optim.Optimizer:
+        recipe, weights = self.recipe, network.parameters()
+        fused = self.where.type in ("cpu", "cuda")
+        if recipe.optimizer == "adamw":
+            return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
+        return torch.optim.SGD(
+            weights,
+            recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.momentum > 0,
+            fused=fused,
+        )
+
+    def train(self, run: Run, until: int, total: int, meter: Meter) -> None:
+        """Trains up to update ``until`` of a schedule of ``total`` updates, validating after each epoch.
+
+        Args:
+            run: The training; it is changed.
+            until: Where to stop.
+            total: Where the learning rate reaches 0.
+            meter: Adds up what is spent.
+
+        Raises:
+            TrainingDiverged: If the loss is no longer finite.
+        """
+        recipe, network, device = self.recipe, run.network, self.where
+        images, labels = self.data.part("train", device)
+        names = self.data.augmentation if recipe.augmentation is None else recipe.augmentation
+        n, per_epoch = self._examples, self.updates_per_epoch
+        macs, _ = self.size(run.architecture)
+        while run.step < until:
+            network.train()
+            network.drop_path = recipe.drop_path * run.step / total
+            order = torch.randperm(n, generator=run.generator).to(device)
+            losses = []
+            for batch in torch.tensor_split(order, per_epoch)[: until - run.step]:
+                inputs = augment(images[batch], names, run.generator) if names else images[batch]
+                loss = self._loss(network, inputs, labels[batch])
+                losses.append(loss.item())
+                if not math.isfinite(losses[-1]):
+                    raise TrainingDiverged(
+                        f"the loss is {losses[-1]} after {run.step} updates; a smaller learning_rate may help"
+                    )
+                self._update(run, loss, total)
+                meter.trained(len(batch), macs)
+            run.train_loss = float(np.mean(losses))
+            if run.step % per_epoch == 0 or run.step == until:
+                run.curve.append(self.accuracy(run, "valid", meter)[0])
+
+    def _loss(self, network: Network, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        weight, smoothing = self.recipe.auxiliary_weight, self.recipe.label_smoothing
+        logits, auxiliary = network.with_auxiliary(inputs) if weight else (network(inputs), None)
+        loss = functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        if auxiliary is not None:
+            loss = loss + weight * functional.cross_entropy(auxiliary, targets, label_smoothing=smoothing)
+        return loss
+
+    def _update(self, run: Run, loss: torch.Tensor, total: int) -> None:
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm:
+            torch.nn.utils.clip_grad_norm_(run.network.parameters(), self.recipe.clip_norm)
+        rate = self.recipe.learning_rate * (1 + math.cos(math.pi * run.step / total)) / 2
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        run.optimizer.step()
+        run.step += 1
+
+    def accuracy(self, run: Run, part: Part, meter: Meter) -> tuple[float, float]:
+        """Accuracy in percent and mean cross-entropy on a part of the task."""
+        images, labels = self.data.part(part, self.where)
+        run.network.eval()
+        right, loss = 0, 0.0
+        with torch.inference_mode():
+            for begin in range(0, len(labels), EVALUATION_BATCH):
+                targets = labels[begin : begin + EVALUATION_BATCH]
+                logits = run.network(images[begin : begin + EVALUATION_BATCH])
+                right += int((logits.argmax(1) == targets).sum())
+                loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
+        meter.forwarded(len(labels), self.size(run.architecture)[0])
+        return 100 * right / len(labels), loss / len(labels)
+
+    def size(self, architecture: Architecture) -> tuple[int, int]:
+        """Multiply-adds of one image, and trainable parameters."""
+        if architecture not in self._sizes:
+            with torch.device("meta"):
+                network = self.network(architecture)
+            if len(self._sizes) >= 10_000:
+                self._sizes.clear()
+            self._sizes[architecture] = multiply_adds(network, self.data.input_shape), parameter_count(network)
+        return self._sizes[architecture]
+
+    def report(self, runs: Sequence[Run], meter: Meter) -> Evaluation:
+        """The evaluation that trainings of one architecture make together."""
+        tested = [self.accuracy(run, "test", meter)[0] for run in runs]
+        scores = [run.curve[-1] for run in runs]
+        macs, parameters = self.size(runs[0].architecture)
+        metrics = {
+            "test_accuracy": float(np.mean(tested)),
+            "valid_loss": float(np.mean([self.accuracy(run, "valid", meter)[1] for run in runs])),
+            "train_loss": float(np.mean([run.train_loss for run in runs])),
+            "params": parameters,
+            "flops": macs,
+        }
+        if len(runs) > 1:
+            metrics["score_deviation"] = float(np.std(scores, ddof=1))
+        if self.latency:
+            metrics["latency_seconds"] = latency_seconds(runs[0].network, self.data.part("valid", self.where)[0][:64])
+        curve = tuple(float(x) for x in np.mean([run.curve for run in runs], axis=0))
+        return Evaluation(float(np.mean(scores)), metrics, meter.cost(), curve)
+
+    # -- checkpoints -------------------------------------------------------------------------------
+
+    def save(self, run: Run, name: str) -> None:
+        """Writes a checkpoint, whole or not at all; nothing where there is no folder to keep it in."""
+        if self.folder is None:
+            return
+        from safetensors.torch import save_file
+
+        tensors = {f"network.{key}": value for key, value in run.network.state_dict().items()}
+        for i, state in run.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items() if value is not None}
+        tensors["generator"] = run.generator.get_state()
+        facts = {"step": run.step, "curve": run.curve, "train_loss": run.train_loss, "architecture": run.architecture}
+        path = self._checkpoint(name)
+        aside = path.with_suffix(f".{os.getpid()}.tmp")
+        save_file({key: value.contiguous() for key, value in tensors.items()}, aside, {"json": json.dumps(facts)})
+        aside.rename(path)
+
+    def restore(self, run: Run, name: str) -> bool:
+        """Brings a training that has not begun to where a checkpoint was.
+
+        Returns:
+            Whether there is one; if not, the training begins anew and everything is billed again.
+        """
+        loaded = self.read(name)
+        if loaded is None:
+            return False
+        tensors, facts = loaded
+        run.network.load_state_dict(_below(tensors, "network."))
+        states: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in _below(tensors, "optimizer.").items():
+            i, _, what = key.partition(".")
+            states.setdefault(int(i), {})[what] = value
+        groups = run.optimizer.state_dict()["param_groups"]
+        run.optimizer.load_state_dict({"state": states, "param_groups": groups})
+        run.generator.set_state(tensors["generator"])
+        run.step, run.curve, run.train_loss = facts["step"], facts["curve"], facts["train_loss"]
+        return True
+
+    def read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Tensors and facts of a checkpoint, or None if it is not there or damaged."""
+        from safetensors import SafetensorError, safe_open
+
+        if self.folder is None:
+            return None
+        with (
+            contextlib.suppress(OSError, SafetensorError, ValueError),
+            safe_open(self._checkpoint(name), "pt") as file,
+        ):
+            names = list(file.keys())
+            return {key: file.get_tensor(key) for key in names}, json.loads(file.metadata()["json"])
+        return None
+
+    def _checkpoint(self, name: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{name}.safetensors"
+
+
+_ORDER = 0x5DEECE66D
+"""Keeps the order of the images apart from the initial weights, which are drawn from the same seed."""
+
+
+@dataclasses.dataclass
+class Run:
+    """A training in progress.
+
+    Attributes:
+        architecture: What is trained.
+        network: Its network.
+        optimizer: Its optimiser.
+        generator: Source of the order of images, augmentation and dropping.
+        step: Updates so far.
+        curve: Validation accuracy after each epoch, in percent.
+        train_loss: Mean loss over the last epoch.
+    """
+
+    architecture: Architecture
+    network: Network
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    step: int = 0
+    curve: list[float] = dataclasses.field(default_factory=list)
+    train_loss: float = math.nan
+
+
+class Meter:
+    """Adds up what is spent from when it is made.
+
+    Args:
+        device: Whose time is billed: for a processor its own, so that waiting for other programs costs nothing.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._examples = self._updates = self._macs = 0
+        self._begun = self._clock()
+
+    def _clock(self) -> float:
+        synchronise(self._device)
+        return time.process_time() if self._device.type == "cpu" else time.perf_counter()
+
+    def trained(self, examples: int, macs: int) -> None:
+        """One update on so many examples; backward counts as two forward passes."""
+        self._updates += 1
+        self._examples += examples
+        self._macs += 3 * examples * macs
+
+    def forwarded(self, examples: int, macs: int) -> None:
+        """Forward passes alone."""
+        self._macs += examples * macs
+
+    def cost(self) -> Cost:
+        """What was spent so far."""
+        seconds = self._clock() - self._begun
+        return Cost(0.0, seconds, float(self._examples), float(self._updates), 2.0 * self._macs)
+
+
+def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _repeat_seed(seed: int, repeat: int) -> int:
+    """The first repeat has the query's own seed, so that more repeats do not change it."""
+    return seed if repeat == 0 else int(stream(seed, f"repeat {repeat}").integers(2**63))
+
+
+def _check_ranges(training: Training) -> None:
+    recipe = training.recipe
+    known_augmentation(recipe.augmentation or (), "Training")
+    if recipe.optimizer not in get_args(Optimizer):
+        raise UsageError(f"Training: optimizer: expected sgd or adamw, got {recipe.optimizer!r}")
+    for name, value in (
+        ("epochs", recipe.epochs),
+        ("batch_size", recipe.batch_size),
+        ("repeats", training.repeats),
+        ("threads", training.threads),
+        ("train_examples", recipe.train_examples or 1),
+        *((f"skeleton.{name}", value) for name, value in recipe.skeleton.items()),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UsageError(f"Training: {name}: expected a whole number >= 1, got {value!r}")
+    for name in ("momentum", "label_smoothing", "drop_path"):
+        if not 0 <= getattr(recipe, name) < 1:
+            raise UsageError(f"Training: {name}: expected 0 <= {name} < 1, got {getattr(recipe, name)!r}")
+    for name in ("weight_decay", "clip_norm", "auxiliary_weight"):
+        if not 0 <= getattr(recipe, name) < math.inf:
+            raise UsageError(f"Training: {name}: expected a number >= 0, got {getattr(recipe, name)!r}")
+    if not 0 < recipe.learning_rate < math.inf:
+        raise UsageError(f"Training: learning_rate: expected a number > 0, got {recipe.learning_rate!r}")
