@@ -1,52 +1,55 @@
-"""Look-up in a table of recorded results: NAS-Bench-201, which is embedded, or a table of the user's own.
+"""Look-up in a table of recorded results: one that is embedded, or a table of the user's own.
 
-Reference of the embedded table: Dong & Yang, "NAS-Bench-201", ICLR 2020, in the figures of Dong, Liu, Musial & Gabrys,
-"NATS-Bench", TPAMI 2021 (topology search space). ``archsearch/data/README.md`` says where every column comes from.
+Embedded: NAS-Bench-201 (Dong & Yang, ICLR 2020; figures of Dong, Liu, Musial & Gabrys, "NATS-Bench", TPAMI 2021),
+NAS-Bench-Macro (Su et al., CVPR 2021), EC-NAS (Bakhtiarifard, Igel & Selvan, ICASSP 2024) and our own ``digits201``.
+``archsearch/data/README.md`` says where every column comes from.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from archsearch.embedded import embedded_columns
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.space import Space
-from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Dataset = Literal["cifar10", "cifar100", "ImageNet16-120"]
-Epochs = Literal[12, 200]
-Run = Literal["mean", 777, 888, 999]
-
-RUNS: dict[str, tuple[int, ...]] = {"cifar10": (777, 888, 999), "cifar100": (888,), "ImageNet16-120": (888,)}
-"""Single 200-epoch runs whose pure validation accuracy is in the embedded table."""
-
-TIME_FACTOR = {"cifar10": 1.0, "cifar100": 2.0, "ImageNet16-120": 6.068}
-"""Seconds per epoch relative to the 25,000 training images of the CIFAR-10 search split."""
-
-SAMPLE_CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+Dataset = Literal["cifar10", "cifar100", "ImageNet16-120", "nasbench_macro", "ecnas_4v", "ecnas_5v", "digits201"]
+Rows = dict[Architecture, Evaluation | None]
 
 
 class Tabular(Evaluator):
-    """Look-up in a table: the embedded NAS-Bench-201 results, or a Parquet or CSV file of your own.
+    """Look-up in a table: an embedded one, or a Parquet or CSV file of your own.
 
-    Embedded: the score is the validation accuracy in percent that ``epochs`` and ``run`` select. Reported but never
-    used: ``test_accuracy`` (percent, after 200 epochs, mean of the runs, whatever the score is), ``params``, ``flops``
-    (multiply-adds) and ``latency_seconds``. Billed: the recorded seconds of that training.
+    The score is the validation accuracy in percent that ``epochs`` and ``run`` select; what else the table knows is
+    reported as metrics and never used. Billed: the recorded seconds of that training.
+
+    ``cifar10``, ``cifar100``, ``ImageNet16-120``: all cells of NASBench201, 12 and 200 epochs. ``test_accuracy`` is
+    that after 200 epochs, mean of the runs, whatever the score is; ``flops`` are multiply-adds.
+    ``nasbench_macro``: all networks of NASBenchMacro, CIFAR-10. There is no validation accuracy, so the score is the
+    test accuracy of the ``run``, and ``test_accuracy`` the mean of the other two (with ``mean``: of all three).
+    ``ecnas_4v``, ``ecnas_5v``: all cells of NASBench101 with up to 4 vertices (4, 12, 36, 108 epochs, runs 1 to 3) or
+    up to 5 (4 epochs, one run), CIFAR-10, with the measured energy.
+    ``digits201``: a sample of NASBench201 cells trained by ``Training(preset="digits201")``, runs 0 to 2, after each
+    epoch; ``architectures`` lists them.
+
+    Under a controller with budgets, the table's other lengths are looked up too, and the seconds of the added epochs
+    billed.
 
     Args:
-        dataset: Embedded table: cifar10, cifar100 or ImageNet16-120.
-        epochs: Embedded table: validation accuracy after the 12-epoch or the 200-epoch schedule.
-        run: Embedded table: the mean of the runs, or the single 200-epoch run with that seed.
-        table: Path of a ``.parquet`` or ``.csv`` file to use instead of the embedded table.
+        dataset: Embedded table.
+        epochs: Embedded table: length of the training; None: the longest.
+        run: Embedded table: a single run, or the mean of all.
+        table: Path of a ``.parquet`` or ``.csv`` file to use instead of an embedded table.
         architecture: Own table: the column that identifies the architecture: text that the space can parse, or a list
             of options.
         score: Own table: the column to search on.
@@ -62,8 +65,8 @@ class Tabular(Evaluator):
     def __init__(
         self,
         dataset: Dataset = "cifar10",
-        epochs: Epochs = 200,
-        run: Run = "mean",
+        epochs: int | None = None,
+        run: int | Literal["mean"] = "mean",
         table: str | None = None,
         architecture: str | None = None,
         score: str | None = None,
@@ -81,7 +84,7 @@ class Tabular(Evaluator):
             _check_embedded(dataset, epochs, run)
         elif architecture is None or score is None:
             raise UsageError(f"Tabular: table={str(table)!r} needs the names of two columns: architecture and score")
-        elif (dataset, epochs, run) != ("cifar10", 200, "mean"):
+        elif (dataset, epochs, run) != ("cifar10", None, "mean"):
             raise UsageError(
                 "Tabular: dataset, epochs and run select from the embedded table; leave them out with table"
             )
@@ -94,20 +97,30 @@ class Tabular(Evaluator):
         self.metrics = metrics
         self.cost = cost
         self.maximize = maximize
-        self._evaluations: dict[Architecture, Evaluation | None] = {}
+        self._evaluations: Rows = {}
+        self._shorter: dict[int, Rows] = {}
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the embedded table does not describe that space."""
         if self.table is not None:
             return
-        try:
-            fits = space.format(space.parse(SAMPLE_CELL)) == SAMPLE_CELL
-        except (ArchsearchError, ValueError):
-            fits = False
-        if not fits:
+        source = SOURCES[self.dataset]
+        if not source.describes(space):
             raise MissingAbility(
-                f"Tabular's embedded table holds NAS-Bench-201 cells, which {type(space).__name__} does not describe; "
-                "use the space NASBench201, or give a table of your own"
+                f"Tabular's table {self.dataset} holds {source.holds}, which {type(space).__name__} does not describe; "
+                f"use the space {source.space}, or give a table of your own"
+            )
+
+    def check_budgets(self, budgets: Sequence[int]) -> None:
+        """Raises ``UsageError`` if the table has no results after so many epochs."""
+        known = () if self.table is not None else tuple(SOURCES[self.dataset].runs)
+        if self.dataset in NASBENCH201_FACTOR:
+            known = ()  # its 12 epochs are another schedule, not the beginning of the 200
+        if budgets and not set(budgets) <= set(known):
+            missing = ", ".join(str(budget) for budget in budgets if budget not in known)
+            raise UsageError(
+                f"Tabular: {self.table or self.dataset} has no results of a training that is stopped after {missing} "
+                f"epochs; it has {', '.join(map(str, known)) or 'none'}"
             )
 
     def start(self, space: Space) -> None:
@@ -116,8 +129,17 @@ class Tabular(Evaluator):
             return
         self._evaluations = {}  # should reading fail, nothing of the last space remains
         super().start(space)
-        rows = _embedded(self) if self.table is None else _own(self, space)
-        self._evaluations = rows
+        rows = self._embedded(self.epochs) if self.table is None else _own(self, space)
+        self._evaluations, self._shorter = rows, {}
+
+    def _embedded(self, epochs: int | None) -> Rows:
+        source = SOURCES[self.dataset]
+        return source.rows(self, max(source.runs) if epochs is None else epochs)
+
+    @property
+    def architectures(self) -> list[Architecture]:
+        """All architectures that have a score (after ``start``)."""
+        return [architecture for architecture, found in self._evaluations.items() if found is not None]
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Looks the architecture up; ``seed`` is not used.
@@ -134,6 +156,24 @@ class Tabular(Evaluator):
         """Looks several up."""
         return [self.evaluate(architecture, 0) for architecture in architectures]
 
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """Looks up the result after the budget's epochs, and bills what was added."""
+        if query.budget is None:
+            return self.evaluate(query.architecture, query.seed)
+        found = self._after(query.budget.stop, query.architecture)
+        if not query.budget.start:
+            return found
+        before = self._after(query.budget.start, query.architecture).cost.recorded_seconds
+        return found._replace(cost=Cost(recorded_seconds=max(0.0, found.cost.recorded_seconds - before)))
+
+    def _after(self, epochs: int, architecture: Architecture) -> Evaluation:
+        if epochs not in self._shorter:
+            self._shorter[epochs] = self._embedded(epochs)
+        found = self._shorter[epochs].get(architecture)
+        if found is None:
+            raise self._missing(architecture)
+        return found
+
     def _missing(self, architecture: Architecture) -> InvalidArchitecture:
         name = self.space.format(self.space.validate(architecture))
         where = self.table or f"the embedded table ({self.dataset})"
@@ -143,7 +183,7 @@ class Tabular(Evaluator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers read the table themselves, so it is not sent to them."""
-        return {**self.__dict__, "_evaluations": {}}
+        return {**self.__dict__, "_evaluations": {}, "_shorter": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -151,30 +191,63 @@ class Tabular(Evaluator):
             self.start(state["space"])
 
 
-# -- the embedded table ------------------------------------------------------------------------
+# -- the embedded tables -----------------------------------------------------------------------
 
 
-def _check_embedded(dataset: str, epochs: int, run: str | int) -> None:
-    for name, value, known in (
-        ("dataset", dataset, get_args(Dataset)),
-        ("epochs", epochs, get_args(Epochs)),
-        ("run", run, get_args(Run)),
-    ):
-        if value not in known:
-            raise UsageError(f"Tabular: {name}: expected one of {', '.join(map(str, known))}, got {value!r}")
-    if run != "mean" and (epochs == 12 or run not in RUNS[dataset]):
-        runs = "; ".join(f"{name}: {', '.join(map(str, seeds))}" for name, seeds in RUNS.items())
+class Source(NamedTuple):
+    """An embedded table.
+
+    Attributes:
+        holds: What it holds, for messages.
+        space: The space to use, for messages.
+        sample: An architecture in the notation of that space.
+        form: Its canonical form; None where the space's notation must be given back unchanged.
+        size: Most architectures that a space may have, so that none is missing from the table.
+        runs: Epochs to the single runs that there are.
+        rows: Reads it.
+    """
+
+    holds: str
+    space: str
+    sample: str
+    form: str | None
+    size: int
+    runs: Mapping[int, tuple[int, ...]]
+    rows: Callable[[Tabular, int], Rows]
+
+    def describes(self, space: Space) -> bool:
+        """Whether the table can score that space."""
+        try:
+            sample = space.parse(self.sample)
+            same = space.canonical(sample) == self.form if self.form else space.format(sample) == self.sample
+        except (ArchsearchError, ValueError):
+            return False
+        return same and (space.size() or math.inf) <= self.size
+
+
+def _check_embedded(dataset: str, epochs: int | None, run: str | int) -> None:
+    if dataset not in SOURCES:
+        raise UsageError(f"Tabular: dataset: expected one of {', '.join(SOURCES)}, got {dataset!r}")
+    runs = SOURCES[dataset].runs
+    if epochs is not None and epochs not in runs:
+        raise UsageError(f"Tabular: epochs: expected one of {', '.join(map(str, runs))}, got {epochs!r}")
+    known = runs[max(runs) if epochs is None else epochs]
+    if run not in ("mean", *known):
         raise UsageError(
-            f"Tabular: run={run} with dataset={dataset}, epochs={epochs} is not in the table; single runs are there "
-            f"for 200 epochs only ({runs})"
+            f"Tabular: run={run!r} with dataset={dataset}, epochs={epochs or max(runs)} is not in the table; it has "
+            f"{', '.join(map(str, ('mean', *known)))}"
         )
 
 
-def _embedded(evaluator: Tabular) -> dict[Architecture, Evaluation | None]:
+NASBENCH201_FACTOR = {"cifar10": 1.0, "cifar100": 2.0, "ImageNet16-120": 6.068}
+"""Seconds per epoch relative to the 25,000 training images of the CIFAR-10 search split."""
+
+
+def _nasbench201(evaluator: Tabular, epochs: int) -> Rows:
     prefix = evaluator.dataset.lower().replace("-", "_")
     suffix = "" if evaluator.run == "mean" else f"_seed{evaluator.run}"
     columns = {
-        "score": f"{prefix}_valid_acc_{evaluator.epochs}{suffix}",
+        "score": f"{prefix}_valid_acc_{epochs}{suffix}",
         "test_accuracy": f"{prefix}_test_acc_200",
         "params": f"{prefix}_params",
         "flops": f"{prefix}_flops",
@@ -184,8 +257,8 @@ def _embedded(evaluator: Tabular) -> dict[Architecture, Evaluation | None]:
     table = embedded_columns("nasbench201", (*columns.values(), "arch", "train_seconds_per_epoch"))
     architectures = [evaluator.space.parse(text) for text in table["arch"]]
     metrics = zip(*(table[columns[name]] for name in names), strict=True)
-    seconds = evaluator.epochs * TIME_FACTOR[evaluator.dataset]
-    rows: dict[Architecture, Evaluation | None] = {}
+    seconds = epochs * NASBENCH201_FACTOR[evaluator.dataset]
+    rows: Rows = {}
     for architecture, score, values, per_epoch in zip(
         architectures, table[columns["score"]], metrics, table["train_seconds_per_epoch"], strict=True
     ):
@@ -195,10 +268,103 @@ def _embedded(evaluator: Tabular) -> dict[Architecture, Evaluation | None]:
     return rows
 
 
+def _nasbench_macro(evaluator: Tabular, _epochs: int) -> Rows:
+    runs = ("test_acc_run1", "test_acc_run2", "test_acc_run3")
+    table = embedded_columns("nasbench_macro", ("arch", *runs, "params", "flops"))
+    rows: Rows = {}
+    for text, *accuracies, params, flops in zip(*table.values(), strict=True):
+        scored = accuracies if evaluator.run == "mean" else [accuracies[int(evaluator.run) - 1]]
+        others = (
+            accuracies if evaluator.run == "mean" else [a for i, a in enumerate(accuracies, 1) if i != evaluator.run]
+        )
+        metrics = {"test_accuracy": _mean(others), "params": params, "flops": flops}
+        rows[evaluator.space.parse(text)] = Evaluation(_mean(scored), metrics)
+    return rows
+
+
+def _ecnas(evaluator: Tabular, epochs: int) -> Rows:
+    """Rows are found by the module's hash, so that every labelling of a cell has its result."""
+    file = "ecnas_4v" if evaluator.dataset == "ecnas_4v" else "ecnas_5v_4epochs"
+    run = ("run",) if evaluator.dataset == "ecnas_4v" else ()
+    figures = ("valid_acc", "test_acc", "train_seconds", "energy_kwh")
+    table = embedded_columns(file, ("hash", "epochs", *run, "params", *figures))
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for i, form in enumerate(table["hash"]):
+        if table["epochs"][i] == epochs and (not run or evaluator.run in ("mean", table["run"][i])):
+            found.setdefault(form, []).append(tuple(table[name][i] for name in ("params", *figures)))
+    by_form = {}
+    for form, trainings in found.items():
+        params, valid, test, seconds, energy = map(_mean, zip(*trainings, strict=True))
+        metrics = {"test_accuracy": 100 * test, "params": params, "energy_kwh": energy}
+        by_form[form] = Evaluation(100 * valid, metrics, Cost(recorded_seconds=seconds))
+    space = evaluator.space
+    return {architecture: by_form.get(str(space.canonical(architecture))) for architecture in space.enumerate()}
+
+
+DIGITS201_EPOCHS = 9
+
+
+def _digits201(evaluator: Tabular, epochs: int) -> Rows:
+    curve = tuple(f"valid_accuracy_{epoch}" for epoch in range(1, DIGITS201_EPOCHS + 1))
+    figures = ("test_accuracy", "train_seconds", "params", "flops")
+    table = embedded_columns("digits201", ("arch", "run", *figures, *curve))
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for i, text in enumerate(table["arch"]):
+        if evaluator.run in ("mean", table["run"][i]):
+            found.setdefault(text, []).append(tuple(table[name][i] for name in (*figures, *curve)))
+    rows: Rows = {}
+    for text, trainings in found.items():
+        test, seconds, params, flops, *accuracies = map(_mean, zip(*trainings, strict=True))
+        cost = Cost(recorded_seconds=seconds * epochs / DIGITS201_EPOCHS)
+        metrics = {"test_accuracy": test, "params": params, "flops": flops}
+        curve_so_far = tuple(accuracies[:epochs])
+        rows[evaluator.space.parse(text)] = Evaluation(curve_so_far[-1], metrics, cost, curve_so_far)
+    return rows
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+_CELLS = "NAS-Bench-201 cells"
+_CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+_MODULE = ("0110001000010000 input,maxpool3x3,maxpool3x3,output", "001a6fcc8b38cbc515be788a86bdc804")
+
+SOURCES: Mapping[str, Source] = {
+    "cifar10": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (777, 888, 999)}, _nasbench201),
+    "cifar100": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (888,)}, _nasbench201),
+    "ImageNet16-120": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (888,)}, _nasbench201),
+    "nasbench_macro": Source(
+        "networks of NAS-Bench-Macro", "NASBenchMacro", "22212202", None, 3**8, {0: (1, 2, 3)}, _nasbench_macro
+    ),
+    "ecnas_4v": Source(
+        "NAS-Bench-101 cells of up to 4 vertices",
+        "NASBench101(max_vertices=4)",
+        *_MODULE,
+        97,
+        dict.fromkeys((4, 12, 36, 108), (1, 2, 3)),
+        _ecnas,
+    ),
+    "ecnas_5v": Source(
+        "NAS-Bench-101 cells of up to 5 vertices", "NASBench101(max_vertices=5)", *_MODULE, 3364, {4: (1,)}, _ecnas
+    ),
+    "digits201": Source(
+        _CELLS,
+        "NASBench201",
+        _CELL,
+        None,
+        5**6,
+        dict.fromkeys(range(1, DIGITS201_EPOCHS + 1), (0, 1, 2)),
+        _digits201,
+    ),
+}
+"""The embedded tables by name."""
+
+
 # -- a table of the user's own -----------------------------------------------------------------
 
 
-def _own(evaluator: Tabular, space: Space) -> dict[Architecture, Evaluation | None]:
+def _own(evaluator: Tabular, space: Space) -> Rows:
     table = _read_own(str(evaluator.table))
     where = evaluator.table
     needed = [evaluator.architecture, evaluator.score, *(evaluator.metrics or [])]
@@ -226,7 +392,7 @@ def _own(evaluator: Tabular, space: Space) -> dict[Architecture, Evaluation | No
     if wrong:
         raise TableError(f"{where}: column {evaluator.cost!r}: expected seconds >= 0, got {wrong[0]}")
     sign = 1.0 if evaluator.maximize else -1.0
-    rows: dict[Architecture, Evaluation | None] = {}
+    rows: Rows = {}
     for i, architecture in enumerate(architectures):
         if scores[i] is None:
             rows[architecture] = None

@@ -95,8 +95,8 @@ PRESETS: Mapping[str, Recipe] = {
         skeleton={"channels": 36, "layers": 20},
     ),
 }
-"""Recipes by name. ``digits``: seconds on one core. ``digits_thin``, ``_short`` and ``_few`` are proxies of it: half the
-channels, a third of the epochs, a third of the images. ``digits201``: the frozen recipe of the table of that name.
+"""Recipes by name. ``digits``: seconds on one core. ``digits_thin``, ``_short`` and ``_few`` are proxies of it: half
+the channels, a third of the epochs, a third of the images. ``digits201``: the frozen recipe of the table of that name.
 ``nasbench201``, ``nasbench201_12`` and ``darts``: those of the papers, for CIFAR-10."""
 
 

@@ -9,10 +9,18 @@ from archsearch.components import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.spaces.choices import Choices as Choices
+    from archsearch.spaces.darts import DARTS as DARTS
+    from archsearch.spaces.mobilenet import MobileNet as MobileNet
+    from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
+    from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
 
 _MODULES = {
     "Choices": "choices",
+    "DARTS": "darts",
+    "MobileNet": "mobilenet",
+    "NASBenchMacro": "mobilenet",
+    "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
 }
 ALL = tuple(_MODULES)
