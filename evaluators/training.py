@@ -72,6 +72,11 @@ class Recipe:
 
 THIN = {"channels": 8, "cells": 1, "layers": 4, "modules": 1}
 DIGITS = Recipe(skeleton=THIN)
+DIGITS201 = Recipe(
+    task="digits:train=300,valid=748,test=749",
+    epochs=9,
+    skeleton={"channels": 4, "cells": 2, "layers": 4, "modules": 1},
+)
 NASBENCH201 = Recipe(task="cifar10", epochs=200, batch_size=256, skeleton={"channels": 16, "cells": 5})
 
 PRESETS: Mapping[str, Recipe] = {
@@ -79,7 +84,7 @@ PRESETS: Mapping[str, Recipe] = {
     "digits_thin": dataclasses.replace(DIGITS, skeleton={**THIN, "channels": 4}),
     "digits_short": dataclasses.replace(DIGITS, epochs=4),
     "digits_few": dataclasses.replace(DIGITS, train_examples=300),
-    "digits201": DIGITS,
+    "digits201": DIGITS201,
     "nasbench201": NASBENCH201,
     "nasbench201_12": dataclasses.replace(NASBENCH201, epochs=12),
     "darts": Recipe(
@@ -130,6 +135,8 @@ class Training(Evaluator):
         skeleton: Settings of the network around the searched part by name, such as channels and cells. Those that the
             space does not know are an error here, but passed over in a preset.
         repeats: Trainings from different seeds that are averaged, >= 1.
+        keep: Checkpoints are kept for this many of the newest trials, >= 1; what would go on from an older one begins
+            anew.
         latency: Whether to measure the time of a forward pass over up to 64 validation images. Such a figure is never
             the same twice.
         device: auto (a CUDA device if there is one), or any device of PyTorch.
@@ -159,6 +166,7 @@ class Training(Evaluator):
         train_examples: int | None = None,
         skeleton: dict[str, int] | None = None,
         repeats: int = 1,
+        keep: int = 1_000,
         latency: bool = False,
         device: str = "auto",
         threads: int = 1,
@@ -181,6 +189,7 @@ class Training(Evaluator):
         self.train_examples = train_examples
         self.skeleton = skeleton
         self.repeats = repeats
+        self.keep = keep
         self.latency = latency
         self.device = device
         self.threads = threads
@@ -241,11 +250,11 @@ class Training(Evaluator):
         run = self.begin(query.architecture, _repeat_seed(query.seed, repeat))
         origin = query.id if budget.origin is None else budget.origin
         if budget.start:
-            self.restore(run, f"{origin}-{repeat}")
+            self.restore(run, origin, f"{repeat}-{budget.start}")
         per_epoch = self.updates_per_epoch
         self.train(run, budget.stop * per_epoch, self.recipe.epochs * per_epoch, meter)
         if budget.stop < self.recipe.epochs:
-            self.save(run, f"{origin}-{repeat}")
+            self.save(run, origin, f"{repeat}-{budget.stop}")
         return run
 
     # -- training: used by evaluators that train in other ways, too --------------------------------
@@ -310,7 +319,7 @@ class Training(Evaluator):
             fused=fused,
         )
 
-    def train(self, run: Run, until: int, total: int, meter: Meter) -> None:
+    def train(self, run: Run, until: int, total: int, meter: Meter, learning_rate: float | None = None) -> None:
         """Trains up to update ``until`` of a schedule of ``total`` updates, validating after each epoch.
 
         Args:
@@ -318,6 +327,7 @@ class Training(Evaluator):
             until: Where to stop.
             total: Where the learning rate reaches 0.
             meter: Adds up what is spent.
+            learning_rate: At the start of the schedule; None: the recipe's.
 
         Raises:
             TrainingDiverged: If the loss is no longer finite.
@@ -326,7 +336,8 @@ class Training(Evaluator):
         images, labels = self.data.part("train", device)
         names = self.data.augmentation if recipe.augmentation is None else recipe.augmentation
         n, per_epoch = self._examples, self.updates_per_epoch
-        macs, _ = self.size(run.architecture)
+        macs, _ = self.size(run)
+        highest = learning_rate or recipe.learning_rate
         while run.step < until:
             network.train()
             network.drop_path = recipe.drop_path * run.step / total
@@ -340,7 +351,7 @@ class Training(Evaluator):
                     raise TrainingDiverged(
                         f"the loss is {losses[-1]} after {run.step} updates; a smaller learning_rate may help"
                     )
-                self._update(run, loss, total)
+                self._update(run, loss, highest * (1 + math.cos(math.pi * run.step / total)) / 2)
                 meter.trained(len(batch), macs)
             run.train_loss = float(np.mean(losses))
             if run.step % per_epoch == 0 or run.step == until:
@@ -354,14 +365,13 @@ class Training(Evaluator):
             loss = loss + weight * functional.cross_entropy(auxiliary, targets, label_smoothing=smoothing)
         return loss
 
-    def _update(self, run: Run, loss: torch.Tensor, total: int) -> None:
+    def _update(self, run: Run, loss: torch.Tensor, learning_rate: float) -> None:
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(run.network.parameters(), self.recipe.clip_norm)
-        rate = self.recipe.learning_rate * (1 + math.cos(math.pi * run.step / total)) / 2
         for group in run.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
         run.optimizer.step()
         run.step += 1
 
@@ -376,31 +386,34 @@ class Training(Evaluator):
                 logits = run.network(images[begin : begin + EVALUATION_BATCH])
                 right += int((logits.argmax(1) == targets).sum())
                 loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
-        meter.forwarded(len(labels), self.size(run.architecture)[0])
+        meter.forwarded(len(labels), self.size(run)[0])
         return 100 * right / len(labels), loss / len(labels)
 
-    def size(self, architecture: Architecture) -> tuple[int, int]:
+    def size(self, run: Run) -> tuple[int, int]:
         """Multiply-adds of one image, and trainable parameters."""
-        if architecture not in self._sizes:
-            with torch.device("meta"):
-                network = self.network(architecture)
+        if run.architecture not in self._sizes:
             if len(self._sizes) >= 10_000:
                 self._sizes.clear()
-            self._sizes[architecture] = multiply_adds(network, self.data.input_shape), parameter_count(network)
-        return self._sizes[architecture]
+            sizes = multiply_adds(run.network, self.data.input_shape), parameter_count(run.network)
+            self._sizes[run.architecture] = sizes
+        return self._sizes[run.architecture]
 
     def report(self, runs: Sequence[Run], meter: Meter) -> Evaluation:
         """The evaluation that trainings of one architecture make together."""
+        for run in runs:
+            if not run.curve:  # not trained at all
+                run.curve.append(self.accuracy(run, "valid", meter)[0])
         tested = [self.accuracy(run, "test", meter)[0] for run in runs]
         scores = [run.curve[-1] for run in runs]
-        macs, parameters = self.size(runs[0].architecture)
+        macs, parameters = self.size(runs[0])
         metrics = {
             "test_accuracy": float(np.mean(tested)),
             "valid_loss": float(np.mean([self.accuracy(run, "valid", meter)[1] for run in runs])),
-            "train_loss": float(np.mean([run.train_loss for run in runs])),
             "params": parameters,
             "flops": macs,
         }
+        if all(run.step for run in runs):
+            metrics["train_loss"] = float(np.mean([run.train_loss for run in runs]))
         if len(runs) > 1:
             metrics["score_deviation"] = float(np.std(scores, ddof=1))
         if self.latency:
@@ -410,8 +423,14 @@ class Training(Evaluator):
 
     # -- checkpoints -------------------------------------------------------------------------------
 
-    def save(self, run: Run, name: str) -> None:
-        """Writes a checkpoint, whole or not at all; nothing where there is no folder to keep it in."""
+    def save(self, run: Run, trial: int, name: str = "") -> None:
+        """Writes a checkpoint, whole or not at all; nothing where there is no folder to keep it in.
+
+        Args:
+            run: What to keep.
+            trial: Trial that it belongs to; the checkpoints of the trial ``keep`` before it are deleted.
+            name: Tells apart several of one trial.
+        """
         if self.folder is None:
             return
         from safetensors.torch import save_file
@@ -421,24 +440,26 @@ class Training(Evaluator):
             tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items() if value is not None}
         tensors["generator"] = run.generator.get_state()
         facts = {"step": run.step, "curve": run.curve, "train_loss": run.train_loss, "architecture": run.architecture}
-        path = self._checkpoint(name)
+        path = self._checkpoint(trial, name)
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         save_file({key: value.contiguous() for key, value in tensors.items()}, aside, {"json": json.dumps(facts)})
         aside.rename(path)
+        for old in self.folder.glob(f"{trial - self.keep}-*.safetensors"):
+            old.unlink(missing_ok=True)
 
-    def restore(self, run: Run, name: str) -> bool:
+    def restore(self, run: Run, trial: int, name: str = "") -> bool:
         """Brings a training that has not begun to where a checkpoint was.
 
         Returns:
             Whether there is one; if not, the training begins anew and everything is billed again.
         """
-        loaded = self.read(name)
+        loaded = self.read(trial, name)
         if loaded is None:
             return False
         tensors, facts = loaded
-        run.network.load_state_dict(_below(tensors, "network."))
+        run.network.load_state_dict(below(tensors, "network."))
         states: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in _below(tensors, "optimizer.").items():
+        for key, value in below(tensors, "optimizer.").items():
             i, _, what = key.partition(".")
             states.setdefault(int(i), {})[what] = value
         groups = run.optimizer.state_dict()["param_groups"]
@@ -447,7 +468,7 @@ class Training(Evaluator):
         run.step, run.curve, run.train_loss = facts["step"], facts["curve"], facts["train_loss"]
         return True
 
-    def read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    def read(self, trial: int, name: str = "") -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Tensors and facts of a checkpoint, or None if it is not there or damaged."""
         from safetensors import SafetensorError, safe_open
 
@@ -455,15 +476,15 @@ class Training(Evaluator):
             return None
         with (
             contextlib.suppress(OSError, SafetensorError, ValueError),
-            safe_open(self._checkpoint(name), "pt") as file,
+            safe_open(self._checkpoint(trial, name), "pt") as file,
         ):
             names = list(file.keys())
             return {key: file.get_tensor(key) for key in names}, json.loads(file.metadata()["json"])
         return None
 
-    def _checkpoint(self, name: str) -> Path:
+    def _checkpoint(self, trial: int, name: str) -> Path:
         assert self.folder is not None
-        return self.folder / f"{name}.safetensors"
+        return self.folder / f"{trial}-{name}.safetensors"
 
 
 _ORDER = 0x5DEECE66D
@@ -525,7 +546,8 @@ class Meter:
         return Cost(0.0, seconds, float(self._examples), float(self._updates), 2.0 * self._macs)
 
 
-def _below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
@@ -543,6 +565,7 @@ def _check_ranges(training: Training) -> None:
         ("epochs", recipe.epochs),
         ("batch_size", recipe.batch_size),
         ("repeats", training.repeats),
+        ("keep", training.keep),
         ("threads", training.threads),
         ("train_examples", recipe.train_examples or 1),
         *((f"skeleton.{name}", value) for name, value in recipe.skeleton.items()),

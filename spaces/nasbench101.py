@@ -60,7 +60,8 @@ class NASBench101(Space):
     on a path from the input to the output. Edges lead from lower to higher numbers, so that many cells can be
     numbered in several ways. Each numbering is an architecture of its own; all have the same ``canonical`` form, and
     compute the same, but for this: if the output's channels cannot be shared equally among the vertices that feed it,
-    those of lower numbers get one more. So the parameters of two numberings may differ: by at most 1.1 % up to 5 vertices.
+    those of lower numbers get one more. So the parameters of two numberings may differ (by 1.1 % at most in the cells
+    of up to 5 vertices).
 
     Decisions: the number of vertices; for each vertex but the input its set of predecessors, among the sets (in
     the order of their bit masks) with which the cell can still be completed; the operation of each inner vertex.
@@ -117,7 +118,7 @@ class NASBench101(Space):
         place = self._place(prefix)
         if place.vertex < place.vertices:
             return len(_predecessor_sets(self.max_edges, *place[:4]))
-        return len(OPERATIONS) if place.operations else 0
+        return len(OPERATIONS) if place.operations > 0 else 0
 
     def label(self, prefix: Architecture) -> str:
         """``vertices``, then such as ``predecessors of 1``, ``predecessors of output`` and ``operation of 1``."""

@@ -1,0 +1,146 @@
+"""Weights from the parent: a child starts from what its parent has learnt, and trains briefly.
+
+References: Real et al., "Large-scale evolution of image classifiers", ICML 2017 (weights are kept wherever names and
+shapes agree); Chen, Goodfellow & Shlens, "Net2Net", ICLR 2016, and Wei et al., "Network morphism", ICML 2016 (the
+child computes the parent's function before it trains), for spaces that offer it.
+
+The parent is the trial that the controller names with its proposal, as ``RegularizedEvolution`` does; a proposal
+without one, such as a random one, is trained in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from archsearch.errors import UsageError
+from archsearch.evaluator import Evaluator, Morphable
+from archsearch.evaluators.training import Meter, Run, Training, below
+from archsearch.network import Network, trainable
+from archsearch.space import Space
+from archsearch.trial import Architecture, Evaluation, Query
+
+
+class Inherit(Evaluator):
+    """Trains a child for a few updates from its parent's weights; without a parent, in full.
+
+    Reported, next to what ``Training`` reports: ``inherited``, the share of the child's parameters that begin with
+    values of the parent's, and ``function_preserved``, 1 if the child began as the same function.
+
+    Args:
+        training: How to train; None: ``Training()``.
+        steps: Updates of a child, >= 0; None: a quarter of a full training, rounded up to whole epochs.
+        learning_rate: Of a child, at the start of its cosine schedule; None: that of the training.
+        morph: Whether to use the space's function-preserving edits, if it has them. Otherwise values are taken over
+            where names and shapes agree.
+
+    Raises:
+        UsageError: If a setting is out of range.
+    """
+
+    keeps_files: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        training: Training | None = None,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        morph: bool = True,
+    ) -> None:
+        self.training = Training() if training is None else training
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.morph = morph
+        if not isinstance(self.training, Training):
+            raise UsageError(f"Inherit: training: expected a Training evaluator, got {training!r}")
+        if steps is not None and steps < 0:
+            raise UsageError(f"Inherit: steps: expected a whole number >= 0, got {steps}")
+        if learning_rate is not None and not learning_rate > 0:
+            raise UsageError(f"Inherit: learning_rate: expected a number > 0, got {learning_rate}")
+        if self.training.repeats != 1:
+            raise UsageError("Inherit: a child has one parent, so training.repeats must be 1")
+
+    @property
+    def folder(self) -> Path | None:
+        """See ``Evaluator``; the trainings' checkpoints lie there."""
+        return self.training.folder
+
+    @folder.setter
+    def folder(self, folder: Path | None) -> None:
+        self.training.folder = folder
+
+    def check(self, space: Space) -> None:
+        """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
+        trainable(space, "Inherit")
+        self.training.check(space)
+
+    def start(self, space: Space) -> None:
+        """Binds the evaluator to a space."""
+        super().start(space)
+        self.training.start(space)
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """Trains an architecture in full: it has no parent."""
+        return self.evaluate_query(Query(-1, architecture, seed))
+
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """Trains a child from its parent's weights, or an architecture without a parent in full."""
+        self.space.validate(query.architecture)
+        training = self.training
+        with training.session() as meter:
+            run = training.begin(query.architecture, query.seed)
+            inherited, preserved = self._take_over(run, query.parent)
+            self._train(run, inherited > 0, meter)
+            if query.id >= 0:
+                training.save(run, query.id)
+            evaluation = training.report([run], meter)
+        metrics = {**evaluation.metrics, "inherited": inherited, "function_preserved": float(preserved)}
+        return evaluation._replace(metrics=metrics)
+
+    def _train(self, run: Run, is_child: bool, meter: Meter) -> None:
+        training = self.training
+        total = full = training.recipe.epochs * training.updates_per_epoch
+        rate = training.recipe.learning_rate
+        if is_child:
+            quarter = -(-training.recipe.epochs // 4) * training.updates_per_epoch
+            total = min(quarter if self.steps is None else self.steps, full)
+            rate = self.learning_rate or rate
+        training.train(run, total, max(total, 1), meter, rate)
+
+    def _take_over(self, run: Run, parent: int | None) -> tuple[float, bool]:
+        """Gives a child its parent's weights; how many, and whether the function is the parent's."""
+        loaded = None if parent is None else self.training.read(parent)
+        if loaded is None:
+            return 0.0, False
+        tensors, facts = loaded
+        weights = below(tensors, "network.")
+        if not (self.morph and isinstance(self.space, Morphable)):
+            return take_over_by_name(run.network, weights), tuple(facts["architecture"]) == run.architecture
+        ancestor = self.training.network(tuple(facts["architecture"])).to(self.training.where)
+        ancestor.load_state_dict(weights)
+        before = {name: parameter.clone() for name, parameter in run.network.named_parameters()}
+        preserved = self.space.morph(ancestor, run.network, run.generator)
+        return _share(
+            run.network, [n for n, p in run.network.named_parameters() if not torch.equal(p, before[n])]
+        ), preserved
+
+
+def take_over_by_name(network: Network, weights: dict[str, torch.Tensor]) -> float:
+    """Copies every value whose name and shape agree, running statistics included.
+
+    Returns:
+        The share of the network's parameters that were copied, 0 to 1.
+    """
+    own = network.state_dict()
+    agree = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    network.load_state_dict(agree, strict=False)
+    return _share(network, agree)
+
+
+def _share(network: Network, names: Collection[str]) -> float:
+    """Parameters of these names, as a share of all, 0 to 1."""
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    return sum(size for name, size in sizes.items() if name in names) / sum(sizes.values())

@@ -1,0 +1,232 @@
+"""Networks: sizes against published ones, one definition for stand-alone and shared use, initial values."""
+
+import importlib.resources
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from archsearch.errors import MissingAbility, UsageError
+from archsearch.evaluator import Morphable, SharedWeights, Trainable
+from archsearch.network import (
+    InputShape,
+    Network,
+    build,
+    initialise,
+    latency_seconds,
+    multiply_adds,
+    parameter_count,
+    skeleton_settings,
+    trainable,
+)
+from archsearch.spaces import DARTS, Choices, MobileNet, NASBench101, NASBench201, NASBenchMacro
+from archsearch.spaces.nasbench201 import EDGES, OPERATIONS
+
+DIGITS = InputShape((1, 8, 8), 10)
+SHAPES = {
+    "cifar10": InputShape((3, 32, 32), 10),
+    "cifar100": InputShape((3, 32, 32), 100),
+    "imagenet16_120": InputShape((3, 16, 16), 120),
+}
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    source = importlib.resources.files("archsearch") / "data" / "nasbench201.parquet"
+    columns = ["arch", *(f"{dataset}_{what}" for dataset in SHAPES for what in ("params", "flops"))]
+    with importlib.resources.as_file(source) as path:
+        return pq.read_table(path, columns=columns).to_pydict()
+
+
+def sizes(network, shape):
+    return parameter_count(network), multiply_adds(network, shape.input_shape)
+
+
+def on_meta(make):
+    with torch.device("meta"):
+        return make()
+
+
+@pytest.mark.parametrize("dataset", SHAPES)
+def test_sizes_of_all_nasbench201_cells_are_the_published_ones(dataset, recorded):
+    # Additive over edges: the empty cell, plus what each operation adds, measured on built networks.
+    space, shape = NASBench201(), SHAPES[dataset]
+    empty = np.array(sizes(on_meta(lambda: space.network((0,) * 6, shape)), shape))
+    added = np.zeros((6, 5, 2), dtype=int)
+    for edge, (source, _) in enumerate(EDGES):
+        for option in range(5):
+            # Edges that start at an inner node count once something reaches that node.
+            cell = [0] * 6
+            cell[edge] = option
+            before = list(cell)
+            before[edge] = 0
+            if source:
+                feed = EDGES.index((0, source))
+                cell[feed] = before[feed] = 1
+            one = np.array(sizes(on_meta(lambda cell=tuple(cell): space.network(cell, shape)), shape))
+            none = np.array(sizes(on_meta(lambda cell=tuple(before): space.network(cell, shape)), shape))
+            added[edge, option] = one - none
+    cells = np.array([space.parse(text) for text in recorded["arch"]])
+    totals = empty + sum(added[edge, cells[:, edge]] for edge in range(6))
+    assert totals[:, 0].tolist() == recorded[f"{dataset}_params"]
+    assert totals[:, 1].tolist() == recorded[f"{dataset}_flops"]
+
+
+def reaches(cell):
+    """Whether every convolution has an input."""
+    fed = {0}
+    for (source, target), option in zip(EDGES, cell, strict=True):
+        if option and source in fed:
+            fed.add(target)
+    return all(source in fed for (source, _), option in zip(EDGES, cell, strict=True) if option in (2, 3))
+
+
+def test_sizes_of_built_nasbench201_networks_are_the_published_ones(recorded):
+    space, rng = NASBench201(), np.random.default_rng(0)
+    indices = rng.choice(15_625, 200, replace=False)
+    for position, index in enumerate(indices):
+        dataset = list(SHAPES)[position % 3]
+        shape, cell = SHAPES[dataset], space.from_index(int(index))
+        network = on_meta(lambda cell=cell, shape=shape: space.network(cell, shape))
+        assert parameter_count(network) == recorded[f"{dataset}_params"][index]
+        if reaches(cell):  # an operation that nothing reaches is not computed, though the API counts it
+            assert multiply_adds(network, shape.input_shape) == recorded[f"{dataset}_flops"][index]
+
+
+def small(space):
+    settings = {"channels": 4, "cells": 1, "layers": 3, "modules": 1}
+    return {name: settings[name] for name in skeleton_settings(space)}
+
+
+TRAINABLE = [NASBench201(), DARTS(), MobileNet(), NASBenchMacro(), NASBench101()]
+IDS = [type(space).__name__ for space in TRAINABLE]
+
+
+@pytest.mark.parametrize("space", TRAINABLE, ids=IDS)
+def test_every_family_trains_on_digits_and_reproduces_itself(space):
+    assert isinstance(space, Trainable)
+    architecture = space.sample(np.random.default_rng(3))
+    make = lambda: space.network(architecture, DIGITS, **small(space))  # noqa: E731
+    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    first, second, other = build(make, 1), build(make, 1), build(make, 2)
+    for network in (first, second, other):
+        network.eval()
+    assert isinstance(first, Network)
+    assert first(images).shape == (6, 10)
+    assert torch.equal(first(images), second(images))
+    assert not torch.equal(first(images), other(images))
+    first.train()
+    first(images).sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in first.parameters())
+    assert first.path(None) == architecture
+
+
+@pytest.mark.parametrize(
+    "space", [space for space in TRAINABLE if isinstance(space, SharedWeights)], ids=lambda s: type(s).__name__
+)
+def test_stand_alone_networks_are_parts_of_the_super_network(space):
+    settings = small(space)
+    shared = build(lambda: space.super_network(DIGITS, **settings), 0).eval()
+    images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        architecture = space.sample(rng)
+        alone = build(lambda a=architecture: space.network(a, DIGITS, **settings), 9).eval()
+        weights = shared.state_dict()
+        for name, value in alone.state_dict().items():
+            # Leading slices, where the super-network is wider.
+            value.copy_(weights[name][tuple(slice(n) for n in value.shape)])
+        torch.testing.assert_close(alone(images), shared(images, architecture), rtol=1e-5, atol=1e-6)
+    with pytest.raises(UsageError, match="computes one architecture at a time"):
+        shared(images)
+    with pytest.raises(UsageError, match="stands for"):
+        alone(images, next(a for a in space.neighbours(architecture)))
+
+
+def test_one_path_leaves_all_other_parameters_alone():
+    space = NASBench201(channels=4, cells=1)
+    shared = build(lambda: space.super_network(DIGITS), 0)
+    cell = (3, 0, 1, 2, 4, 3)
+    shared(torch.rand(4, 1, 8, 8), cell).sum().backward()
+    alone = {name for name, _ in space.network(cell, DIGITS).named_parameters()}
+    assert {name for name, value in shared.named_parameters() if value.grad is not None} == alone
+
+
+def test_a_cell_without_paths_computes_the_skeleton_alone():
+    space = NASBench201(channels=4, cells=2)
+    network = build(lambda: space.network((0, 0, 3, 0, 3, 3), DIGITS), 0)
+    logits = network(torch.rand(4, 1, 8, 8))
+    assert torch.isfinite(logits).all()
+    assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) > sum(
+        isinstance(module, nn.Conv2d) for module in space.network((0,) * 6, DIGITS).modules()
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 9, 28])
+def test_any_image_size_works(size):
+    space = NASBench201(channels=2, cells=1)
+    network = build(lambda: space.network((3, 1, 4, 2, 3, 1), InputShape((3, size, size + 1), 4)), 0)
+    network.eval()
+    assert network(torch.rand(2, 3, size, size + 1)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("settings", [{"channels": 0}, {"cells": 0}, {"channels": 1.5}, {"cells": True}])
+def test_wrong_skeletons_are_refused(settings):
+    with pytest.raises(UsageError, match="expected a whole number >= 1"):
+        NASBench201(**settings)
+    with pytest.raises(UsageError, match="expected a whole number >= 1"):
+        NASBench201().network((0,) * 6, DIGITS, **settings)
+
+
+def test_initial_values_come_from_the_generator_alone():
+    # As PyTorch draws them: the bounds of its defaults, filled.
+    layer = nn.Conv2d(8, 16, 3)
+    state = torch.random.get_rng_state()
+    initialise(nn.Sequential(layer, nn.BatchNorm2d(16)), torch.Generator().manual_seed(0))
+    assert torch.equal(state, torch.random.get_rng_state())
+    bound = 1 / np.sqrt(8 * 9)
+    assert 0.97 * bound < layer.weight.abs().max() <= bound
+    reference = nn.Conv2d(8, 16, 3)
+    assert abs(float(layer.weight.detach().std() / reference.weight.detach().std()) - 1) < 0.1
+
+
+class OwnParameter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+
+def test_unknown_parameters_are_never_left_without_values():
+    with pytest.raises(TypeError, match="must offer initialise"):
+        build(lambda: nn.Sequential(OwnParameter()), 0)
+
+
+def test_multiply_adds_leave_the_network_as_it_was():
+    network = build(lambda: NASBench201(channels=2, cells=1).network((3,) * 6, DIGITS), 0)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert multiply_adds(network, (1, 8, 8)) > 0
+    assert latency_seconds(network, torch.rand(2, 1, 8, 8)) > 0
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_drop_path_drops_whole_images_and_keeps_the_mean():
+    network = build(lambda: NASBench201(channels=2, cells=1).network((3,) * 6, DIGITS), 0)
+    network.drop_path, network.generator = 0.25, torch.Generator().manual_seed(0)
+    x = torch.ones(4000, 2, 3, 3)
+    dropped = network.drop(x)
+    kept = (dropped != 0).float().mean(dim=(1, 2, 3))
+    assert set(kept.tolist()) == {0.0, 1.0}
+    assert abs(float(dropped.mean()) - 1) < 0.05
+    network.eval()
+    assert network.drop(x) is x
+
+
+def test_spaces_without_networks_say_so():
+    with pytest.raises(MissingAbility, match="Probe trains networks, which Choices does not build"):
+        trainable(Choices({"a": [1, 2]}), "Probe")
+    assert isinstance(MobileNet(), Morphable)
+    assert not isinstance(NASBench201(), Morphable)
+    assert OPERATIONS[0] == "none"
