@@ -157,28 +157,24 @@ def _statistics(images: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.
 
 
 def split(
-    images: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
-    sizes: tuple[float, float],
-    seed: int = 0,
-    where: str = "split",
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], size: float, seed: int = 0, where: str = "split"
 ) -> tuple[Arrays, Arrays]:
-    """Splits images at random into two parts in which every class has the same share, as far as it divides.
+    """Draws images at random, of every class the same share, as far as it divides.
 
     Args:
         images: Shape (n, ...).
         labels: Shape (n,).
-        sizes: Images in either part: whole numbers, or shares of all (below 1, or 1.0). What is left over is not used.
+        size: How many: a whole number >= 1, or, between 0.0 and 1.0, a share of all.
         seed: The only source of randomness, >= 0.
         where: For messages.
 
+    Returns:
+        What was drawn, and the rest.
+
     Raises:
-        TaskError: If a part would be empty, or there are not enough images.
+        TaskError: If nothing would be drawn, or there are not enough images.
     """
-    labels = np.asarray(labels)
-    counts = [_count(size, len(labels), where) for size in sizes]
-    if sum(counts) > len(labels):
-        raise TaskError(f"{where}: {counts[0]} and {counts[1]} images were asked for, there are {len(labels)}")
+    count = _count(size, len(labels), where)
     # Images of each class in random order, dealt out evenly: any leading part has all classes in proportion.
     rng = stream(seed, "split")
     order = rng.permutation(len(labels))
@@ -187,14 +183,14 @@ def split(
         members = order[labels[order] == label]
         position[members] = (np.arange(len(members)) + rng.random()) / len(members)
     dealt = np.argsort(position, kind="stable")
-    first, second = dealt[: counts[0]], dealt[counts[0] : sum(counts)]
-    return (images[first], labels[first]), (images[second], labels[second])
+    drawn, rest = dealt[:count], dealt[count:]
+    return (images[drawn], labels[drawn]), (images[rest], labels[rest])
 
 
 def _count(size: float, n: int, where: str) -> int:
     count = round(size * n) if isinstance(size, float) and size <= 1 else int(size)
-    if count < 1:
-        raise TaskError(f"{where}: a part of {size} of {n} images is empty; every part needs at least one image")
+    if not 1 <= count <= n:
+        raise TaskError(f"{where}: {size} of {n} images were asked for; every part needs at least one image")
     return count
 
 
@@ -306,23 +302,23 @@ def _number(value: str, default: float) -> float:
 
 
 def _three_parts(text: str, images: Any, labels: Any, options: Mapping[str, Any], **settings: Any) -> Task:
-    """A task from one set of images, split three ways."""
-    rest, test = split(
-        images,
-        labels,
-        (len(labels) - _count(options["test"], len(labels), text), options["test"]),
-        options["seed"],
-        text,
-    )
-    train, valid = split(*rest, _inner(options, len(labels), len(rest[1]), text), options["seed"], text)
-    return Task(train, valid, test, name=text, **settings)
+    """A task from one set of images, split three ways; shares are of all images."""
+    counts = {part: _count(options[part], len(labels), text) for part in ("valid", "test")}
+    return _from_parts(text, {"train": (images, labels)}, {**options, **counts}, **settings)
 
 
-def _inner(options: Mapping[str, Any], n: int, rest: int, text: str) -> tuple[int, int]:
-    """Sizes of training and validation part of what the test part left over; shares are of all images."""
-    valid = _count(options["valid"], n, text)
-    train = rest - valid if not options["train"] else _count(options["train"], n, text)
-    return train, valid
+def _from_parts(text: str, arrays: dict[str, Arrays], options: Mapping[str, Any], **settings: Any) -> Task:
+    """A task from whatever parts a set brings; a missing one is taken from the training images.
+
+    Test comes first, then validation, so that neither changes with the number of training images.
+    """
+    images, labels = arrays["train"]
+    for part in ("test", "valid"):
+        if part not in arrays:
+            arrays[part], (images, labels) = split(images, labels, options[part], options["seed"], text)
+    if options["train"]:
+        images, labels = split(images, labels, options["train"], options["seed"], text)[0]
+    return Task((images, labels), arrays["valid"], arrays["test"], name=text, **settings)
 
 
 def _digits(text: str, given: Mapping[str, str]) -> Task:
@@ -389,26 +385,11 @@ def _parquet(path: Path, text: str, given: Mapping[str, str]) -> Task:
         found = [PARQUET_PARTS[word] for word in words if word in PARQUET_PARTS]
         by_part.setdefault(found[-1] if found else "all", []).append(str(file))
     arrays = {part: _read_images(names, options, datasets) for part, names in by_part.items()}
-    return _from_parts(text, arrays, options)
-
-
-def _from_parts(text: str, arrays: dict[str, Arrays], options: Mapping[str, Any]) -> Task:
-    """A task from whatever parts a set brings; a missing one is taken from the training images."""
     if arrays.keys() in ({"all"}, {"train"}):
         return _three_parts(text, *next(iter(arrays.values())), options)
     if "train" not in arrays:
         raise TaskError(f"{text}: no file is named after the training part; found {', '.join(arrays)}")
-    images, labels = arrays["train"]
-    for part in ("valid", "test"):
-        if part not in arrays:
-            n = len(labels)
-            kept, arrays[part] = split(
-                images, labels, (n - _count(options[part], n, text), options[part]), options["seed"], text
-            )
-            images, labels = kept
-    if options["train"]:
-        (images, labels), _ = split(images, labels, (options["train"], 1), options["seed"], text)
-    return Task((images, labels), arrays["valid"], arrays["test"], name=text)
+    return _from_parts(text, arrays, options)
 
 
 def _read_images(files: list[str], options: Mapping[str, Any], datasets: Any) -> Arrays:
@@ -446,12 +427,10 @@ def _cifar(name: str, text: str, given: Mapping[str, str]) -> Task:
             f"{text}: torchvision's files are not in {options['root']!r}; have torchvision download them there once, "
             f"or name the folder: {name}:root=FOLDER, or the variable ARCHSEARCH_DATA"
         ) from None
-    images, labels = np.asarray(train.data), np.asarray(train.targets)
-    parts = split(images, labels, _inner(options, len(labels), len(labels), text), options["seed"], text)
+    arrays = {"train": (np.asarray(train.data), np.asarray(train.targets))}
+    arrays["test"] = np.asarray(test.data), np.asarray(test.targets)
     classes = 10 if name == "cifar10" else 100
-    return Task(
-        *parts, (test.data, np.asarray(test.targets)), classes=classes, name=text, augmentation=("crop", "flip")
-    )
+    return _from_parts(text, arrays, options, classes=classes, augmentation=("crop", "flip"))
 
 
 def _need(package: str, what: str, extra: str) -> None:
