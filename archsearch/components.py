@@ -113,6 +113,8 @@ def _plain(value: Any, where: str) -> Any:
         return [_plain(item, where) for item in value]
     if isinstance(value, type) or inspect.isroutine(value):
         return import_path(value)
+    if hasattr(value, "fingerprint"):  # data, which is too large to store: enough to know it again
+        return f"{type(value).__name__} {value.fingerprint}"
     if type(value).__module__ != "builtins":
         return describe(value)
     raise UsageError(f"{where}: {value!r} cannot be stored as plain data in config.yaml")

@@ -457,6 +457,8 @@ class Training(Evaluator):
         if loaded is None:
             return False
         tensors, facts = loaded
+        if tuple(facts["architecture"]) != run.architecture:
+            return False
         run.network.load_state_dict(below(tensors, "network."))
         states: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in below(tensors, "optimizer.").items():
@@ -578,5 +580,12 @@ def _check_ranges(training: Training) -> None:
     for name in ("weight_decay", "clip_norm", "auxiliary_weight"):
         if not 0 <= getattr(recipe, name) < math.inf:
             raise UsageError(f"Training: {name}: expected a number >= 0, got {getattr(recipe, name)!r}")
+    if training.device != "auto":
+        try:
+            torch.device(training.device)
+        except RuntimeError:
+            raise UsageError(
+                f"Training: device: expected auto or a device of PyTorch such as cpu or cuda:0, got {training.device!r}"
+            ) from None
     if not 0 < recipe.learning_rate < math.inf:
         raise UsageError(f"Training: learning_rate: expected a number > 0, got {recipe.learning_rate!r}")

@@ -1,0 +1,423 @@
+"""Training: against a plain PyTorch loop, budgets and checkpoints, cost, failures."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from archsearch import resume, search
+from archsearch.controllers import RandomSearch, RegularizedEvolution
+from archsearch.errors import MissingAbility, TooManyFailures, TrainingDiverged, UnknownName, UsageError
+from archsearch.evaluators import Inherit, Training
+from archsearch.evaluators.training import PRESETS
+from archsearch.network import multiply_adds
+from archsearch.spaces import DARTS, Choices, MobileNet, NASBench201
+from archsearch.task import Task, load_task
+from archsearch.trial import Budget, Query
+
+SPACE = NASBench201()
+CELL = (3, 1, 2, 3, 4, 3)
+SMALL = {"task": "digits", "train_examples": 60, "epochs": 3, "batch_size": 16, "skeleton": {"channels": 2, "cells": 1}}
+UPDATES = 3 * 4
+
+
+def started(space=SPACE, **settings):
+    evaluator = Training(**{**SMALL, **settings})
+    evaluator.start(space)
+    return evaluator
+
+
+def same(first, second):
+    """Whether two evaluations agree in everything but the time."""
+    return (first.score, first.metrics, first.curve) == (second.score, second.metrics, second.curve)
+
+
+# -- the training itself -------------------------------------------------------------------------
+
+
+def plain_loop(network, order, task, recipe, optimizer):
+    """What anyone would write, with PyTorch's own schedule."""
+    images, labels = task.part("train")
+    per_epoch = math.ceil(recipe.train_examples / recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * per_epoch)
+    network.train()
+    for _ in range(recipe.epochs):
+        for batch in torch.tensor_split(torch.randperm(recipe.train_examples, generator=order), per_epoch):
+            loss = functional.cross_entropy(
+                network(images[batch]), labels[batch], label_smoothing=recipe.label_smoothing
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    network.eval()
+    images, labels = task.part("valid")
+    with torch.no_grad():
+        return 100 * float((network(images).argmax(1) == labels).double().mean())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_equals_a_plain_loop(optimizer):
+    evaluator = started(optimizer=optimizer, label_smoothing=0.1, learning_rate=0.02)
+    recipe = evaluator.recipe
+    run = evaluator.begin(CELL, 5)
+    twin, order = copy.deepcopy(run.network), torch.Generator()
+    order.set_state(run.generator.get_state())
+    with evaluator.session() as meter:
+        evaluator.train(run, UPDATES, UPDATES, meter)
+    if optimizer == "sgd":
+        reference = torch.optim.SGD(
+            twin.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+        )
+    else:
+        reference = torch.optim.AdamW(twin.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    accuracy = plain_loop(twin, order, load_task("digits"), recipe, reference)
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(run.network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    assert run.curve[-1] == pytest.approx(accuracy, abs=0.3)
+    assert evaluator.evaluate(CELL, 5).score == run.curve[-1]
+
+
+def test_learns_to_read_digits():
+    found = started(train_examples=300, epochs=6, skeleton={"channels": 4}).evaluate(CELL, 0)
+    # 10 % is chance; 85 to 95 % over ten seeds.
+    assert found.score > 70
+    assert found.metrics["test_accuracy"] > 70
+    assert found.curve[-1] == found.score > found.curve[0]
+
+
+def test_cost_counts_every_example_update_and_operation():
+    evaluator = started()
+    found = evaluator.evaluate(CELL, 0)
+    task = load_task("digits")
+    macs = multiply_adds(evaluator.network(CELL), (1, 8, 8))
+    forwards = 4 * task.size("valid") + task.size("test")  # after each epoch, and for the loss at the end
+    assert found.cost.examples == 3 * 60
+    assert found.cost.updates == UPDATES
+    assert found.cost.flops == 2 * macs * (3 * 180 + forwards)
+    assert found.cost.device_seconds > 0
+    assert found.metrics["flops"] == macs
+    assert found.metrics["params"] == sum(p.numel() for p in evaluator.network(CELL).parameters())
+    assert len(found.curve) == 3
+
+
+def test_repeats_average_and_the_first_is_the_single_one():
+    single, three = started().evaluate(CELL, 4), started(repeats=3).evaluate(CELL, 4)
+    assert three.cost.examples == 3 * single.cost.examples
+    assert three.metrics["score_deviation"] > 0
+    assert started(repeats=2).evaluate(CELL, 4).score == pytest.approx(
+        single.score + (started(repeats=2).evaluate(CELL, 4).score - single.score)
+    )
+    runs = [started(repeats=n).evaluate(CELL, 4).score for n in (1, 2)]
+    assert runs[0] == single.score != runs[1]
+
+
+def test_drop_path_rises_and_the_auxiliary_head_learns():
+    space = DARTS(auxiliary=True)
+    evaluator = started(space, drop_path=0.4, auxiliary_weight=0.4, skeleton={"channels": 2, "layers": 3})
+    genotype = space.sample(np.random.default_rng(0))
+    run = evaluator.begin(genotype, 0)
+    before = {name: value.clone() for name, value in run.network.named_parameters() if "auxiliary" in name}
+    assert before
+    seen = []
+    run.network.register_forward_pre_hook(
+        lambda network, _: seen.append(network.drop_path) if network.training else None
+    )
+    with evaluator.session() as meter:
+        evaluator.train(run, UPDATES, UPDATES, meter)
+    after = dict(run.network.named_parameters())
+    assert all(not torch.equal(value, after[name]) for name, value in before.items())
+    without = started(space, skeleton={"channels": 2, "layers": 3})
+    run = without.begin(genotype, 0)
+    with without.session() as meter:
+        without.train(run, UPDATES, UPDATES, meter)
+    assert all(value.grad is None for name, value in run.network.named_parameters() if "auxiliary" in name)
+
+
+def test_clipping_bounds_the_gradient():
+    evaluator = started(clip_norm=1e-3, momentum=0.0, weight_decay=0.0, learning_rate=1.0)
+    run = evaluator.begin(CELL, 0)
+    before = torch.cat([p.detach().flatten() for p in run.network.parameters()])
+    with evaluator.session() as meter:
+        evaluator.train(run, 1, UPDATES, meter)
+    after = torch.cat([p.detach().flatten() for p in run.network.parameters()])
+    assert float((after - before).norm()) == pytest.approx(1e-3, rel=0.02)
+
+
+def test_augmentation_is_the_tasks_or_the_recipes():
+    images, labels = load_task("digits").part("train")
+    parts = [(images[:60, 0].numpy(), labels[:60].numpy())] * 3
+    plain, flipped = Task(*parts), Task(*parts, augmentation=["flip"])
+    results = [
+        started(task=task, augmentation=names).evaluate(CELL, 0).score
+        for task, names in ((plain, None), (flipped, []), (flipped, None), (plain, ["flip"]))
+    ]
+    losses = [
+        started(task=task, augmentation=names).evaluate(CELL, 0).metrics["train_loss"]
+        for task, names in ((plain, None), (flipped, []), (flipped, None), (plain, ["flip"]))
+    ]
+    assert losses[0] == losses[1] != losses[2] == losses[3]
+    assert results[0] == results[1]
+
+
+def test_threads_are_given_back_and_latency_is_measured_on_request():
+    before = torch.get_num_threads()
+    found = started(threads=2, latency=True).evaluate(CELL, 0)
+    assert torch.get_num_threads() == before
+    assert 0 < found.metrics["latency_seconds"] < 5
+
+
+def test_divergence_ends_the_training_at_once_and_fails_the_trial():
+    evaluator = started(learning_rate=1e30, epochs=50)
+    with pytest.raises(TrainingDiverged, match="the loss is (nan|inf) after [0-9]+ updates"):
+        evaluator.evaluate(CELL, 0)
+    with pytest.raises(TooManyFailures, match="TrainingDiverged"):
+        search(SPACE, RandomSearch(), Training(**{**SMALL, "learning_rate": 1e30}), trials=3, seed=0, max_failures=2)
+
+
+def test_presets_are_recipes_and_proxies_cost_less():
+    cost = {}
+    for preset in ("digits", "digits_thin", "digits_short", "digits_few"):
+        evaluator = Training(preset=preset)
+        evaluator.start(SPACE)
+        examples = evaluator.recipe.epochs * (evaluator.recipe.train_examples or 899)
+        cost[preset] = examples * multiply_adds(evaluator.network(CELL), (1, 8, 8))
+    assert all(cost[name] < 0.45 * cost["digits"] for name in ("digits_thin", "digits_short", "digits_few"))
+    nasbench = PRESETS["nasbench201"]
+    assert (nasbench.epochs, nasbench.batch_size, nasbench.learning_rate, nasbench.momentum) == (200, 256, 0.1, 0.9)
+    assert (nasbench.weight_decay, dict(nasbench.skeleton)) == (5e-4, {"channels": 16, "cells": 5})
+    assert Training(preset="nasbench201", epochs=12).recipe == PRESETS["nasbench201_12"]
+    assert Training(preset="digits", skeleton={"cells": 3}).recipe.skeleton["channels"] == 8
+
+
+# -- budgets and checkpoints ---------------------------------------------------------------------
+
+
+def stages(evaluator, stops, seed=7, repeats=1):
+    """Evaluates one architecture in stages; the first trial is number 10."""
+    results, start = [], 0
+    for i, stop in enumerate(stops):
+        budget = Budget(stop, start, None if i == 0 else 10)
+        results.append(evaluator.evaluate_query(Query(10 + i, CELL, seed, budget=budget)))
+        start = stop
+    return results
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"optimizer": "adamw", "learning_rate": 0.01}, {"repeats": 2}, {"augmentation": ["crop"]}]
+)
+def test_a_continued_training_equals_an_uninterrupted_one(tmp_path, settings):
+    evaluator, whole = started(**settings), started(**settings)
+    evaluator.folder = tmp_path
+    first, second, third = stages(evaluator, (1, 2, 3))
+    full = whole.evaluate(CELL, 7)
+    assert same(third, full)
+    assert (first.curve, second.curve) == (full.curve[:1], full.curve[:2])
+    added = first.cost.examples, second.cost.examples, third.cost.examples
+    assert added == (full.cost.examples / 3,) * 3
+    assert sum(x.cost.updates for x in (first, second, third)) == full.cost.updates
+
+
+@pytest.mark.parametrize("fault", ["gone", "cut", "garbage", "another architecture"])
+def test_without_its_checkpoint_a_training_begins_anew_and_bills_it(tmp_path, fault):
+    evaluator = started()
+    evaluator.folder = tmp_path
+    stages(evaluator, (1,))
+    (checkpoint,) = tmp_path.iterdir()
+    if fault == "gone":
+        checkpoint.unlink()
+    elif fault == "cut":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    elif fault == "garbage":
+        checkpoint.write_bytes(b"\x08" + b"no tensors")
+    else:
+        other = evaluator.begin((1,) * 6, 0)
+        evaluator.save(other, 10, "0-1")
+    again = evaluator.evaluate_query(Query(11, CELL, 7, budget=Budget(3, 1, 10)))
+    full = started().evaluate(CELL, 7)
+    assert same(again, full)
+    assert again.cost.examples == full.cost.examples
+
+
+def test_only_so_many_checkpoints_are_kept_and_full_trainings_leave_none(tmp_path):
+    evaluator = started(keep=3, train_examples=16)
+    evaluator.folder = tmp_path
+    for i in range(6):
+        evaluator.evaluate_query(Query(i, CELL, i, budget=Budget(1)))
+    assert {path.name for path in tmp_path.iterdir()} == {f"{i}-0-1.safetensors" for i in (3, 4, 5)}
+    evaluator.evaluate_query(Query(6, CELL, 0))
+    evaluator.evaluate_query(Query(7, CELL, 0, budget=Budget(3)))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_budgets_longer_than_the_training_are_refused():
+    started().check_budgets((1, 3))
+    with pytest.raises(UsageError, match="a budget of 9 epochs is longer than a full training of 3"):
+        started().check_budgets((1, 3, 9))
+
+
+# -- as part of a search -------------------------------------------------------------------------
+
+
+def test_a_search_resumes_with_all_that_was_kept(tmp_path):
+    controller = RegularizedEvolution(population_size=3, tournament_size=2)
+    whole = search(SPACE, controller, Training(**SMALL), trials=6, seed=1, out=tmp_path / "whole")
+    search(SPACE, controller, Training(**SMALL), trials=3, seed=1, out=tmp_path / "cut")
+    rest = resume(tmp_path / "cut", trials=6)
+    for one, two in zip(whole.history, rest.history, strict=True):
+        assert (one.architecture, one.score, one.metrics) == (two.architecture, two.score, two.metrics)
+        assert one.evaluation.curve == two.evaluation.curve
+    table = whole.history.table()
+    assert [len(curve) for curve in table["curve"].to_pylist()] == [3] * 6
+
+
+def test_workers_do_not_change_results():
+    results = [
+        search(SPACE, RandomSearch(), Training(**SMALL), trials=4, seed=3, executor=executor, workers=workers)
+        for executor, workers in (("local", 1), ("ray", 2))
+    ]
+    paths = [sorted((t.id, t.architecture, t.score, t.metrics["valid_loss"]) for t in r.history) for r in results]
+    assert paths[0] == paths[1]
+
+
+def test_a_task_of_ones_own_is_known_again(tmp_path):
+    images, labels = load_task("digits").part("train")
+    parts = [(images[i : i + 60, 0].numpy(), labels[i : i + 60].numpy()) for i in (0, 60, 120)]
+    mine, other = Task(*parts, name="mine"), Task(*parts[::-1], name="mine")
+    search(SPACE, RandomSearch(), Training(**{**SMALL, "task": mine}), trials=1, seed=0, out=tmp_path / "run")
+    with pytest.raises(UnknownName, match=r"hand the evaluator to archsearch\.resume"):
+        resume(tmp_path / "run", trials=2)
+    with pytest.raises(UsageError, match="evaluator differs"):
+        resume(tmp_path / "run", evaluator=Training(**{**SMALL, "task": other}), trials=2)
+    assert resume(tmp_path / "run", evaluator=Training(**{**SMALL, "task": mine}), trials=2).completed == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"preset": "cifar"}, UsageError, "preset: expected one of digits, digits_thin"),
+        ({"epochs": 0}, UsageError, "epochs: expected a whole number >= 1, got 0"),
+        ({"batch_size": 2.5}, UsageError, "batch_size: expected a whole number"),
+        ({"momentum": 1.0}, UsageError, "expected 0 <= momentum < 1"),
+        ({"learning_rate": 0.0}, UsageError, "learning_rate: expected a number > 0"),
+        ({"weight_decay": -1.0}, UsageError, "weight_decay: expected a number >= 0"),
+        ({"optimizer": "lion"}, UsageError, "optimizer: expected sgd or adamw, got 'lion'"),
+        ({"augmentation": ["blur"]}, UsageError, "expected any of crop, flip, cutout, got 'blur'"),
+        ({"skeleton": {"channels": 0}}, UsageError, "skeleton.channels: expected a whole number >= 1"),
+        (
+            {"skeleton": {"width": 3}},
+            UsageError,
+            "NASBench201 have no setting 'width'; expected any of channels, cells",
+        ),
+        ({"train_examples": 5000}, UsageError, "train_examples: expected at most 899"),
+        ({"task": "digit"}, UnknownName, "no task is called 'digit'"),
+        ({"device": "abacus"}, UsageError, "device: expected auto or a device of PyTorch such as cpu or cuda:0"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_written(settings, error, message, tmp_path):
+    with pytest.raises(error) as caught:
+        search(SPACE, RandomSearch(), Training(**{**SMALL, **settings}), trials=1, out=tmp_path / "run")
+    assert message in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_spaces_without_networks_are_refused():
+    with pytest.raises(MissingAbility, match="Training trains networks, which Choices does not build"):
+        started(Choices({"a": [1, 2]}))
+
+
+# -- weights from the parent ---------------------------------------------------------------------
+
+
+def heir(space=SPACE, folder=None, training=None, **settings):
+    evaluator = Inherit(Training(**{**SMALL, **(training or {})}), **settings)
+    evaluator.start(space)
+    evaluator.folder = folder
+    return evaluator
+
+
+def test_a_child_begins_with_what_agrees_and_trains_briefly(tmp_path):
+    evaluator = heir(folder=tmp_path, steps=2)
+    parent = evaluator.evaluate_query(Query(0, CELL, 1))
+    child = evaluator.evaluate_query(Query(1, (3, 1, 3, 3, 4, 3), 2, parent=0))
+    assert parent.metrics["inherited"] == 0
+    assert parent.cost.updates == UPDATES
+    assert 0.5 < child.metrics["inherited"] < 1
+    assert child.metrics["function_preserved"] == 0
+    assert child.cost.updates == 2
+    assert child.cost.examples == 30
+
+
+def test_an_equal_child_without_steps_is_its_parent(tmp_path):
+    evaluator = heir(folder=tmp_path, steps=0)
+    parent = evaluator.evaluate_query(Query(0, CELL, 1))
+    child = evaluator.evaluate_query(Query(1, CELL, 2, parent=0))
+    assert (child.score, child.metrics["test_accuracy"]) == (parent.score, parent.metrics["test_accuracy"])
+    assert child.metrics["inherited"] == child.metrics["function_preserved"] == 1
+    assert child.cost.updates == 0
+    assert "train_loss" not in child.metrics
+
+
+def test_morphing_keeps_the_parents_accuracy(tmp_path):
+    space = MobileNet(stages=[(8, 2, 1), (12, 2, 2)], candidates=[(3, 2), (3, 4), (5, 4)])
+    small, large = (1, 0, 0, 0), (2, 3, 2, 2)
+    assert small in space
+    assert large in space
+    settings = {"training": {"skeleton": {}, "preset": "digits"}, "steps": 0}
+    evaluator = heir(space, tmp_path / "morph", **settings)
+    evaluator.folder.mkdir()
+    parent = evaluator.evaluate_query(Query(0, small, 1))
+    child = evaluator.evaluate_query(Query(1, space.sample(np.random.default_rng(0)), 2, parent=0))
+    assert math.isfinite(child.score)
+    grown = next(a for a in space.neighbours(small) if _grows(evaluator, small, a))
+    child = evaluator.evaluate_query(Query(2, grown, 2, parent=0))
+    assert child.metrics["function_preserved"] == 1
+    assert child.score == pytest.approx(parent.score, abs=0.25)
+    assert child.metrics["valid_loss"] == pytest.approx(parent.metrics["valid_loss"], rel=1e-3)
+
+
+def _grows(evaluator, parent, child):
+    networks = [evaluator.training.begin(architecture, 0).network for architecture in (parent, child)]
+    return evaluator.space.morph(*networks, torch.Generator())
+
+
+def test_a_lost_parent_means_a_full_training(tmp_path):
+    evaluator = heir(folder=tmp_path, steps=1)
+    found = evaluator.evaluate_query(Query(5, CELL, 3, parent=2))
+    assert found.cost.updates == UPDATES
+    assert same(
+        found._replace(
+            metrics={k: v for k, v in found.metrics.items() if k not in ("inherited", "function_preserved")}
+        ),
+        started().evaluate(CELL, 3),
+    )
+
+
+def test_evolution_hands_parents_on_and_resumes_exactly(tmp_path):
+    controller = RegularizedEvolution(population_size=2, tournament_size=2)
+    evaluator = Inherit(Training(**SMALL), steps=2)
+    whole = search(SPACE, controller, evaluator, trials=7, seed=2, out=tmp_path / "whole")
+    search(SPACE, controller, evaluator, trials=4, seed=2, out=tmp_path / "cut")
+    rest = resume(tmp_path / "cut", trials=7)
+    facts = [[(t.id, t.parent, t.architecture, t.score, t.cost.updates) for t in r.history] for r in (whole, rest)]
+    assert facts[0] == facts[1]
+    assert [updates for *_, updates in facts[0]] == [UPDATES] * 2 + [2] * 5
+    assert json.dumps(facts[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training": 3}, "training: expected a Training evaluator"),
+        ({"steps": -1}, "steps: expected a whole number >= 0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number > 0"),
+        ({"training": Training(repeats=2)}, "repeats must be 1"),
+    ],
+)
+def test_wrong_settings_of_inherit(settings, message):
+    with pytest.raises(UsageError, match=message):
+        Inherit(**settings)
