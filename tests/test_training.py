@@ -74,7 +74,10 @@ def test_equals_a_plain_loop(optimizer):
             twin.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
         )
     else:
-        reference = torch.optim.AdamW(twin.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+        # Fused: Adam turns the rounding of vanishing gradients into whole steps, so it must be rounded alike.
+        reference = torch.optim.AdamW(
+            twin.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
     accuracy = plain_loop(twin, order, load_task("digits"), recipe, reference)
     for name, value in twin.state_dict().items():
         torch.testing.assert_close(run.network.state_dict()[name], value, rtol=1e-4, atol=1e-5)
@@ -109,11 +112,10 @@ def test_repeats_average_and_the_first_is_the_single_one():
     single, three = started().evaluate(CELL, 4), started(repeats=3).evaluate(CELL, 4)
     assert three.cost.examples == 3 * single.cost.examples
     assert three.metrics["score_deviation"] > 0
-    assert started(repeats=2).evaluate(CELL, 4).score == pytest.approx(
-        single.score + (started(repeats=2).evaluate(CELL, 4).score - single.score)
-    )
-    runs = [started(repeats=n).evaluate(CELL, 4).score for n in (1, 2)]
-    assert runs[0] == single.score != runs[1]
+    two = started(repeats=2).evaluate(CELL, 4)
+    assert two.curve != single.curve
+    spread = two.metrics["score_deviation"] / math.sqrt(2)  # of two values: half their difference
+    assert abs(two.score - single.score) == pytest.approx(spread)
 
 
 def test_drop_path_rises_and_the_auxiliary_head_learns():
@@ -124,11 +126,11 @@ def test_drop_path_rises_and_the_auxiliary_head_learns():
     before = {name: value.clone() for name, value in run.network.named_parameters() if "auxiliary" in name}
     assert before
     seen = []
-    run.network.register_forward_pre_hook(
-        lambda network, _: seen.append(network.drop_path) if network.training else None
-    )
+    cell = run.network.cells[0]
+    cell.register_forward_pre_hook(lambda cell, _: seen.append(run.network.drop_path) if cell.training else None)
     with evaluator.session() as meter:
         evaluator.train(run, UPDATES, UPDATES, meter)
+    assert sorted(set(seen)) == pytest.approx([0, 0.4 / 3, 0.8 / 3])
     after = dict(run.network.named_parameters())
     assert all(not torch.equal(value, after[name]) for name, value in before.items())
     without = started(space, skeleton={"channels": 2, "layers": 3})
@@ -166,14 +168,14 @@ def test_augmentation_is_the_tasks_or_the_recipes():
 
 def test_threads_are_given_back_and_latency_is_measured_on_request():
     before = torch.get_num_threads()
-    found = started(threads=2, latency=True).evaluate(CELL, 0)
+    found = started(threads=2, latency=True, epochs=1, train_examples=16).evaluate(CELL, 0)
     assert torch.get_num_threads() == before
     assert 0 < found.metrics["latency_seconds"] < 5
 
 
 def test_divergence_ends_the_training_at_once_and_fails_the_trial():
     evaluator = started(learning_rate=1e30, epochs=50)
-    with pytest.raises(TrainingDiverged, match="the loss is (nan|inf) after [0-9]+ updates"):
+    with pytest.raises(TrainingDiverged, match=r"the loss is (nan|inf) after [0-9]+ updates"):
         evaluator.evaluate(CELL, 0)
     with pytest.raises(TooManyFailures, match="TrainingDiverged"):
         search(SPACE, RandomSearch(), Training(**{**SMALL, "learning_rate": 1e30}), trials=3, seed=0, max_failures=2)
