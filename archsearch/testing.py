@@ -30,6 +30,7 @@ import os
 import pickle
 import random
 import sys
+import tempfile
 import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -42,10 +43,10 @@ import numpy as np
 from archsearch.components import build, describe
 from archsearch.controller import Controller
 from archsearch.errors import InvalidArchitecture, MissingAbility, UnknownProposal, UsageError
-from archsearch.evaluator import Evaluator
+from archsearch.evaluator import Evaluator, SharedWeights, Trainable
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.space import Space
-from archsearch.trial import COST_FIELDS, Architecture, Cost, Evaluation, Proposal, Trial
+from archsearch.trial import COST_FIELDS, Architecture, Budget, Cost, Evaluation, Proposal, Query, Trial
 
 __all__ = [
     "CONTROLLER_CHECKS",
@@ -901,6 +902,29 @@ def evaluator_round_trip(make: MakeEvaluator, space: Space) -> None:
     _expect_same(first, second, "rebuilt from its description, it gives something else")
 
 
+@_evaluator_check
+def stopping_changes_nothing(make: MakeEvaluator, space: Space) -> None:
+    """A training that is stopped and continued ends like one that was not, and no part of it is billed twice.
+
+    Evaluators that refuse the budgets 1 and 2 in ``check_budgets`` are left alone.
+    """
+    evaluator, architecture = _ready(make, space), _some(space, 1)[0]
+    try:
+        evaluator.check_budgets((1, 2))
+    except UsageError:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        evaluator.folder = Path(folder)
+        budgets = Budget(1), Budget(2, 1, 0), Budget(2)
+        queries = [Query(i, architecture, 5, budget=budget) for i, budget in enumerate(budgets)]
+        first, second, whole = map(evaluator.evaluate_query, queries)
+    _expect_same([_outcome(whole)], [_outcome(second)], "stopped and continued, it gives something else")
+    for field in ("examples", "updates", "recorded_seconds"):
+        parts = getattr(first.cost, field) + getattr(second.cost, field)
+        alike = math.isclose(parts, getattr(whole.cost, field), rel_tol=1e-9, abs_tol=1e-9)
+        _expect(alike, f"{field}: the parts cost {parts}, the whole {getattr(whole.cost, field)}")
+
+
 # -- spaces --------------------------------------------------------------------------------------
 
 
@@ -1161,3 +1185,33 @@ def space_round_trip(make: MakeSpace) -> None:
     twin = _expect_round_trip(space)
     _expect(space == twin, "rebuilt from its description, it is another space")
     _expect_same(_draws(space), _draws(twin), "rebuilt from its description, it draws something else")
+
+
+@_space_check
+def networks_are_built_right(make: MakeSpace) -> None:
+    """Networks of a trainable space give logits, get their values from the seed, and are parts of its super-network.
+
+    Spaces without ``network`` are left alone.
+    """
+    space = make()
+    if not isinstance(space, Trainable):
+        return
+    import torch
+
+    from archsearch.network import InputShape, build
+
+    shape, images = InputShape((1, 8, 8), 3), torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for architecture in _some(space, 2):
+        networks = [build(functools.partial(space.network, architecture, shape), seed).eval() for seed in (0, 0, 1)]
+        first, again, other = (network(images) for network in networks)
+        _expect(tuple(first.shape) == (2, 3), f"2 images of 3 classes give logits of the shape {tuple(first.shape)}")
+        _expect(torch.equal(first, again), "one seed gives two networks: build(make, seed) must decide all values")
+        _expect(not torch.equal(first, other), "two seeds give the same network")
+        if isinstance(space, SharedWeights):
+            shared = build(functools.partial(space.super_network, shape), 2).eval()
+            weights = shared.state_dict()
+            for name, value in networks[0].state_dict().items():
+                _expect(name in weights, f"the super-network has no parameter {name!r} of the stand-alone network")
+                value.copy_(weights[name][tuple(map(slice, value.shape))])  # leading part, where that is wider
+            alike = torch.allclose(networks[0](images), shared(images, architecture), rtol=1e-4, atol=1e-5)
+            _expect(alike, "with the super-network's weights, the stand-alone network computes something else")

@@ -9,6 +9,7 @@ from archsearch.components import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.spaces.choices import Choices as Choices
+    from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Choices": "choices",
+    "ConvChain": "conv_chain",
     "DARTS": "darts",
     "MobileNet": "mobilenet",
     "NASBenchMacro": "mobilenet",

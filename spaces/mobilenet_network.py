@@ -217,25 +217,25 @@ def _morph_mbconv(source: MBConv, target: MBConv, generator: torch.Generator) ->
     """Embeds or cuts out the kernel, replicates or drops hidden channels; whether nothing was lost."""
     if (source.inputs, source.outputs) != (target.inputs, target.outputs):
         return False
-    origin = _origins(source.hidden, target.hidden, generator)
+    origin = replicated_channels(source.hidden, target.hidden, generator)
     if source.expand is not None and target.expand is not None:
         _copy_channels(source.expand, target.expand, origin)
     _copy_channels(source.depthwise, target.depthwise, origin)
     weight = source.project.conv.weight
-    shares = _shares(origin, source.hidden, target.outputs, generator).to(weight)
+    shares = outgoing_shares(origin, source.hidden, target.outputs, generator).to(weight)
     target.project.conv.weight.copy_(weight[:, origin] * shares[:, :, None, None])
     target.project.bn.load_state_dict(source.project.bn.state_dict())
     same_form = (source.expand is None) == (target.expand is None)
     return same_form and source.hidden <= target.hidden and source.kernel <= target.kernel
 
 
-def _origins(old: int, new: int, generator: torch.Generator) -> torch.Tensor:
+def replicated_channels(old: int, new: int, generator: torch.Generator) -> torch.Tensor:
     """For each of ``new`` channels the one of ``old`` that it copies: itself, and any for those beyond."""
     further = torch.randint(old, (max(0, new - old),), generator=generator, device=generator.device)
     return torch.cat([torch.arange(min(old, new)), further.cpu()])
 
 
-def _shares(origin: torch.Tensor, old: int, outputs: int, generator: torch.Generator) -> torch.Tensor:
+def outgoing_shares(origin: torch.Tensor, old: int, outputs: int, generator: torch.Generator) -> torch.Tensor:
     """What each copy passes on of the weight to each output, shape (outputs, copies); the copies of one add up to 1.
 
     Net2Wider gives all copies of a channel equal shares. Their gradients are then equal, so that they stay copies for

@@ -415,6 +415,26 @@ class EvaluatorHidesSetting(Toy):
         self._epochs = epochs
 
 
+class BillsAll(Toy):
+    """Continues for the price of the whole."""
+
+    def check_budgets(self, budgets):
+        pass
+
+    def evaluate_query(self, query):
+        length = 2 if query.budget is None else query.budget.stop
+        return self.evaluate(query.architecture, query.seed)._replace(cost=Cost(updates=length))
+
+
+class ForgetsItsBeginning(BillsAll):
+    """Continues as if it began."""
+
+    def evaluate_query(self, query):
+        evaluation = super().evaluate_query(query)
+        score = evaluation.score + query.budget.stop - query.budget.start
+        return evaluation._replace(score=score, cost=Cost(updates=query.budget.stop - query.budget.start))
+
+
 EVALUATORS = [
     case("default_settings_evaluate", lambda: EvaluatorDefaultsNeverTried(1)),
     case("starts_and_prepares", PreparesForFree),
@@ -442,6 +462,8 @@ EVALUATORS = [
         "evaluator_round_trip",
     ),
     case("evaluator_round_trip", EvaluatorHidesSetting),
+    case("stopping_changes_nothing", BillsAll),
+    case("stopping_changes_nothing", ForgetsItsBeginning),
 ]
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import broken
+import broken_networks
 import pytest
 from golden import renew
 from hypothesis import settings
@@ -34,7 +35,7 @@ def shares_of_ones(architecture) -> float:
 
 FACTORIES = {
     "Inherit": lambda: load("Inherit")(FACTORIES["Training"]()),
-    "Training": lambda: load("Training")(epochs=1, train_examples=32, batch_size=16, skeleton={"channels": 2}),
+    "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
     "Function": lambda: load("Function")(shares_of_ones),
 }
@@ -183,7 +184,7 @@ SUITES = {
         testing.EVALUATOR_CHECKS,
         broken.EVALUATORS,
     ),
-    "spaces": (testing.check_space, testing.SPACE_CHECKS, broken.SPACES),
+    "spaces": (testing.check_space, testing.SPACE_CHECKS, [*broken.SPACES, *broken_networks.SPACES]),
 }
 
 
@@ -219,6 +220,7 @@ def test_broken_component_fails_its_own_check_and_only_related_ones(kind, case):
         testing.OnePointSpace,
         testing.SeparableSpace,
         broken.Small,
+        broken_networks.Networked,
     ],
 )
 def test_spaces_of_the_suites_pass(space):
