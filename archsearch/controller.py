@@ -37,12 +37,12 @@ class Controller:
         rng: The only source of randomness that a controller may use (after ``start``).
         state: Names of the attributes that change during a search. Their values must be JSON data:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
-        learns: Whether results change the proposals; False for random search.
+        learns: Whether results change which architectures are proposed; False for random search.
         budgets: Lengths of training that it asks for, rising; empty if it leaves that to the evaluator.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
-    learns: ClassVar[bool] = True
+    learns: bool = True
     budgets: tuple[int, ...] = ()
 
     space: Space

@@ -220,10 +220,12 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     return counter.flops // 2 + biases
 
 
-class _FlopCounter(TorchDispatchMode):
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up PyTorch's own formulas; its ``FlopCounterMode`` also tracks modules, which takes longer."""
 
-    flops = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

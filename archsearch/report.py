@@ -61,11 +61,14 @@ def report(directory: str | Path, top: int = 10) -> Path:
 
 
 def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
-    """The completed trials with the highest scores, one row per architecture (its best), best first."""
+    """The completed trials with the highest scores (of those trained longest), one row per architecture, best first."""
     import pyarrow.compute as pc
 
     completed = table.filter(pc.equal(table["status"], "completed"))
-    order = pc.sort_indices(completed, sort_keys=[("score", "descending"), ("id", "ascending")])
+    keys = [("score", "descending"), ("id", "ascending")]
+    if "budget" in table.column_names:  # scores of unequally long trainings cannot be compared
+        keys.insert(0, ("budget", "descending"))
+    order = pc.sort_indices(completed, sort_keys=keys)
     rows: dict[str, dict[str, Any]] = {}
     for chunk in range(0, len(order), 1_000):
         for row in completed.take(order[chunk : chunk + 1_000]).to_pylist():
@@ -122,7 +125,8 @@ def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
 
 
 def _shown_columns(rows: list[dict[str, Any]]) -> list[str]:
-    return ["id", "score", *(name for name in rows[0] if name not in RESERVED_COLUMNS)]
+    budget = ["budget"] if "budget" in rows[0] else []
+    return ["id", "score", *budget, *(name for name in rows[0] if name not in RESERVED_COLUMNS)]
 
 
 def _number(value: Any) -> str:

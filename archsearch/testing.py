@@ -647,11 +647,14 @@ def beats_random_search(make: MakeController) -> None:
     """A controller that learns beats random search with late, lost and shuffled results; others ignore results.
 
     Mean best score of 10 seeds with 400 trials each in ``SeparableSpace``, where scores run from 0 to 1: at least 0.1
-    above random search. The proposals of a controller with ``learns = False`` must not depend on the results.
+    above random search. With ``learns = False``, what is newly proposed must not depend on the results; which trainings
+    go on may.
     """
     if not make().learns:
-        other = _search(_started(make), TRIALS, answer=lambda p: _scored(p, -_score(p.architecture)))
-        _expect_same(_search(_started(make), TRIALS), other, "learns is False, yet the proposals depend on the results")
+        one = _begun(_search(_started(make), TRIALS))
+        other = _begun(_search(_started(make), TRIALS, answer=lambda p: _scored(p, -_score(p.architecture))))
+        both = min(len(one), len(other))
+        _expect_same(one[:both], other[:both], "learns is False, yet the proposals depend on the results")
         return
     space = SeparableSpace()
     ours, random_search = [], []
@@ -665,6 +668,12 @@ def beats_random_search(make: MakeController) -> None:
         f"expected a mean best score at least {LEARNING_MARGIN} above random search's "
         f"{sum(random_search) / LEARNING_SEEDS:.3f} after {LEARNING_TRIALS} trials, got {ahead:+.3f}",
     )
+
+
+def _begun(proposals: Sequence[Proposal]) -> list[tuple[Architecture, int]]:
+    """Architectures that are not trainings going on, with their lengths."""
+    new = [p for p in proposals if p.budget is None or not p.budget.start]
+    return [(p.architecture, p.budget.stop if p.budget else 0) for p in new]
 
 
 def _best_asynchronous(controller: Controller, rng: random.Random) -> float:

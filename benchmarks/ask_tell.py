@@ -32,8 +32,8 @@ def ours():
 
     def step():
         (proposal,) = controller.ask()
-        id_, architecture, parent = proposal
-        controller.tell((Trial(id_, architecture, parent, Evaluation(score(architecture))),))
+        evaluation = Evaluation(score(proposal.architecture))
+        controller.tell((Trial(proposal.id, proposal.architecture, proposal.parent, evaluation),))
 
     return step
 

@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
     from archsearch.controllers.reinforce import Reinforce as Reinforce
+    from archsearch.controllers.successive_halving import Hyperband as Hyperband
+    from archsearch.controllers.successive_halving import SuccessiveHalving as SuccessiveHalving
 
 _MODULES = {
+    "Hyperband": "successive_halving",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",
     "Reinforce": "reinforce",
+    "SuccessiveHalving": "successive_halving",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

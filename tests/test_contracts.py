@@ -140,7 +140,7 @@ class Mixture(RuleBasedStateMachine):
         proposal = self.due.pop(data.draw(st.sampled_from(sorted(self.due))))
         evaluation = None if score is None else Evaluation(score)
         for controller in (self.steady, self.restarted):
-            controller.tell([Trial(*proposal, evaluation)])
+            controller.tell([Trial(*proposal[:3], evaluation, budget=proposal.budget)])
 
     @rule()
     def restart(self):

@@ -25,7 +25,7 @@ def score(architecture) -> float:
 
 
 def record(name: str) -> dict[str, Any]:
-    """For each space, the numbered proposals as ``[architecture, parent]``."""
+    """For each space, the numbered proposals as ``[architecture, parent]``, and the budget, if there is one."""
     recorded = {}
     for space in (FixedSpace(), ConditionalSpace(), VariableLengthSpace()):
         controller = load(name, "controllers")()
@@ -33,10 +33,12 @@ def record(name: str) -> dict[str, Any]:
         proposals = []
         for _ in range(LATER.stop):
             proposals += controller.ask()
-            id_, architecture, parent = proposals[-1]
-            controller.tell([Trial(id_, architecture, parent, Evaluation(score(architecture)))])
+            id_, architecture, parent, budget = proposals[-1]
+            controller.tell([Trial(id_, architecture, parent, Evaluation(score(architecture)), budget=budget)])
         kept = [*proposals[:FIRST], *proposals[LATER.start :]]
-        recorded[type(space).__name__] = {str(p.id): [list(p.architecture), p.parent] for p in kept}
+        recorded[type(space).__name__] = {
+            str(p.id): [list(p.architecture), p.parent, *([list(p.budget)] if p.budget else [])] for p in kept
+        }
     return recorded
 
 

@@ -1,0 +1,285 @@
+"""Asynchronous successive halving (ASHA) and Hyperband: train many a little, and go on with the best of them.
+
+References: Li, Jamieson, Rostamizadeh, Gonina, Hardt, Recht & Talwalkar, "A system for massively parallel
+hyperparameter tuning", MLSys 2020, Algorithm 2 (ASHA); Li, Jamieson, DeSalvo, Rostamizadeh & Talwalkar, "Hyperband: a
+novel bandit-based approach to hyperparameter optimization", JMLR 18, 2018, Algorithm 1. Trainings stop at given
+lengths, the *rungs*. When a proposal is wanted, the best result that is in the top 1/reduction of its rung and was not
+promoted yet goes on to the next rung, longest rungs first; if there is none, a new architecture begins at the first
+rung. Nothing waits for a rung to fill up.
+
+Where we differ:
+
+- New architectures come from any controller (the papers: random search). It hears of each of its proposals exactly
+  once, with the score at the shortest length of all: only scores after equal training can be compared, and every
+  architecture has that one. The drawback: it learns what is good early, never what longer trainings showed.
+- Ties go to the older trial, so that not all of many equal scores are promoted.
+- A rung's memory is bounded: see ``_Rung``.
+- Hyperband's brackets run side by side and share the new architectures in proportion to their configurations, so
+  that a search may stop at any time.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from archsearch.controller import Answer, Controller
+from archsearch.controllers.random_search import RandomSearch
+from archsearch.errors import UsageError
+from archsearch.space import at_least_one
+from archsearch.trial import Architecture, Budget, Trial
+
+CANDIDATES = 100
+"""Best results of a rung that are kept for promotion."""
+
+SAMPLE = 200
+"""Results of a rung up to which places among them are exact; above, they are estimated from 100 to 200 of them."""
+
+PARENTS = 1000
+"""Newest proposals of the inner controller whose trials can be named as parents; older parents are left out."""
+
+
+class SuccessiveHalving(Controller):
+    """Asynchronous successive halving (ASHA): all are trained a little, the best of them longer (Li et al. 2020).
+
+    Args:
+        controller: Who proposes new architectures; it must not ask for budgets itself. None: ``RandomSearch()``.
+        min_budget: Shortest training, in the evaluator's unit (epochs for ``Training``), >= 1.
+        max_budget: Longest training, >= min_budget. The rungs are min_budget * reduction^k, as long as that is below
+            max_budget, and max_budget itself.
+        reduction: One in so many goes on to the next rung, >= 2.
+
+    Attributes:
+        learns: As the inner controller has it: whether results change which *new* architectures are proposed. Which
+            trainings go on depends on results in any case.
+
+    Raises:
+        UsageError: If a setting is out of range, or the inner controller has budgets.
+    """
+
+    def __init__(
+        self, controller: Controller | None = None, min_budget: int = 1, max_budget: int = 9, reduction: int = 3
+    ) -> None:
+        name = type(self).__name__
+        self.controller = controller
+        self.min_budget = at_least_one(name, "min_budget", min_budget)
+        self.max_budget = at_least_one(name, "max_budget", max_budget)
+        self.reduction = at_least_one(name, "reduction", reduction)
+        if max_budget < min_budget or reduction < 2:
+            raise UsageError(
+                f"{name}: expected max_budget >= min_budget and reduction >= 2, "
+                f"got {max_budget}, {min_budget} and {reduction}"
+            )
+        self._inner = RandomSearch() if controller is None else controller
+        if not isinstance(self._inner, Controller) or self._inner.budgets:
+            raise UsageError(
+                f"{name}: controller: expected a controller that asks for no budgets itself, such as RandomSearch(), "
+                f"got {controller!r}"
+            )
+        self.learns = self._inner.learns
+        self._shares, self._lengths = zip(*self._brackets(), strict=True)
+        self.budgets = tuple(sorted({length for lengths in self._lengths for length in lengths}))
+
+    def _brackets(self) -> list[tuple[int, list[int]]]:
+        """Of each bracket, the share of the new architectures and the lengths of its rungs; here there is one."""
+        lengths = [self.min_budget]
+        while lengths[-1] < self.max_budget:
+            lengths.append(min(lengths[-1] * self.reduction, self.max_budget))
+        return [(1, lengths)]
+
+    def _start(self) -> None:
+        self._inner.start(self.space, int(self.rng.integers(2**63)))
+        self._asked = 0
+        self._running: dict[int, _Running] = {}
+        self._trial_ids: list[int] = []  # of the newest proposals of the inner controller
+        self._begun = [0 for _ in self._shares]
+        # The last rung needs none: nothing is promoted from it.
+        self._rungs = [[_Rung() for _ in lengths[1:]] for lengths in self._lengths]
+        places = [(bracket, rung) for bracket, rungs in enumerate(self._rungs) for rung in range(len(rungs))]
+        self._longest_first = sorted(places, key=lambda place: -self._lengths[place[0]][place[1]])
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def _ask(self) -> Answer:
+        id_ = self._asked  # the base class counts only when all of its ask() is done
+        self._asked += 1
+        for bracket, rung in self._longest_first:
+            best = self._rungs[bracket][rung].promote(self.reduction)
+            if best is not None:
+                self._running[id_] = _Running(bracket, rung + 1, best.origin)
+                start, stop = self._lengths[bracket][rung : rung + 2]
+                return best.architecture, best.id, Budget(stop, start, best.origin)
+        return self._begin(id_)
+
+    def _begin(self, id_: int) -> Answer:
+        """A new architecture, for the bracket that is furthest behind its share."""
+        begun, shares = sum(self._begun) + 1, sum(self._shares)
+        bracket = min(range(len(self._begun)), key=lambda i: self._begun[i] * shares - self._shares[i] * begun)
+        self._begun[bracket] += 1
+        (proposal,) = self._inner.ask()
+        parent, age = None, proposal.id - (proposal.id if proposal.parent is None else proposal.parent)
+        if 0 < age <= len(self._trial_ids):  # it counts its proposals one by one
+            parent = self._trial_ids[-age]
+        self._trial_ids.append(id_)
+        del self._trial_ids[:-PARENTS]
+        self._running[id_] = _Running(bracket, 0, id_, proposal.id, proposal.parent)
+        return proposal.architecture, parent, Budget(self._lengths[bracket][0])
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _tell(self, trial: Trial) -> None:
+        bracket, rung, origin, inner_id, inner_parent = self._running.pop(trial.id)
+        if inner_id is not None:
+            self._inner.tell([self._comparable(trial, bracket)._replace(id=inner_id, parent=inner_parent)])
+        if trial.evaluation is not None and rung < len(self._rungs[bracket]):
+            self._rungs[bracket][rung].add(_Candidate(-trial.evaluation.score, trial.id, origin, trial.architecture))
+
+    def _comparable(self, trial: Trial, bracket: int) -> Trial:
+        """A first result with the score at the shortest length of all, as the inner controller hears it.
+
+        Where a bracket begins with longer trainings, the curve has that score. If there is no curve, no score can be
+        compared, and the inner controller hears of a failure.
+        """
+        shortest = self.budgets[0]
+        if trial.evaluation is None or self._lengths[bracket][0] == shortest:
+            return trial
+        curve = trial.evaluation.curve
+        if len(curve) < shortest:
+            error = f"the evaluation has no curve, so no score at {shortest} to compare with others"
+            return trial._replace(evaluation=None, failure="invalid_score", error=error)
+        return trial._replace(evaluation=trial.evaluation._replace(score=curve[shortest - 1]))
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {
+            "inner": self._inner.state_dict(),
+            "asked": self._asked,
+            "running": [[id_, *running] for id_, running in self._running.items()],
+            "trial_ids": list(self._trial_ids),
+            "begun": list(self._begun),
+            "rungs": [[rung.state() for rung in rungs] for rungs in self._rungs],
+        }
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        self._inner.load_state_dict(state["inner"])
+        self._asked = state["asked"]
+        self._running = {id_: _Running(*running) for id_, *running in state["running"]}
+        self._trial_ids, self._begun = list(state["trial_ids"]), list(state["begun"])
+        self._rungs = [[_Rung(**rung) for rung in rungs] for rungs in state["rungs"]]
+
+
+class Hyperband(SuccessiveHalving):
+    """Hyperband: successive halving from several shortest lengths at once, in case short trainings mislead (Li 2018).
+
+    Bracket s begins with trainings of max_budget / reduction^s, rounded down, for s from the greatest that keeps this
+    at min_budget or more, down to 0, where all are trained in full at once. ``brackets`` has the shares.
+
+    Of the brackets that begin with longer trainings, the inner controller hears the score at the shortest length from
+    the evaluation's curve. If evaluations have no curve, it hears of these as failed, and learns from the first
+    bracket only. ``RandomSearch`` does not mind.
+
+    Args:
+        controller: Who proposes new architectures; it must not ask for budgets itself. None: ``RandomSearch()``.
+        min_budget: No training is shorter, >= 1.
+        max_budget: Longest training, >= min_budget.
+        reduction: One in so many goes on to the next rung, >= 2.
+
+    Raises:
+        UsageError: If a setting is out of range, or the inner controller has budgets.
+    """
+
+    def _brackets(self) -> list[tuple[int, list[int]]]:
+        plan = brackets(self.min_budget, self.max_budget, self.reduction)
+        return [(bracket[0][0], [length for _, length in bracket]) for bracket in plan]
+
+
+def brackets(min_budget: int, max_budget: int, reduction: int) -> list[list[tuple[int, int]]]:
+    """Hyperband's brackets: Li et al. 2018, Algorithm 1, with lengths rounded down.
+
+    Args:
+        min_budget: No length is below this, >= 1.
+        max_budget: Length of the last rung of all brackets (R in the paper), >= min_budget.
+        reduction: One in so many goes on (eta in the paper), >= 2.
+
+    Returns:
+        For each bracket, the one with the most rungs first: configurations and length of each rung.
+    """
+    most = 0  # s_max in the paper
+    while min_budget * reduction ** (most + 1) <= max_budget:
+        most += 1
+    plan = []
+    for s in range(most, -1, -1):
+        configurations = -(-(most + 1) * reduction**s // (s + 1))  # rounded up
+        plan.append([(configurations // reduction**i, max_budget // reduction ** (s - i)) for i in range(s + 1)])
+    return plan
+
+
+class _Running(NamedTuple):
+    """Where a trial whose result is due belongs; of a new architecture, also what the inner controller calls it."""
+
+    bracket: int
+    rung: int
+    origin: int
+    inner_id: int | None = None
+    inner_parent: int | None = None
+
+
+class _Candidate(NamedTuple):
+    """A result that may be promoted. In sorted order the best comes first, and among equals the oldest."""
+
+    negative_score: float
+    id: int
+    origin: int
+    architecture: Architecture
+
+
+class _Rung:
+    """The results of one length in one bracket, in bounded memory.
+
+    Only the best ``CANDIDATES`` that were not promoted are kept. Another one's turn comes only after that many better
+    ones were promoted: after several hundred results in a row that are all worse, or that came without a proposal in
+    between. Until then, keeping all would make no difference.
+
+    A place among all results is exact up to ``SAMPLE`` of them. Then every second is forgotten and only every second
+    one is taken from there on, and so on: an even sample of old and new. The share that is promoted may then differ
+    by some hundredths from what it would be.
+    """
+
+    def __init__(
+        self, results: int = 0, every: int = 1, candidates: Iterable[Any] = (), sample: Iterable[Any] = ()
+    ) -> None:
+        self._results = results
+        self._every = every  # one result in so many is in the sample
+        self._candidates = [
+            _Candidate(score, id_, origin, tuple(options)) for score, id_, origin, options in candidates
+        ]
+        self._sample: list[tuple[float, int]] = [(score, id_) for score, id_ in sample]  # as candidates begin
+
+    def state(self) -> dict[str, Any]:
+        """The arguments that make an equal one, as JSON data."""
+        return {
+            "results": self._results,
+            "every": self._every,
+            "candidates": list(self._candidates),
+            "sample": list(self._sample),
+        }
+
+    def add(self, result: _Candidate) -> None:
+        """Takes a result."""
+        bisect.insort(self._candidates, result)
+        del self._candidates[CANDIDATES:]
+        self._results += 1
+        if self._results % self._every == 0:
+            bisect.insort(self._sample, result[:2])
+            if len(self._sample) > SAMPLE:
+                del self._sample[::2]
+                self._every *= 2
+
+    def promote(self, reduction: int) -> _Candidate | None:
+        """Takes out the best result that was not promoted yet, if it is in the top 1/reduction of all, else None."""
+        if not self._candidates:
+            return None
+        better = bisect.bisect_left(self._sample, self._candidates[0][:2]) * self._every
+        return self._candidates.pop(0) if better < self._results // reduction else None
