@@ -217,7 +217,7 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
         for hook in hooks:
             hook.remove()
         network.train(training)
-    return counter.flops // 2 + biases
+    return int(counter.flops) // 2 + biases
 
 
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional
@@ -55,6 +56,13 @@ def validate(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tenso
         return float((network(images).argmax(1) == labels).float().mean())
 
 
+def seconds(run: Callable[..., object], *arguments: object) -> float:
+    """Processor time of a call."""
+    begun = time.process_time()
+    run(*arguments)
+    return time.process_time() - begun
+
+
 def throughput(rounds: int) -> None:
     torch.set_num_threads(1)
     evaluator = Training(preset="digits")
@@ -65,10 +73,8 @@ def throughput(rounds: int) -> None:
         cell = (3,) * 6 if index is None else SPACE.from_index(index)
         ours, plain = [], []
         for round_ in range(rounds + 1):  # the first warms up
-            for times, run in ((ours, lambda r=round_: evaluator.evaluate(cell, r)), (plain, lambda: plain_loop(cell))):
-                begun = time.process_time()
-                run()
-                times.append(examples / (time.process_time() - begun))
+            ours.append(examples / seconds(evaluator.evaluate, cell, round_))
+            plain.append(examples / seconds(plain_loop, cell))
         ratios = sorted(a / b for a, b in zip(ours[1:], plain[1:], strict=True))
         print(
             f"| {name} | {statistics.median(ours[1:]):,.0f} | {statistics.median(plain[1:]):,.0f} | "
