@@ -151,7 +151,7 @@ def summary(cls: Callable[..., Any]) -> str:
     """First sentence of a class's docstring, on one line."""
     text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
     # "et al. 2019" does not end a sentence.
-    return re.split(r"(?<=[.;])(?<!al\.)\s", text)[0].rstrip(".")
+    return re.split(r"(?<=[.;])(?<!al\.)\s", text)[0].rstrip(".;")
 
 
 def lazy_classes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:

@@ -152,7 +152,7 @@ class Result:
         else:
             metrics = "".join(f", {name} {value:,.6g}" for name, value in self.best.metrics.items())
             lines.append(f"best      {self.best_name}")
-            length = f" after {self.best.budget.stop}" if self.best.budget else ""
+            length = f" at budget {self.best.budget.stop}" if self.best.budget else ""
             lines.append(f"          score {self.best.score:.6g}{length}{metrics} (trial {self.best.id})")
         counts = [f"{self.completed:,} completed", f"{self.failed:,} failed"]
         if self.reused:

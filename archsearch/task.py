@@ -95,7 +95,8 @@ class Task:
         if key not in self._tensors:
             images, labels = self._arrays[part]
             pixels = (images.astype(np.float32) - np.float32(self.mean)) / np.float32(self.deviation)
-            self._tensors[key] = torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device)
+            tensor = torch.from_numpy(pixels).to(device, memory_format=torch.channels_last)
+            self._tensors[key] = tensor, torch.from_numpy(labels).to(device)
         return self._tensors[key]
 
     def size(self, part: Part) -> int:
@@ -235,14 +236,14 @@ def augment(images: torch.Tensor, names: Sequence[Augmentation], generator: torc
             padded = torch.nn.functional.pad(images, (reach,) * 4)
             y, x = (rows + by[0] + reach).to(device), (columns + by[1] + reach).to(device)
             images = padded[torch.arange(n, device=device)[:, None, None], :, y[:, :, None], x[:, None, :]]
-            images = images.permute(0, 3, 1, 2).contiguous()
+            images = images.permute(0, 3, 1, 2)
         else:
             centre = torch.rand(2, n, 1, generator=generator)
             inside_y = (rows - (centre[0] * height).floor()).abs() <= (height - 1) // 4
             inside_x = (columns - (centre[1] * width).floor()).abs() <= (width - 1) // 4
             hole = (inside_y[:, None, :, None] & inside_x[:, None, None, :]).to(device)
             images = images.masked_fill(hole, 0.0)
-    return images
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 # -- tasks by name -----------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class Tabular(Evaluator):
             missing = ", ".join(str(budget) for budget in budgets if budget not in known)
             raise UsageError(
                 f"Tabular: {self.table or self.dataset} has no results of a training that is stopped after {missing} "
-                f"epochs; it has {', '.join(map(str, known)) or 'none'}"
+                f"epochs; it has {', '.join(map(str, known)) or 'none'}. The tables digits201 and ecnas_4v have some"
             )
 
     def start(self, space: Space) -> None:

@@ -301,6 +301,7 @@ class Training(Evaluator):
     def begin(self, architecture: Architecture, seed: int) -> Run:
         """A training that has not begun: a network with its initial weights and a fresh optimiser."""
         network: Network = build(lambda: self.network(architecture), seed, self.where)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # up to twice as fast
         generator = torch.Generator().manual_seed(seed ^ _ORDER)
         network.generator = generator
         return Run(architecture, network, self._optimizer(network), generator)
@@ -344,7 +345,7 @@ class Training(Evaluator):
             order = torch.randperm(n, generator=run.generator).to(device)
             losses = []
             for batch in torch.tensor_split(order, per_epoch)[: until - run.step]:
-                inputs = augment(images[batch], names, run.generator) if names else images[batch]
+                inputs = augment(images[batch], names, run.generator)
                 loss = self._loss(network, inputs, labels[batch])
                 losses.append(loss.item())
                 if not math.isfinite(losses[-1]):
@@ -463,7 +464,10 @@ class Training(Evaluator):
         states: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in below(tensors, "optimizer.").items():
             i, _, what = key.partition(".")
-            states.setdefault(int(i), {})[what] = value
+            # Fused optimisers need their state in the layout of the weights.
+            states.setdefault(int(i), {})[what] = (
+                value.to(memory_format=torch.channels_last) if value.ndim == 4 else value
+            )
         groups = run.optimizer.state_dict()["param_groups"]
         run.optimizer.load_state_dict({"state": states, "param_groups": groups})
         run.generator.set_state(tensors["generator"])
