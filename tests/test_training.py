@@ -3,6 +3,10 @@
 import copy
 import json
 import math
+import random
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import MissingAbility, TooManyFailures, TrainingDiverged, UnknownName, UsageError
 from archsearch.evaluators import Inherit, Training
 from archsearch.evaluators.training import PRESETS
+from archsearch.history import RunFolder
 from archsearch.network import multiply_adds
 from archsearch.spaces import DARTS, Choices, MobileNet, NASBench201
 from archsearch.task import Task, load_task
@@ -423,3 +428,50 @@ def test_evolution_hands_parents_on_and_resumes_exactly(tmp_path):
 def test_wrong_settings_of_inherit(settings, message):
     with pytest.raises(UsageError, match=message):
         Inherit(**settings)
+
+
+@pytest.mark.parametrize("evaluator", ["Training", "Inherit"])
+def test_killed_at_random_moments_trainings_end_like_an_uninterrupted_run(evaluator, tmp_path):
+    own = "--evaluator" if evaluator == "Training" else "--evaluator.training"
+    begin = ["run", "--evaluator", evaluator, f"{own}.epochs", "3", f"{own}.train_examples", "60", "--seed", "1"]
+    begin += [f"{own}.skeleton.channels", "2", "--trials", "24", "--quiet"]
+    if evaluator == "Training":
+        begin += ["--controller", "SuccessiveHalving", "--controller.max_budget", "3"]
+        begin += ["--controller.controller", "RegularizedEvolution", "--controller.controller.population_size", "6"]
+    else:
+        begin += ["--controller", "RegularizedEvolution", "--controller.population_size", "6"]
+    command = [sys.executable, "-m", "archsearch.cli"]
+    subprocess.run([*command, *begin, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    folder, delays, kills = tmp_path / "killed", random.Random(3), 0
+    while True:
+        started = (folder / "config.yaml").exists()
+        arguments = ["resume", str(folder), "--quiet"] if started else [*begin, "--out", str(folder)]
+        with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE) as process:
+            if kills < 4 and wait_for_trials(folder, delays.randrange(1, 6), process):
+                time.sleep(delays.uniform(0.0, 0.1))
+                process.kill()
+                kills += 1
+                continue
+            assert process.wait() == 0
+            break
+    assert kills >= 3, "the run ended before it could be killed: this test shows nothing"
+    whole, killed = (list(RunFolder(path).trials(1)) for path in (tmp_path / "whole", folder))
+    for one, two in zip(whole, killed, strict=True):
+        assert one._replace(evaluation=None, started=0, seconds=0) == two._replace(
+            evaluation=None, started=0, seconds=0
+        )
+        assert same(one.evaluation, two.evaluation)
+        assert one.cost.examples == two.cost.examples
+    assert any(trial.parent is not None for trial in whole)
+
+
+def wait_for_trials(folder, n, process):
+    """Waits until n more trials are on disk; whether the process still ran then."""
+    before = None
+    while process.poll() is None:
+        done = sum(1 for _ in RunFolder(folder).trials(1))
+        before = done if before is None else before
+        if done >= before + n:
+            return True
+        time.sleep(0.01)
+    return False
