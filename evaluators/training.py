@@ -38,7 +38,7 @@ from archsearch.network import (
 )
 from archsearch.seeding import stream
 from archsearch.space import Space
-from archsearch.task import Augmentation, Part, Task, augment, known_augmentation, load_task
+from archsearch.task import Augmentation, Part, Task, augment, known_augmentation, load_task, split
 from archsearch.trial import Architecture, Budget, Cost, Evaluation, Query
 
 Preset = Literal[
@@ -223,12 +223,17 @@ class Training(Evaluator):
         """Binds the evaluator to a space, and reads the task, so that what is wrong with it shows before the search."""
         super().start(space)
         self._sizes: dict[Architecture, tuple[int, int]] = {}
-        task = self.data
-        if (self.recipe.train_examples or 0) > task.size("train"):
+        task, n = self.data, self.recipe.train_examples
+        if n is not None and n > task.size("train"):
             raise UsageError(
                 f"Training: train_examples: expected at most {task.size('train')}, the training images of {task.name}, "
-                f"got {self.recipe.train_examples}"
+                f"got {n}"
             )
+        # Which images are used: of every class its share, since a part may be sorted by class.
+        self._chosen = torch.arange(task.size("train"))
+        if n is not None:
+            labels = task.part("train")[1].numpy()
+            self._chosen = torch.from_numpy(split(self._chosen.numpy(), labels, n)[0][0])
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Trains an architecture in full, and keeps no checkpoint."""
@@ -274,11 +279,7 @@ class Training(Evaluator):
     @property
     def updates_per_epoch(self) -> int:
         """Batches in an epoch."""
-        return math.ceil(self._examples / self.recipe.batch_size)
-
-    @property
-    def _examples(self) -> int:
-        return self.recipe.train_examples or self.data.size("train")
+        return math.ceil(len(self._chosen) / self.recipe.batch_size)
 
     def network(self, architecture: Architecture) -> Network:
         """An architecture's network, as the recipe's skeleton has it."""
@@ -336,13 +337,12 @@ class Training(Evaluator):
         recipe, network, device = self.recipe, run.network, self.where
         images, labels = self.data.part("train", device)
         names = self.data.augmentation if recipe.augmentation is None else recipe.augmentation
-        n, per_epoch = self._examples, self.updates_per_epoch
-        macs, _ = self.size(run)
+        per_epoch, (macs, _) = self.updates_per_epoch, self.size(run)
         highest = learning_rate or recipe.learning_rate
         while run.step < until:
             network.train()
             network.drop_path = recipe.drop_path * run.step / total
-            order = torch.randperm(n, generator=run.generator).to(device)
+            order = self._chosen[torch.randperm(len(self._chosen), generator=run.generator)].to(device)
             losses = []
             for batch in torch.tensor_split(order, per_epoch)[: until - run.step]:
                 inputs = augment(images[batch], names, run.generator)
@@ -355,8 +355,7 @@ class Training(Evaluator):
                 self._update(run, loss, highest * (1 + math.cos(math.pi * run.step / total)) / 2)
                 meter.trained(len(batch), macs)
             run.train_loss = float(np.mean(losses))
-            if run.step % per_epoch == 0 or run.step == until:
-                run.curve.append(self.accuracy(run, "valid", meter)[0])
+            self._validate(run, meter)
 
     def _loss(self, network: Network, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         weight, smoothing = self.recipe.auxiliary_weight, self.recipe.label_smoothing
@@ -375,6 +374,10 @@ class Training(Evaluator):
             group["lr"] = learning_rate
         run.optimizer.step()
         run.step += 1
+
+    def _validate(self, run: Run, meter: Meter) -> None:
+        score, run.valid_loss = self.accuracy(run, "valid", meter)
+        run.curve.append(score)
 
     def accuracy(self, run: Run, part: Part, meter: Meter) -> tuple[float, float]:
         """Accuracy in percent and mean cross-entropy on a part of the task."""
@@ -403,13 +406,13 @@ class Training(Evaluator):
         """The evaluation that trainings of one architecture make together."""
         for run in runs:
             if not run.curve:  # not trained at all
-                run.curve.append(self.accuracy(run, "valid", meter)[0])
+                self._validate(run, meter)
         tested = [self.accuracy(run, "test", meter)[0] for run in runs]
         scores = [run.curve[-1] for run in runs]
         macs, parameters = self.size(runs[0])
         metrics = {
             "test_accuracy": float(np.mean(tested)),
-            "valid_loss": float(np.mean([self.accuracy(run, "valid", meter)[1] for run in runs])),
+            "valid_loss": float(np.mean([run.valid_loss for run in runs])),
             "params": parameters,
             "flops": macs,
         }
@@ -440,7 +443,7 @@ class Training(Evaluator):
         for i, state in run.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items() if value is not None}
         tensors["generator"] = run.generator.get_state()
-        facts = {"step": run.step, "curve": run.curve, "train_loss": run.train_loss, "architecture": run.architecture}
+        facts = {name: getattr(run, name) for name in ("architecture", "step", "curve", "train_loss", "valid_loss")}
         path = self._checkpoint(trial, name)
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         save_file({key: value.contiguous() for key, value in tensors.items()}, aside, {"json": json.dumps(facts)})
@@ -471,7 +474,8 @@ class Training(Evaluator):
         groups = run.optimizer.state_dict()["param_groups"]
         run.optimizer.load_state_dict({"state": states, "param_groups": groups})
         run.generator.set_state(tensors["generator"])
-        run.step, run.curve, run.train_loss = facts["step"], facts["curve"], facts["train_loss"]
+        for name in ("step", "curve", "train_loss", "valid_loss"):
+            setattr(run, name, facts[name])
         return True
 
     def read(self, trial: int, name: str = "") -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
@@ -509,6 +513,7 @@ class Run:
         step: Updates so far.
         curve: Validation accuracy after each epoch, in percent.
         train_loss: Mean loss over the last epoch.
+        valid_loss: Cross-entropy on the validation part, when it was last computed.
     """
 
     architecture: Architecture
@@ -518,6 +523,7 @@ class Run:
     step: int = 0
     curve: list[float] = dataclasses.field(default_factory=list)
     train_loss: float = math.nan
+    valid_loss: float = math.nan
 
 
 class Meter:

@@ -21,7 +21,7 @@ from archsearch.evaluators.training import PRESETS
 from archsearch.history import RunFolder
 from archsearch.network import multiply_adds
 from archsearch.spaces import DARTS, Choices, MobileNet, NASBench201
-from archsearch.task import Task, load_task
+from archsearch.task import Task, load_task, split
 from archsearch.trial import Budget, Query
 
 SPACE = NASBench201()
@@ -47,11 +47,12 @@ def same(first, second):
 def plain_loop(network, order, task, recipe, optimizer):
     """What anyone would write, with PyTorch's own schedule."""
     images, labels = task.part("train")
+    chosen = torch.from_numpy(split(np.arange(len(labels)), labels.numpy(), recipe.train_examples)[0][0])
     per_epoch = math.ceil(recipe.train_examples / recipe.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * per_epoch)
     network.train()
     for _ in range(recipe.epochs):
-        for batch in torch.tensor_split(torch.randperm(recipe.train_examples, generator=order), per_epoch):
+        for batch in torch.tensor_split(chosen[torch.randperm(len(chosen), generator=order)], per_epoch):
             loss = functional.cross_entropy(
                 network(images[batch]), labels[batch], label_smoothing=recipe.label_smoothing
             )
@@ -103,7 +104,7 @@ def test_cost_counts_every_example_update_and_operation():
     found = evaluator.evaluate(CELL, 0)
     task = load_task("digits")
     macs = multiply_adds(evaluator.network(CELL), (1, 8, 8))
-    forwards = 4 * task.size("valid") + task.size("test")  # after each epoch, and for the loss at the end
+    forwards = 3 * task.size("valid") + task.size("test")
     assert found.cost.examples == 3 * 60
     assert found.cost.updates == UPDATES
     assert found.cost.flops == 2 * macs * (3 * 180 + forwards)
@@ -265,6 +266,14 @@ def test_budgets_longer_than_the_training_are_refused():
     started().check_budgets((1, 3))
     with pytest.raises(UsageError, match="a budget of 9 epochs is longer than a full training of 3"):
         started().check_budgets((1, 3, 9))
+
+
+def test_fewer_examples_are_of_every_class_even_if_the_images_are_sorted():
+    images, labels = load_task("digits").part("train")
+    order = np.argsort(labels.numpy(), kind="stable")
+    part = images[order, 0].numpy(), labels.numpy()[order]
+    evaluator = started(task=Task(part, part, part), train_examples=40)
+    assert np.bincount(part[1][evaluator._chosen]).tolist() == [4] * 10
 
 
 # -- as part of a search -------------------------------------------------------------------------
