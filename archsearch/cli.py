@@ -166,7 +166,11 @@ def _add_component(
 
     base: type = {"space": Space, "controller": Controller, "evaluator": Evaluator}[what]
     # Classes are found by short name once imported, so those that the user names are imported first.
-    text = " ".join(arguments) + " ".join(_read(path) for path in arguments if path.endswith((".yaml", ".yml")))
+    files = [argument.removeprefix("--config=") for argument in arguments if argument.endswith((".yaml", ".yml"))]
+    text = " ".join(arguments) + " ".join(map(_read, files))
+    for option, named in zip(arguments, [*arguments[1:], ""], strict=True):
+        if option in (f"--{what}", f"--{what}.help") and named.isidentifier():
+            load(named, f"{what}s")  # an unknown name is an error that says which ones there are
     for name in entry_points(f"{what}s"):
         if name == default or re.search(rf"\b{name}\b", text):
             load(name, f"{what}s")

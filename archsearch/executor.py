@@ -142,7 +142,8 @@ class SimulatedExecutor(Executor):
 
     An evaluation occupies its worker for the seconds that it bills (``Cost.billed_seconds``; one that bills nothing for
     the time it really took; a failed one for none, since real time would make the path depend on the machine). Equal
-    seeds then give equal trials, on any machine.
+    seeds then give equal trials, on any machine, if the bill does not depend on the machine: a table's does not, a real
+    training's does.
 
     Args:
         workers: Virtual workers, >= 1.

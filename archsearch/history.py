@@ -573,10 +573,10 @@ def memory_key(space: Space, architecture: Architecture, budget: Budget | None) 
     return space.canonical(architecture), budget.stop if budget else 0
 
 
-def known_evaluations(trials: Iterable[Trial], space: Space) -> dict[Hashable, Evaluation]:
-    """Evaluations (the first of several) by ``memory_key``, for searches that do not evaluate an architecture twice."""
-    known: dict[Hashable, Evaluation] = {}
+def known_evaluations(trials: Iterable[Trial], space: Space) -> dict[Hashable, tuple[int, Evaluation]]:
+    """Trial id and evaluation (the first of several) by ``memory_key``, for searches that evaluate nothing twice."""
+    known: dict[Hashable, tuple[int, Evaluation]] = {}
     for trial in trials:
         if trial.evaluation is not None:
-            known.setdefault(memory_key(space, trial.architecture, trial.budget), trial.evaluation)
+            known.setdefault(memory_key(space, trial.architecture, trial.budget), (trial.id, trial.evaluation))
     return known

@@ -54,6 +54,8 @@ Duplicates = Literal["evaluate", "reuse"]
 
 DEFAULT_RETRIES: Mapping[str, int] = {"worker_died": 3, "out_of_memory": 1}
 MAX_REUSED_IN_A_ROW = 2_000
+MAX_ANSWERED = 5_000
+"""Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class Settings:
         max_seconds: Stop when the run's clock (virtual for ``simulated``) reaches this many seconds.
         max_cost: Stop when the trials, failed ones included, have billed this many seconds; the trial that crosses the
             limit counts.
-        target: Stop when a trial scores at least this.
+        target: Stop when the best trial (of those trained longest) scores at least this.
         duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
             whose canonical form was scored before from memory: free of charge, no trial.
         lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search
@@ -115,7 +117,8 @@ class Result:
     """What a search found and what it cost.
 
     Attributes:
-        best: The completed trial with the highest score (the first of equals), or None.
+        best: The completed trial with the highest score, or None: the first of equals; with budgets, of those that were
+            trained longest.
         completed: Completed trials.
         failed: Failed trials.
         reused: Proposals that were answered from memory.
@@ -436,7 +439,8 @@ class Search:
         self._on_trial = on_trial
         self._progress = progress
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
-        self._known: dict[Hashable, Evaluation] | None = {} if settings.duplicates == "reuse" else None
+        self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
+        self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
         controller.start(space, history.seed)
         self._next_id = 0
@@ -508,14 +512,17 @@ class Search:
         """Gives an evaluator that keeps files a folder: in the run folder, or for as long as the search runs."""
         if not self.evaluator.keeps_files:
             yield
-        elif self.history.folder is not None:
-            self.evaluator.folder = (self.history.folder.path / "evaluator").absolute()
-            self.evaluator.folder.mkdir(exist_ok=True)
+            return
+        with contextlib.ExitStack() as stack:
+            if self.history.folder is not None:
+                folder = (self.history.folder.path / "evaluator").absolute()
+                folder.mkdir(exist_ok=True)
+            else:  # workers that are being stopped may still write to it
+                temporary = tempfile.TemporaryDirectory(prefix="archsearch-", ignore_cleanup_errors=True)
+                folder = Path(stack.enter_context(temporary))
+            self.evaluator.folder = folder
+            stack.callback(setattr, self.evaluator, "folder", None)
             yield
-        else:
-            with tempfile.TemporaryDirectory(prefix="archsearch-") as folder:
-                self.evaluator.folder = Path(folder)
-                yield
 
     def _display(self) -> Display:
         from archsearch.progress import Display
@@ -563,16 +570,23 @@ class Search:
             id_, architecture, parent, budget = proposal
             known = self._known.get(memory_key(self.space, architecture, budget)) if self._known is not None else None
             if known is not None:
-                self._reuse(Trial(id_, architecture, parent, known, attempts=0, budget=budget))
+                self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
                 continue
             self._reused_in_a_row = 0
+            # What a trial goes on from is with the one that was evaluated.
+            parent = None if parent is None else self._answered_by.get(parent, parent)
+            if budget is not None and budget.origin is not None:
+                budget = budget._replace(origin=self._answered_by.get(budget.origin, budget.origin))
             seed = training_seed(self.history.seed, id_, budget)
             job = Job(id_, architecture, parent, seed, now, budget=budget)
             self._pending[job.id] = job
             jobs.append(job)
         return jobs
 
-    def _reuse(self, trial: Trial) -> None:
+    def _reuse(self, trial: Trial, evaluated: int) -> None:
+        self._answered_by[trial.id] = evaluated
+        if len(self._answered_by) > MAX_ANSWERED:
+            del self._answered_by[next(iter(self._answered_by))]
         self.reused += 1
         self._reused_in_a_row += 1
         if self._reused_in_a_row >= MAX_REUSED_IN_A_ROW and not self._pending:
@@ -651,7 +665,8 @@ class Search:
     def _tell(self, trial: Trial) -> None:
         self.controller.tell((trial,))
         if self._known is not None and trial.evaluation is not None:
-            self._known.setdefault(memory_key(self.space, trial.architecture, trial.budget), trial.evaluation)
+            key = memory_key(self.space, trial.architecture, trial.budget)
+            self._known.setdefault(key, (trial.id, trial.evaluation))
 
     def _tell_up_to(self, last: int) -> bool:
         while self._told_up_to < last:
@@ -692,6 +707,7 @@ class Search:
             "failed": self.failed,
             "reused": self.reused,
             "reused_in_a_row": self._reused_in_a_row,
+            "answered_by": list(self._answered_by.items()),
             "failures_in_a_row": self._failures_in_a_row,
             "first_failure": self._first_failure,
             "best": None if self.best is None else trial_to_event(self.best),
@@ -715,6 +731,7 @@ class Search:
         self._clock = state["clock"]
         self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
         self._reused_in_a_row = state["reused_in_a_row"]
+        self._answered_by = dict(state.get("answered_by", ()))
         self._failures_in_a_row = state["failures_in_a_row"]
         self._first_failure = state["first_failure"]
         self.best = None if state["best"] is None else event_to_trial(state["best"], seed)

@@ -17,6 +17,8 @@ from archsearch.space import Space
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 # -- the report of a run -----------------------------------------------------------------------
@@ -148,10 +150,27 @@ def _draw_curves(table: pa.Table, target: Path, title: str) -> None:
         billed = completed["device_seconds"].to_numpy()
     if not billed.any():
         billed = completed["wall_seconds"].to_numpy()
-    best = np.maximum.accumulate(scores)
+    best = _best_so_far(completed, scores)
     draw_learning_curve(target / "learning_curve.png", scores, best, xlabel="completed trials", title=title)
     seconds = np.cumsum(billed)
     draw_learning_curve(target / "learning_curve_cost.png", scores, best, title=title, seconds=seconds)
+
+
+def _best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The best score after each trial: with budgets, of those trained longest, so that it may fall."""
+    import numpy as np
+
+    if "budget" not in completed.column_names:
+        return np.asarray(np.maximum.accumulate(scores))
+    best = np.empty(len(scores))
+    longest, highest = 0, -np.inf
+    for i, (budget, score) in enumerate(zip(completed["budget"].to_pylist(), scores, strict=True)):
+        if (budget or 0) > longest:
+            longest, highest = budget, -np.inf
+        if (budget or 0) == longest:
+            highest = max(highest, score)
+        best[i] = highest
+    return best
 
 
 def _draw_best(space: Space, architecture: Architecture, target: Path) -> None:

@@ -18,6 +18,8 @@ import importlib.util
 import math
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -129,7 +131,7 @@ def _checked(arrays: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.
         raise TaskError(f"{where}: expected a pair (images, labels) of arrays, got {type(arrays).__name__}") from None
     if images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
+    elif images.ndim == 4 and images.shape[-1] <= 4 < images.shape[1]:
         images = images.transpose(0, 3, 1, 2)
     if images.ndim != 4 or images.dtype.kind not in "buif":
         raise TaskError(
@@ -249,21 +251,42 @@ def augment(images: torch.Tensor, names: Sequence[Augmentation], generator: torc
 # -- tasks by name -----------------------------------------------------------------------------
 
 
-def load_task(task: str | Task) -> Task:
+def load_task(task: str | Path | Task) -> Task:
     """A task by name or path, as this module's head lists them; a ``Task`` is returned as it is.
 
     Raises:
         UnknownName: If there is no such task or option.
         TaskError: If its files cannot be used.
     """
-    return task if isinstance(task, Task) else _load(task)
+    return task if isinstance(task, Task) else _load(absolute(task))
+
+
+def absolute(task: str | Path) -> str:
+    """The name of a task; where it is a path to something, the path from the root, so that it holds everywhere.
+
+    Raises:
+        UsageError: If it is no text.
+    """
+    if not isinstance(task, (str, Path)):
+        raise UsageError(f"task: expected a name, a path or a Task, got {task!r}")
+    name, colon, options = _parts_of(str(task))
+    path = Path(name).expanduser()
+    return str(path.absolute()) + colon + options if path.exists() and name not in NAMES else str(task)
+
+
+def _parts_of(text: str) -> tuple[str, str, str]:
+    """Name, colon and options; the latter empty if there are none."""
+    matched = re.fullmatch(r"(.+?)(:)(\w+=[^,]*(?:,\w+=[^,]*)*)", text)
+    return (matched[1], matched[2], matched[3]) if matched else (text, "", "")
+
+
+NAMES = ("digits", "cifar10", "cifar100")
 
 
 @functools.lru_cache(maxsize=8)
 def _load(text: str) -> Task:
-    matched = re.fullmatch(r"(.+?)(?::(\w+=[^,]*(?:,\w+=[^,]*)*))?", text)
-    name, options_text = (matched[1], matched[2]) if matched else (text, None)
-    options = dict(option.split("=", 1) for option in (options_text or "").split(",") if option)
+    name, _, options_text = _parts_of(text)
+    options = dict(option.split("=", 1) for option in options_text.split(",") if option)
     path = Path(name).expanduser()
     if name == "digits":
         return _digits(text, options)
@@ -348,7 +371,7 @@ def _npz(path: Path, text: str, given: Mapping[str, str]) -> Task:
             arrays = dict(file)
     except FileNotFoundError:
         raise TaskError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise TaskError(f"{path}: cannot be read as .npz: {error}") from None
     if {"images", "labels"} <= arrays.keys():
         images, labels = _checked((arrays["images"], arrays["labels"]), str(path))

@@ -900,7 +900,15 @@ def evaluates_alike_in_a_new_process(make: MakeEvaluator, space: Space) -> None:
 def evaluation_leaves_global_generators(make: MakeEvaluator, space: Space) -> None:
     """The global generators of ``random``, NumPy and PyTorch are neither read nor written."""
     architectures = _some(space, 12)
-    _expect_no_globals(lambda: _outcomes(_ready(make, space), architectures))
+
+    def outcomes() -> list[tuple[object, ...]]:
+        evaluator = _ready(make, space)
+        with tempfile.TemporaryDirectory() as folder:
+            evaluator.folder = Path(folder)
+            family = [Query(i, architectures[i], i, parent=i - 1 if i else None) for i in range(2)]
+            return _outcomes(evaluator, architectures) + [_outcome(evaluator.evaluate_query(q)) for q in family]
+
+    _expect_no_globals(outcomes)
 
 
 @_evaluator_check

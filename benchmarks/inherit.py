@@ -2,8 +2,8 @@
 
     python benchmarks/inherit.py
 
-Both search NAS-Bench-201 under the preset ``digits201`` by the same evolution from the same seeds. The mean accuracy is
-that of the population (the last ``--population`` trials) on the validation part, mean over the seeds. Printed: the
+Both search NAS-Bench-201 under the preset ``digits_thin`` by the same evolution from the same seeds. The mean accuracy
+is that of the population (the last ``--population`` trials) on the validation part, mean over the seeds. Printed: the
 training examples that each had billed when the mean first reached what evolution with ``Training`` has in the end. The
 networks that ``Inherit`` scores have been trained as a line of ancestors, longer than one from scratch; so the best of
 each is also trained from scratch, several times, and tested.
@@ -36,7 +36,7 @@ def curves(result: Result, population: int) -> tuple[npt.NDArray[np.float64], np
 def retrained(result: Result, repeats: int) -> float:
     """Mean test accuracy of the pick, trained from scratch."""
     assert result.best is not None
-    evaluator = Training(preset="digits201", repeats=repeats)
+    evaluator = Training(preset="digits_thin", repeats=repeats)
     evaluator.start(SPACE)
     return evaluator.evaluate(result.best.architecture, 10**6).metrics["test_accuracy"]
 
@@ -52,8 +52,8 @@ def main() -> None:
     found: dict[str, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]] = {}
     picks: dict[str, list[float]] = {}
     evaluators: dict[str, Evaluator] = {
-        "Training": Training(preset="digits201"),
-        "Inherit": Inherit(Training(preset="digits201"), steps=arguments.steps),
+        "Training": Training(preset="digits_thin"),
+        "Inherit": Inherit(Training(preset="digits_thin"), steps=arguments.steps),
     }
     for seed in range(arguments.seeds):
         for name, evaluator in evaluators.items():
@@ -67,9 +67,15 @@ def main() -> None:
     target = means["Training"][-1]
     whole = examples["Training"][-1]
     print(f"mean accuracy of the population after {arguments.trials} trials with Training: {target:.2f} %\n")
-    print(
-        "| evaluator | examples when reached | share | examples in all | mean accuracy at the end | pick, from scratch: test |"
+    columns = (
+        "evaluator",
+        "examples when reached",
+        "share",
+        "examples in all",
+        "mean accuracy",
+        "pick, from scratch: test",
     )
+    print(f"| {' | '.join(columns)} |")
     print("|---|---|---|---|---|---|")
     for name in evaluators:
         reached = np.flatnonzero(means[name] >= target)

@@ -21,7 +21,7 @@ from archsearch.evaluator import Evaluator, Morphable
 from archsearch.evaluators.training import Meter, Run, Training, below
 from archsearch.network import Network, trainable
 from archsearch.space import Space
-from archsearch.trial import Architecture, Evaluation, Query
+from archsearch.trial import Architecture, Cost, Evaluation, Query
 
 
 class Inherit(Evaluator):
@@ -56,10 +56,10 @@ class Inherit(Evaluator):
         self.morph = morph
         if not isinstance(self.training, Training):
             raise UsageError(f"Inherit: training: expected a Training evaluator, got {training!r}")
-        if steps is not None and steps < 0:
-            raise UsageError(f"Inherit: steps: expected a whole number >= 0, got {steps}")
-        if learning_rate is not None and not learning_rate > 0:
-            raise UsageError(f"Inherit: learning_rate: expected a number > 0, got {learning_rate}")
+        if steps is not None and (not isinstance(steps, int) or steps < 0):
+            raise UsageError(f"Inherit: steps: expected a whole number >= 0, got {steps!r}")
+        if learning_rate is not None and (not isinstance(learning_rate, (int, float)) or not learning_rate > 0):
+            raise UsageError(f"Inherit: learning_rate: expected a number > 0, got {learning_rate!r}")
         if self.training.repeats != 1:
             raise UsageError("Inherit: a child has one parent, so training.repeats must be 1")
 
@@ -81,6 +81,10 @@ class Inherit(Evaluator):
         """Binds the evaluator to a space."""
         super().start(space)
         self.training.start(space)
+
+    def prepare(self) -> Cost:
+        """As ``Training`` does."""
+        return self.training.prepare()
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Trains an architecture in full: it has no parent."""
@@ -119,7 +123,7 @@ class Inherit(Evaluator):
         weights = below(tensors, "network.")
         if not (self.morph and isinstance(self.space, Morphable)):
             return take_over_by_name(run.network, weights), tuple(facts["architecture"]) == run.architecture
-        ancestor = self.training.network(tuple(facts["architecture"])).to(self.training.where)
+        ancestor = self.training.begin(tuple(facts["architecture"]), 0).network
         ancestor.load_state_dict(weights)
         before = {name: parameter.clone() for name, parameter in run.network.named_parameters()}
         preserved = self.space.morph(ancestor, run.network, run.generator)

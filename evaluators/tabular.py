@@ -42,8 +42,8 @@ class Tabular(Evaluator):
     ``digits201``: a sample of NASBench201 cells trained by ``Training(preset="digits201")``, runs 0 to 2, after each
     epoch; ``architectures`` lists them.
 
-    Under a controller with budgets, the table's other lengths are looked up too, and the seconds of the added epochs
-    billed.
+    Under a controller with budgets the other lengths of ``digits201`` and EC-NAS are looked up. Of ``digits201`` the
+    seconds of the added epochs are billed; of EC-NAS those of the whole training, since each length was one of its own.
 
     Args:
         dataset: Embedded table.
@@ -113,9 +113,9 @@ class Tabular(Evaluator):
 
     def check_budgets(self, budgets: Sequence[int]) -> None:
         """Raises ``UsageError`` if the table has no results after so many epochs."""
-        known = () if self.table is not None else tuple(SOURCES[self.dataset].runs)
-        if self.dataset in NASBENCH201_FACTOR:
-            known = ()  # its 12 epochs are another schedule, not the beginning of the 200
+        known: tuple[int, ...] = ()  # NAS-Bench-201's 12 epochs are another schedule than the 200
+        if self.table is None and self.dataset in (*ECNAS_FILES, "digits201"):
+            known = tuple(SOURCES[self.dataset].runs)
         if budgets and not set(budgets) <= set(known):
             missing = ", ".join(str(budget) for budget in budgets if budget not in known)
             raise UsageError(
@@ -157,11 +157,11 @@ class Tabular(Evaluator):
         return [self.evaluate(architecture, 0) for architecture in architectures]
 
     def evaluate_query(self, query: Query) -> Evaluation:
-        """Looks up the result after the budget's epochs, and bills what was added."""
+        """Looks up the result after the budget's epochs; bills the added ones or, of EC-NAS, the whole training."""
         if query.budget is None:
             return self.evaluate(query.architecture, query.seed)
         found = self._after(query.budget.stop, query.architecture)
-        if not query.budget.start:
+        if not query.budget.start or self.dataset in ECNAS_FILES:
             return found
         before = self._after(query.budget.start, query.architecture).cost.recorded_seconds
         return found._replace(cost=Cost(recorded_seconds=max(0.0, found.cost.recorded_seconds - before)))
@@ -282,9 +282,12 @@ def _nasbench_macro(evaluator: Tabular, _epochs: int) -> Rows:
     return rows
 
 
+ECNAS_FILES = {"ecnas_4v": "ecnas_4v", "ecnas_5v": "ecnas_5v_4epochs"}
+
+
 def _ecnas(evaluator: Tabular, epochs: int) -> Rows:
     """Rows are found by the module's hash, so that every labelling of a cell has its result."""
-    file = "ecnas_4v" if evaluator.dataset == "ecnas_4v" else "ecnas_5v_4epochs"
+    file = ECNAS_FILES[evaluator.dataset]
     run = ("run",) if evaluator.dataset == "ecnas_4v" else ()
     figures = ("valid_acc", "test_acc", "train_seconds", "energy_kwh")
     table = embedded_columns(file, ("hash", "epochs", *run, "params", *figures))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import math
 import os
@@ -38,8 +39,8 @@ from archsearch.network import (
 )
 from archsearch.seeding import stream
 from archsearch.space import Space
-from archsearch.task import Augmentation, Part, Task, augment, known_augmentation, load_task, split
-from archsearch.trial import Architecture, Budget, Cost, Evaluation, Query
+from archsearch.task import Augmentation, Part, Task, absolute, augment, known_augmentation, load_task, split
+from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query
 
 Preset = Literal[
     "digits", "digits_thin", "digits_short", "digits_few", "digits201", "nasbench201", "nasbench201_12", "darts"
@@ -55,7 +56,7 @@ class Recipe:
     """How to train; fields as the arguments of ``Training``."""
 
     task: str | Task = "digits"
-    epochs: int = 12
+    epochs: int = 9
     batch_size: int = 32
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.1
@@ -68,6 +69,7 @@ class Recipe:
     augmentation: Sequence[Augmentation] | None = None
     train_examples: int | None = None
     skeleton: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    nesterov: bool = True
 
 
 THIN = {"channels": 8, "cells": 1, "layers": 4, "modules": 1}
@@ -82,7 +84,7 @@ NASBENCH201 = Recipe(task="cifar10", epochs=200, batch_size=256, skeleton={"chan
 PRESETS: Mapping[str, Recipe] = {
     "digits": DIGITS,
     "digits_thin": dataclasses.replace(DIGITS, skeleton={**THIN, "channels": 4}),
-    "digits_short": dataclasses.replace(DIGITS, epochs=4),
+    "digits_short": dataclasses.replace(DIGITS, epochs=3),
     "digits_few": dataclasses.replace(DIGITS, train_examples=300),
     "digits201": DIGITS201,
     "nasbench201": NASBENCH201,
@@ -92,6 +94,7 @@ PRESETS: Mapping[str, Recipe] = {
         epochs=600,
         batch_size=96,
         learning_rate=0.025,
+        nesterov=False,
         weight_decay=3e-4,
         clip_norm=5.0,
         drop_path=0.2,
@@ -122,21 +125,23 @@ class Training(Evaluator):
         preset: Recipe to start from.
         epochs: Length of a full training, and of its schedule, >= 1.
         batch_size: Images per update, >= 1; the last batches of an epoch shrink evenly.
-        optimizer: sgd (with Nesterov momentum) or adamw.
+        optimizer: sgd or adamw.
         learning_rate: At the start, > 0; a cosine schedule takes it to 0.
         momentum: Of sgd, 0 <= momentum < 1.
+        nesterov: Whether the momentum is Nesterov's.
         weight_decay: >= 0.
         label_smoothing: 0 <= label_smoothing < 1.
         clip_norm: Largest norm of the gradient, > 0; 0 does not clip.
-        drop_path: Probability of dropping a path in the last epoch, risen to linearly from 0; 0 <= drop_path < 1.
-        auxiliary_weight: Weight of the auxiliary head's loss, for networks that have one, >= 0.
+        drop_path: Probability of dropping a path, to which it rises from 0, epoch by epoch; 0 <= drop_path < 1.
+        auxiliary_weight: Weight of the auxiliary head's loss, >= 0, for networks that have one, such as those of
+            ``DARTS(auxiliary=True)``. ``params`` counts the head, ``flops`` does not.
         augmentation: What is done to training images: any of crop, flip, cutout. None: as preset or task have it.
         train_examples: Use only so many of the training images, the same for all.
         skeleton: Settings of the network around the searched part by name, such as channels and cells. Those that the
-            space does not know are an error here, but passed over in a preset.
+            space does not know are an error here; in a preset they are passed over, as are those given to the space.
         repeats: Trainings from different seeds that are averaged, >= 1.
-        keep: Checkpoints are kept for this many of the newest trials, >= 1; what would go on from an older one begins
-            anew.
+        keep: How many checkpoints are kept, >= 1: those that were written or read last. A training that would go on
+            from one that is gone begins anew.
         latency: Whether to measure the time of a forward pass over up to 64 validation images. Such a figure is never
             the same twice.
         device: auto (a CUDA device if there is one), or any device of PyTorch.
@@ -157,6 +162,7 @@ class Training(Evaluator):
         optimizer: Optimizer | None = None,
         learning_rate: float | None = None,
         momentum: float | None = None,
+        nesterov: bool | None = None,
         weight_decay: float | None = None,
         label_smoothing: float | None = None,
         clip_norm: float | None = None,
@@ -173,13 +179,14 @@ class Training(Evaluator):
     ) -> None:
         if preset not in PRESETS:
             raise UsageError(f"Training: preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-        self.task = task
+        self.task = task if isinstance(task, Task) or task is None else absolute(task)
         self.preset = preset
         self.epochs = epochs
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
+        self.nesterov = nesterov
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
         self.clip_norm = clip_norm
@@ -224,6 +231,8 @@ class Training(Evaluator):
         super().start(space)
         self._sizes: dict[Architecture, tuple[int, int]] = {}
         task, n = self.data, self.recipe.train_examples
+        with torch.device("meta"):  # so that a skeleton that does not suit the space shows now
+            self.network(space.sample(stream(0, "Training")))
         if n is not None and n > task.size("train"):
             raise UsageError(
                 f"Training: train_examples: expected at most {task.size('train')}, the training images of {task.name}, "
@@ -234,6 +243,26 @@ class Training(Evaluator):
         if n is not None:
             labels = task.part("train")[1].numpy()
             self._chosen = torch.from_numpy(split(self._chosen.numpy(), labels, n)[0][0])
+
+    def prepare(self) -> Cost:
+        """Notes which data the run is trained on, and clears away what a killed process has left half-written.
+
+        Raises:
+            UsageError: If the run was begun on other data of that name.
+        """
+        if self.folder is None:
+            return NO_COST
+        for left in self.folder.glob("*.tmp"):
+            left.unlink(missing_ok=True)
+        note, fingerprint = self.folder / "task.txt", self.data.fingerprint
+        if not note.exists():
+            note.write_text(fingerprint)
+        elif note.read_text() != fingerprint:
+            raise UsageError(
+                f"the data of {self.data.name} changed since this run began ({note.read_text()}, now {fingerprint}); "
+                "start a new run"
+            )
+        return NO_COST
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Trains an architecture in full, and keeps no checkpoint."""
@@ -284,13 +313,22 @@ class Training(Evaluator):
     def network(self, architecture: Architecture) -> Network:
         """An architecture's network, as the recipe's skeleton has it."""
         space = trainable(self.space, type(self).__name__)
-        known = skeleton_settings(space)
-        settings = {name: value for name, value in self.recipe.skeleton.items() if name in known}
+        preset = PRESETS[self.preset].skeleton
+        settings = {name: value for name, value in preset.items() if self._is_free(name)} | (self.skeleton or {})
         return space.network(architecture, self.data, **settings)
+
+    def _is_free(self, name: str) -> bool:
+        """Whether a preset may choose this: the space knows it, and its own value is not one that the user gave."""
+        if name not in skeleton_settings(trainable(self.space, type(self).__name__)):
+            return False
+        own = inspect.signature(type(self.space).__init__).parameters.get(name)
+        return own is None or getattr(self.space, name) == own.default
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Meter]:
         """Sets PyTorch's threads and determinism for a while, and measures what is spent."""
+        if self.where.type == "cuda" and not torch.cuda.is_available():
+            raise UsageError(f"Training: device={self.device}: there is no CUDA device here; use auto or cpu")
         threads = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
@@ -317,7 +355,7 @@ class Training(Evaluator):
             recipe.learning_rate,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
+            nesterov=recipe.nesterov and recipe.momentum > 0,
             fused=fused,
         )
 
@@ -348,10 +386,7 @@ class Training(Evaluator):
                 inputs = augment(images[batch], names, run.generator)
                 loss = self._loss(network, inputs, labels[batch])
                 losses.append(loss.item())
-                if not math.isfinite(losses[-1]):
-                    raise TrainingDiverged(
-                        f"the loss is {losses[-1]} after {run.step} updates; a smaller learning_rate may help"
-                    )
+                _expect_finite(losses[-1], run)
                 self._update(run, loss, highest * (1 + math.cos(math.pi * run.step / total)) / 2)
                 meter.trained(len(batch), macs)
             run.train_loss = float(np.mean(losses))
@@ -377,6 +412,7 @@ class Training(Evaluator):
 
     def _validate(self, run: Run, meter: Meter) -> None:
         score, run.valid_loss = self.accuracy(run, "valid", meter)
+        _expect_finite(run.valid_loss, run)
         run.curve.append(score)
 
     def accuracy(self, run: Run, part: Part, meter: Meter) -> tuple[float, float]:
@@ -432,7 +468,7 @@ class Training(Evaluator):
 
         Args:
             run: What to keep.
-            trial: Trial that it belongs to; the checkpoints of the trial ``keep`` before it are deleted.
+            trial: Trial that it belongs to.
             name: Tells apart several of one trial.
         """
         if self.folder is None:
@@ -448,8 +484,16 @@ class Training(Evaluator):
         aside = path.with_suffix(f".{os.getpid()}.tmp")
         save_file({key: value.contiguous() for key, value in tensors.items()}, aside, {"json": json.dumps(facts)})
         aside.rename(path)
-        for old in self.folder.glob(f"{trial - self.keep}-*.safetensors"):
-            old.unlink(missing_ok=True)
+        self._forget_old(self.folder)
+
+    def _forget_old(self, folder: Path) -> None:
+        """Deletes all checkpoints but the ``keep`` that were written or read last; others may do so meanwhile."""
+        used = []
+        for path in folder.glob("*.safetensors"):
+            with contextlib.suppress(FileNotFoundError):
+                used.append((path.stat().st_mtime_ns, path))
+        for _, path in sorted(used)[: -self.keep]:
+            path.unlink(missing_ok=True)
 
     def restore(self, run: Run, trial: int, name: str = "") -> bool:
         """Brings a training that has not begun to where a checkpoint was.
@@ -488,6 +532,7 @@ class Training(Evaluator):
             contextlib.suppress(OSError, SafetensorError, ValueError),
             safe_open(self._checkpoint(trial, name), "pt") as file,
         ):
+            os.utime(self._checkpoint(trial, name))
             names = list(file.keys())
             return {key: file.get_tensor(key) for key in names}, json.loads(file.metadata()["json"])
         return None
@@ -558,6 +603,11 @@ class Meter:
         return Cost(0.0, seconds, float(self._examples), float(self._updates), 2.0 * self._macs)
 
 
+def _expect_finite(loss: float, run: Run) -> None:
+    if not math.isfinite(loss):
+        raise TrainingDiverged(f"the loss is {loss} after {run.step} updates; a smaller learning_rate may help")
+
+
 def below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """The tensors whose names begin with ``prefix``, without it."""
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -579,17 +629,21 @@ def _check_ranges(training: Training) -> None:
         ("repeats", training.repeats),
         ("keep", training.keep),
         ("threads", training.threads),
-        ("train_examples", recipe.train_examples or 1),
+        ("train_examples", 1 if recipe.train_examples is None else recipe.train_examples),
         *((f"skeleton.{name}", value) for name, value in recipe.skeleton.items()),
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UsageError(f"Training: {name}: expected a whole number >= 1, got {value!r}")
-    for name in ("momentum", "label_smoothing", "drop_path"):
-        if not 0 <= getattr(recipe, name) < 1:
-            raise UsageError(f"Training: {name}: expected 0 <= {name} < 1, got {getattr(recipe, name)!r}")
-    for name in ("weight_decay", "clip_norm", "auxiliary_weight"):
-        if not 0 <= getattr(recipe, name) < math.inf:
-            raise UsageError(f"Training: {name}: expected a number >= 0, got {getattr(recipe, name)!r}")
+    for names, low, high in (
+        (("momentum", "label_smoothing", "drop_path"), "0 <=", 1.0),
+        (("weight_decay", "clip_norm", "auxiliary_weight"), "0 <=", math.inf),
+        (("learning_rate",), "0 <", math.inf),
+    ):
+        for name in names:
+            value = getattr(recipe, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not 0 <= value < high or (low == "0 <" and value == 0):
+                raise UsageError(f"Training: {name}: expected a number, {low} {name} < {high}, got {value!r}")
     if training.device != "auto":
         try:
             torch.device(training.device)
@@ -597,5 +651,3 @@ def _check_ranges(training: Training) -> None:
             raise UsageError(
                 f"Training: device: expected auto or a device of PyTorch such as cpu or cuda:0, got {training.device!r}"
             ) from None
-    if not 0 < recipe.learning_rate < math.inf:
-        raise UsageError(f"Training: learning_rate: expected a number > 0, got {recipe.learning_rate!r}")

@@ -319,7 +319,7 @@ def test_nested_components_on_the_command_line_and_after_a_resume(capsys):
         (["--controller", "Hyperband", "--controller.max_budget", "0"], "max_budget: expected a whole number >= 1"),
         (
             ["--controller", "SuccessiveHalving", "--controller.max_budget", "99", "--evaluator", "Training"],
-            "a budget of 99 epochs is longer than a full training of 12",
+            "a budget of 99 epochs is longer than a full training of 9",
         ),
     ],
 )
@@ -329,3 +329,18 @@ def test_mistakes_in_training_are_said_in_one_line(capsys, arguments, message):
     assert message in err
     assert "Traceback" not in err
     assert not Path("r").exists()
+
+
+@pytest.mark.parametrize("option", ["--evaluator", "--evaluator.help"])
+def test_misspelt_classes_are_guessed(capsys, option):
+    status, _, err = run(capsys, "run", option, "Trainig", "--trials", "1")
+    assert status == 2
+    assert "no evaluator is called 'Trainig'; did you mean Training?" in err
+
+
+def test_config_with_an_equals_sign_finds_the_classes_it_names(capsys):
+    settings = {"class_path": "Training", "init_args": {"epochs": 9, "train_examples": 20}}
+    Path("c.yaml").write_text(yaml.safe_dump({"controller": "SuccessiveHalving", "evaluator": settings}))
+    status, out, err = run(capsys, "run", "--config=c.yaml", "--trials", "1", "--out", "r", "--quiet")
+    assert status == 0, err
+    assert "at budget 1" in out

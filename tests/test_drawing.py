@@ -5,12 +5,14 @@ import itertools
 import matplotlib.image
 import networkx
 import numpy as np
+import pyarrow as pa
 import pytest
 from matplotlib.path import Path
 
 from archsearch import drawing
 from archsearch.drawing import draw_graph, draw_learning_curve, text_graph
 from archsearch.errors import UsageError
+from archsearch.report import _best_so_far
 from archsearch.space import Space
 from archsearch.testing import ConditionalSpace
 
@@ -186,3 +188,9 @@ def test_a_learning_curve_needs_arrays_of_one_length(tmp_path):
 )
 def test_the_unit_of_cost_suits_its_size(seconds, unit):
     assert drawing._time_unit(seconds)[0] == unit
+
+
+def test_best_so_far_is_of_the_longest_training():
+    table = pa.table({"score": [5.0, 9.0, 7.0, 8.0, 6.0, 9.5], "budget": [1, 1, 3, 3, 9, 1]})
+    assert _best_so_far(table, table["score"].to_numpy()).tolist() == [5, 9, 7, 8, 6, 6]
+    assert _best_so_far(table.drop_columns("budget"), table["score"].to_numpy()).tolist() == [5, 9, 9, 9, 9, 9.5]

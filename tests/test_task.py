@@ -59,7 +59,14 @@ def test_parts_are_normalised_by_the_training_part():
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((5, 7), (1, 5, 7)), ((3, 5, 7), (3, 5, 7)), ((5, 7, 3), (3, 5, 7)), ((5, 7, 1), (1, 5, 7))]
+    ("shape", "expected"),
+    [
+        ((5, 7), (1, 5, 7)),
+        ((3, 5, 7), (3, 5, 7)),
+        ((5, 7, 3), (3, 5, 7)),
+        ((5, 7, 1), (1, 5, 7)),
+        ((8, 8, 4), (4, 8, 8)),
+    ],
 )
 def test_image_layouts(shape, expected):
     parts = [arrays(shape=shape, seed=seed) for seed in range(3)]
@@ -269,6 +276,13 @@ def test_npz_of_one_set_and_of_three_parts(tmp_path):
     np.savez(tmp_path / "pickled.npz", images=np.array([{}], object), labels=labels)
     with pytest.raises(TaskError, match=r"cannot be read as .npz"):
         load_task(f"{tmp_path}/pickled.npz")
+    sound = (tmp_path / "one.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(sound[: len(sound) // 2])
+    np.save(tmp_path / "single.npy", images)
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
+    for name in ("cut", "single"):
+        with pytest.raises(TaskError, match=r"cannot be read as .npz"):
+            load_task(f"{tmp_path}/{name}.npz")
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(TaskError, match=r"cannot be read as .npz"):
         load_task(f"{tmp_path}/text.npz")

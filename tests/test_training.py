@@ -14,13 +14,13 @@ import torch
 from torch.nn import functional
 
 from archsearch import resume, search
-from archsearch.controllers import RandomSearch, RegularizedEvolution
+from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import MissingAbility, TooManyFailures, TrainingDiverged, UnknownName, UsageError
 from archsearch.evaluators import Inherit, Training
 from archsearch.evaluators.training import PRESETS
 from archsearch.history import RunFolder
 from archsearch.network import multiply_adds
-from archsearch.spaces import DARTS, Choices, MobileNet, NASBench201
+from archsearch.spaces import DARTS, Choices, MobileNet, NASBench101, NASBench201
 from archsearch.task import Task, load_task, split
 from archsearch.trial import Budget, Query
 
@@ -251,6 +251,24 @@ def test_without_its_checkpoint_a_training_begins_anew_and_bills_it(tmp_path, fa
     assert again.cost.examples == full.cost.examples
 
 
+def test_the_last_update_may_diverge_too():
+    with pytest.raises(TrainingDiverged, match="after 1 updates"):
+        started(learning_rate=1e30, epochs=1, train_examples=10).evaluate(CELL, 0)
+
+
+def test_settings_given_to_the_space_win_over_a_preset():
+    plain, own = NASBench201(), NASBench201(channels=3)
+    made = {}
+    for name, space in (("plain", plain), ("own", own)):
+        evaluator = Training("digits")
+        evaluator.start(space)
+        made[name] = evaluator.network(CELL).stem[0].out_channels, len(evaluator.network(CELL).layers)
+    assert made == {"plain": (8, 5), "own": (3, 5)}
+    evaluator = Training("digits", skeleton={"channels": 6})
+    evaluator.start(own)
+    assert evaluator.network(CELL).stem[0].out_channels == 6
+
+
 def test_only_so_many_checkpoints_are_kept_and_full_trainings_leave_none(tmp_path):
     evaluator = started(keep=3, train_examples=16)
     evaluator.folder = tmp_path
@@ -260,6 +278,33 @@ def test_only_so_many_checkpoints_are_kept_and_full_trainings_leave_none(tmp_pat
     evaluator.evaluate_query(Query(6, CELL, 0))
     evaluator.evaluate_query(Query(7, CELL, 0, budget=Budget(3)))
     assert len(list(tmp_path.iterdir())) == 3
+    # What was read last stays: trial 3 goes on, and leaves a second checkpoint.
+    evaluator.evaluate_query(Query(8, CELL, 3, budget=Budget(2, 1, 3)))
+    assert {path.name for path in tmp_path.iterdir()} == {"3-0-1.safetensors", "3-0-2.safetensors", "5-0-1.safetensors"}
+
+
+def test_few_checkpoints_are_left_however_many_trainings_go_on(tmp_path):
+    training = Training(**{**SMALL, "keep": 5})
+    search(SPACE, SuccessiveHalving(max_budget=3), training, trials=40, seed=0, out=tmp_path / "run")
+    assert len(list((tmp_path / "run" / "evaluator").glob("*.safetensors"))) == 5
+    assert training.folder is None
+
+
+class OneFounder(NASBench201):
+    """Every random cell is the same one."""
+
+    def sample(self, rng):
+        return CELL
+
+
+def test_children_of_what_was_answered_from_memory_inherit_from_the_trial_that_was_evaluated(tmp_path):
+    evolution = RegularizedEvolution(population_size=3, tournament_size=1)
+    heirs = Inherit(Training(**SMALL), steps=1)
+    search(OneFounder(), evolution, heirs, trials=3, seed=0, duplicates="reuse", out=tmp_path / "run")
+    trials = list(resume(tmp_path / "run", space=OneFounder(), trials=6).history)
+    assert [trial.id for trial in trials[:2]] == [0, 3], "the proposals 1 and 2 were answered from memory"
+    assert {trial.parent for trial in trials[1:]} <= {trial.id for trial in trials}
+    assert all(trial.metrics["inherited"] > 0 for trial in trials[1:])
 
 
 def test_budgets_longer_than_the_training_are_refused():
@@ -318,9 +363,9 @@ def test_a_task_of_ones_own_is_known_again(tmp_path):
         ({"preset": "cifar"}, UsageError, "preset: expected one of digits, digits_thin"),
         ({"epochs": 0}, UsageError, "epochs: expected a whole number >= 1, got 0"),
         ({"batch_size": 2.5}, UsageError, "batch_size: expected a whole number"),
-        ({"momentum": 1.0}, UsageError, "expected 0 <= momentum < 1"),
-        ({"learning_rate": 0.0}, UsageError, "learning_rate: expected a number > 0"),
-        ({"weight_decay": -1.0}, UsageError, "weight_decay: expected a number >= 0"),
+        ({"momentum": 1.0}, UsageError, "momentum: expected a number, 0 <= momentum < 1.0"),
+        ({"learning_rate": 0.0}, UsageError, "learning_rate: expected a number, 0 < learning_rate < inf"),
+        ({"weight_decay": -1.0}, UsageError, "weight_decay: expected a number, 0 <= weight_decay < inf"),
         ({"optimizer": "lion"}, UsageError, "optimizer: expected sgd or adamw, got 'lion'"),
         ({"augmentation": ["blur"]}, UsageError, "expected any of crop, flip, cutout, got 'blur'"),
         ({"skeleton": {"channels": 0}}, UsageError, "skeleton.channels: expected a whole number >= 1"),
@@ -331,6 +376,9 @@ def test_a_task_of_ones_own_is_known_again(tmp_path):
         ),
         ({"train_examples": 5000}, UsageError, "train_examples: expected at most 899"),
         ({"task": "digit"}, UnknownName, "no task is called 'digit'"),
+        ({"train_examples": 0}, UsageError, "train_examples: expected a whole number >= 1, got 0"),
+        ({"momentum": "0.9"}, UsageError, "momentum: expected a number, 0 <= momentum < 1.0, got '0.9'"),
+        ({"task": 3}, UsageError, "task: expected a name, a path or a Task, got 3"),
         ({"device": "abacus"}, UsageError, "device: expected auto or a device of PyTorch such as cpu or cuda:0"),
     ],
 )
@@ -339,6 +387,34 @@ def test_wrong_settings_are_refused_before_anything_is_written(settings, error, 
         search(SPACE, RandomSearch(), Training(**{**SMALL, **settings}), trials=1, out=tmp_path / "run")
     assert message in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_skeleton_that_does_not_suit_the_space_shows_before_the_search(tmp_path):
+    with pytest.raises(UsageError, match="channels: expected at least 4"):
+        search(NASBench101(), RandomSearch(), Training(skeleton={"channels": 1}), trials=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(UsageError, match="there is no CUDA device here; use auto or cpu"):
+        started(device="cuda").evaluate(CELL, 0)
+
+
+def test_changed_data_is_noticed_on_resume(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, labels = load_task("digits").part("train")
+    for n in (200, 300):
+        np.savez("mine.npz", images=images[:n, 0].numpy(), labels=labels[:n].numpy())
+        settings = {**SMALL, "task": "mine.npz"}
+        if n == 200:
+            search(SPACE, RandomSearch(), Training(**settings), trials=1, seed=0, out="run")
+            monkeypatch.chdir("/")  # the run remembers where its data lie
+            assert resume(tmp_path / "run", trials=2).completed == 2
+            monkeypatch.chdir(tmp_path)
+            load_task.__globals__["_load"].cache_clear()
+    with pytest.raises(UsageError, match=r"the data of .*mine.npz changed since this run began"):
+        resume("run", trials=3)
 
 
 def test_spaces_without_networks_are_refused():
