@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import textwrap
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ FAMILIES = (
 )
 """Colour of operations whose name contains one of the words; the first match counts."""
 
-FONT_POINTS, TITLE_POINTS = 10, 12
+FONT_POINTS, TITLE_POINTS, TITLE_LETTERS = 10, 12, 110
 PADDING, GAP, ROW_GAP, MARGIN, HEAD = 0.1, 0.44, 0.16, 0.2, 0.12
 CHAIN_WIDTH = 9.0
 RESTARTS, SWEEPS = 8, 20
@@ -316,16 +317,18 @@ def _canvas(boxes: list[_Item], routes: list[_Route], title: str) -> tuple[Figur
     points = np.concatenate([corners, *(line.vertices for _, line in routes)])
     left, bottom = points.min(axis=0) - MARGIN
     right, top = points.max(axis=0) + MARGIN
-    if title:
-        top += 2 * TITLE_POINTS / 72
-        missing = max(0.0, _text_width(title, TITLE_POINTS) + 2 * MARGIN - (right - left))
+    lines = textwrap.wrap(title, TITLE_LETTERS)
+    if lines:
+        top += (0.5 + 1.5 * len(lines)) * TITLE_POINTS / 72
+        widest = max(_text_width(line, TITLE_POINTS) for line in lines)
+        missing = max(0.0, widest + 2 * MARGIN - (right - left))
         left, right = left - missing / 2, right + missing / 2
     figure = Figure(figsize=(right - left, top - bottom), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(left, right), ylim=(bottom, top))
     axes.set_axis_off()
-    if title:
-        centre = (left + right) / 2
-        axes.text(centre, top - MARGIN, title, size=TITLE_POINTS, color=INK, ha="center", va="top", parse_math=False)
+    if lines:
+        centre, text = (left + right) / 2, "\n".join(lines)
+        axes.text(centre, top - MARGIN, text, size=TITLE_POINTS, color=INK, ha="center", va="top", parse_math=False)
     return figure, axes
 
 
