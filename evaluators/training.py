@@ -77,7 +77,7 @@ DIGITS = Recipe(skeleton=THIN)
 DIGITS201 = Recipe(
     task="digits:train=300,valid=748,test=749",
     epochs=9,
-    skeleton={"channels": 4, "cells": 2, "layers": 4, "modules": 1},
+    skeleton={"channels": 8, "cells": 3, "layers": 4, "modules": 1},
 )
 NASBENCH201 = Recipe(task="cifar10", epochs=200, batch_size=256, skeleton={"channels": 16, "cells": 5})
 
