@@ -19,20 +19,24 @@ if TYPE_CHECKING:
     from archsearch.ray_executor import RayExecutor as RayExecutor
     from archsearch.space import Space as Space
     from archsearch.trial import Architecture as Architecture
+    from archsearch.trial import Budget as Budget
     from archsearch.trial import Cost as Cost
     from archsearch.trial import Evaluation as Evaluation
     from archsearch.trial import Proposal as Proposal
+    from archsearch.trial import Query as Query
     from archsearch.trial import Trial as Trial
 
 _MODULES = {
     "ArchitectureEnv": "environment",
     "Architecture": "trial",
+    "Budget": "trial",
     "Controller": "controller",
     "Cost": "trial",
     "Evaluation": "trial",
     "Evaluator": "evaluator",
     "LocalExecutor": "executor",
     "Proposal": "trial",
+    "Query": "trial",
     "RayExecutor": "ray_executor",
     "Result": "loop",
     "SimulatedExecutor": "executor",
