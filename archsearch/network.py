@@ -103,9 +103,11 @@ class Network(nn.Module):
             raise UsageError(f"this network stands for {self.architecture}, it cannot compute {architecture}")
         return architecture
 
-    def with_auxiliary(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def with_auxiliary(
+        self, images: torch.Tensor, architecture: Architecture | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits, and those of the auxiliary head; None where the network has none."""
-        return self(images), None
+        return self(images, architecture), None
 
     def drop(self, x: torch.Tensor) -> torch.Tensor:
         """Drop-path (Larsson et al. 2017): in training, zeroes whole images of ``x`` and scales up the others."""
@@ -191,7 +193,9 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
+def multiply_adds(
+    network: nn.Module, input_shape: tuple[int, int, int], architecture: Architecture | None = None
+) -> int:
     """Multiply-adds of one image, as NAS-Bench-201 counts them: convolutions, and linear layers with their biases.
 
     Batch normalisation, activations and pooling are not counted. A floating-point operation is half a multiply-add.
@@ -199,9 +203,11 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     Args:
         network: On any device, the meta device included.
         input_shape: Channels, height and width of an image.
+        architecture: Of a super-network, the path to count.
     """
     training = network.training
     network.eval()
+    path = () if architecture is None else (architecture,)
     device = next(network.parameters()).device
     biases = 0
 
@@ -212,7 +218,7 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     hooks = [m.register_forward_hook(add_bias) for m in network.modules() if isinstance(m, nn.Linear)]
     try:
         with torch.no_grad(), _FlopCounter() as counter:
-            network(torch.empty(1, *input_shape, device=device))
+            network(torch.empty(1, *input_shape, device=device), *path)
     finally:
         for hook in hooks:
             hook.remove()

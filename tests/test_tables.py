@@ -8,7 +8,7 @@ from archsearch import search
 from archsearch.controllers import RandomSearch, SuccessiveHalving
 from archsearch.embedded import embedded_columns
 from archsearch.errors import InvalidArchitecture, MissingAbility, UsageError
-from archsearch.evaluators import Tabular
+from archsearch.evaluators import Tabular, Training
 from archsearch.spaces import DARTS, NASBench101, NASBench201, NASBenchMacro
 from archsearch.testing import EVALUATOR_CHECKS
 from archsearch.trial import Budget, Query
@@ -93,7 +93,7 @@ def test_digits201_is_a_ground_truth():
     scores = np.array([[run.evaluate(cell, 0).score for cell in cells] for run in runs])
     np.testing.assert_allclose([mean.evaluate(cell, 0).score for cell in cells], scores.mean(axis=0))
     ceiling = np.mean([kendalltau(scores[i], scores[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))])
-    assert ceiling > 0.6, "the noise ceiling that docs/benchmarks.md states, less a margin"
+    assert ceiling > 0.65, "the noise ceiling; 0.687 when the table was made"
     found = mean.evaluate(cells[0], 0)
     assert len(found.curve) == 9
     assert found.curve[-1] == found.score
@@ -101,6 +101,20 @@ def test_digits201_is_a_ground_truth():
     # Uniform: about a fifth of all edges carry each operation.
     shares = np.bincount(np.array(cells).ravel(), minlength=5) / (6 * len(cells))
     assert abs(shares - 0.2).max() < 0.03
+
+
+def test_digits201_can_be_made_again():
+    space, columns = NASBench201(), ("arch", "run", "seed", "params", "flops", "train_examples", "valid_accuracy_9")
+    arch, run, seed, params, flops, examples, accuracy = next(
+        zip(*embedded_columns("digits201", columns).values(), strict=True)
+    )
+    evaluator = Training(preset="digits201")
+    evaluator.start(space)
+    again = evaluator.evaluate(space.parse(arch), seed)
+    assert (again.metrics["params"], again.metrics["flops"], again.cost.examples) == (params, flops, examples)
+    # Other processors round otherwise; seeds differ by 2.6 points (standard deviation) on average.
+    assert again.score == pytest.approx(accuracy, abs=8)
+    assert run == 0
 
 
 def test_digits201_can_be_stopped_and_continued():
