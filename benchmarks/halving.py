@@ -9,8 +9,8 @@ table minus that of the chosen one, in points. Chosen: the best score among the 
 ``result.best`` has it; before the first result a cell at random. The target: a third of random search's epochs.
 
 Tables: EC-NAS, 91 cells, trained for 4, 12, 36 and 108 epochs, 3 runs of each length with a schedule of its own; here
-they pass for stops of one training. Digits, cells of NAS-Bench-201 trained on scikit-learn's digits for 9 epochs, 3 runs
-each, which are stops of one training.
+they pass for stops of one training. Digits, cells of NAS-Bench-201 trained on scikit-learn's digits for 9 epochs, 3
+runs each, which are stops of one training.
 """
 
 import argparse
