@@ -10,12 +10,14 @@ from archsearch.components import lazy_classes
 if TYPE_CHECKING:
     from archsearch.evaluators.function import Function as Function
     from archsearch.evaluators.inherit import Inherit as Inherit
+    from archsearch.evaluators.one_shot import OneShot as OneShot
     from archsearch.evaluators.tabular import Tabular as Tabular
     from archsearch.evaluators.training import Training as Training
 
 _MODULES = {
     "Function": "function",
     "Inherit": "inherit",
+    "OneShot": "one_shot",
     "Tabular": "tabular",
     "Training": "training",
 }

@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional
 
 from archsearch.errors import TrainingDiverged, UsageError
-from archsearch.evaluator import Evaluator
+from archsearch.evaluator import Evaluator, SharedWeights
 from archsearch.network import (
     Network,
     build,
@@ -48,7 +48,10 @@ Preset = Literal[
 Optimizer = Literal["sgd", "adamw"]
 
 EVALUATION_BATCH = 512
-"""Images in a forward pass that computes no gradients; no result depends on it."""
+"""Images in a forward pass that computes no gradients; of results, only those with batch statistics depend on it."""
+
+SIZED_PATHS = 16
+"""Random paths whose mean multiply-adds are billed for each pass of a super-network."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -229,7 +232,7 @@ class Training(Evaluator):
     def start(self, space: Space) -> None:
         """Binds the evaluator to a space, and reads the task, so that what is wrong with it shows before the search."""
         super().start(space)
-        self._sizes: dict[Architecture, tuple[int, int]] = {}
+        self._sizes: dict[Architecture | None, tuple[int, int]] = {}
         task, n = self.data, self.recipe.train_examples
         with torch.device("meta"):  # so that a skeleton that does not suit the space shows now
             self.network(space.sample(stream(0, "Training")))
@@ -310,12 +313,15 @@ class Training(Evaluator):
         """Batches in an epoch."""
         return math.ceil(len(self._chosen) / self.recipe.batch_size)
 
-    def network(self, architecture: Architecture) -> Network:
-        """An architecture's network, as the recipe's skeleton has it."""
+    def network(self, architecture: Architecture | None) -> Network:
+        """An architecture's network, as the recipe's skeleton has it; for None the space's super-network."""
         space = trainable(self.space, type(self).__name__)
         preset = PRESETS[self.preset].skeleton
         settings = {name: value for name, value in preset.items() if self._is_free(name)} | (self.skeleton or {})
-        return space.network(architecture, self.data, **settings)
+        if architecture is not None:
+            return space.network(architecture, self.data, **settings)
+        assert isinstance(space, SharedWeights)
+        return space.super_network(self.data, **settings)
 
     def _is_free(self, name: str) -> bool:
         """Whether a preset may choose this: the space knows it, and its own value is not one that the user gave."""
@@ -337,8 +343,8 @@ class Training(Evaluator):
         finally:
             torch.set_num_threads(threads)
 
-    def begin(self, architecture: Architecture, seed: int) -> Run:
-        """A training that has not begun: a network with its initial weights and a fresh optimiser."""
+    def begin(self, architecture: Architecture | None, seed: int) -> Run:
+        """A training that has not begun: a network (None: super-network) with initial weights, and its optimiser."""
         network: Network = build(lambda: self.network(architecture), seed, self.where)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # up to twice as fast
         generator = torch.Generator().manual_seed(seed ^ _ORDER)
@@ -347,7 +353,8 @@ class Training(Evaluator):
 
     def _optimizer(self, network: Network) -> torch.optim.Optimizer:
         recipe, weights = self.recipe, network.parameters()
-        fused = self.where.type in ("cpu", "cuda")
+        # A super-network's updates leave weights out, which the fused optimisers cannot do.
+        fused = self.where.type in ("cpu", "cuda") and network.architecture is not None
         if recipe.optimizer == "adamw":
             return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
         return torch.optim.SGD(
@@ -359,8 +366,18 @@ class Training(Evaluator):
             fused=fused,
         )
 
-    def train(self, run: Run, until: int, total: int, meter: Meter, learning_rate: float | None = None) -> None:
-        """Trains up to update ``until`` of a schedule of ``total`` updates, validating after each epoch.
+    def train(
+        self,
+        run: Run,
+        until: int,
+        total: int,
+        meter: Meter,
+        learning_rate: float | None = None,
+        paths: Callable[[], Sequence[Architecture | None]] = lambda: (None,),
+    ) -> None:
+        """Trains up to update ``until`` of a schedule of ``total`` updates.
+
+        A stand-alone network is validated after each epoch.
 
         Args:
             run: The training; it is changed.
@@ -368,6 +385,7 @@ class Training(Evaluator):
             total: Where the learning rate reaches 0.
             meter: Adds up what is spent.
             learning_rate: At the start of the schedule; None: the recipe's.
+            paths: Of a super-network: gives the architectures whose gradients, added up, make the next update.
 
         Raises:
             TrainingDiverged: If the loss is no longer finite.
@@ -384,25 +402,39 @@ class Training(Evaluator):
             losses = []
             for batch in torch.tensor_split(order, per_epoch)[: until - run.step]:
                 inputs = augment(images[batch], names, run.generator)
-                loss = self._loss(network, inputs, labels[batch])
-                losses.append(loss.item())
-                _expect_finite(losses[-1], run)
-                self._update(run, loss, highest * (1 + math.cos(math.pi * run.step / total)) / 2)
-                meter.trained(len(batch), macs)
+                run.optimizer.zero_grad(set_to_none=True)
+                for path in paths():
+                    loss = self._loss(network, inputs, labels[batch], path)
+                    losses.append(loss.item())
+                    _expect_finite(losses[-1], run)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    meter.trained(len(batch), macs)
+                self._update(run, highest * (1 + math.cos(math.pi * run.step / total)) / 2)
+                meter.updated()
             run.train_loss = float(np.mean(losses))
-            self._validate(run, meter)
+            if run.architecture is not None:
+                self._validate(run, meter)
 
-    def _loss(self, network: Network, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def batches(self, run: Run, n: int) -> Iterator[torch.Tensor]:
+        """``n`` batches of training images without augmentation, in an order that the run's generator decides."""
+        images = self.data.part("train", self.where)[0]
+        while n > 0:
+            order = self._chosen[torch.randperm(len(self._chosen), generator=run.generator)].to(self.where)
+            for batch in torch.tensor_split(order, self.updates_per_epoch)[:n]:
+                yield images[batch]
+            n -= self.updates_per_epoch
+
+    def _loss(
+        self, network: Network, inputs: torch.Tensor, targets: torch.Tensor, path: Architecture | None
+    ) -> torch.Tensor:
         weight, smoothing = self.recipe.auxiliary_weight, self.recipe.label_smoothing
-        logits, auxiliary = network.with_auxiliary(inputs) if weight else (network(inputs), None)
+        logits, auxiliary = network.with_auxiliary(inputs, path) if weight else (network(inputs, path), None)
         loss = functional.cross_entropy(logits, targets, label_smoothing=smoothing)
         if auxiliary is not None:
             loss = loss + weight * functional.cross_entropy(auxiliary, targets, label_smoothing=smoothing)
         return loss
 
-    def _update(self, run: Run, loss: torch.Tensor, learning_rate: float) -> None:
-        run.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+    def _update(self, run: Run, learning_rate: float) -> None:
         if self.recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(run.network.parameters(), self.recipe.clip_norm)
         for group in run.optimizer.param_groups:
@@ -418,7 +450,7 @@ class Training(Evaluator):
     def accuracy(self, run: Run, part: Part, meter: Meter) -> tuple[float, float]:
         """Accuracy in percent and mean cross-entropy on a part of the task."""
         images, labels = self.data.part(part, self.where)
-        run.network.eval()
+        run.network.train(run.batch_statistics)
         right, loss = 0, 0.0
         with torch.inference_mode():
             for begin in range(0, len(labels), EVALUATION_BATCH):
@@ -430,12 +462,15 @@ class Training(Evaluator):
         return 100 * right / len(labels), loss / len(labels)
 
     def size(self, run: Run) -> tuple[int, int]:
-        """Multiply-adds of one image, and trainable parameters."""
+        """Multiply-adds of one image (of a super-network, the mean of random paths), and trainable parameters."""
         if run.architecture not in self._sizes:
             if len(self._sizes) >= 10_000:
                 self._sizes.clear()
-            sizes = multiply_adds(run.network, self.data.input_shape), parameter_count(run.network)
-            self._sizes[run.architecture] = sizes
+            paths: list[Architecture | None] = [run.architecture]
+            if run.architecture is None:
+                paths = [self.space.sample(stream(i, "size")) for i in range(SIZED_PATHS)]
+            macs = [multiply_adds(run.network, self.data.input_shape, path) for path in paths]
+            self._sizes[run.architecture] = round(sum(macs) / len(macs)), parameter_count(run.network)
         return self._sizes[run.architecture]
 
     def report(self, runs: Sequence[Run], meter: Meter) -> Evaluation:
@@ -473,6 +508,11 @@ class Training(Evaluator):
         """
         if self.folder is None:
             return
+        self.write(run, self._checkpoint(trial, name))
+        self._forget_old(self.folder)
+
+    def write(self, run: Run, path: Path, **further: Any) -> None:
+        """Writes a checkpoint, whole or not at all; ``further`` JSON data go with it."""
         from safetensors.torch import save_file
 
         tensors = {f"network.{key}": value for key, value in run.network.state_dict().items()}
@@ -480,16 +520,16 @@ class Training(Evaluator):
             tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items() if value is not None}
         tensors["generator"] = run.generator.get_state()
         facts = {name: getattr(run, name) for name in ("architecture", "step", "curve", "train_loss", "valid_loss")}
-        path = self._checkpoint(trial, name)
         aside = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file({key: value.contiguous() for key, value in tensors.items()}, aside, {"json": json.dumps(facts)})
+        save_file(
+            {key: value.contiguous() for key, value in tensors.items()}, aside, {"json": json.dumps(facts | further)}
+        )
         aside.rename(path)
-        self._forget_old(self.folder)
 
     def _forget_old(self, folder: Path) -> None:
         """Deletes all checkpoints but the ``keep`` that were written or read last; others may do so meanwhile."""
         used = []
-        for path in folder.glob("*.safetensors"):
+        for path in folder.glob("[0-9]*.safetensors"):
             with contextlib.suppress(FileNotFoundError):
                 used.append((path.stat().st_mtime_ns, path))
         for _, path in sorted(used)[: -self.keep]:
@@ -502,11 +542,13 @@ class Training(Evaluator):
             Whether there is one; if not, the training begins anew and everything is billed again.
         """
         loaded = self.read(trial, name)
-        if loaded is None:
+        if loaded is None or tuple(loaded[1]["architecture"]) != run.architecture:
             return False
-        tensors, facts = loaded
-        if tuple(facts["architecture"]) != run.architecture:
-            return False
+        self.put_back(run, *loaded)
+        return True
+
+    def put_back(self, run: Run, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Brings a training that has not begun to where a checkpoint was."""
         run.network.load_state_dict(below(tensors, "network."))
         states: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in below(tensors, "optimizer.").items():
@@ -520,22 +562,10 @@ class Training(Evaluator):
         run.generator.set_state(tensors["generator"])
         for name in ("step", "curve", "train_loss", "valid_loss"):
             setattr(run, name, facts[name])
-        return True
 
-    def read(self, trial: int, name: str = "") -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        """Tensors and facts of a checkpoint, or None if it is not there or damaged."""
-        from safetensors import SafetensorError, safe_open
-
-        if self.folder is None:
-            return None
-        with (
-            contextlib.suppress(OSError, SafetensorError, ValueError),
-            safe_open(self._checkpoint(trial, name), "pt") as file,
-        ):
-            os.utime(self._checkpoint(trial, name))
-            names = list(file.keys())
-            return {key: file.get_tensor(key) for key in names}, json.loads(file.metadata()["json"])
-        return None
+    def read(self, trial: int, name: str = "") -> Checkpoint | None:
+        """A trial's checkpoint, or None if it is not there or damaged."""
+        return None if self.folder is None else read_checkpoint(self._checkpoint(trial, name))
 
     def _checkpoint(self, trial: int, name: str) -> Path:
         assert self.folder is not None
@@ -551,7 +581,7 @@ class Run:
     """A training in progress.
 
     Attributes:
-        architecture: What is trained.
+        architecture: What is trained; None: a super-network.
         network: Its network.
         optimizer: Its optimiser.
         generator: Source of the order of images, augmentation and dropping.
@@ -559,9 +589,10 @@ class Run:
         curve: Validation accuracy after each epoch, in percent.
         train_loss: Mean loss over the last epoch.
         valid_loss: Cross-entropy on the validation part, when it was last computed.
+        batch_statistics: Whether batch normalisation uses the statistics of the batch when the network is scored.
     """
 
-    architecture: Architecture
+    architecture: Architecture | None
     network: Network
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
@@ -569,6 +600,7 @@ class Run:
     curve: list[float] = dataclasses.field(default_factory=list)
     train_loss: float = math.nan
     valid_loss: float = math.nan
+    batch_statistics: bool = False
 
 
 class Meter:
@@ -587,9 +619,12 @@ class Meter:
         synchronise(self._device)
         return time.process_time() if self._device.type == "cpu" else time.perf_counter()
 
-    def trained(self, examples: int, macs: int) -> None:
-        """One update on so many examples; backward counts as two forward passes."""
+    def updated(self) -> None:
+        """One update."""
         self._updates += 1
+
+    def trained(self, examples: int, macs: int) -> None:
+        """A forward and a backward pass over so many examples; backward counts as two forward passes."""
         self._examples += examples
         self._macs += 3 * examples * macs
 
@@ -601,6 +636,21 @@ class Meter:
         """What was spent so far."""
         seconds = self._clock() - self._begun
         return Cost(0.0, seconds, float(self._examples), float(self._updates), 2.0 * self._macs)
+
+
+Checkpoint = tuple[dict[str, torch.Tensor], dict[str, Any]]
+"""Tensors and facts."""
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """What a file holds, or None if it is not there or damaged; it counts as used."""
+    from safetensors import SafetensorError, safe_open
+
+    with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(path, "pt") as file:
+        os.utime(path)
+        names = list(file.keys())
+        return {key: file.get_tensor(key) for key in names}, json.loads(file.metadata()["json"])
+    return None
 
 
 def _expect_finite(loss: float, run: Run) -> None:

@@ -21,9 +21,9 @@ _MODULES = {
     "ConvChain": "conv_chain",
     "DARTS": "darts",
     "MobileNet": "mobilenet",
-    "NASBenchMacro": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
+    "NASBenchMacro": "mobilenet",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

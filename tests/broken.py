@@ -431,8 +431,8 @@ class ForgetsItsBeginning(BillsAll):
 
     def evaluate_query(self, query):
         evaluation = super().evaluate_query(query)
-        score = evaluation.score + query.budget.stop - query.budget.start
-        return evaluation._replace(score=score, cost=Cost(updates=query.budget.stop - query.budget.start))
+        added = 0 if query.budget is None else query.budget.stop - query.budget.start
+        return evaluation._replace(score=evaluation.score + added, cost=Cost(updates=added))
 
 
 EVALUATORS = [
