@@ -11,20 +11,18 @@ without one, such as a random one, is trained in full.
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
-from typing import ClassVar
 
 import torch
 
 from archsearch.errors import UsageError
-from archsearch.evaluator import Evaluator, Morphable
-from archsearch.evaluators.training import Meter, Run, Training, below
+from archsearch.evaluator import Morphable
+from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow, below
 from archsearch.network import Network, trainable
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost, Evaluation, Query
 
 
-class Inherit(Evaluator):
+class Inherit(_TrainingBelow):
     """Trains a child for a few updates from its parent's weights; without a parent, in full.
 
     Reported, next to what ``Training`` reports: ``inherited``, the share of the child's parameters that begin with
@@ -41,8 +39,6 @@ class Inherit(Evaluator):
         UsageError: If a setting is out of range.
     """
 
-    keeps_files: ClassVar[bool] = True
-
     def __init__(
         self,
         training: Training | None = None,
@@ -50,37 +46,19 @@ class Inherit(Evaluator):
         learning_rate: float | None = None,
         morph: bool = True,
     ) -> None:
-        self.training = Training() if training is None else training
+        super().__init__(training)
         self.steps = steps
         self.learning_rate = learning_rate
         self.morph = morph
-        if not isinstance(self.training, Training):
-            raise UsageError(f"Inherit: training: expected a Training evaluator, got {training!r}")
         if steps is not None and (not isinstance(steps, int) or steps < 0):
             raise UsageError(f"Inherit: steps: expected a whole number >= 0, got {steps!r}")
         if learning_rate is not None and (not isinstance(learning_rate, (int, float)) or not learning_rate > 0):
             raise UsageError(f"Inherit: learning_rate: expected a number > 0, got {learning_rate!r}")
-        if self.training.repeats != 1:
-            raise UsageError("Inherit: a child has one parent, so training.repeats must be 1")
-
-    @property
-    def folder(self) -> Path | None:
-        """See ``Evaluator``; the trainings' checkpoints lie there."""
-        return self.training.folder
-
-    @folder.setter
-    def folder(self, folder: Path | None) -> None:
-        self.training.folder = folder
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
         trainable(space, "Inherit")
         self.training.check(space)
-
-    def start(self, space: Space) -> None:
-        """Binds the evaluator to a space."""
-        super().start(space)
-        self.training.start(space)
 
     def prepare(self) -> Cost:
         """As ``Training`` does."""

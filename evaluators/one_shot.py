@@ -12,8 +12,7 @@ training's worth comes close to individual training. How well that ranks is not 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,8 @@ import torch
 from torch import nn
 
 from archsearch.errors import MissingAbility, UsageError
-from archsearch.evaluator import Evaluator, SharedWeights
-from archsearch.evaluators.training import Meter, Run, Training, read_checkpoint
+from archsearch.evaluator import SharedWeights
+from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow, read_checkpoint
 from archsearch.network import Network
 from archsearch.seeding import generator_state, restore_generator, stream
 from archsearch.space import Space, at_least_one
@@ -32,7 +31,7 @@ Sampler = Literal["uniform", "fair"]
 Statistics = Literal["recomputed", "batch", "inherited"]
 
 
-class OneShot(Evaluator):
+class OneShot(_TrainingBelow):
     """Scores an architecture with weights inherited from a super-network that is trained once, beforehand.
 
     Reported: what ``Training`` reports, of the network with inherited weights. Set-up: the training of the
@@ -54,8 +53,6 @@ class OneShot(Evaluator):
         UsageError: If a setting is out of range.
     """
 
-    keeps_files: ClassVar[bool] = True
-
     def __init__(
         self,
         training: Training | None = None,
@@ -66,7 +63,7 @@ class OneShot(Evaluator):
         learning_rate: float | None = None,
         seed: int = 0,
     ) -> None:
-        self.training = Training() if training is None else training
+        super().__init__(training)
         self.sampler = sampler
         self.statistics = statistics
         self.statistics_batches = at_least_one("OneShot", "statistics_batches", statistics_batches)
@@ -74,23 +71,12 @@ class OneShot(Evaluator):
         self.learning_rate = learning_rate
         self.seed = seed
         self._weights: dict[str, npt.NDArray[Any]] = {}
-        if not isinstance(self.training, Training) or self.training.repeats != 1:
-            raise UsageError(f"OneShot: training: expected a Training evaluator without repeats, got {training!r}")
         for name, value, known in (("sampler", sampler, Sampler), ("statistics", statistics, Statistics)):
             if value not in get_args(known):
                 raise UsageError(f"OneShot: {name}: expected one of {', '.join(get_args(known))}, got {value!r}")
         for name, number in (("steps", steps), ("seed", seed)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 0:
                 raise UsageError(f"OneShot: {name}: expected a whole number >= 0, got {number!r}")
-
-    @property
-    def folder(self) -> Path | None:
-        """See ``Evaluator``; the super-network's checkpoint lies there."""
-        return self.training.folder
-
-    @folder.setter
-    def folder(self, folder: Path | None) -> None:
-        self.training.folder = folder
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space has no super-network, or none that the sampler can train."""
@@ -109,7 +95,6 @@ class OneShot(Evaluator):
     def start(self, space: Space) -> None:
         """Binds the evaluator to a space; the super-network of another one is forgotten."""
         super().start(space)
-        self.training.start(space)
         self._weights = {}
 
     # -- the super-network -------------------------------------------------------------------------

@@ -603,6 +603,32 @@ class Run:
     batch_statistics: bool = False
 
 
+class _TrainingBelow(Evaluator):
+    """Base of evaluators that train by means of a ``Training``: what that keeps is what they keep."""
+
+    keeps_files: ClassVar[bool] = True
+
+    def __init__(self, training: Training | None) -> None:
+        self.training = Training() if training is None else training
+        if not isinstance(self.training, Training) or self.training.repeats != 1:
+            name = type(self).__name__
+            raise UsageError(f"{name}: training: expected a Training evaluator without repeats, got {training!r}")
+
+    def start(self, space: Space) -> None:
+        """Binds both evaluators to a space."""
+        super().start(space)
+        self.training.start(space)
+
+    @property
+    def folder(self) -> Path | None:
+        """See ``Evaluator``."""
+        return self.training.folder
+
+    @folder.setter
+    def folder(self, folder: Path | None) -> None:
+        self.training.folder = folder
+
+
 class Meter:
     """Adds up what is spent from when it is made.
 

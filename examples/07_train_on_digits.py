@@ -7,11 +7,11 @@ from archsearch.controllers import RandomSearch
 from archsearch.evaluators import Training
 from archsearch.spaces import NASBench201
 
-TRIALS = 8
+TRIALS = 10
 
 scores = {}
-for name, epochs in (("full", 6), ("proxy", 2)):
-    training = Training("digits", epochs=epochs, train_examples=200, skeleton={"channels": 4, "cells": 1})
+for name, epochs in (("full", 9), ("proxy", 3)):
+    training = Training("digits", epochs=epochs, train_examples=300, skeleton={"channels": 4, "cells": 1})
     result = search(NASBench201(), RandomSearch(), training, trials=TRIALS, seed=0)
     scores[name] = [trial.score for trial in result.history]
     examples, seconds = result.cost.examples / TRIALS, result.cost.device_seconds / TRIALS
