@@ -6,6 +6,7 @@ that ``archsearch --help`` is quick.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
@@ -34,7 +35,7 @@ commands:
   resume    go on with a run that was stopped, or extend one that has ended
   report    the best architectures of a run, its learning curve, one HTML page
   show      one architecture as text and as a drawing
-  list      controllers, evaluators and spaces, and what fits together
+  list      controllers, evaluators, spaces and presets, and what fits together
 
 options:
   --help     this text; 'archsearch COMMAND --help' for a command
@@ -80,9 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs a search."""
+    arguments = _files_first(arguments)
     parser = _run_parser(arguments)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
+    if given["preset"] is not None:
+        raise UsageError("preset: give it as an option, --preset; a file with options cannot name one")
     objects = parser.instantiate(config)
     from archsearch.loop import search
 
@@ -134,9 +138,64 @@ def resume(arguments: Sequence[str]) -> int:
     return _finish(result, given["directory"])
 
 
+def _files_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments in the order in which later ones override earlier ones: preset, files, options."""
+    import argparse
+
+    files = argparse.ArgumentParser(prog="archsearch run", add_help=False, allow_abbrev=False)
+    files.add_argument("--preset", action="append", default=[])
+    files.add_argument("--config", action="append", default=[])
+    given, options = files.parse_known_args(list(arguments))
+    if len(given.preset) > 1:
+        raise UsageError(f"preset: expected one, got {', '.join(given.preset)}")
+    texts = [_preset_text(given.preset[0], given.config, options)] if given.preset else []
+    return [argument for text in (*texts, *given.config) for argument in ("--config", text)] + options
+
+
+def _preset_text(preset: str, files: Sequence[str], options: Sequence[str]) -> str:
+    """The options of a preset, without those of a component in whose place the user puts one of another class.
+
+    Else jsonargparse would hand on settings that happen to have the same name: the epochs of a super-network would
+    become those of each training.
+    """
+    import yaml
+
+    from archsearch.report import preset_file
+
+    content: dict[str, Any] = yaml.safe_load(preset_file(preset).read_text())
+    others: dict[str, Any] = {}
+    for path in files:
+        with contextlib.suppress(yaml.YAMLError):  # which is said when the file is parsed
+            found = yaml.safe_load(_read(path))
+            others |= found if isinstance(found, dict) else {}
+    for option, following in zip(options, [*options[1:], ""], strict=True):
+        name, equals, value = option.partition("=")
+        others[name.removeprefix("--")] = value if equals else following
+    for what in DEFAULTS:
+        if what in others and _class_name(others[what]) != _class_name(content[what]):
+            del content[what]
+    return yaml.safe_dump(content)
+
+
+def _class_name(component: Any) -> str:
+    """The last part of the name of a class, given alone or with its settings."""
+    path = component.get("class_path", "") if isinstance(component, dict) else component
+    return str(path).replace(":", ".").rpartition(".")[2]
+
+
 def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     parser = _parser("run", "Search. With no options: NAS-Bench-201, regularized evolution, the embedded table.")
-    parser.add_argument("--config", action="config", help="YAML file with any of these options")
+    parser.add_argument(
+        "--preset",
+        type=str | None,
+        default=None,
+        help="a whole method, see 'archsearch list presets'; options override it",
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file with any of these options; it overrides a preset, options override it",
+    )
     for what, name in DEFAULTS.items():
         _add_component(parser, what, name, arguments)
     _add_executor(parser, "local", 1)
@@ -286,12 +345,12 @@ def show(arguments: Sequence[str]) -> int:
 
 def list_components(arguments: Sequence[str]) -> int:
     """Lists what there is."""
-    parser = _parser("list", "Controllers, evaluators and spaces with one line each.")
+    parser = _parser("list", "Controllers, evaluators, spaces and presets of whole methods, with one line each.")
     parser.add_argument(
         "names",
         nargs="*",
         default=[],
-        help="controllers, evaluators or spaces; also classes of your own by import path",
+        help="controllers, evaluators, spaces or presets; also classes of your own by import path",
     )
     parser.add_argument(
         "--compatible-with", type=str | None, default=None, metavar="NAME", help="only say what fits NAME, and why not"

@@ -122,8 +122,13 @@ def _plain(value: Any, where: str) -> Any:
 
 def one_line(description: Mapping[str, Any]) -> str:
     """What ``describe`` gave as text, such as ``RegularizedEvolution(population_size=100)``."""
-    arguments = ", ".join(f"{name}={value!r}" for name, value in description["init_args"].items())
+    arguments = ", ".join(f"{name}={_one_line(value)}" for name, value in description["init_args"].items())
     return f"{description['class_path'].rpartition('.')[2]}({arguments})"
+
+
+def _one_line(value: Any) -> str:
+    is_component = isinstance(value, Mapping) and "class_path" in value and "init_args" in value
+    return one_line(value) if is_component else repr(value)
 
 
 def build(description: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ import itertools
 import math
 import textwrap
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Line
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 
 from archsearch.errors import UsageError
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import networkx
     from matplotlib.axes import Axes
 
-__all__ = ["draw_graph", "draw_learning_curve", "text_graph"]
+__all__ = ["draw_columns", "draw_graph", "draw_learning_curve", "text_graph"]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
@@ -432,6 +433,30 @@ def draw_learning_curve(
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, markerscale=2)
+    _save(figure, path)
+
+
+def draw_columns(path: str | Path, columns: Mapping[str, Sequence[float]], title: str = "") -> None:
+    """Draws each column but the first over the first, one picture below the other.
+
+    Args:
+        path: Where to write; its suffix chooses the format.
+        columns: Equally many numbers under each name.
+        title: Stands above.
+
+    Raises:
+        UsageError: If no picture can be written with that suffix.
+    """
+    (label, xs), *rest = columns.items()
+    figure = Figure(figsize=(8, 0.6 + 2 * len(rest)), facecolor="white", layout="constrained")
+    for row, (name, ys) in enumerate(rest):
+        axes = figure.add_subplot(len(rest), 1, row + 1, ylabel=name.replace("_", " "))
+        axes.plot(xs, ys, color=BLUE, marker="o", markersize=3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=all(float(x).is_integer() for x in xs)))
+    axes.set_xlabel(label)
+    figure.suptitle(title, parse_math=False)
     _save(figure, path)
 
 

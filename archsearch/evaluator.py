@@ -7,7 +7,7 @@ better; named metrics; cost). Everything else has a default. An evaluator says w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -34,12 +34,16 @@ class Evaluator:
         keeps_files: Whether it writes files; it is then given a ``folder``.
         folder: Where to keep files between evaluations, such as checkpoints: in the run folder, so that a resumed run
             finds them again, or else a temporary one. All workers must be able to see it. None before the search runs.
+        interval: Finished trials between two calls of ``advance``; 0: it is never called.
+        on_progress: Told how far one-off work is: what is done, steps done, steps in all. None: nobody listens.
     """
 
     keeps_files: ClassVar[bool] = False
 
     space: Space
     folder: Path | None = None
+    interval: int = 0
+    on_progress: Callable[[str, int, int], None] | None = None
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility``, naming both sides, if this evaluator cannot score that space."""
@@ -52,10 +56,24 @@ class Evaluator:
     def prepare(self) -> Cost:
         """One-off work before the first evaluation (training a super-network, fitting a predictor).
 
+        Called again when a run is resumed; an evaluator that ``keeps_files`` finds in its folder what was done before.
+
         Returns:
-            Its cost, which is billed apart, as set-up.
+            Its cost, which is billed apart, as set-up: of all that was done for this run, earlier sessions included, if
+            the evaluator keeps files, else of this call.
         """
         return NO_COST
+
+    def measure(self, architecture: Architecture) -> Mapping[str, float]:
+        """What is known of an architecture without scoring it, by name: what a search can set limits on.
+
+        Such as ``params``, ``flops`` (multiply-adds of one image) and ``latency_seconds``; NaN where one is not known.
+        By default nothing.
+
+        Args:
+            architecture: A member of ``self.space``.
+        """
+        return {}
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Scores one architecture.
@@ -83,12 +101,22 @@ class Evaluator:
         """
         return self.evaluate(query.architecture, query.seed)
 
-    def evaluate_batch(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[Evaluation]:
-        """Scores several; override it where that is cheaper than one by one."""
-        return [self.evaluate(a, seed) for a, seed in zip(architectures, seeds, strict=True)]
+    def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
+        """Scores several trials, in their order, as ``evaluate_query`` does each; override it where that is cheaper."""
+        return [self.evaluate_query(query) for query in queries]
 
     def advance(self, sample: Sequence[Trial]) -> Cost:
-        """For evaluators that keep learning under the controller's distribution (ENAS); by default nothing."""
+        """Learns on, under the controller's own distribution (ENAS); called after every ``interval`` finished trials.
+
+        No trial is pending then, and all workers are given what this evaluator has become. A run that was killed may
+        call it again with the same sample: an evaluator that finds in its folder that this was done says what it cost.
+
+        Args:
+            sample: The completed trials since the last call, by id.
+
+        Returns:
+            What it cost, which is billed as set-up.
+        """
         return NO_COST
 
 

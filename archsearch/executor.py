@@ -6,7 +6,7 @@ the controller.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import heapq
 import math
 import operator
@@ -14,8 +14,9 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -73,10 +74,24 @@ class Executor:
     Attributes:
         name: As in the run folder's ``config.yaml`` and on the command line.
         concurrent: Whether several trials can be pending at once.
+        batch: Jobs that are evaluated together.
     """
 
     name: str
     concurrent: bool = False
+    batch: int = 1
+
+    def set_batch(self, batch: int, one_by_one: bool = False) -> None:
+        """Says how to evaluate together; called before ``start``.
+
+        Args:
+            batch: Up to so many jobs, >= 1.
+            one_by_one: Whether the jobs of a batch are asked for and submitted one by one (with a lag).
+
+        Raises:
+            UsageError: If this executor cannot do that.
+        """
+        self.batch = batch
 
     def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
         """Gets ready; ``clock`` is where the run's clock stands (0 for a new run), in seconds."""
@@ -98,6 +113,9 @@ class Executor:
         """Finished trials; waits for at least one, unless there is none pending or the clock reaches ``until``."""
         raise NotImplementedError
 
+    def update(self, evaluator: Evaluator) -> None:
+        """Has the evaluator, which has advanced, take the place of the one so far; called with no job pending."""
+
     def stop(self) -> None:
         """Frees what ``start`` took; pending jobs are dropped."""
 
@@ -106,6 +124,13 @@ class LocalExecutor(Executor):
     """Evaluates in this process, one after another: the same trials for the same seed, on any machine."""
 
     name = "local"
+    _fills = False
+
+    def set_batch(self, batch: int, one_by_one: bool = False) -> None:
+        """See ``Executor.set_batch``."""
+        self.batch = batch
+        self.concurrent = batch > 1
+        self._fills = one_by_one and batch > 1
 
     def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
         """See ``Executor.start``."""
@@ -119,22 +144,35 @@ class LocalExecutor(Executor):
         return time.monotonic() - self._origin
 
     def room(self, remaining: int | None) -> int:
-        """One job at a time."""
-        return 0 if self._jobs else 1
+        """One job, or one batch, at a time."""
+        if not self._jobs:
+            return self.batch
+        # Without a lag a batch that is there must not grow: a resumed search could not tell when it was asked for.
+        return self.batch - len(self._jobs) if self._fills else 0
 
     def submit(self, job: Job) -> None:
         """Keeps the job until ``wait``."""
         self._jobs.append(job)
 
     def wait(self, until: float) -> list[Trial]:
-        """Evaluates the oldest job."""
+        """Evaluates the oldest job, or the oldest ones together."""
         if not self._jobs:
             return []
+        if self.batch > 1:
+            return self._wait_for_batch()
         job = self._jobs[0]
         started = self.now()
         outcome = evaluate_safely(self._evaluator, job.query, self._timeout)
         self._jobs.popleft()
         return [finished(job, outcome, started, 0)]
+
+    def _wait_for_batch(self) -> list[Trial]:
+        jobs = [self._jobs[i] for i in range(min(self.batch, len(self._jobs)))]
+        started = self.now()
+        outcomes = evaluate_batch_safely(self._evaluator, [job.query for job in jobs], self._timeout)
+        for _ in jobs:
+            self._jobs.popleft()
+        return finished_batch(jobs, outcomes, started, 0)
 
 
 class SimulatedExecutor(Executor):
@@ -156,6 +194,15 @@ class SimulatedExecutor(Executor):
         if workers < 1:
             raise UsageError(f"workers: expected at least 1, got {workers}")
         self.workers = workers
+
+    def set_batch(self, batch: int, one_by_one: bool = False) -> None:
+        """Raises ``UsageError`` for more than one: each job occupies a virtual worker for as long as it bills."""
+        if batch > 1:
+            raise UsageError(
+                f"batch: the simulated executor gives each evaluation a virtual worker and the time that it bills "
+                f"alone, so none can be evaluated together, got batch={batch}; leave batch at 1, or use the executor "
+                "local or ray"
+            )
 
     def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
         """See ``Executor.start``."""
@@ -220,11 +267,47 @@ def finished(job: Job, outcome: Outcome, started: float, worker: int) -> Trial:
     )
 
 
-def prepare(evaluator: Evaluator) -> Cost:
-    """Has a started evaluator do its one-off work; returns the cost of that, with the wall time measured."""
+def finished_batch(jobs: Sequence[Job], outcomes: Sequence[Outcome], started: float, worker: int) -> list[Trial]:
+    """The trials that jobs and their outcomes make, one after another from ``started``."""
+    trials = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        trials.append(finished(job, outcome, started, worker))
+        started += outcome.seconds
+    return trials
+
+
+def prepare(evaluator: Evaluator, before: Cost = NO_COST) -> Cost:
+    """Has a started evaluator do its one-off work.
+
+    Args:
+        evaluator: Whose.
+        before: What that has cost in earlier sessions of the run.
+
+    Returns:
+        What it has cost so far, with the wall time measured.
+    """
     begun = time.perf_counter()
     cost = evaluator.prepare()
-    return dataclasses.replace(cost, wall_seconds=time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    if not evaluator.keeps_files:
+        return before + _timed(cost, seconds)
+    # Its other amounts have the earlier sessions in them; its wall time too, if it says one.
+    return _timed(cost, max(cost.wall_seconds, seconds) if cost.wall_seconds else before.wall_seconds + seconds)
+
+
+def advance(evaluator: Evaluator, sample: Sequence[Trial]) -> Cost:
+    """Has an evaluator learn on from a sample; returns the cost of that, with the wall time measured."""
+    begun = time.perf_counter()
+    cost = evaluator.advance(sample)
+    seconds = time.perf_counter() - begun
+    if evaluator.keeps_files:  # it may have found in its folder that this was done, and how long it took
+        seconds = max(cost.wall_seconds, seconds)
+    return _timed(cost, seconds)
+
+
+def _timed(cost: Cost, seconds: float) -> Cost:
+    """The cost with this wall time, in Python's own numbers."""
+    return Cost(*map(float, (seconds, *_amounts(cost)[1:])))
 
 
 def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = None) -> Outcome:
@@ -252,6 +335,59 @@ def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = 
     if failure:
         return Outcome(None, seconds, failure, error)
     return Outcome(evaluation, seconds)
+
+
+def evaluates_batches(evaluator: Evaluator) -> bool:
+    """Whether it has an ``evaluate_batch`` of its own."""
+    return type(evaluator).evaluate_batch is not Evaluator.evaluate_batch
+
+
+def evaluate_batch_safely(
+    evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None
+) -> list[Outcome]:
+    """Answers queries together, if the evaluator has a way of its own to do that; failures as ``evaluate_safely``.
+
+    If they cannot be answered together, each is answered alone, so that one that fails does not take the others along.
+
+    Args:
+        evaluator: Who answers.
+        queries: What is asked.
+        timeout: Seconds for each; together they have as many times that.
+
+    Returns:
+        One outcome a query, in their order. The time that was spent together is shared evenly.
+    """
+    if len(queries) == 1 or not evaluates_batches(evaluator):
+        return [evaluate_safely(evaluator, query, timeout) for query in queries]
+    name, n = f"{type(evaluator).__name__}.evaluate_batch", len(queries)
+    evaluations: Sequence[Evaluation] | None = None
+    start = time.perf_counter()
+    try:
+        with contextlib.nullcontext() if timeout is None else _alarm(timeout * n):
+            evaluations = evaluator.evaluate_batch(list(queries))
+        problem = "" if len(evaluations) == n else f"{name}: expected {n} evaluations, got {len(evaluations)}"
+    except EvaluationTimeout:
+        problem = f"{name}: no result within {n} x {timeout:g} s"
+    except Exception:
+        problem = traceback.format_exc(limit=-3)
+    each = (time.perf_counter() - start) / n
+    if evaluations is not None and not problem:
+        return [_outcome(evaluation, evaluator, each) for evaluation in evaluations]
+    outcomes = [evaluate_safely(evaluator, query, timeout) for query in queries]
+    if not any(outcome.failure for outcome in outcomes):  # else those that failed say why
+        warnings.warn(f"{n} architectures were evaluated one by one, not together: {problem}", stacklevel=2)
+    return [outcome._replace(seconds=each + outcome.seconds) for outcome in outcomes]
+
+
+def _outcome(evaluation: Evaluation, evaluator: Evaluator, seconds: float) -> Outcome:
+    """One of the answers that came together, judged."""
+    try:
+        failure, error = _judge(evaluation, evaluator)
+        if not failure:
+            return Outcome(_plain(evaluation), seconds)
+    except Exception:
+        failure, error = "exception", traceback.format_exc(limit=-3)
+    return Outcome(None, seconds, failure, error)
 
 
 def _judge(evaluation: object, evaluator: Evaluator) -> tuple[str, str]:

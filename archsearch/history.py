@@ -76,8 +76,12 @@ class History:
     def __len__(self) -> int:
         return self._count
 
-    def asked(self, event: list[Any]) -> None:
-        """Notes that the controller was asked; needed to replay searches with several pending trials."""
+    def note(self, event: list[Any]) -> None:
+        """Journals what a replay needs and is no trial, by its first entry.
+
+        ``a``: the controller was asked (only searches with several pending trials note that). ``s``: what preparing the
+        evaluator has cost, earlier sessions included. ``v``: the evaluator has advanced, when, and what that cost.
+        """
         if self.folder:
             self.folder.append(_encode(event) + "\n")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import math
 import platform
@@ -19,11 +20,12 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
 from archsearch.errors import (
+    ConstraintError,
     InvalidArchitecture,
     RunFolderError,
     StorageError,
@@ -32,7 +34,7 @@ from archsearch.errors import (
     UsageError,
 )
 from archsearch.evaluator import Evaluator
-from archsearch.executor import FAILURES, Executor, Job, LocalExecutor, SimulatedExecutor, prepare
+from archsearch.executor import FAILURES, Executor, Job, LocalExecutor, SimulatedExecutor, advance, prepare
 from archsearch.history import (
     History,
     RunFolder,
@@ -42,8 +44,9 @@ from archsearch.history import (
     training_seed,
     trial_to_event,
 )
+from archsearch.limits import LATENCY, Limits, checked_limits
 from archsearch.seeding import root_seed
-from archsearch.space import Space
+from archsearch.space import Space, at_least_one
 from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
 
 if TYPE_CHECKING:
@@ -51,9 +54,14 @@ if TYPE_CHECKING:
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
+Answer = TypeVar("Answer")
 
 DEFAULT_RETRIES: Mapping[str, int] = {"worker_died": 3, "out_of_memory": 1}
 MAX_REUSED_IN_A_ROW = 2_000
+MAX_REJECTED_IN_A_ROW = 2_000
+"""Proposals in a row that led to no evaluation after which a search ends, or waits for pending results."""
+NOTED_SECONDS = 1.0
+"""Set-up that took no longer, and cost nothing else, is in the state of a run, but not worth a line in its journal."""
 MAX_ANSWERED = 5_000
 """Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
 
@@ -70,6 +78,12 @@ class Settings:
         target: Stop when the best trial (of those trained longest) scores at least this.
         duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
             whose canonical form was scored before from memory: free of charge, no trial.
+        limits: The most that figures of ``Evaluator.measure`` may be, by name, such as ``{"flops": 330e6}``. A proposal
+            beyond a limit is never evaluated: the controller hears of a failure, free of charge, and there is no trial.
+        latency_table: Parquet or CSV file that gives ``latency_seconds``, as the sum over an architecture's decisions:
+            columns decision (``space.label``; empty: the fixed part), option and seconds.
+        batch: Proposals that are asked for and evaluated together, >= 1, for evaluators to which that is cheaper. Ray:
+            in each call of a worker. A controller hears of none of them before it has proposed all.
         lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search
             then depends on the seed alone, not on the number of workers. None: as results come.
         timeout: Seconds after which one evaluation is given up.
@@ -86,6 +100,9 @@ class Settings:
     max_cost: float | None = None
     target: float | None = None
     duplicates: Duplicates = "evaluate"
+    limits: Mapping[str, float] | None = None
+    latency_table: str | Path | None = None
+    batch: int = 1
     lag: int | None = None
     timeout: float | None = None
     retries: Mapping[str, int] | None = None
@@ -103,8 +120,15 @@ class Settings:
         }.items():
             if limit is not None and not limit > 0:
                 raise UsageError(f"{name}: expected a number above 0, got {limit!r}")
+        at_least_one("search", "batch", self.batch)
         if self.duplicates not in ("evaluate", "reuse"):
             raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")
+        object.__setattr__(self, "limits", checked_limits(self.limits))
+        if self.latency_table is not None:
+            if LATENCY not in (self.limits or ()):
+                raise UsageError(f"latency_table: it gives {LATENCY}, so set a limit on that, such as 0.02")
+            # A run may be resumed from another directory.
+            object.__setattr__(self, "latency_table", str(Path(self.latency_table).absolute()))
         for kind, times in (self.retries or {}).items():
             if kind not in FAILURES or not isinstance(times, int) or times < 0:
                 raise UsageError(
@@ -118,12 +142,13 @@ class Result:
 
     Attributes:
         best: The completed trial with the highest score, or None: the first of equals; with budgets, of those that were
-            trained longest.
+            trained longest; with an evaluator that advances, of those since it last did.
         completed: Completed trials.
         failed: Failed trials.
         reused: Proposals that were answered from memory.
+        rejected: Proposals that were beyond the limits.
         cost: Cost of all evaluations.
-        setup_cost: Cost of the evaluator's preparation.
+        setup_cost: Cost of the evaluator's one-off work: its preparation, and what it learnt on the way.
         seconds: Seconds on the run's clock.
         stopped: Why it stopped: trials, max_seconds, max_cost, target, exhausted or interrupted.
         seed: The root seed; the same seed repeats the search.
@@ -135,6 +160,7 @@ class Result:
     completed: int
     failed: int
     reused: int
+    rejected: int
     cost: Cost
     setup_cost: Cost
     seconds: float
@@ -160,6 +186,8 @@ class Result:
         counts = [f"{self.completed:,} completed", f"{self.failed:,} failed"]
         if self.reused:
             counts.append(f"{self.reused:,} repeats answered from memory")
+        if self.rejected:
+            counts.append(f"{self.rejected:,} beyond the limits")
         lines.append(f"trials    {', '.join(counts)}; stopped by {self.stopped}")
         lines.append(f"cost      {format_cost(self.cost)}; set-up {format_cost(self.setup_cost)}; seed {self.seed}")
         return "\n".join(lines)
@@ -200,6 +228,9 @@ def search(
     workers: int = 1,
     out: str | Path | None = None,
     duplicates: Duplicates = "evaluate",
+    limits: Mapping[str, float] | None = None,
+    latency_table: str | Path | None = None,
+    batch: int = 1,
     lag: int | None = None,
     timeout: float | None = None,
     retries: Mapping[str, int] | None = None,
@@ -213,7 +244,7 @@ def search(
         space: What is searched.
         controller: Who proposes.
         evaluator: Who scores.
-        trials: See ``Settings``; so for max_seconds, max_cost, target, duplicates, lag, timeout, retries, max_failures.
+        trials: See ``Settings``; so for all that say this.
         max_seconds: See ``Settings``.
         max_cost: See ``Settings``.
         target: See ``Settings``.
@@ -222,6 +253,9 @@ def search(
         workers: Parallel evaluations (``ray``, ``simulated``).
         out: Folder to keep the run in, so that it can be resumed; None keeps it in memory.
         duplicates: See ``Settings``.
+        limits: See ``Settings``.
+        latency_table: See ``Settings``.
+        batch: See ``Settings``.
         lag: See ``Settings``.
         timeout: See ``Settings``.
         retries: See ``Settings``.
@@ -232,6 +266,7 @@ def search(
     Raises:
         UsageError: If something cannot be as asked; nothing was evaluated then.
         TooManyFailures: After ``max_failures`` failed trials in a row.
+        ConstraintError: If proposals are beyond the limits again and again.
     """
     settings = Settings(
         trials=trials,
@@ -239,6 +274,9 @@ def search(
         max_cost=max_cost,
         target=target,
         duplicates=duplicates,
+        limits=limits,
+        latency_table=latency_table,
+        batch=batch,
         lag=lag,
         timeout=timeout,
         retries=retries,
@@ -246,13 +284,15 @@ def search(
     )
     seed = root_seed(seed)
     engine = make_executor(executor, workers)
+    engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
+    checked = _limits(space, evaluator, settings)
     folder = None
     if out is not None:
         folder = RunFolder.create(out, _config(space, controller, evaluator, settings, seed, executor, workers))
     history = History(space, seed, folder)
-    loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress)
+    loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress, checked)
     return loop.run()
 
 
@@ -290,10 +330,12 @@ def resume(
     evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
     settings = _settings(config["settings"], changes)
     engine = make_executor(executor or config["executor"], workers or config["workers"])
+    engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
+    limits = _limits(space, evaluator, settings)
     history = History(space, config["seed"], RunFolder.open(directory))
-    loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress)
+    loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress, limits)
     loop.recover()
     return loop.run()
 
@@ -311,12 +353,25 @@ def _same(given: Any, stored: dict[str, Any], what: str) -> Any:
 
 
 def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
-    unknown = changes.keys() - stored.keys()
+    known = [field.name for field in dataclasses.fields(Settings)]  # an older run has not stored all of them
+    unknown = changes.keys() - set(known)
     if unknown:
         raise UnknownName(
-            f"resume: no setting is called {', '.join(sorted(unknown))}; expected any of {', '.join(stored)}"
+            f"resume: no setting is called {', '.join(sorted(unknown))}; expected any of {', '.join(known)}"
         )
-    return Settings(**stored | {name: value for name, value in changes.items() if value is not None})
+    settings = Settings(**stored | {name: value for name, value in changes.items() if value is not None})
+    if settings.limits != stored.get("limits"):
+        raise RunFolderError(
+            f"limits: the run was made with {stored.get('limits')}, got {settings.limits}; start a new run for others"
+        )
+    return settings
+
+
+def _limits(space: Space, evaluator: Evaluator, settings: Settings) -> Limits | None:
+    """What the settings ask for, checked against a started evaluator."""
+    if settings.limits is None:
+        return None
+    return Limits(space, evaluator, settings.limits, settings.latency_table)
 
 
 def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
@@ -369,7 +424,7 @@ def _config(
 
 
 class _Interrupts:
-    """Ctrl-C ends a search where its state is whole: at once while it waits, else before it waits again."""
+    """Ctrl-C ends a search where its state is whole: at once while it waits or learns, else as soon as that is so."""
 
     def __init__(self) -> None:
         self._requested = False
@@ -391,18 +446,54 @@ class _Interrupts:
             raise KeyboardInterrupt
 
     def hold_back(self) -> None:
-        """From here on only ``wait`` is interrupted."""
+        """From here on only what is called by ``call`` is interrupted."""
         self._at_once = False
 
-    def wait(self, executor: Executor, until: float) -> list[Trial]:
-        """``executor.wait``, interrupted at once."""
+    def heed(self) -> None:
+        """Raises ``KeyboardInterrupt`` if it was held back."""
         if self._requested:
             raise KeyboardInterrupt
+
+    def call(self, work: Callable[[], Answer]) -> Answer:
+        """Does what takes long, interrupted at once."""
+        self.heed()
         self._at_once = True
         try:
-            return executor.wait(until)
+            return work()
         finally:
             self._at_once = False
+
+
+class _Advances:
+    """What a search remembers for an evaluator that advances.
+
+    Args:
+        interval: Finished trials between two advances, >= 1.
+
+    Attributes:
+        sample: Trials completed since the last one.
+        last: Finished trials when it was.
+        scored_from: Trials from this id on were scored by what the evaluator is now.
+        cost: Of all advances.
+    """
+
+    def __init__(self, interval: int) -> None:
+        self.interval = interval
+        self.sample: list[Trial] = []
+        self.last = 0
+        self.scored_from = 0
+        self.cost = NO_COST
+
+    def state(self) -> dict[str, Any]:
+        """What ``load`` takes, as JSON data."""
+        sample = [trial_to_event(trial) for trial in self.sample]
+        cost = dataclasses.astuple(self.cost)
+        return {"sample": sample, "last": self.last, "scored_from": self.scored_from, "cost": cost}
+
+    def load(self, state: dict[str, Any], seed: int) -> None:
+        """Restores ``state``'s result, of a run with this root seed."""
+        self.sample = [event_to_trial(event, seed) for event in state["sample"]]
+        self.last, self.scored_from, self.cost = state["last"], state["scored_from"], Cost(*state["cost"])
 
 
 class Search:
@@ -417,6 +508,7 @@ class Search:
         history: Where trials go.
         on_trial: Called with every finished trial.
         progress: Whether to show a progress bar.
+        limits: What may be evaluated; None: everything.
     """
 
     def __init__(
@@ -429,6 +521,7 @@ class Search:
         history: History,
         on_trial: Callable[[Trial], None] | None = None,
         progress: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self.space = space
         self.controller = controller
@@ -438,6 +531,7 @@ class Search:
         self.history = history
         self._on_trial = on_trial
         self._progress = progress
+        self._limits = limits
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
         self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
@@ -452,13 +546,17 @@ class Search:
         self.completed = 0
         self.failed = 0
         self.reused = 0
-        self._reused_in_a_row = 0
+        self.rejected = 0
+        self._answered_in_a_row = 0  # proposals that led to no evaluation
+        self._rejected_in_a_row = 0  # those of them that were beyond the limits
+        self._least: dict[str, float] = {}  # figures of these
         self._failures_in_a_row = 0
         self._first_failure = ""
         self.best: Trial | None = None
         self._costs = [0.0] * len(COST_FIELDS)
         self.billed_seconds = 0.0
-        self.setup_cost = NO_COST
+        self._prepare_cost = NO_COST
+        self._advances = _Advances(evaluator.interval) if evaluator.interval > 0 else None
         self._stopped: str | None = None
 
     # -- running -------------------------------------------------------------------------------
@@ -470,7 +568,7 @@ class Search:
                 with self._display() as show, self._evaluator_folder():
                     self._stopped = self._why_stop()
                     if self._stopped is None:
-                        self.setup_cost += prepare(self.evaluator)
+                        self._prepare(show)
                         self._execute(show)
             except StorageError:
                 if self.history.folder:
@@ -482,27 +580,35 @@ class Search:
             self.history.close(self._state)
         return self._result()
 
+    def _prepare(self, show: Display) -> None:
+        with show.watching(self.evaluator):
+            cost = self._prepare_cost = prepare(self.evaluator, self._prepare_cost)
+        if cost.wall_seconds >= NOTED_SECONDS or dataclasses.replace(cost, wall_seconds=0.0) != NO_COST:
+            self.history.note(["s", *dataclasses.astuple(cost)])
+
     def _execute(self, show: Display) -> None:
         self.executor.start(self.evaluator, self._clock, self.settings.timeout, show.log)
         self._running = True
         try:
             self._interrupts.hold_back()
-            self._loop(show.update)
+            self._loop(show)
         finally:
             self._clock = self.executor.now()
             self._running = False
             self.executor.stop()
 
-    def _loop(self, update: Callable[[Search], None]) -> None:
+    def _loop(self, show: Display) -> None:
         for job in self._pending.values():  # of a resumed run
             self.executor.submit(job)
-        until = self.settings.max_seconds or math.inf
+        wait = functools.partial(self.executor.wait, self.settings.max_seconds or math.inf)
         try:
             while self._stopped is None:
+                if self._advances is not None and not self._pending and self._to_advance(self._advances) < 1:
+                    self._advance(self._advances, show)
                 self._fill()
                 # With nothing pending, this waits for a worker to start.
-                self._finish(self._interrupts.wait(self.executor, until))
-                update(self)
+                self._finish(self._interrupts.call(wait))
+                show.update(self)
                 self._stopped = self._stopped or self._why_stop()
         except KeyboardInterrupt:
             self._stopped = "interrupted"
@@ -537,19 +643,28 @@ class Search:
             remaining = None
             if self.settings.trials is not None:
                 remaining = self.settings.trials - self.completed - len(self._pending)
+            if self._advances is not None:
+                ahead = self._to_advance(self._advances) - len(self._pending)
+                remaining = ahead if remaining is None else min(remaining, ahead)
             room = self.executor.room(remaining)
             if remaining is not None and room > remaining:
                 room = remaining
             if room < 1:
+                return
+            if self._answered_in_a_row and self._asked_in_vain():
+                self._give_up()
                 return
             n, now = 1 if self.settings.lag else room, self.executor.now()
             jobs = self._ask(n, now)
             if jobs is None:
                 return
             if self.executor.concurrent:  # here, not in _ask: a replay must not journal its events a second time
-                self.history.asked(["a", n, now, [[job.id, job.architecture] for job in jobs]])
+                self.history.note(["a", n, now, [[job.id, job.architecture] for job in jobs]])
             for job in jobs:
                 self.executor.submit(job)
+            if not jobs:  # many in a row may take long
+                self._interrupts.heed()
+                self._stopped = self._why_stop()
 
     def _ask(self, n: int, now: float) -> list[Job] | None:
         """Asks the controller for ``n`` proposals; those with a known answer are told at once.
@@ -568,11 +683,16 @@ class Search:
                     f"{type(self.space).__name__}"
                 )
             id_, architecture, parent, budget = proposal
+            if self._limits is not None and (excess := self._limits.excess(architecture)):
+                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=excess, budget=budget)
+                self._reject(trial, self._limits.figures(architecture))
+                continue
             known = self._known.get(memory_key(self.space, architecture, budget)) if self._known is not None else None
             if known is not None:
                 self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
                 continue
-            self._reused_in_a_row = 0
+            if self._answered_in_a_row:
+                self._answered_in_a_row = self._rejected_in_a_row = 0
             # What a trial goes on from is with the one that was evaluated.
             parent = None if parent is None else self._answered_by.get(parent, parent)
             if budget is not None and budget.origin is not None:
@@ -588,10 +708,62 @@ class Search:
         if len(self._answered_by) > MAX_ANSWERED:
             del self._answered_by[next(iter(self._answered_by))]
         self.reused += 1
-        self._reused_in_a_row += 1
-        if self._reused_in_a_row >= MAX_REUSED_IN_A_ROW and not self._pending:
-            self._stopped = "exhausted"
+        self._answered_in_a_row += 1
+        self._rejected_in_a_row = 0
         self._hand_over(trial)
+
+    def _reject(self, trial: Trial, figures: Mapping[str, float]) -> None:
+        if not self._rejected_in_a_row:
+            self._least = {}
+        for name, figure in figures.items():
+            if figure < self._least.get(name, math.inf):
+                self._least[name] = figure
+        self.rejected += 1
+        self._answered_in_a_row += 1
+        self._rejected_in_a_row += 1
+        self._hand_over(trial)
+
+    def _asked_in_vain(self) -> bool:
+        """Whether so many proposals in a row led to no evaluation that only a result may change that."""
+        return self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW
+
+    def _give_up(self) -> None:
+        """Ends the search, unless there are results to come."""
+        if self._pending:
+            return
+        if self._rejected_in_a_row < MAX_REJECTED_IN_A_ROW:
+            self._stopped = "exhausted"
+            return
+        assert self._limits is not None
+        raise ConstraintError(
+            f"{type(self.controller).__name__} made {self._rejected_in_a_row:,} proposals in a row that are beyond the "
+            f"limits: {self._limits.describe(self._least)}. Set wider limits, or search a space that keeps within these"
+        )
+
+    # -- advancing -----------------------------------------------------------------------------
+
+    def _to_advance(self, advances: _Advances) -> int:
+        """Trials that are still to finish before the evaluator advances."""
+        return advances.last + advances.interval - self.completed - self.failed
+
+    def _advance(self, advances: _Advances, show: Display) -> None:
+        """Lets the evaluator learn from what the controller proposed; nothing is pending."""
+        sample = sorted(advances.sample, key=lambda trial: trial.id)
+        with show.watching(self.evaluator):
+            cost = self._interrupts.call(functools.partial(advance, self.evaluator, sample))
+        self.history.note(["v", self.executor.now(), *dataclasses.astuple(cost)])
+        self._advanced(advances, cost)
+        self.executor.update(self.evaluator)
+        self._stopped = self._why_stop()  # it takes time
+
+    def _advanced(self, advances: _Advances, cost: Cost) -> None:
+        """Everything that follows from an advance that is on disk."""
+        advances.cost += cost
+        advances.last = self.completed + self.failed
+        advances.scored_from = self._next_id
+        advances.sample = []
+        if self._known is not None:
+            self._known = {}
 
     # -- finishing -----------------------------------------------------------------------------
 
@@ -624,6 +796,8 @@ class Search:
     def _settle(self, trial: Trial) -> None:
         """Everything that follows from a finished trial that is on disk."""
         del self._pending[trial.id]
+        if self._answered_in_a_row and self._asked_in_vain():  # what is proposed may change now
+            self._answered_in_a_row = self._rejected_in_a_row = 0
         self._count(trial)
         self._hand_over(trial)
         if self._on_trial is not None:
@@ -642,6 +816,8 @@ class Search:
             self.billed_seconds += trial.seconds
             return
         self.completed += 1
+        if self._advances is not None:
+            self._advances.sample.append(trial)
         self._failures_in_a_row = 0
         cost = evaluation.cost
         self.billed_seconds += cost.billed_seconds or trial.seconds
@@ -652,7 +828,7 @@ class Search:
             costs[3] += cost.updates
             costs[4] += cost.flops
             costs[5] += cost.recorded_seconds
-        if self.best is None or trial.rank > self.best.rank:
+        if self.best is None or trial.rank > self.best.rank or not self._is_fresh(self.best):
             self.best = trial
 
     def _hand_over(self, trial: Trial) -> None:
@@ -664,9 +840,13 @@ class Search:
 
     def _tell(self, trial: Trial) -> None:
         self.controller.tell((trial,))
-        if self._known is not None and trial.evaluation is not None:
+        if self._known is not None and trial.evaluation is not None and self._is_fresh(trial):
             key = memory_key(self.space, trial.architecture, trial.budget)
             self._known.setdefault(key, (trial.id, trial.evaluation))
+
+    def _is_fresh(self, trial: Trial) -> bool:
+        """Whether the evaluator has not advanced since."""
+        return self._advances is None or trial.id >= self._advances.scored_from
 
     def _tell_up_to(self, last: int) -> bool:
         while self._told_up_to < last:
@@ -706,14 +886,18 @@ class Search:
             "completed": self.completed,
             "failed": self.failed,
             "reused": self.reused,
-            "reused_in_a_row": self._reused_in_a_row,
+            "rejected": self.rejected,
+            "answered_in_a_row": self._answered_in_a_row,
+            "rejected_in_a_row": self._rejected_in_a_row,
+            "least": self._least,
             "answered_by": list(self._answered_by.items()),
             "failures_in_a_row": self._failures_in_a_row,
             "first_failure": self._first_failure,
             "best": None if self.best is None else trial_to_event(self.best),
             "costs": self._costs,
             "billed": self.billed_seconds,
-            "setup_cost": dataclasses.astuple(self.setup_cost),
+            "setup_cost": dataclasses.astuple(self._prepare_cost),
+            "advances": None if self._advances is None else self._advances.state(),
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -730,13 +914,21 @@ class Search:
         self._told_up_to = state["told_up_to"]
         self._clock = state["clock"]
         self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
-        self._reused_in_a_row = state["reused_in_a_row"]
+        self.rejected = state.get("rejected", 0)
+        self._answered_in_a_row = state.get("answered_in_a_row", 0)
+        self._rejected_in_a_row = state.get("rejected_in_a_row", 0)
+        self._least = state.get("least", {})
         self._answered_by = dict(state.get("answered_by", ()))
         self._failures_in_a_row = state["failures_in_a_row"]
         self._first_failure = state["first_failure"]
         self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
         self._costs, self.billed_seconds = state["costs"], state["billed"]
-        self.setup_cost = Cost(*state["setup_cost"])
+        self._prepare_cost = Cost(*state["setup_cost"])
+        if self._advances is not None:
+            if state.get("advances"):
+                self._advances.load(state["advances"], seed)
+            else:  # a run of an older version counts from here on
+                self._advances.last = self.completed + self.failed
 
     def recover(self) -> None:
         """Brings this search to where its folder's run was, by the last state and the events after it."""
@@ -746,7 +938,9 @@ class Search:
             self._load(state)
             if self._known is not None:
                 parts = self.history.folder.part_trials(self.history.seed)
-                told: Iterable[Trial] = (trial for trial in parts if trial.id not in self._waiting)
+                told: Iterable[Trial] = (
+                    trial for trial in parts if trial.id not in self._waiting and self._is_fresh(trial)
+                )
                 if self.settings.lag:  # told in id order, not as they finished
                     told = sorted(told, key=lambda trial: trial.id)
                 self._known = known_evaluations(told, self.space)
@@ -762,6 +956,19 @@ class Search:
                 jobs = self._ask(n, now) or []
                 if [[job.id, list(job.architecture)] for job in jobs] != expected:
                     raise self._diverged()
+                continue
+            if event[0] == "s":
+                self._prepare_cost = Cost(*event[1:])
+                continue
+            if event[0] == "v":
+                if self._advances is None:
+                    raise RunFolderError(
+                        f"{type(self.evaluator).__name__} advanced in this run, and now its interval is 0: it was "
+                        "changed. Resume with the version that began the run"
+                    )
+                _, now, *cost = event
+                self._clock = max(self._clock, now)
+                self._advanced(self._advances, Cost(*cost))
                 continue
             trial = event_to_trial(event, self.history.seed)
             while trial.id not in self._pending:
@@ -786,8 +993,9 @@ class Search:
             completed=self.completed,
             failed=self.failed,
             reused=self.reused,
+            rejected=self.rejected,
             cost=Cost(*self._costs),
-            setup_cost=self.setup_cost,
+            setup_cost=self._prepare_cost if self._advances is None else self._prepare_cost + self._advances.cost,
             seconds=self._clock,
             stopped=self._stopped or "",
             seed=self.history.seed,

@@ -10,11 +10,12 @@ of their own: no global generator is read or written.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -30,6 +31,8 @@ from archsearch.trial import Architecture
 __all__ = [
     "Choice",
     "InputShape",
+    "Mixing",
+    "MultiplyAddCounter",
     "Network",
     "build",
     "initialise",
@@ -103,6 +106,35 @@ class Network(nn.Module):
             raise UsageError(f"this network stands for {self.architecture}, it cannot compute {architecture}")
         return architecture
 
+    def kept(self, options: Sequence[Collection[int]], arities: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """The options to mix: those of each decision once each, in rising order.
+
+        Args:
+            options: As ``Mixing.mixture`` takes them.
+            arities: Options of each decision of the space.
+
+        Raises:
+            UsageError: If there are more or fewer collections than decisions, one of them is empty or names an option
+                that is none, or this network stands for an architecture and they keep anything else.
+        """
+        if len(options) != len(arities):
+            raise UsageError(
+                f"mixture: expected one collection of kept options for each of {len(arities)} decisions, "
+                f"got {len(options)}"
+            )
+        for decision, (some, arity) in enumerate(zip(options, arities, strict=True)):
+            if not isinstance(some, Collection) or not len(some) or any(option not in range(arity) for option in some):
+                raise UsageError(
+                    f"mixture: decision {decision}: expected a collection of one or more options from 0 to "
+                    f"{arity - 1}, got {some!r}"
+                )
+        kept = tuple(tuple(sorted({int(option) for option in some})) for some in options)
+        if self.architecture is not None and kept != tuple((option,) for option in self.architecture):
+            raise UsageError(
+                f"this network stands for {self.architecture}, it cannot mix {kept}; only a super-network mixes options"
+            )
+        return kept
+
     def with_auxiliary(
         self, images: torch.Tensor, architecture: Architecture | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -116,6 +148,31 @@ class Network(nn.Module):
         kept = 1 - self.drop_path
         mask = torch.rand(len(x), 1, 1, 1, generator=self.generator).to(x.device) < kept
         return x * mask / kept
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """A network whose forward pass can take several options of each decision at once; for spaces of fixed length.
+
+    Bender et al., "Understanding and simplifying one-shot architecture search", ICML 2018, train super-networks so,
+    dropping options at random. They add the outputs of the options that are kept. Here the output of a choice is their
+    mean, so that a single path has the scale that the weights were trained with, however many options were kept then.
+    """
+
+    def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
+        """Logits, shape (batch, classes); with one option per decision, exactly those of that architecture.
+
+        Parameters and batch statistics of options that are not kept are not touched.
+
+        Args:
+            images: Shape (batch, channels, height, width).
+            options: For each decision the options that are kept, at least one; in any order, repeats count once.
+
+        Raises:
+            UsageError: If the options are none of the space, or this is no super-network and they keep more than its
+                architecture.
+        """
+        ...
 
 
 # -- asking a space ----------------------------------------------------------------------------
@@ -209,37 +266,36 @@ def multiply_adds(
     network.eval()
     path = () if architecture is None else (architecture,)
     device = next(network.parameters()).device
-    biases = 0
-
-    def add_bias(module: nn.Linear, _inputs: Any, output: torch.Tensor) -> None:
-        nonlocal biases
-        biases += output[0].numel() if module.bias is not None else 0
-
-    hooks = [m.register_forward_hook(add_bias) for m in network.modules() if isinstance(m, nn.Linear)]
     try:
-        with torch.no_grad(), _FlopCounter() as counter:
+        with torch.no_grad(), MultiplyAddCounter() as counter:
             network(torch.empty(1, *input_shape, device=device), *path)
     finally:
-        for hook in hooks:
-            hook.remove()
         network.train(training)
-    return int(counter.flops) // 2 + biases
+    return int(counter.multiply_adds)
 
 
-class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up PyTorch's own formulas; its ``FlopCounterMode`` also tracks modules, which takes longer."""
+class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up PyTorch's own formulas while it is entered, outside of inference mode, which hides what operations do.
+
+    PyTorch's ``FlopCounterMode`` also tracks modules, which takes longer, and leaves the biases of linear layers out.
+
+    Attributes:
+        multiply_adds: So far.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.flops = 0
+        self.multiply_adds: int = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.flops += int(formula(*args, **(kwargs or {}), out_val=output))
+        operation = func._overloadpacket
+        if operation in flop_registry:
+            self.multiply_adds += int(flop_registry[operation](*args, **(kwargs or {}), out_val=output)) // 2
+        if operation is torch.ops.aten.addmm:
+            self.multiply_adds += output.numel()  # the biases
         return output
 
 
@@ -265,6 +321,12 @@ def synchronise(device: torch.device) -> None:
 
 
 # -- layers that several spaces use ------------------------------------------------------------
+
+
+def mean(terms: Sequence[torch.Tensor], count: int) -> torch.Tensor:
+    """Mean of ``count`` terms, of which those not given are zero; the mean of one term is that term."""
+    total = functools.reduce(torch.add, terms)
+    return total if count == 1 else total / count
 
 
 class GlobalAveragePool(nn.Module):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archsearch.evaluator import Evaluator
     from archsearch.loop import Search, Settings
 
 REFRESH_SECONDS = 0.2
@@ -30,6 +33,7 @@ class Display:
         self._next = self._began + REFRESH_SECONDS if sys.stderr.isatty() else self._began + LOG_SECONDS
         self._completed_before: int | None = None
         self._bar: Any = None
+        self._work: Any = None  # the bar's line for one-off work
 
     def __enter__(self) -> Display:
         if self._enabled and sys.stderr.isatty():
@@ -59,6 +63,38 @@ class Display:
             self._bar.console.print(note, highlight=False)
         elif self._enabled:
             print(note, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def watching(self, evaluator: Evaluator) -> Iterator[None]:
+        """Shows how far an evaluator is with its one-off work, while that lasts."""
+        evaluator.on_progress = self.progress
+        try:
+            yield
+        finally:
+            evaluator.on_progress = None  # it must not be pickled
+            if self._work is not None:
+                self._bar.remove_task(self._work)
+                self._work = None
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Shows how far one-off work is; cheap if it was shown a moment ago.
+
+        Args:
+            what: What is done.
+            done: Steps done.
+            total: Steps in all.
+        """
+        now = time.monotonic()
+        if not self._enabled or now < self._next:
+            return
+        if self._bar is None:
+            self._next = now + LOG_SECONDS
+            print(f"{what}  {done:,}/{total:,}", file=sys.stderr, flush=True)
+            return
+        self._next = now + REFRESH_SECONDS
+        if self._work is None:
+            self._work = self._bar.add_task("", goal="", text="")
+        self._bar.update(self._work, completed=done, total=total, goal=f"{total:,}", text=what)
 
     def update(self, search: Search) -> None:
         """Shows the search as it stands; cheap if it was shown a moment ago."""

@@ -2,7 +2,8 @@
 
 Each worker has at most two batches: one running, one waiting in its queue, so that it never idles for a round trip.
 A batch holds as many evaluations as take about ``batch_seconds``: long evaluations travel alone, short ones
-together, so that a 1 ms evaluation is not drowned by a 1 ms round trip.
+together, so that a 1 ms evaluation is not drowned by a 1 ms round trip. If the search asks for batches of its own,
+for evaluators to which these are cheaper, they are as large as it says.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from typing import Any
 
 from archsearch.errors import ExecutorError, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.executor import Executor, Job, Log, Outcome, evaluate_safely, finished
+from archsearch.executor import (
+    Executor,
+    Job,
+    Log,
+    Outcome,
+    evaluate_batch_safely,
+    evaluates_batches,
+    finished,
+    finished_batch,
+)
 from archsearch.trial import Query, Trial
 
 QUEUE = 2
@@ -34,8 +44,9 @@ class RayExecutor(Executor):
         address: Address of a running cluster, such as ``auto``; None starts one on this machine.
         cpus: CPUs that each worker reserves, >= 0.
         gpus: GPUs that each worker reserves, >= 0.
-        batch_seconds: Evaluations are sent in batches that take about this many seconds.
-        max_batch: Most evaluations in a batch.
+        batch_seconds: Evaluations are sent in batches that take about this many seconds, unless the search says how
+            many are to be evaluated together.
+        max_batch: Most evaluations in such a batch.
         start_seconds: How long to wait for the first worker.
 
     Raises:
@@ -76,6 +87,8 @@ class RayExecutor(Executor):
 
         begun = time.monotonic()
         self._timeout = timeout
+        # What could not be evaluated together within its time is evaluated once more, one by one.
+        self._times = 2 if evaluates_batches(evaluator) else 1
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             _connect(self.address, math.ceil(self.workers * self.cpus), math.ceil(self.workers * self.gpus))
@@ -136,6 +149,14 @@ class RayExecutor(Executor):
             return
         self._queues[worker] = deque()
 
+    def update(self, evaluator: Evaluator) -> None:
+        """See ``Executor.update``; each worker takes part again as soon as it has the new evaluator."""
+        import ray
+
+        self._evaluator_ref = ray.put(evaluator)  # for later workers, too
+        self._queues = {}
+        self._starting = {actor.update.remote(self._evaluator_ref): worker for worker, actor in self._actors.items()}
+
     def stop(self) -> None:
         """Ends the workers; ends Ray too, if this executor started it."""
         import ray
@@ -189,7 +210,7 @@ class RayExecutor(Executor):
     # -- sending -------------------------------------------------------------------------------
 
     def _depth(self, remaining: int | None) -> int:
-        return 1 if remaining is not None and remaining <= self.workers else QUEUE
+        return 1 if remaining is not None and remaining <= self.workers * self.batch else QUEUE
 
     def _free_places(self, depth: int) -> int:
         """Batches that the workers' queues have room for, up to ``depth`` each."""
@@ -197,6 +218,8 @@ class RayExecutor(Executor):
         return sum(max(0, depth - len(queue)) for queue in queues)
 
     def _batch_size(self, remaining: int | None) -> int:
+        if self.batch > 1:
+            return self.batch
         if self._seconds_each is None:
             return 1
         size = int(self.batch_seconds / max(self._seconds_each, 1e-9))
@@ -205,8 +228,9 @@ class RayExecutor(Executor):
         return max(1, min(size, self.max_batch))
 
     def _send(self) -> None:
-        # Evenly over the free places: ``room`` asked for no more than they should hold.
-        size = min(self._batch_size(None), math.ceil(len(self._waiting) / max(self._free_places(QUEUE), 1)))
+        size = self._batch_size(None)
+        if self.batch == 1:  # evenly over the free places: ``room`` asked for no more than they should hold
+            size = min(size, math.ceil(len(self._waiting) / max(self._free_places(QUEUE), 1)))
         while self._alone or self._waiting:
             worker = self._freest(self._alone[0].avoid if self._alone else -1, 1 if self._alone else QUEUE)
             if worker is None:
@@ -236,7 +260,8 @@ class RayExecutor(Executor):
         batch = self._live[reference]
         batch.begun = self.now()
         if self._timeout is not None:
-            batch.deadline = batch.begun + self._timeout * len(batch.jobs) + GRACE_SECONDS
+            times = self._times if len(batch.jobs) > 1 else 1
+            batch.deadline = batch.begun + self._timeout * len(batch.jobs) * times + GRACE_SECONDS
 
     def _next_deadline(self) -> float:
         return min((batch.deadline for batch in self._live.values()), default=math.inf)
@@ -265,12 +290,7 @@ class RayExecutor(Executor):
         each = sum(outcome[1] for outcome in outcomes) / len(outcomes)
         # The first evaluation is often slow; a moving average forgets it.
         self._seconds_each = each if self._seconds_each is None else 0.7 * self._seconds_each + 0.3 * each
-        trials = []
-        started = batch.begun
-        for job, outcome in zip(batch.jobs, outcomes, strict=True):
-            trials.append(finished(job, Outcome(*outcome), started, batch.worker))
-            started += outcome[1]
-        return trials
+        return finished_batch(batch.jobs, [Outcome(*outcome) for outcome in outcomes], batch.begun, batch.worker)
 
     def _remove(self, reference: Any) -> None:
         batch = self._live.pop(reference)
@@ -354,8 +374,13 @@ class _Worker:
     def ready(self) -> bool:
         return True
 
+    def update(self, evaluator: Evaluator) -> bool:
+        self._evaluator = evaluator
+        return True
+
     def evaluate(self, queries: Sequence[tuple[Any, ...]], timeout: float | None) -> list[tuple[Any, ...]]:
-        return [tuple(evaluate_safely(self._evaluator, Query(*query), timeout)) for query in queries]
+        asked = [Query(*query) for query in queries]
+        return [tuple(outcome) for outcome in evaluate_batch_safely(self._evaluator, asked, timeout)]
 
 
 def _connect(address: str | None, cpus: int, gpus: int) -> None:

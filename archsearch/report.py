@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import difflib
 import html
 import inspect
 from pathlib import Path
@@ -53,8 +55,9 @@ def report(directory: str | Path, top: int = 10) -> Path:
         target.mkdir(exist_ok=True)
         _draw_curves(table, target, Path(directory).name)
         _draw_best(space, tuple(rows[0]["architecture"]), target)
+        set_up = _draw_set_up(Path(directory), target)
         page = target / "index.html"
-        page.write_text(_page(Path(directory).name, facts, rows, target))
+        page.write_text(_page(Path(directory).name, facts, rows, target, set_up))
     except OSError as error:
         raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
     _print_rows(rows, facts)
@@ -104,9 +107,16 @@ def _facts(config: dict[str, Any], table: pa.Table) -> dict[str, str]:
 
 
 def _component_text(description: dict[str, Any]) -> str:
-    given = {name: value for name, value in description["init_args"].items() if value is not None}
-    text = one_line({**description, "init_args": given})
+    text = one_line(_given(description))
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _given(value: Any) -> Any:
+    """A description without the arguments that are None."""
+    if not isinstance(value, dict) or "init_args" not in value:
+        return value
+    arguments = {name: _given(each) for name, each in value["init_args"].items() if each is not None}
+    return {**value, "init_args": arguments}
 
 
 def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
@@ -179,6 +189,21 @@ def _draw_best(space: Space, architecture: Architecture, target: Path) -> None:
     draw_graph(space.graph(architecture), target / "best.png", title="best architecture")
 
 
+def _draw_set_up(directory: Path, target: Path) -> dict[str, str]:
+    """Draws what the evaluator noted of its preparation: title and file of each picture."""
+    from archsearch.drawing import draw_columns
+
+    pictures = {}
+    for path in sorted((directory / "evaluator").glob("*.csv")):
+        rows = list(csv.reader(path.read_text().splitlines()))
+        if len(rows) > 1:
+            columns = zip(*([float(cell) for cell in row] for row in rows[1:]), strict=True)
+            picture = f"set_up_{path.stem}.png"
+            draw_columns(target / picture, dict(zip(rows[0], columns, strict=True)), path.stem)
+            pictures[f"Set-up: {path.stem}"] = picture
+    return pictures
+
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 60rem; margin: 2rem auto;
        padding: 0 1rem }
@@ -192,7 +217,7 @@ img { max-width: 100%; height: auto }
 """
 
 
-def _page(name: str, facts: dict[str, str], rows: list[dict[str, Any]], target: Path) -> str:
+def _page(name: str, facts: dict[str, str], rows: list[dict[str, Any]], target: Path, further: dict[str, str]) -> str:
     """One self-contained HTML page: no script, no file or address outside it."""
     escape = html.escape
     columns = _shown_columns(rows)
@@ -208,6 +233,7 @@ def _page(name: str, facts: dict[str, str], rows: list[dict[str, Any]], target: 
             ("Learning curve by trials", "learning_curve.png"),
             ("Learning curve by billed cost", "learning_curve_cost.png"),
             ("Best architecture", "best.png"),
+            *further.items(),
         )
     )
     return (
@@ -292,16 +318,41 @@ def _read(text: str, space: Space) -> Architecture:
 
 
 def component_lines(names: list[str]) -> list[str]:
-    """Controllers, evaluators and spaces with one line each; ``names`` narrows it down, or adds import paths."""
-    kinds = [name for name in names if name in KINDS]
-    own = [name for name in names if name not in KINDS]
+    """What there is with one line each; ``names``, such as presets, narrow it down, or are import paths of classes."""
+    known = (*KINDS, "presets")
     lines: list[str] = []
-    for kind in KINDS if not names else kinds:
-        lines += [kind, *(_line(name, load(name, kind)) for name in entry_points(kind)), ""]
-    for path in own:
+    for kind in [name for name in names if name in known] or ([] if names else known):
+        lines += [kind, *(_preset_lines() if kind == "presets" else _kind_lines(kind)), ""]
+    for path in [name for name in names if name not in known]:
         cls = load(path)
         lines += [_kind(cls), _line(path, cls), ""]
     return lines[:-1]
+
+
+def _kind_lines(kind: str) -> list[str]:
+    return [_line(name, load(name, kind)) for name in entry_points(kind)]
+
+
+def _preset_lines() -> list[str]:
+    return [f"  {name:<22}{path.read_text().splitlines()[0].lstrip('# ')}" for name, path in _presets().items()]
+
+
+def preset_file(name: str) -> Path:
+    """The file of a preset: options of ``archsearch run`` that make up a whole method.
+
+    Raises:
+        UnknownName: If there is none of that name; the message lists those there are.
+    """
+    presets = _presets()
+    if name not in presets:
+        close = difflib.get_close_matches(name, presets, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UnknownName(f"no preset is called {name!r}{hint} Known: {', '.join(presets)}.")
+    return presets[name]
+
+
+def _presets() -> dict[str, Path]:
+    return {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.yaml"))}
 
 
 def _line(name: str, cls: Any) -> str:

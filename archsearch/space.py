@@ -337,12 +337,21 @@ def _is_option(option: object, n: int) -> bool:
     return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
 
 
+def whole_number(owner: str, name: str, value: int, low: int = 0) -> int:
+    """``value`` if it is a whole number >= ``low``.
+
+    Raises:
+        UsageError: If not; the message names the owner and the setting.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise UsageError(f"{owner}: {name}: expected a whole number >= {low}, got {value!r}")
+    return value
+
+
 def at_least_one(owner: str, name: str, value: int) -> int:
     """``value`` if it is a whole number >= 1.
 
     Raises:
         UsageError: If not; the message names the owner and the setting.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{owner}: {name}: expected a whole number >= 1, got {value!r}")
-    return value
+    return whole_number(owner, name, value, 1)

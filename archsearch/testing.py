@@ -771,11 +771,14 @@ def default_settings_evaluate(make: MakeEvaluator, space: Space) -> None:
 
 @_evaluator_check
 def starts_and_prepares(make: MakeEvaluator, space: Space) -> None:
-    """``check`` accepts the space, ``start`` keeps it, and one-off work comes back as a ``Cost``."""
+    """``check`` accepts the space, ``start`` keeps it, and one-off work, now or every so often, costs a ``Cost``."""
     evaluator = make()
     evaluator.check(space)
     evaluator.start(space)
     _expect(evaluator.space is space, "start() did not keep the space as self.space; call super().start(space)")
+    interval = evaluator.interval
+    whole = isinstance(interval, int) and not isinstance(interval, bool) and interval >= 0
+    _expect(whole, f"interval: expected a whole number >= 0, got {interval!r}")
     _expect_cost(evaluator.prepare(), "prepare()")
     _expect_cost(evaluator.advance([]), "advance([])")
 
@@ -840,6 +843,28 @@ def metrics_can_be_stored(make: MakeEvaluator, space: Space) -> None:
 
 
 @_evaluator_check
+def measuring_is_repeatable(make: MakeEvaluator, space: Space) -> None:
+    """``measure`` gives numbers by name (NaN: not known), the same at each call, before ``prepare`` too."""
+    evaluator = make()
+    evaluator.start(space)
+    architectures = _some(space, 3)
+    first = [_measured(evaluator, architecture) for architecture in architectures]
+    evaluator.prepare()
+    second = [_measured(evaluator, architecture) for architecture in architectures]
+    _expect_same(first, second, "measure() gave something else for the same architecture")
+
+
+def _measured(evaluator: Evaluator, architecture: Architecture) -> dict[str, str]:
+    figures = evaluator.measure(architecture)
+    _expect(isinstance(figures, Mapping), f"measure(): expected a mapping of names to numbers, got {figures!r}")
+    for name, value in figures.items():
+        _expect(isinstance(name, str) and name != "", f"measure(): expected text as the name of a figure, got {name!r}")
+        fine = _is_number(value) and not math.isinf(value)
+        _expect(fine, f"measure(): {name}: expected a finite int or float, or NaN for unknown, got {value!r}")
+    return {name: repr(value) for name, value in figures.items()}
+
+
+@_evaluator_check
 def same_seed_same_result(make: MakeEvaluator, space: Space) -> None:
     """Two evaluators with the same settings give the same architecture and seed the same score and metrics."""
     architectures = _some(space, 12)
@@ -858,14 +883,17 @@ def order_plays_no_part(make: MakeEvaluator, space: Space) -> None:
 
 @_evaluator_check
 def batch_equals_one_by_one(make: MakeEvaluator, space: Space) -> None:
-    """``evaluate_batch`` gives, in order, exactly what ``evaluate`` gives one by one; for none, nothing."""
+    """``evaluate_batch`` gives, in order, exactly what ``evaluate_query`` gives one by one; for none, nothing."""
     evaluator, architectures = _ready(make, space), _some(space, 12)
-    seeds = [i % 3 for i in range(12)]
-    kept = list(architectures), list(seeds)
-    batch = [_outcome(evaluation) for evaluation in evaluator.evaluate_batch(architectures, seeds)]
-    _expect((architectures, seeds) == kept, "evaluate_batch() changed the lists it was given")
-    _expect_same(_outcomes(evaluator, architectures), batch, "evaluate_batch() differs from evaluate()")
-    _expect(list(evaluator.evaluate_batch([], [])) == [], "evaluate_batch([], []) must give an empty list")
+    queries = [Query(i, architecture, i % 3) for i, architecture in enumerate(architectures)]
+    kept = list(queries)
+    with tempfile.TemporaryDirectory() as folder:
+        evaluator.folder = Path(folder)
+        batch = [_outcome(evaluation) for evaluation in evaluator.evaluate_batch(queries)]
+        _expect(queries == kept, "evaluate_batch() changed the list it was given")
+        alone = [_outcome(evaluator.evaluate_query(query)) for query in queries]
+        _expect_same(alone, batch, "evaluate_batch() differs from evaluate_query()")
+        _expect(list(evaluator.evaluate_batch([])) == [], "evaluate_batch([]) must give an empty list")
 
 
 @_evaluator_check
@@ -875,8 +903,8 @@ def strangers_are_refused(make: MakeEvaluator, space: Space) -> None:
     for stranger in ((), (*architecture, 0), (10**6, *architecture[1:]), (-1, *architecture[1:])):
         what = f"evaluate({stranger!r})"
         _expect_raises(InvalidArchitecture, functools.partial(evaluator.evaluate, stranger, 0), what)
-    mixed = [architecture, (*architecture, 0)]
-    _expect_raises(InvalidArchitecture, lambda: evaluator.evaluate_batch(mixed, [0, 0]), "evaluate_batch()")
+    mixed = [Query(0, architecture, 0), Query(1, (*architecture, 0), 0)]
+    _expect_raises(InvalidArchitecture, lambda: evaluator.evaluate_batch(mixed), "evaluate_batch()")
 
 
 @_evaluator_check

@@ -91,6 +91,9 @@ class Cost:
             self.recorded_seconds + other.recorded_seconds,
         )
 
+    def __mul__(self, share: float) -> Cost:
+        return Cost(*(share * amount for amount in dataclasses.astuple(self)))
+
     @property
     def billed_seconds(self) -> float:
         """Seconds to charge: the recorded ones of a table, else device time, else wall time."""
@@ -130,8 +133,8 @@ class Trial(NamedTuple):
         seconds: Wall seconds that the evaluation took (for ``simulated``: billed seconds).
         worker: Number of the worker that ran it.
         attempts: How many times it was tried.
-        failure: Empty, or one of ``exception``, ``invalid_score``, ``timeout``, ``worker_died``,
-            ``out_of_memory``.
+        failure: Empty, or one of ``exception``, ``invalid_score``, ``timeout``, ``worker_died``, ``out_of_memory``; a
+            controller is also told of ``limit``: the architecture is beyond the search's limits, and was not scored.
         error: Error text of a failed trial.
         budget: How long to train was asked for; None: full length.
     """

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from archsearch.components import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
+    from archsearch.controllers.finalists import Finalists as Finalists
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
     from archsearch.controllers.reinforce import Reinforce as Reinforce
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from archsearch.controllers.successive_halving import SuccessiveHalving as SuccessiveHalving
 
 _MODULES = {
+    "ElitistEvolution": "elitist_evolution",
+    "Finalists": "finalists",
     "Hyperband": "successive_halving",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",

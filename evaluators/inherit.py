@@ -19,6 +19,7 @@ from archsearch.evaluator import Morphable
 from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow, below
 from archsearch.network import Network, trainable
 from archsearch.space import Space
+from archsearch.task import Task
 from archsearch.trial import Architecture, Cost, Evaluation, Query
 
 
@@ -29,7 +30,8 @@ class Inherit(_TrainingBelow):
     values of the parent's, and ``function_preserved``, 1 if the child began as the same function.
 
     Args:
-        training: How to train; None: ``Training()``.
+        training: How to train; None: ``Training(task)``.
+        task: A task by name or path, or a ``Task``: short for a ``training`` with nothing else.
         steps: Updates of a child, >= 0; None: a quarter of a full training, rounded up to whole epochs.
         learning_rate: Of a child, at the start of its cosine schedule; None: that of the training.
         morph: Whether to use the space's function-preserving edits, if it has them. Otherwise values are taken over
@@ -42,11 +44,12 @@ class Inherit(_TrainingBelow):
     def __init__(
         self,
         training: Training | None = None,
+        task: str | Task | None = None,
         steps: int | None = None,
         learning_rate: float | None = None,
         morph: bool = True,
     ) -> None:
-        super().__init__(training)
+        super().__init__(task, training)
         self.steps = steps
         self.learning_rate = learning_rate
         self.morph = morph

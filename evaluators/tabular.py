@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from archsearch.embedded import embedded_columns
@@ -18,6 +17,7 @@ from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbili
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.space import Space
+from archsearch.tables import numbers, read_table
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Dataset = Literal["cifar10", "cifar100", "ImageNet16-120", "nasbench_macro", "ecnas_4v", "ecnas_5v", "digits201"]
 Rows = dict[Architecture, Evaluation | None]
+
+MEASURED = ("params", "flops", "latency_seconds")
+"""Columns that are known of an architecture without training it."""
 
 
 class Tabular(Evaluator):
@@ -99,6 +102,7 @@ class Tabular(Evaluator):
         self.maximize = maximize
         self._evaluations: Rows = {}
         self._shorter: dict[int, Rows] = {}
+        self._measured: list[str] | None = None
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the embedded table does not describe that space."""
@@ -127,7 +131,7 @@ class Tabular(Evaluator):
         """Reads the table; a second start with an equal space keeps it."""
         if self._evaluations and self.space == space:
             return
-        self._evaluations = {}  # should reading fail, nothing of the last space remains
+        self._evaluations, self._measured = {}, None  # should reading fail, nothing of the last space remains
         super().start(space)
         rows = self._embedded(self.epochs) if self.table is None else _own(self, space)
         self._evaluations, self._shorter = rows, {}
@@ -141,6 +145,14 @@ class Tabular(Evaluator):
         """All architectures that have a score (after ``start``)."""
         return [architecture for architecture, found in self._evaluations.items() if found is not None]
 
+    def measure(self, architecture: Architecture) -> Mapping[str, float]:
+        """``params``, ``flops`` and ``latency_seconds``, as far as the table has them; NaN where a row lacks them."""
+        if self._measured is None:
+            known = {name for found in self._evaluations.values() if found is not None for name in found.metrics}
+            self._measured = [name for name in MEASURED if name in known]
+        found = self._evaluations.get(architecture)
+        return {name: math.nan if found is None else found.metrics.get(name, math.nan) for name in self._measured}
+
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Looks the architecture up; ``seed`` is not used.
 
@@ -151,10 +163,6 @@ class Tabular(Evaluator):
         if evaluation is None:
             raise self._missing(architecture)
         return evaluation
-
-    def evaluate_batch(self, architectures: Sequence[Architecture], seeds: Sequence[int]) -> list[Evaluation]:
-        """Looks several up."""
-        return [self.evaluate(architecture, 0) for architecture in architectures]
 
     def evaluate_query(self, query: Query) -> Evaluation:
         """Looks up the result after the budget's epochs; bills the added ones or, of EC-NAS, the whole training."""
@@ -368,18 +376,11 @@ SOURCES: Mapping[str, Source] = {
 
 
 def _own(evaluator: Tabular, space: Space) -> Rows:
-    table = _read_own(str(evaluator.table))
-    where = evaluator.table
-    needed = [evaluator.architecture, evaluator.score, *(evaluator.metrics or [])]
+    where = str(evaluator.table)
+    needed = [str(evaluator.architecture), str(evaluator.score), *(evaluator.metrics or [])]
     if evaluator.cost is not None:
         needed.append(evaluator.cost)
-    missing = [str(name) for name in needed if name not in table.column_names]
-    if missing:
-        raise TableError(f"{where}: no column called {', '.join(missing)}; it has {', '.join(table.column_names)}")
-    if len(set(table.column_names)) < len(table.column_names):
-        raise TableError(f"{where}: two columns have one name; it has {', '.join(table.column_names)}")
-    if table.num_rows == 0:
-        raise TableError(f"{where}: the table is empty")
+    table = read_table(where, needed)
     names = evaluator.metrics if evaluator.metrics is not None else _other_numbers(table, needed)
     reserved = RESERVED_COLUMNS.intersection(names)
     if reserved:
@@ -387,10 +388,10 @@ def _own(evaluator: Tabular, space: Space) -> Rows:
             f"{where}: {', '.join(sorted(reserved))} cannot name a metric, since the history has such columns; "
             "rename them, or list in metrics what to report"
         )
-    architectures = _identify(table[evaluator.architecture].to_pylist(), space, str(where))
-    scores = _numbers(table, str(evaluator.score), str(where))
-    metrics = [_numbers(table, name, str(where)) for name in names]
-    costs = _numbers(table, evaluator.cost, str(where)) if evaluator.cost else [0.0] * table.num_rows
+    architectures = _identify(table[evaluator.architecture].to_pylist(), space, where)
+    scores = numbers(table, str(evaluator.score), where)
+    metrics = [numbers(table, name, where) for name in names]
+    costs = numbers(table, evaluator.cost, where) if evaluator.cost else [0.0] * table.num_rows
     wrong = [cost for cost in costs if cost is not None and not 0 <= cost < math.inf]
     if wrong:
         raise TableError(f"{where}: column {evaluator.cost!r}: expected seconds >= 0, got {wrong[0]}")
@@ -406,42 +407,12 @@ def _own(evaluator: Tabular, space: Space) -> Rows:
     return rows
 
 
-def _read_own(name: str) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    path = Path(name)
-    if path.suffix not in (".parquet", ".csv"):
-        raise TableError(f"{name}: expected a file that ends in .parquet or .csv")
-    try:
-        return pq.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
-    except FileNotFoundError:
-        raise TableError(f"{name}: no such file") from None
-    except (pa.ArrowException, OSError) as error:
-        raise TableError(f"{name}: cannot be read: {error}") from None
-
-
 def _other_numbers(table: pa.Table, taken: Sequence[Any]) -> list[str]:
     import pyarrow.types as types
 
     fields = [field for field in table.schema if field.name not in taken]
-    numbers = [field.name for field in fields if types.is_integer(field.type) or types.is_floating(field.type)]
-    return [name for name in numbers if table[name].null_count < table.num_rows]
-
-
-def _numbers(table: pa.Table, name: str, where: str) -> list[Any]:
-    import pyarrow as pa
-
-    column = table[name]
-    try:
-        values = column.cast(pa.float64()).to_pylist()
-    except pa.ArrowException:
-        raise TableError(f"{where}: column {name!r} holds {column.type}, expected numbers") from None
-    values = [None if value is None or math.isnan(value) else value for value in values]  # NaN is empty, as in CSV
-    if not any(value is not None for value in values):
-        raise TableError(f"{where}: column {name!r} has no values")
-    return values
+    names = [field.name for field in fields if types.is_integer(field.type) or types.is_floating(field.type)]
+    return [name for name in names if table[name].null_count < table.num_rows]
 
 
 def _identify(cells: Sequence[Any], space: Space, where: str) -> list[Architecture]:

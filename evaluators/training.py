@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from torch.nn import functional
 from archsearch.errors import TrainingDiverged, UsageError
 from archsearch.evaluator import Evaluator, SharedWeights
 from archsearch.network import (
+    Mixing,
     Network,
     build,
     latency_seconds,
@@ -38,7 +39,7 @@ from archsearch.network import (
     trainable,
 )
 from archsearch.seeding import stream
-from archsearch.space import Space
+from archsearch.space import Space, whole_number
 from archsearch.task import Augmentation, Part, Task, absolute, augment, known_augmentation, load_task, split
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query
 
@@ -63,6 +64,7 @@ class Recipe:
     batch_size: int = 32
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.1
+    warm_up: int = 0
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
@@ -129,7 +131,8 @@ class Training(Evaluator):
         epochs: Length of a full training, and of its schedule, >= 1.
         batch_size: Images per update, >= 1; the last batches of an epoch shrink evenly.
         optimizer: sgd or adamw.
-        learning_rate: At the start, > 0; a cosine schedule takes it to 0.
+        learning_rate: The highest, > 0; a cosine schedule takes it to 0.
+        warm_up: Epochs over which the learning rate rises in equal steps before that, >= 0.
         momentum: Of sgd, 0 <= momentum < 1.
         nesterov: Whether the momentum is Nesterov's.
         weight_decay: >= 0.
@@ -164,6 +167,7 @@ class Training(Evaluator):
         batch_size: int | None = None,
         optimizer: Optimizer | None = None,
         learning_rate: float | None = None,
+        warm_up: int | None = None,
         momentum: float | None = None,
         nesterov: bool | None = None,
         weight_decay: float | None = None,
@@ -188,6 +192,7 @@ class Training(Evaluator):
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.warm_up = warm_up
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
@@ -343,21 +348,26 @@ class Training(Evaluator):
         finally:
             torch.set_num_threads(threads)
 
-    def begin(self, architecture: Architecture | None, seed: int) -> Run:
-        """A training that has not begun: a network (None: super-network) with initial weights, and its optimiser."""
-        network: Network = build(lambda: self.network(architecture), seed, self.where)
+    def begin(self, architecture: Architecture | None, seed: int, make: Callable[[], Network] | None = None) -> Run:
+        """A training that has not begun: a network with initial weights, and its optimiser.
+
+        Args:
+            architecture: What is trained; None: the super-network.
+            seed: Of the initial weights and the order of the images.
+            make: Makes the network, where it is another one than ``self.network(architecture)``.
+        """
+        network: Network = build(make or (lambda: self.network(architecture)), seed, self.where)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # up to twice as fast
         generator = torch.Generator().manual_seed(seed ^ _ORDER)
         network.generator = generator
         return Run(architecture, network, self._optimizer(network), generator)
 
     def _optimizer(self, network: Network) -> torch.optim.Optimizer:
-        recipe, weights = self.recipe, network.parameters()
-        # A super-network's updates leave weights out, which the fused optimisers cannot do.
-        fused = self.where.type in ("cpu", "cuda") and network.architecture is not None
+        recipe, weights = self.recipe, list(network.parameters())
+        fused = self.where.type in ("cpu", "cuda")
         if recipe.optimizer == "adamw":
             return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             weights,
             recipe.learning_rate,
             momentum=recipe.momentum,
@@ -365,6 +375,11 @@ class Training(Evaluator):
             nesterov=recipe.nesterov and recipe.momentum > 0,
             fused=fused,
         )
+        if network.architecture is None and recipe.momentum > 0:
+            # A super-network's updates leave weights out; the fused optimiser then needs every momentum from the start.
+            for weight in weights:
+                optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        return optimizer
 
     def train(
         self,
@@ -373,11 +388,11 @@ class Training(Evaluator):
         total: int,
         meter: Meter,
         learning_rate: float | None = None,
-        paths: Callable[[], Sequence[Architecture | None]] = lambda: (None,),
+        paths: Callable[[float], Sequence[Route]] | None = None,
+        macs: int | None = None,
+        validate: bool = True,
     ) -> None:
         """Trains up to update ``until`` of a schedule of ``total`` updates.
-
-        A stand-alone network is validated after each epoch.
 
         Args:
             run: The training; it is changed.
@@ -385,7 +400,10 @@ class Training(Evaluator):
             total: Where the learning rate reaches 0.
             meter: Adds up what is spent.
             learning_rate: At the start of the schedule; None: the recipe's.
-            paths: Of a super-network: gives the architectures whose gradients, added up, make the next update.
+            paths: Of a super-network: gives the paths whose gradients, added up, make the next update, when it is told
+                the share of the updates that are done.
+            macs: Multiply-adds to bill for an image; None: those of the architecture.
+            validate: Whether a stand-alone network is validated after each epoch.
 
         Raises:
             TrainingDiverged: If the loss is no longer finite.
@@ -393,7 +411,8 @@ class Training(Evaluator):
         recipe, network, device = self.recipe, run.network, self.where
         images, labels = self.data.part("train", device)
         names = self.data.augmentation if recipe.augmentation is None else recipe.augmentation
-        per_epoch, (macs, _) = self.updates_per_epoch, self.size(run)
+        per_epoch = self.updates_per_epoch
+        macs = self.size(run.architecture)[0] if macs is None else macs
         highest = learning_rate or recipe.learning_rate
         while run.step < until:
             network.train()
@@ -403,32 +422,44 @@ class Training(Evaluator):
             for batch in torch.tensor_split(order, per_epoch)[: until - run.step]:
                 inputs = augment(images[batch], names, run.generator)
                 run.optimizer.zero_grad(set_to_none=True)
-                for path in paths():
+                for path in (run.architecture,) if paths is None else paths(run.step / total):
                     loss = self._loss(network, inputs, labels[batch], path)
                     losses.append(loss.item())
                     _expect_finite(losses[-1], run)
                     loss.backward()  # type: ignore[no-untyped-call]
-                    meter.trained(len(batch), macs)
-                self._update(run, highest * (1 + math.cos(math.pi * run.step / total)) / 2)
+                    meter.trained(len(batch), path.macs if isinstance(path, Mixture) else macs)
+                self._update(run, highest * self._schedule(run.step, total))
                 meter.updated()
             run.train_loss = float(np.mean(losses))
-            if run.architecture is not None:
+            if validate and run.architecture is not None:
                 self._validate(run, meter)
 
-    def batches(self, run: Run, n: int) -> Iterator[torch.Tensor]:
-        """``n`` batches of training images without augmentation, in an order that the run's generator decides."""
+    def _schedule(self, step: int, total: int) -> float:
+        """Share of the highest learning rate: a linear rise, then half a cosine."""
+        rising = min(self.recipe.warm_up * self.updates_per_epoch, total)
+        if step < rising:
+            return (step + 1) / rising
+        return (1 + math.cos(math.pi * (step - rising) / (total - rising))) / 2
+
+    def batches(self, generator: torch.Generator, n: int) -> Iterator[torch.Tensor]:
+        """``n`` batches of training images without augmentation, in an order that ``generator`` decides."""
         images = self.data.part("train", self.where)[0]
         while n > 0:
-            order = self._chosen[torch.randperm(len(self._chosen), generator=run.generator)].to(self.where)
+            order = self._chosen[torch.randperm(len(self._chosen), generator=generator)].to(self.where)
             for batch in torch.tensor_split(order, self.updates_per_epoch)[:n]:
                 yield images[batch]
             n -= self.updates_per_epoch
 
-    def _loss(
-        self, network: Network, inputs: torch.Tensor, targets: torch.Tensor, path: Architecture | None
-    ) -> torch.Tensor:
+    def _loss(self, network: Network, inputs: torch.Tensor, targets: torch.Tensor, path: Route) -> torch.Tensor:
         weight, smoothing = self.recipe.auxiliary_weight, self.recipe.label_smoothing
-        logits, auxiliary = network.with_auxiliary(inputs, path) if weight else (network(inputs, path), None)
+        auxiliary: torch.Tensor | None = None
+        if isinstance(path, Mixture):
+            assert isinstance(network, Mixing)
+            logits = network.mixture(inputs, path.options)
+        elif weight:
+            logits, auxiliary = network.with_auxiliary(inputs, path)
+        else:
+            logits = network(inputs, path)
         loss = functional.cross_entropy(logits, targets, label_smoothing=smoothing)
         if auxiliary is not None:
             loss = loss + weight * functional.cross_entropy(auxiliary, targets, label_smoothing=smoothing)
@@ -447,52 +478,67 @@ class Training(Evaluator):
         _expect_finite(run.valid_loss, run)
         run.curve.append(score)
 
-    def accuracy(self, run: Run, part: Part, meter: Meter) -> tuple[float, float]:
-        """Accuracy in percent and mean cross-entropy on a part of the task."""
+    def accuracy(self, run: Run, part: Part, meter: Meter, chosen: torch.Tensor | None = None) -> tuple[float, float]:
+        """Accuracy in percent and mean cross-entropy on a part of the task, or on the ``chosen`` images of it."""
         images, labels = self.data.part(part, self.where)
+        if chosen is not None:
+            images, labels = images[chosen], labels[chosen]
         run.network.train(run.batch_statistics)
         right, loss = 0, 0.0
         with torch.inference_mode():
             for begin in range(0, len(labels), EVALUATION_BATCH):
                 targets = labels[begin : begin + EVALUATION_BATCH]
-                logits = run.network(images[begin : begin + EVALUATION_BATCH])
+                logits = run.network(images[begin : begin + EVALUATION_BATCH], run.architecture)
                 right += int((logits.argmax(1) == targets).sum())
                 loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
-        meter.forwarded(len(labels), self.size(run)[0])
+        meter.forwarded(len(labels), self.size(run.architecture)[0])
         return 100 * right / len(labels), loss / len(labels)
 
-    def size(self, run: Run) -> tuple[int, int]:
-        """Multiply-adds of one image (of a super-network, the mean of random paths), and trainable parameters."""
-        if run.architecture not in self._sizes:
+    def size(self, architecture: Architecture | None) -> tuple[int, int]:
+        """Multiply-adds of one image, and trainable parameters; for None the means of random paths."""
+        if architecture not in self._sizes:
             if len(self._sizes) >= 10_000:
                 self._sizes.clear()
-            paths: list[Architecture | None] = [run.architecture]
-            if run.architecture is None:
-                paths = [self.space.sample(stream(i, "size")) for i in range(SIZED_PATHS)]
-            macs = [multiply_adds(run.network, self.data.input_shape, path) for path in paths]
-            self._sizes[run.architecture] = round(sum(macs) / len(macs)), parameter_count(run.network)
-        return self._sizes[run.architecture]
+            if architecture is None:
+                sizes = [self.size(self.space.sample(stream(i, "size"))) for i in range(SIZED_PATHS)]
+                self._sizes[None] = round(float(np.mean([macs for macs, _ in sizes]))), sizes[0][1]
+            else:
+                with torch.device("meta"):
+                    network = self.network(architecture)
+                # On the processor: operations of the meta device take many times as long. Zeros, since what is left
+                # over in memory may be slow to compute with.
+                network.to_empty(device="cpu")
+                torch._foreach_zero_(list(network.state_dict().values()))
+                macs = multiply_adds(network, self.data.input_shape)
+                self._sizes[architecture] = macs, parameter_count(network)
+        return self._sizes[architecture]
 
-    def report(self, runs: Sequence[Run], meter: Meter) -> Evaluation:
-        """The evaluation that trainings of one architecture make together."""
+    def measure(self, architecture: Architecture) -> Mapping[str, float]:
+        """``params`` and ``flops`` of a network, without building more than its shapes."""
+        macs, parameters = self.size(self.space.validate(architecture))
+        return {"params": parameters, "flops": macs}
+
+    def report(self, runs: Sequence[Run], meter: Meter, test: bool = True) -> Evaluation:
+        """The evaluation that trainings of one architecture make together; ``test``: with the test accuracy."""
         for run in runs:
             if not run.curve:  # not trained at all
                 self._validate(run, meter)
-        tested = [self.accuracy(run, "test", meter)[0] for run in runs]
         scores = [run.curve[-1] for run in runs]
-        macs, parameters = self.size(runs[0])
-        metrics = {
-            "test_accuracy": float(np.mean(tested)),
-            "valid_loss": float(np.mean([run.valid_loss for run in runs])),
-            "params": parameters,
-            "flops": macs,
-        }
+        metrics: dict[str, float] = {}
+        if test:
+            metrics["test_accuracy"] = float(np.mean([self.accuracy(run, "test", meter)[0] for run in runs]))
+        metrics["valid_loss"] = float(np.mean([run.valid_loss for run in runs]))
+        assert runs[0].architecture is not None
+        metrics |= self.measure(runs[0].architecture)
         if all(run.step for run in runs):
             metrics["train_loss"] = float(np.mean([run.train_loss for run in runs]))
         if len(runs) > 1:
             metrics["score_deviation"] = float(np.std(scores, ddof=1))
         if self.latency:
-            metrics["latency_seconds"] = latency_seconds(runs[0].network, self.data.part("valid", self.where)[0][:64])
+            network = runs[0].network
+            if network.architecture is None:  # a path of a super-network is timed as the network that it stands for
+                network = self.begin(runs[0].architecture, 0).network
+            metrics["latency_seconds"] = latency_seconds(network, self.data.part("valid", self.where)[0][:64])
         curve = tuple(float(x) for x in np.mean([run.curve for run in runs], axis=0))
         return Evaluation(float(np.mean(scores)), metrics, meter.cost(), curve)
 
@@ -572,6 +618,21 @@ class Training(Evaluator):
         return self.folder / f"{trial}-{name}.safetensors"
 
 
+class Mixture(NamedTuple):
+    """A pass through several candidates of each choice at once.
+
+    Attributes:
+        options: For each decision the options that are computed.
+        macs: Multiply-adds of one image.
+    """
+
+    options: Sequence[Sequence[int]]
+    macs: int
+
+
+Route = Architecture | Mixture | None
+"""What one pass of a super-network computes; None: a stand-alone network."""
+
 _ORDER = 0x5DEECE66D
 """Keeps the order of the images apart from the initial weights, which are drawn from the same seed."""
 
@@ -608,16 +669,23 @@ class _TrainingBelow(Evaluator):
 
     keeps_files: ClassVar[bool] = True
 
-    def __init__(self, training: Training | None) -> None:
-        self.training = Training() if training is None else training
+    def __init__(self, task: str | Task | None, training: Training | None) -> None:
+        name = type(self).__name__
+        if task is not None and training is not None:
+            raise UsageError(f"{name}: task: the training has one of its own; give the task to the training")
+        self.training = Training(task) if training is None else training
         if not isinstance(self.training, Training) or self.training.repeats != 1:
-            name = type(self).__name__
             raise UsageError(f"{name}: training: expected a Training evaluator without repeats, got {training!r}")
+        self.task = None  # it is the training's now: a run folder that held both could not be read
 
     def start(self, space: Space) -> None:
         """Binds both evaluators to a space."""
         super().start(space)
         self.training.start(space)
+
+    def measure(self, architecture: Architecture) -> Mapping[str, float]:
+        """As ``Training`` does."""
+        return self.training.measure(architecture)
 
     @property
     def folder(self) -> Path | None:
@@ -673,7 +741,8 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     from safetensors import SafetensorError, safe_open
 
     with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(path, "pt") as file:
-        os.utime(path)
+        with contextlib.suppress(OSError):  # it may be another user's
+            os.utime(path)
         names = list(file.keys())
         return {key: file.get_tensor(key) for key in names}, json.loads(file.metadata()["json"])
     return None
@@ -710,6 +779,7 @@ def _check_ranges(training: Training) -> None:
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UsageError(f"Training: {name}: expected a whole number >= 1, got {value!r}")
+    whole_number("Training", "warm_up", recipe.warm_up)
     for names, low, high in (
         (("momentum", "label_smoothing", "drop_path"), "0 <=", 1.0),
         (("weight_decay", "clip_norm", "auxiliary_weight"), "0 <=", math.inf),

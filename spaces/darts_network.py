@@ -7,18 +7,38 @@ Reference: Liu, Simonyan & Yang, "DARTS: differentiable architecture search", IC
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from archsearch.network import Choice, GlobalAveragePool, InputShape, Network
-from archsearch.spaces.darts import NODES, Genotype, Node, genotype
+from archsearch.spaces.darts import DARTS, NODES, OPERATIONS, PAIRS, Edge, Genotype, Node, genotype
 from archsearch.trial import Architecture
 
 STEM_MULTIPLIER = 3
 """The stem has this many times the channels of the first cells' nodes."""
+
+ARITIES = DARTS().arities or ()
+"""Options of the 24 decisions."""
+
+Shares = Mapping[Edge, float]
+"""What feeds a node in a mixture: each edge that occurs, to its factor in the sum."""
+
+
+class Mixture(NamedTuple):
+    """Several architectures in one, written as a ``Genotype`` is.
+
+    Attributes:
+        normal: Nodes 2 to 5 of the cell that keeps height and width.
+        reduce: Nodes 2 to 5 of the cell that halves them.
+    """
+
+    normal: tuple[Shares, ...]
+    reduce: tuple[Shares, ...]
 
 
 class DARTSNetwork(Network):
@@ -54,18 +74,25 @@ class DARTSNetwork(Network):
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
-        return self._compute(images, architecture, None)[0]
+        return self._compute(images, genotype(self.path(architecture)), None)[0]
+
+    def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
+        """Logits with several pairs of inputs and operations of each node; see ``archsearch.network.Mixing``.
+
+        A node is the mean over its kept pairs; a pair is the mean of the first operations on its lower input plus the
+        mean of the second operations on its higher input. The auxiliary head is left out.
+        """
+        return self._compute(images, mixed_cells(self.kept(options, ARITIES)), None)[0]
 
     def with_auxiliary(
         self, images: torch.Tensor, architecture: Architecture | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits, and those of the auxiliary head, if there is one; both of shape (batch, classes)."""
-        return self._compute(images, architecture, self.auxiliary_head)
+        return self._compute(images, genotype(self.path(architecture)), self.auxiliary_head)
 
     def _compute(
-        self, images: torch.Tensor, architecture: Architecture | None, auxiliary_head: nn.Module | None
+        self, images: torch.Tensor, cells: Genotype | Mixture, auxiliary_head: nn.Module | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        cells = genotype(self.path(architecture))
         auxiliary = None
         before = last = self.stem(images)
         for layer, cell in enumerate(self.cells):
@@ -73,6 +100,23 @@ class DARTSNetwork(Network):
             if auxiliary_head is not None and layer == self.auxiliary_after:
                 auxiliary = auxiliary_head(last)
         return self.head(last), auxiliary
+
+
+def mixed_cells(kept: Sequence[tuple[int, ...]]) -> Mixture:
+    """The two cells in which each decision keeps these options."""
+    nodes = [_shares(*kept[i : i + 3]) for i in range(0, len(kept), 3)]
+    return Mixture(tuple(nodes[: len(NODES)]), tuple(nodes[len(NODES) :]))
+
+
+def _shares(pairs: tuple[int, ...], lower: tuple[int, ...], higher: tuple[int, ...]) -> Shares:
+    """A node as one weighted sum, so that an edge that several pairs share is computed once."""
+    shares: dict[Edge, float] = {}
+    for pair in pairs:
+        for source, options in zip(PAIRS[pair], (lower, higher), strict=True):
+            for option in options:
+                edge = Edge(source, OPERATIONS[option])
+                shares[edge] = shares.get(edge, 0.0) + 1 / (len(pairs) * len(options))
+    return shares
 
 
 def reduction_layers(layers: int) -> set[int]:
@@ -107,7 +151,7 @@ class Cell(nn.Module):
         for (source, target), only in _edges(None if cells is None else self.nodes(cells)).items():
             self.edges[f"{source}-{target}"] = Choice(_candidates(channels, self.stride(source)), only)
 
-    def nodes(self, cells: Genotype) -> tuple[Node, ...]:
+    def nodes(self, cells: Genotype | Mixture) -> tuple[Node | Shares, ...]:
         """Those of the two cells that this one is made of."""
         return cells.reduce if self.reduces else cells.normal
 
@@ -119,7 +163,7 @@ class Cell(nn.Module):
         self,
         before: torch.Tensor,
         last: torch.Tensor,
-        cells: Genotype,
+        cells: Genotype | Mixture,
         drop: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
         """The four nodes, concatenated: shape (batch, 4 * channels, height, width), halved in a reduction.
@@ -133,15 +177,17 @@ class Cell(nn.Module):
         states = [self.inputs[0](before), self.inputs[1](last)]
         for target, edges in zip(NODES, self.nodes(cells), strict=True):
             terms = []
-            for source, operation in edges:
-                term = self.edges[f"{source}-{target}"](states[source], operation)
-                identity = operation == "skip_connect" and self.stride(source) == 1
-                terms.append(term if identity else drop(term))
-            states.append(terms[0] + terms[1])
+            for edge in edges:
+                term = self.edges[f"{edge.source}-{target}"](states[edge.source], edge.operation)
+                identity = edge.operation == "skip_connect" and self.stride(edge.source) == 1
+                term = term if identity else drop(term)
+                share = edges[edge] if isinstance(edges, Mapping) else 1.0
+                terms.append(term if share == 1 else term * share)
+            states.append(functools.reduce(torch.add, terms))
         return torch.cat(states[2:], dim=1)
 
 
-def _edges(nodes: tuple[Node, ...] | None) -> dict[tuple[int, int], str | None]:
+def _edges(nodes: tuple[Node | Shares, ...] | None) -> dict[tuple[int, int], str | None]:
     """Source and target of the edges of a cell to the only operation that is needed; None: all."""
     if nodes is None:
         return {(source, target): None for target in NODES for source in range(target)}

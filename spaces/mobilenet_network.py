@@ -6,13 +6,13 @@ section 2.3 (widening). Parameters and multiply-adds of NAS-Bench-Macro's 6,561 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.network import Choice, GlobalAveragePool, InputShape, Network
+from archsearch.network import Choice, GlobalAveragePool, InputShape, Network, mean
 from archsearch.spaces.mobilenet import IDENTITY, Layer, MobileNet, candidate_name
 from archsearch.trial import Architecture
 
@@ -59,9 +59,19 @@ class MobileNetNetwork(Network):
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
+        return self._compute(images, [(option,) for option in self.path(architecture)])
+
+    def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
+        """Logits with several options of each layer; see ``archsearch.network.Mixing``.
+
+        Each option is taken with the layer's residual connection, if it has one.
+        """
+        return self._compute(images, self.kept(options, [len(layer.options) for layer in self.specification]))
+
+    def _compute(self, images: torch.Tensor, kept: Sequence[tuple[int, ...]]) -> torch.Tensor:
         x = self.stem(images)
-        for i, option in enumerate(self.path(architecture)):
-            x = self.layer(i, x, option)
+        for i, options in enumerate(kept):
+            x = mean([self.layer(i, x, option) for option in options], len(options))
         return self.head(x)
 
     def stem(self, images: torch.Tensor) -> torch.Tensor:

@@ -6,12 +6,12 @@ multiply-adds of all 15,625 cells equal the published ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import nn
 
-from archsearch.network import Choice, GlobalAveragePool, InputShape, Network
+from archsearch.network import Choice, GlobalAveragePool, InputShape, Network, mean
 from archsearch.spaces.nasbench201 import EDGES, OPERATIONS
 from archsearch.trial import Architecture
 
@@ -42,16 +42,22 @@ class NASBench201Network(Network):
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
-        architecture = self.path(architecture)
+        return self._compute(images, [(option,) for option in self.path(architecture)])
+
+    def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
+        """Logits with several operations on each edge, of which ``none`` is zero; see ``archsearch.network.Mixing``."""
+        return self._compute(images, self.kept(options, [len(OPERATIONS)] * len(EDGES)))
+
+    def _compute(self, images: torch.Tensor, kept: Sequence[tuple[int, ...]]) -> torch.Tensor:
         x = self.stem(images)
         for layer in self.layers:
-            x = layer(x, architecture) if isinstance(layer, Cell) else layer(x)
+            x = layer(x, kept) if isinstance(layer, Cell) else layer(x)
         logits: torch.Tensor = self.head(x)
         return logits
 
 
 class Cell(nn.Module):
-    """Four nodes; each is the sum of the operations on the edges that end in it. ``none`` adds nothing."""
+    """Four nodes; each is the sum of the edges that end in it, an edge the mean of its operations; ``none`` is zero."""
 
     def __init__(self, architecture: Architecture | None, channels: int) -> None:
         super().__init__()
@@ -60,14 +66,16 @@ class Cell(nn.Module):
             {f"{source}-{target}": Choice(_candidates(channels), only[i]) for i, (source, target) in enumerate(EDGES)}
         )
 
-    def forward(self, x: torch.Tensor, architecture: Architecture) -> torch.Tensor:
-        """The output node, of the shape of the input."""
+    def forward(self, x: torch.Tensor, kept: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        """The output node, of the shape of the input; ``kept`` says which operations each edge has."""
         nodes: list[torch.Tensor | None] = [x, None, None, None]
-        for (source, target), option in zip(EDGES, architecture, strict=True):
-            term = nodes[source]
-            if OPERATIONS[option] == "none" or term is None:
+        for (source, target), options in zip(EDGES, kept, strict=True):
+            value = nodes[source]
+            names = [OPERATIONS[option] for option in options if OPERATIONS[option] != "none"]
+            if value is None or not names:
                 continue
-            term = self.edges[f"{source}-{target}"](term, OPERATIONS[option])
+            candidates = self.edges[f"{source}-{target}"]
+            term = mean([candidates(value, name) for name in names], len(options))
             total = nodes[target]
             nodes[target] = term if total is None else total + term
         output = nodes[3]

@@ -327,6 +327,17 @@ class PreparesForFree(Toy):
         return None
 
 
+class AdvancesForFree(Toy):
+    interval = 5
+
+    def advance(self, sample):
+        return None
+
+
+class AdvancesNowAndThen(Toy):
+    interval = 2.5
+
+
 class RefusesWithoutNames(Toy):
     def check(self, space):
         if not isinstance(space, FixedSpace):
@@ -354,6 +365,40 @@ class ShadowsColumn(Toy):
         return super().evaluate(architecture, seed)._replace(metrics={"score": 1.0})
 
 
+class MeasuresText(Toy):
+    def measure(self, architecture):
+        return {"params": str(sum(architecture))}
+
+
+class MeasuresInfinity(Toy):
+    def measure(self, architecture):
+        return {"params": 1, "latency_seconds": math.inf}
+
+
+class MeasuresAList(Toy):
+    def measure(self, architecture):
+        return [len(architecture)]
+
+
+class MeasuresByTheClock(Toy):
+    _ticks = 0
+
+    def measure(self, architecture):
+        self._ticks += 1
+        return {"latency_seconds": float(self._ticks)}
+
+
+class MeasuresWhatItPrepared(Toy):
+    _seconds = 0.0
+
+    def prepare(self):
+        self._seconds = 0.5
+        return super().prepare()
+
+    def measure(self, architecture):
+        return {"latency_seconds": self._seconds}
+
+
 class InitialisedByChance(Toy):
     def __init__(self) -> None:
         self._bias = np.random.default_rng().random()
@@ -374,14 +419,24 @@ class WarmsUp(Toy):
 
 
 class SortsBatch(Toy):
-    def evaluate_batch(self, architectures, seeds):
-        return sorted(super().evaluate_batch(architectures, seeds))
+    def evaluate_batch(self, queries):
+        return sorted(super().evaluate_batch(queries))
 
 
 class NeedsBatch(Toy):
-    def evaluate_batch(self, architectures, seeds):
-        np.asarray(architectures).max()
-        return super().evaluate_batch(architectures, seeds)
+    def evaluate_batch(self, queries):
+        np.asarray([query.architecture for query in queries]).max()
+        return super().evaluate_batch(queries)
+
+
+class EmptiesYourBatch(Toy):
+    def evaluate_batch(self, queries):
+        return [self.evaluate_query(queries.pop(0)) for _ in range(len(queries))]
+
+
+class IgnoresTheSeedsInBatches(Toy):
+    def evaluate_batch(self, queries):
+        return super().evaluate_batch([query._replace(seed=0) for query in queries])
 
 
 class ScoresStrangers(Toy):
@@ -438,15 +493,24 @@ class ForgetsItsBeginning(BillsAll):
 EVALUATORS = [
     case("default_settings_evaluate", lambda: EvaluatorDefaultsNeverTried(1)),
     case("starts_and_prepares", PreparesForFree),
+    case("starts_and_prepares", AdvancesForFree),
+    case("starts_and_prepares", AdvancesNowAndThen),
     case("refuses_spaces_clearly", RefusesWithoutNames),
     case("scores_are_finite", ScoresNaN),
     case("scores_are_finite", ScoresInNumPy),
     case("costs_are_not_negative", PaysYouBack),
     case("metrics_can_be_stored", ShadowsColumn),
+    case("measuring_is_repeatable", MeasuresText),
+    case("measuring_is_repeatable", MeasuresInfinity),
+    case("measuring_is_repeatable", MeasuresAList),
+    case("measuring_is_repeatable", MeasuresByTheClock),
+    case("measuring_is_repeatable", MeasuresWhatItPrepared),
     case("same_seed_same_result", InitialisedByChance, "evaluation_leaves_global_generators", "evaluator_round_trip"),
     case("order_plays_no_part", WarmsUp, "batch_equals_one_by_one", "evaluates_alike_in_a_new_process"),
     case("batch_equals_one_by_one", SortsBatch),
     case("batch_equals_one_by_one", NeedsBatch, "strangers_are_refused"),
+    case("batch_equals_one_by_one", EmptiesYourBatch),
+    case("batch_equals_one_by_one", IgnoresTheSeedsInBatches),
     case("strangers_are_refused", ScoresStrangers),
     case("evaluator_survives_pickling", HoldsLambda, "evaluates_alike_in_a_new_process"),
     case("evaluates_alike_in_a_new_process", HashDependentScore),

@@ -34,13 +34,14 @@ def shares_of_ones(architecture) -> float:
 
 
 FACTORIES = {
-    "Inherit": lambda: load("Inherit")(FACTORIES["Training"]()),
-    "OneShot": lambda: load("OneShot")(FACTORIES["Training"]()),
+    "Finalists": lambda: load("Finalists")(samples=20, finalists=4),
+    "Inherit": lambda: load("Inherit")(training=FACTORIES["Training"]()),
+    "OneShot": lambda: load("OneShot")(training=FACTORIES["Training"](), epochs=2),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
     "Function": lambda: load("Function")(shares_of_ones),
 }
-"""For classes that cannot be made without arguments, or take long with their defaults."""
+"""For classes that cannot be made without arguments, or take long to show what they do with their defaults."""
 
 SPACES = dict.fromkeys(("Inherit", "OneShot", "Training"), "NASBench201")
 """For evaluators that suit several spaces, a quick one."""

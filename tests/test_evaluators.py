@@ -17,7 +17,7 @@ from archsearch.errors import InvalidArchitecture, MissingAbility, TableError, U
 from archsearch.evaluators import Function, Tabular
 from archsearch.space import Space
 from archsearch.spaces import Choices, NASBench201
-from archsearch.trial import Cost, Evaluation
+from archsearch.trial import Cost, Evaluation, Query
 
 DATASETS = ("cifar10", "cifar100", "ImageNet16-120")
 SECONDS_FACTOR = {"cifar10": 1, "cifar100": 2, "ImageNet16-120": 6.068}
@@ -138,7 +138,8 @@ def test_the_seed_does_not_matter_and_batches_are_single_look_ups():
     space = NASBench201()
     evaluator = started(space, epochs=12)
     cells = [space.from_index(i) for i in (0, 11, 284, 0)]
-    assert evaluator.evaluate_batch(cells, [1, 2, 3, 4]) == [evaluator.evaluate(cell, 7) for cell in cells]
+    queries = [Query(i, cell, i) for i, cell in enumerate(cells)]
+    assert evaluator.evaluate_batch(queries) == [evaluator.evaluate(cell, 7) for cell in cells]
 
 
 class Numbers(Space):

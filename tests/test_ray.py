@@ -14,7 +14,8 @@ import pytest
 TESTS = Path(__file__).parent
 os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
 
-import faulty_lab  # noqa: E402  (the workers must find it, too)
+import advancing_lab  # noqa: E402  (the workers must find these, too)
+import faulty_lab  # noqa: E402
 
 from archsearch import RayExecutor, Space, search  # noqa: E402
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce  # noqa: E402
@@ -144,6 +145,90 @@ def test_too_large_workers_are_a_clear_error():
     with pytest.raises(UsageError, match="workers >= 1"):
         RayExecutor(0)
     assert run(faulty_lab.score, trials=5).completed == 5
+
+
+# -- batches ---------------------------------------------------------------------------------------
+
+
+def test_workers_evaluate_together_what_a_batch_holds():
+    evaluator = advancing_lab.Together()
+    result = search(SPACE, RandomSearch(), evaluator, trials=60, seed=0, executor=RayExecutor(2), batch=6)
+    assert sorted(ids(result)) == list(range(60))
+    assert {trial.metrics["together"] for trial in result.history} == {6}
+    assert {trial.worker for trial in result.history} == {0, 1}
+
+
+@pytest.mark.parametrize(("kind", "failure"), [("raises", "exception"), ("hangs", "timeout")])
+def test_one_bad_candidate_fails_neither_its_batch_nor_its_worker(kind, failure, monkeypatch):
+    monkeypatch.setattr("archsearch.ray_executor.GRACE_SECONDS", 0.1)  # a second round has its own time
+    monkeypatch.setattr(RayExecutor, "_lose", lambda self, worker, error, failure: pytest.fail(error))
+    settings = {"trials": 18, "batch": 6, "timeout": 0.2 if kind == "hangs" else None, "max_failures": 99}
+    evaluator = advancing_lab.Together(kind)
+    result = search(SPACE, RandomSearch(), evaluator, seed=0, executor=RayExecutor(2), **settings)
+    trials = list(result.history)
+    assert result.completed == 18
+    assert result.failed > 0
+    for trial in trials:
+        assert trial.failure == (failure if advancing_lab.is_bad(trial.architecture) else "")
+        assert trial.attempts == 1
+
+
+# -- evaluators that advance -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"lag": 6}, {"batch": 4}], ids=str)
+def test_all_workers_have_what_the_evaluator_has_become(settings):
+    evaluator = advancing_lab.Learner(interval=15)
+    result = search(
+        SPACE, RandomSearch(), evaluator, trials=80, seed=0, executor=RayExecutor(2), max_failures=99, **settings
+    )
+    trials = list(result.history)
+    assert {trial.worker for trial in trials} == {0, 1}
+    for position, trial in enumerate(trials):
+        if not trial.failure:
+            assert trial.metrics["version"] == position // 15, "the barrier holds, and no worker is left behind"
+    samples = [sorted(t.id for t in trials[i : i + 15] if not t.failure) for i in range(0, len(trials), 15)]
+    assert evaluator.samples == samples[: (len(trials) - 1) // 15]
+    local = search(SPACE, RandomSearch(), advancing_lab.Learner(15), trials=80, seed=0, max_failures=99, lag=6)
+    if "lag" in settings:
+        assert sorted((t.id, t.score) for t in trials) == sorted((t.id, t.score) for t in local.history)
+
+
+def test_workers_that_replace_dead_ones_have_the_newest_evaluator():
+    killed = []
+
+    def kill(trial):
+        if trial.id in (25, 50, 55):
+            os.kill(int(trial.metrics["process"]), signal.SIGKILL)
+            killed.append(trial.id)
+
+    evaluator = advancing_lab.LearnerWithProcess(interval=20)
+    result = search(SPACE, RandomSearch(), evaluator, trials=80, seed=0, executor=RayExecutor(2), on_trial=kill)
+    trials = list(result.history)
+    assert len(killed) == 3
+    assert (result.completed, result.failed) == (80, 0)
+    assert [trial.metrics["version"] for trial in trials] == [position // 20 for position in range(80)]
+    assert len({trial.metrics["process"] for trial in trials}) > 3
+
+
+def test_a_driver_killed_after_an_advance_goes_on_as_if_it_had_not_been(tmp_path):
+    drive = [sys.executable, str(TESTS / "advancing_lab.py"), "ray", "2", "1", "8", "evaluate"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    printed = {}
+    for folder in (whole, killed):
+        folder.mkdir()
+        (folder / "kill-at-version").write_text("3" if folder is killed else "99")
+        for returncode in (-signal.SIGKILL, 0) if folder is killed else (0,):
+            done = subprocess.run(drive, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+            assert done.returncode == returncode, done.stderr
+            printed[folder] = done.stdout
+    seed = advancing_lab.SEED
+    paths = [
+        sorted((t.id, t.architecture, t.parent, t.score) for t in RunFolder(folder / "run").trials(seed))
+        for folder in (whole, killed)
+    ]
+    assert paths[0] == paths[1]
+    assert printed[whole] == printed[killed]
 
 
 def test_a_killed_driver_is_resumed(tmp_path):

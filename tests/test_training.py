@@ -15,7 +15,14 @@ from torch.nn import functional
 
 from archsearch import resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
-from archsearch.errors import MissingAbility, TooManyFailures, TrainingDiverged, UnknownName, UsageError
+from archsearch.errors import (
+    InvalidArchitecture,
+    MissingAbility,
+    TooManyFailures,
+    TrainingDiverged,
+    UnknownName,
+    UsageError,
+)
 from archsearch.evaluators import Inherit, Training
 from archsearch.evaluators.training import PRESETS
 from archsearch.history import RunFolder
@@ -156,6 +163,135 @@ def test_clipping_bounds_the_gradient():
     assert float((after - before).norm()) == pytest.approx(1e-3, rel=0.02)
 
 
+@pytest.mark.parametrize("warm_up", [0, 1, 2, 5])
+def test_warm_up_is_a_linear_rise_before_the_cosine(warm_up):
+    evaluator = started(warm_up=warm_up, learning_rate=0.3)
+    run, rates = evaluator.begin(CELL, 0), []
+    step = run.optimizer.step
+    run.optimizer.step = lambda: (rates.append(run.optimizer.param_groups[0]["lr"]), step())
+    with evaluator.session() as meter:
+        for until in (2, 4, UPDATES):  # where it stops makes no difference
+            evaluator.train(run, until, UPDATES, meter)
+    rising = min(4 * warm_up, UPDATES)
+    rise = [0.3 * ((i + 1) / rising) for i in range(rising)]
+    fall = [0.3 * ((1 + math.cos(math.pi * i / (UPDATES - rising))) / 2) for i in range(UPDATES - rising)]
+    assert rates == rise + fall
+    assert max(rates) == 0.3
+
+
+def moved(run, before):
+    """What became of each parameter."""
+    return {name: value.detach() - before[name] for name, value in run.network.named_parameters()}
+
+
+def values_of(run):
+    return {name: value.detach().clone() for name, value in run.network.named_parameters()}
+
+
+ONE, OTHER, BOTH = [(3, 1, 2, 3, 4, 3)], [(2, 2, 3, 0, 1, 2)], [(1, 1, 1, 1, 1, 1), (3, 3, 3, 3, 3, 3)]
+SEVERAL = [ONE, OTHER, ONE, BOTH, OTHER, ONE, BOTH, BOTH, OTHER, ONE, ONE, OTHER]
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_a_super_network_is_trained_as_by_a_plain_loop(momentum):
+    evaluator = started(weight_decay=0.05, clip_norm=2.0, momentum=momentum)
+    run = evaluator.begin(None, 5)
+    twin, order, paths = copy.deepcopy(run.network), torch.Generator(), iter(SEVERAL)
+    order.set_state(run.generator.get_state())
+    assert run.optimizer.defaults["fused"]
+    with evaluator.session() as meter:
+        evaluator.train(run, UPDATES, UPDATES, meter, paths=lambda progress: next(paths))
+    plain = torch.optim.SGD(
+        twin.parameters(), 0.1, momentum, weight_decay=0.05, nesterov=momentum > 0, fused=False, foreach=False
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(plain, UPDATES)
+    images, labels = load_task("digits").part("train")
+    batches = []
+    for _ in range(3):
+        shuffled = evaluator._chosen[torch.randperm(60, generator=order)]
+        batches += torch.tensor_split(shuffled, 4)
+    twin.train()
+    for batch, together in zip(batches, SEVERAL, strict=True):
+        plain.zero_grad(set_to_none=True)
+        for path in together:
+            functional.cross_entropy(twin(images[batch], path), labels[batch]).backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), 2.0)
+        plain.step()
+        schedule.step()
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(run.network.state_dict()[name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_adamw_with_gradients_of_the_paths_alone_is_the_plain_one():
+    """Given the same gradients: Adam turns the rounding of vanishing ones into whole steps."""
+    evaluator = started(optimizer="adamw", weight_decay=0.05, learning_rate=0.01)
+    run, paths = evaluator.begin(None, 5), iter(SEVERAL)
+    assert run.optimizer.defaults["fused"]
+    twin = copy.deepcopy(run.network)
+    plain = torch.optim.AdamW(twin.parameters(), 0.01, weight_decay=0.05, fused=False, foreach=False)
+    step = run.optimizer.step
+
+    def both_step():
+        for weight, other in zip(run.network.parameters(), twin.parameters(), strict=True):
+            other.grad = None if weight.grad is None else weight.grad.clone()
+        plain.param_groups[0]["lr"] = run.optimizer.param_groups[0]["lr"]
+        plain.step()
+        step()
+
+    run.optimizer.step = both_step
+    with evaluator.session() as meter:
+        evaluator.train(run, UPDATES, UPDATES, meter, paths=lambda progress: next(paths))
+    for (name, value), weight in zip(twin.named_parameters(), run.network.parameters(), strict=True):
+        torch.testing.assert_close(weight, value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_is_not_on_the_path_stays_as_it_is_bit_by_bit(optimizer):
+    evaluator = started(optimizer=optimizer, weight_decay=0.1)
+    run = evaluator.begin(None, 1)
+    with evaluator.session() as meter:
+        evaluator.train(run, 4, UPDATES, meter, paths=lambda progress: ONE)  # now all of these have a momentum
+        before, states = values_of(run), copy.deepcopy(run.optimizer.state_dict()["state"])
+        evaluator.train(run, UPDATES, UPDATES, meter, paths=lambda progress: OTHER)
+    names = [name for name, _ in run.network.named_parameters()]
+    own = {name for name, _ in evaluator.network(OTHER[0]).named_parameters()}
+    first = {name for name, _ in evaluator.network(ONE[0]).named_parameters()}
+    assert first - own, "some had been trained before, and are not on the second path"
+    assert {name for name, change in moved(run, before).items() if change.any()} == own
+    after = run.optimizer.state_dict()["state"]
+    for i, name in enumerate(names):
+        if name not in own:
+            assert states.keys() & {i} == after.keys() & {i}
+            assert all(torch.equal(states[i][key], after[i][key]) for key in states.get(i, ()))
+
+
+def test_clipping_a_super_network_counts_the_path_alone():
+    evaluator = started(clip_norm=1e-3, momentum=0.0, weight_decay=0.0, learning_rate=1.0)
+    run = evaluator.begin(None, 0)
+    with evaluator.session() as meter:
+        evaluator.train(run, 1, 1000, meter, paths=lambda progress: BOTH)
+        before = values_of(run)
+        evaluator.train(run, 2, 1000, meter, paths=lambda progress: OTHER)
+    own = {name for name, _ in evaluator.network(OTHER[0]).named_parameters()}
+    change = moved(run, before)
+    assert {name for name, value in change.items() if value.any()} <= own
+    assert float(torch.cat([value.flatten() for value in change.values()]).norm()) == pytest.approx(1e-3, rel=0.02)
+
+
+def test_measuring_is_what_an_evaluation_reports():
+    evaluator = started(space := MobileNet(), skeleton={"channels": 4})
+    architecture = space.sample(np.random.default_rng(0))
+    figures = evaluator.measure(architecture)
+    network = evaluator.network(architecture)
+    assert figures == {
+        "params": sum(p.numel() for p in network.parameters()),
+        "flops": multiply_adds(network, (1, 8, 8)),
+    }
+    assert figures.items() <= evaluator.evaluate(architecture, 0).metrics.items()
+    with pytest.raises(InvalidArchitecture):
+        evaluator.measure((*architecture, 0))
+
+
 def test_augmentation_is_the_tasks_or_the_recipes():
     images, labels = load_task("digits").part("train")
     parts = [(images[:60, 0].numpy(), labels[:60].numpy())] * 3
@@ -216,7 +352,8 @@ def stages(evaluator, stops, seed=7, repeats=1):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"optimizer": "adamw", "learning_rate": 0.01}, {"repeats": 2}, {"augmentation": ["crop"]}]
+    "settings",
+    [{}, {"optimizer": "adamw", "learning_rate": 0.01}, {"repeats": 2}, {"augmentation": ["crop"]}, {"warm_up": 2}],
 )
 def test_a_continued_training_equals_an_uninterrupted_one(tmp_path, settings):
     evaluator, whole = started(**settings), started(**settings)
@@ -249,6 +386,19 @@ def test_without_its_checkpoint_a_training_begins_anew_and_bills_it(tmp_path, fa
     full = started().evaluate(CELL, 7)
     assert same(again, full)
     assert again.cost.examples == full.cost.examples
+
+
+def test_a_checkpoint_of_another_user_can_be_read(tmp_path, monkeypatch):
+    evaluator = started()
+    evaluator.folder = tmp_path
+    stages(evaluator, (1,))
+
+    def refuse(path):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.utime", refuse)
+    _, facts = evaluator.read(10, "0-1")
+    assert facts["step"] == 4
 
 
 def test_the_last_update_may_diverge_too():
@@ -299,7 +449,7 @@ class OneFounder(NASBench201):
 
 def test_children_of_what_was_answered_from_memory_inherit_from_the_trial_that_was_evaluated(tmp_path):
     evolution = RegularizedEvolution(population_size=3, tournament_size=1)
-    heirs = Inherit(Training(**SMALL), steps=1)
+    heirs = Inherit(training=Training(**SMALL), steps=1)
     search(OneFounder(), evolution, heirs, trials=3, seed=0, duplicates="reuse", out=tmp_path / "run")
     trials = list(resume(tmp_path / "run", space=OneFounder(), trials=6).history)
     assert [trial.id for trial in trials[:2]] == [0, 3], "the proposals 1 and 2 were answered from memory"
@@ -363,6 +513,8 @@ def test_a_task_of_ones_own_is_known_again(tmp_path):
         ({"preset": "cifar"}, UsageError, "preset: expected one of digits, digits_thin"),
         ({"epochs": 0}, UsageError, "epochs: expected a whole number >= 1, got 0"),
         ({"batch_size": 2.5}, UsageError, "batch_size: expected a whole number"),
+        ({"warm_up": -1}, UsageError, "warm_up: expected a whole number >= 0, got -1"),
+        ({"warm_up": 0.5}, UsageError, "warm_up: expected a whole number >= 0, got 0.5"),
         ({"momentum": 1.0}, UsageError, "momentum: expected a number, 0 <= momentum < 1.0"),
         ({"learning_rate": 0.0}, UsageError, "learning_rate: expected a number, 0 < learning_rate < inf"),
         ({"weight_decay": -1.0}, UsageError, "weight_decay: expected a number, 0 <= weight_decay < inf"),
@@ -426,7 +578,7 @@ def test_spaces_without_networks_are_refused():
 
 
 def heir(space=SPACE, folder=None, training=None, **settings):
-    evaluator = Inherit(Training(**{**SMALL, **(training or {})}), **settings)
+    evaluator = Inherit(training=Training(**{**SMALL, **(training or {})}), **settings)
     evaluator.start(space)
     evaluator.folder = folder
     return evaluator
@@ -491,7 +643,7 @@ def test_a_lost_parent_means_a_full_training(tmp_path):
 
 def test_evolution_hands_parents_on_and_resumes_exactly(tmp_path):
     controller = RegularizedEvolution(population_size=2, tournament_size=2)
-    evaluator = Inherit(Training(**SMALL), steps=2)
+    evaluator = Inherit(training=Training(**SMALL), steps=2)
     whole = search(SPACE, controller, evaluator, trials=7, seed=2, out=tmp_path / "whole")
     search(SPACE, controller, evaluator, trials=4, seed=2, out=tmp_path / "cut")
     rest = resume(tmp_path / "cut", trials=7)

@@ -1,0 +1,424 @@
+"""Scores many architectures of a chain space with one super-network, and computes what they have in common once.
+
+In a chain, ``head(layer(n - 1, ... layer(0, stem(images), option)))``, architectures that agree in their first
+decisions compute the same up to there. The tree of their common beginnings is walked depth first; held are only the
+activations on the way to the current node that other branches still need. Statistics of batch normalisation, too,
+depend on nothing but the layers before, so that recomputing them is shared in the same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from archsearch.errors import UsageError
+from archsearch.network import MultiplyAddCounter
+from archsearch.trial import Architecture
+
+Statistics = Literal["recomputed", "batch", "inherited"]
+
+Piece = tuple[int, int] | str
+"""(layer, option), or ``stem`` or ``head``."""
+
+STEM, HEAD, IMAGES = "stem", "head", "images"
+
+
+@runtime_checkable
+class Chain(Protocol):
+    """A super-network whose forward pass is ``head(layer(n - 1, ... layer(0, stem(images), option)))``.
+
+    It is an ``nn.Module``. A layer's outputs have one shape whatever its option, and it shares its batch normalisations
+    with no other layer.
+    """
+
+    def stem(self, images: torch.Tensor) -> torch.Tensor:
+        """Images to the input of layer 0."""
+        ...
+
+    def layer(self, i: int, x: torch.Tensor, option: int) -> torch.Tensor:
+        """Layer ``i``, counted from 0, with that option: its input, which stays as it is, to that of the next layer."""
+        ...
+
+    def head(self, x: torch.Tensor) -> torch.Tensor:
+        """The output of the last layer to logits, shape (batch, classes)."""
+        ...
+
+    def modules(self) -> Iterator[nn.Module]:
+        """See ``nn.Module``."""
+        ...
+
+
+class ChainScores(NamedTuple):
+    """What ``score_chains`` found.
+
+    Attributes:
+        scores: Of each architecture, how many images were classified right, and the sum of their cross-entropies.
+        computed: For each piece, how many images it was computed for, those of the statistics included.
+        multiply_adds: Of all that was computed, as ``archsearch.network.multiply_adds`` counts them.
+    """
+
+    scores: list[tuple[int, float]]
+    computed: Counter[Piece]
+    multiply_adds: int
+
+
+def score_chains(
+    network: Chain,
+    architectures: Sequence[Architecture],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    statistics: Statistics,
+    statistics_images: Sequence[torch.Tensor] = (),
+    batch_size: int = 512,
+    memory_limit: int | None = None,
+) -> ChainScores:
+    """Scores architectures as separate forward passes would, up to rounding.
+
+    Statistics of batch normalisation are ``inherited`` (the network's running ones), those of each ``batch`` that is
+    scored, or ``recomputed``: the cumulative average over the batches ``statistics_images``, for each architecture on
+    its own. Apart from batch normalisation everything is in evaluation mode: nothing is dropped at random. The network
+    is left as it was.
+
+    Where memory is short, images are scored in smaller chunks; but not with the statistics of the batch, which depend
+    on it. If that does not suffice, activations are held only at every 2nd, 4th, ... layer, so that the layers after
+    these are computed again for each branch, and at last each architecture is computed on its own.
+
+    Args:
+        network: The super-network.
+        architectures: May hold duplicates; they cost nothing.
+        images: Shape (images, channels, height, width), on the device of the network.
+        labels: Shape (images,).
+        statistics: Where batch normalisation has its statistics from.
+        statistics_images: Batches to recompute them from, each of shape (images, channels, height, width).
+        batch_size: Images scored at a time, at most, >= 1.
+        memory_limit: Most bytes of activations at a time, those inside a layer included. Parameters, ``images``, and
+            recomputed statistics (two numbers per channel and layer of the tree) come on top. None: no limit.
+
+    Returns:
+        The scores, in the order of the architectures, and what was computed.
+
+    Raises:
+        UsageError: If the memory does not suffice for one architecture, or there are no batches to recompute from.
+    """
+    if statistics not in get_args(Statistics):
+        raise UsageError(f"score_chains: statistics: expected {', '.join(get_args(Statistics))}, got {statistics!r}")
+    if statistics == "recomputed" and not statistics_images:
+        raise UsageError("score_chains: statistics are to be recomputed, but statistics_images holds no batch")
+    if not architectures:
+        return ChainScores([], Counter(), 0)
+    with torch.inference_mode(), _Walker(network, statistics) as walker:
+        walker.measure(architectures, images)
+        if statistics == "recomputed":
+            _gather(walker, architectures, statistics_images, memory_limit)
+        most = min(batch_size, max(1, len(labels)))
+        least = most if statistics == "batch" else 1
+        tree, together = _plan(architectures, walker.sizes, memory_limit, least, most)
+        scores = [(0, 0.0)] * len(architectures)
+        for chunk, targets in zip(torch.split(images, together), torch.split(labels, together), strict=True):
+            walker.batches = [len(chunk)] if statistics == "batch" else None
+            for places, right, loss in _score(walker.walk(tree, chunk), targets):
+                for k in places:
+                    scores[k] = (scores[k][0] + right, scores[k][1] + loss)
+        total = sum(n * walker.sizes[piece].multiply_adds for piece, n in walker.computed.items())
+        return ChainScores(scores, walker.computed, total)
+
+
+def _gather(
+    walker: _Walker, architectures: Sequence[Architecture], batches: Sequence[torch.Tensor], limit: int | None
+) -> None:
+    """Recomputes the statistics of all architectures; several batches at a time take less time than one by one."""
+    sizes = [len(batch) for batch in batches]
+    tree, together = _plan(architectures, walker.sizes, limit, max(sizes), sum(sizes))
+    for group in _groups(batches, together):
+        walker.batches = [len(batch) for batch in group]
+        for _ in walker.walk(tree, torch.cat(group)):
+            pass
+
+
+def _groups(batches: Sequence[torch.Tensor], together: int) -> Iterator[list[torch.Tensor]]:
+    """The batches in their order, as many at a time as have no more than so many images."""
+    group: list[torch.Tensor] = []
+    for batch in batches:
+        if group and sum(map(len, group)) + len(batch) > together:
+            yield group
+            group = []
+        group.append(batch)
+    yield group
+
+
+def _score(
+    results: Iterable[tuple[Sequence[int], torch.Tensor]], labels: torch.Tensor
+) -> Iterator[tuple[Sequence[int], int, float]]:
+    """Places of equal architectures, how many images are right, and the sum of the losses."""
+    places, found = [], []
+    for ends, logits in results:
+        loss = functional.cross_entropy(logits, labels, reduction="sum")
+        places.append(ends)
+        found.append(torch.stack([(logits.argmax(1) == labels).sum().float(), loss.float()]))
+        del logits
+    # Read at last, since reading makes an accelerator wait.
+    for ends, (right, loss_sum) in zip(places, torch.stack(found).tolist(), strict=True):
+        yield ends, round(right), loss_sum
+
+
+# -- the tree ----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class _Node:
+    """A common beginning of architectures.
+
+    Attributes:
+        start: Decisions that were computed before: those of the node above; -1 if the stem was not.
+        prefix: All decisions up to here.
+        ends: Positions of the architectures that are this prefix.
+        children: Longer beginnings.
+    """
+
+    start: int
+    prefix: Architecture
+    ends: list[int] = dataclasses.field(default_factory=list)
+    children: list[_Node] = dataclasses.field(default_factory=list)
+
+    def pieces(self) -> list[Piece]:
+        """What is computed on the way from the node above to here."""
+        return [STEM if i < 0 else (i, self.prefix[i]) for i in range(self.start, len(self.prefix))]
+
+
+def _tree(architectures: Sequence[Architecture], step: int) -> list[_Node]:
+    """The tree with a node at every ``step``-th decision, as a list of its one root."""
+    root = _Node(-1, ())
+    nodes: dict[Architecture, _Node] = {(): root}
+    for k, architecture in enumerate(architectures):
+        node = root
+        for end in (*range(step, len(architecture), step), len(architecture)):
+            prefix = architecture[:end]
+            if prefix not in nodes:
+                nodes[prefix] = _Node(len(node.prefix), prefix)
+                node.children.append(nodes[prefix])
+            node = nodes[prefix]
+        node.ends.append(k)
+    return [root]
+
+
+def _apart(architectures: Sequence[Architecture]) -> list[_Node]:
+    """A tree for each architecture, which has nothing in common with the others."""
+    nodes = {architecture: _Node(-1, architecture) for architecture in architectures}
+    for k, architecture in enumerate(architectures):
+        nodes[architecture].ends.append(k)
+    return list(nodes.values())
+
+
+# -- memory ------------------------------------------------------------------------------------
+
+
+class _Size(NamedTuple):
+    """What a piece takes for one image.
+
+    Attributes:
+        output: Bytes of its output; 0 if that is its input itself, as of an identity.
+        peak: Most bytes that are live at a time while it is computed; its input is not counted, its output is.
+        multiply_adds: Of convolutions and linear layers.
+    """
+
+    output: float
+    peak: float
+    multiply_adds: int
+
+
+Sizes = Mapping[Piece, _Size]
+
+
+def _plan(
+    architectures: Sequence[Architecture], sizes: Sizes, limit: int | None, least: int, most: int
+) -> tuple[list[_Node], int]:
+    """The tree that shares most for at least ``least`` images at a time, and how many it takes, up to ``most``."""
+    if limit is None:
+        return _tree(architectures, 1), most
+    needed = math.inf
+    for tree in _trees(architectures):
+        needed = _peak(tree, sizes)
+        if needed * least <= limit:
+            return tree, min(most, int(limit / needed))
+    raise UsageError(
+        f"score_chains: memory_limit: expected at least {math.ceil(needed * least)} bytes, which one architecture "
+        f"needs for {least} images at a time, got {limit}; allow more, or a smaller batch"
+    )
+
+
+def _trees(architectures: Sequence[Architecture]) -> Iterator[list[_Node]]:
+    """Trees that share less and less, and hold less and less."""
+    step, length = 1, max(map(len, architectures))
+    while step < 2 * length:
+        yield _tree(architectures, step)
+        step *= 2
+    yield _apart(architectures)
+
+
+def _peak(tree: Sequence[_Node], sizes: Sizes) -> float:
+    """Most bytes for one image that a walk holds at a time."""
+    images, peak = sizes[IMAGES].output, 0.0
+    # Each with what is held for other branches, and its input if it is not among that.
+    stack = [(node, images, 0.0) for node in tree]
+    while stack:
+        node, held, own = stack.pop()
+        for piece in node.pieces():
+            peak = max(peak, held + own + sizes[piece].peak)
+            own = sizes[piece].output or own
+        if node.ends:
+            peak = max(peak, held + own + sizes[HEAD].peak)
+        if len(node.children) > 1:
+            held, own = held + own, 0.0
+        stack += [(child, held, own) for child in node.children]
+    return peak
+
+
+class _Recorder(MultiplyAddCounter):  # type: ignore[no-untyped-call]
+    """Notes the bytes of the results that are live, and multiply-adds, while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        results = super().__torch_dispatch__(func, types, args, kwargs)
+        given = {x.untyped_storage().data_ptr() for x in args if isinstance(x, torch.Tensor)}
+        for result in results if isinstance(results, (tuple, list)) else (results,):
+            if isinstance(result, torch.Tensor) and result.untyped_storage().data_ptr() not in given:
+                self.live += result.nbytes
+                weakref.finalize(result, self._free, result.nbytes)
+        self.peak = max(self.peak, self.live)
+        return results
+
+    def _free(self, size: int) -> None:
+        self.live -= size
+
+
+# -- the walk ----------------------------------------------------------------------------------
+
+
+class _Gathered:
+    """Statistics of one layer of batch normalisation after one prefix: cumulative averages, as PyTorch has them."""
+
+    def __init__(self, layer: nn.BatchNorm2d, like: torch.Tensor) -> None:
+        self.mean = like.new_zeros(layer.num_features)
+        self.variance = like.new_ones(layer.num_features)
+        self.batches = 0
+
+
+class _Walker:
+    """Computes trees; on entry it takes over the network's batch normalisations, on exit it gives them back.
+
+    Args:
+        network: The super-network.
+        statistics: As ``score_chains`` takes them.
+
+    Attributes:
+        batches: Sizes of the batches that lie one after the other in the images, each of which is normalised by its own
+            statistics; None: those that were gathered, or inherited, are used.
+        computed: Images by piece.
+        sizes: What pieces take.
+    """
+
+    def __init__(self, network: Chain, statistics: Statistics) -> None:
+        self.batches: list[int] | None = None
+        self.computed: Counter[Piece] = Counter()
+        self.sizes: dict[Piece, _Size] = {}
+        self._network = network
+        self._statistics = statistics
+        self._gathered: dict[Architecture, dict[nn.BatchNorm2d, _Gathered]] = {}
+        self._prefix: Architecture = ()
+        self._training = {module: module.training for module in network.modules()}
+
+    def __enter__(self) -> _Walker:
+        for module in self._training:
+            module.training = False
+            if isinstance(module, nn.BatchNorm2d) and self._statistics != "inherited":
+                # An attribute of the object comes before the method; the running statistics are never written.
+                module.__dict__["forward"] = functools.partial(self._normalise, module)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for module, training in self._training.items():
+            module.training = training
+            if isinstance(module, nn.BatchNorm2d):
+                module.__dict__.pop("forward", None)
+
+    def walk(self, tree: Sequence[_Node], images: torch.Tensor) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """The places of each architecture, and its logits."""
+        # What the stack refers to is all that is held.
+        stack = [(node, images) for node in tree]
+        while stack:
+            node, x = stack.pop()
+            for end, piece in enumerate(node.pieces(), node.start + 1):
+                x = self._compute(piece, node.prefix[:end], x)
+            if node.ends:
+                yield node.ends, self._compute(HEAD, node.prefix, x)
+            stack += [(child, x) for child in node.children]
+
+    def measure(self, architectures: Sequence[Architecture], images: torch.Tensor) -> None:
+        """Finds the sizes of all pieces that the architectures have, from a few images that are zeros."""
+        with torch.inference_mode(False):
+            x = images.new_zeros(4, *images.shape[1:])
+        self.sizes[IMAGES] = _Size(x.nbytes / 4, 0.0, 0)
+        # Several batches take most, since their parts are put together.
+        self.batches = {"inherited": None, "batch": [4], "recomputed": [2, 2]}[self._statistics]
+        x = self._measure(STEM, x)
+        for i, options in enumerate(zip(*architectures, strict=True)):
+            for option in sorted(set(options)):
+                output = self._measure((i, option), x)
+            x = output
+        self._measure(HEAD, x)
+        self.batches = None
+        self.computed.clear()
+        self._gathered.clear()
+
+    def _measure(self, piece: Piece, x: torch.Tensor) -> torch.Tensor:
+        # In inference mode the recorder would see compound operations, whose insides it does not know.
+        with torch.inference_mode(False), torch.no_grad(), _Recorder() as recorder:
+            output = self._compute(piece, (), x)
+        own = output.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+        self.sizes[piece] = _Size(0.0 if own else output.nbytes / 4, recorder.peak / 4, recorder.multiply_adds // 4)
+        return output
+
+    def _compute(self, piece: Piece, prefix: Architecture, x: torch.Tensor) -> torch.Tensor:
+        self.computed[piece] += len(x)
+        self._prefix = prefix
+        if isinstance(piece, tuple):
+            return self._network.layer(piece[0], x, piece[1])
+        return self._network.stem(x) if piece == STEM else self._network.head(x)
+
+    # -- batch normalisation -----------------------------------------------------------------------
+
+    def _normalise(self, layer: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+        if self.batches is None:
+            found = self._gathered[self._prefix][layer]
+            return functional.batch_norm(
+                x, found.mean, found.variance, layer.weight, layer.bias, training=False, eps=layer.eps
+            )
+        parts = [self._normalise_batch(layer, part) for part in torch.split(x, self.batches)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _normalise_batch(self, layer: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+        if self._statistics == "batch":
+            return functional.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
+        layers = self._gathered.setdefault(self._prefix, {})
+        if layer not in layers:
+            layers[layer] = _Gathered(layer, x)
+        found = layers[layer]
+        # Where a walk comes by again, all batches are averaged in once more, which changes nothing.
+        found.batches += 1
+        return functional.batch_norm(
+            x, found.mean, found.variance, layer.weight, layer.bias, True, 1 / found.batches, layer.eps
+        )
