@@ -31,14 +31,6 @@ SPACES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @functools.cache
 def data(n, seed=0):
     generator = torch.Generator().manual_seed(seed)

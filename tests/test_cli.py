@@ -9,19 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from common import run_command as run
 
 from archsearch import cli
 from archsearch.history import RunFolder
-
-
-def run(capsys, *arguments):
-    """Exit status, standard output and standard error of a command."""
-    try:
-        status = cli.main(arguments)
-    except SystemExit as error:  # the option parser's own errors
-        status = error.code
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture(autouse=True)

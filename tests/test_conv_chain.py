@@ -27,14 +27,6 @@ SPACE = ConvChain()
 PAIR = ConvChain(stages=2, max_layers=4)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def images(n=4, seed=0, task=SMALL):
     return torch.randn(n, *task.input_shape, generator=torch.Generator().manual_seed(seed))
 

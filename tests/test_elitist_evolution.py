@@ -8,6 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from common import Tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,22 +23,6 @@ from archsearch.trial import Architecture, Proposal
 
 WIDE = Space(arities=[1000] * 40)
 """So many options that a decision of no parent is one that was redrawn."""
-
-
-class Tree(Space):
-    """The first decision says which others follow; "size" has 2 or 4 options."""
-
-    def __init__(self) -> None:
-        super().__init__(max_length=3, max_options=4)
-
-    def arity(self, prefix: Architecture) -> int:
-        if not prefix:
-            return 3
-        following = ((), (2, 3), (4,))[prefix[0]]
-        return following[len(prefix) - 1] if len(prefix) <= len(following) else 0
-
-    def label(self, prefix: Architecture) -> str:
-        return ("kind", "size", "shape")[len(prefix)]
 
 
 def started(space: Space = WIDE, seed: int = 0, **changes: object) -> ElitistEvolution:

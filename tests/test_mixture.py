@@ -24,14 +24,6 @@ SPACES = {
 FAMILIES = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def images(n=4, seed=1):
     return torch.randn(n, *DIGITS.input_shape, generator=torch.Generator().manual_seed(seed))
 

@@ -45,14 +45,6 @@ FLOPS_OF_MACRO = (
 """The same of the published multiply-adds. Both columns of all 6,561 rows are sums of these."""
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def small(**settings) -> MobileNet:
     """Two stages of 2 layers, 12x12 images."""
     given = {"stages": [(8, 2, 1), (12, 2, 2)], "stem_channels": 8, "head_channels": 16}

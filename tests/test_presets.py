@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from common import run_command as run
 
 import archsearch
-from archsearch import cli
 from archsearch.history import RunFolder
 from archsearch.report import preset_file
 
@@ -28,16 +28,6 @@ SETTINGS = {
     "fairnas": {"batch": 4, "controller.population_size": 4},
     "enas": {"evaluator.trials_per_epoch": 5},
 }
-
-
-def run(capsys, *arguments):
-    """Exit status, standard output and standard error of a command."""
-    try:
-        status = cli.main(arguments)
-    except SystemExit as error:  # the option parser's own errors
-        status = error.code
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def options(settings):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from common import Tree
 from scipy import stats
 
 from archsearch.components import build, describe
@@ -24,22 +25,6 @@ from archsearch.trial import Architecture, Evaluation, Proposal, Trial
 POLICIES = ("lstm", "softmax")
 FLAT = Space(arities=[5] * 6)
 VALUES = np.array([np.random.default_rng(i).permutation(5) / 4 for i in range(6)])
-
-
-class Tree(Space):
-    """Conditional: the first decision says which others follow; "size" has 2 or 4 options."""
-
-    def __init__(self) -> None:
-        super().__init__(max_length=3, max_options=4)
-
-    def arity(self, prefix: Architecture) -> int:
-        if not prefix:
-            return 3
-        following = ((), (2, 3), (4,))[prefix[0]]
-        return following[len(prefix) - 1] if len(prefix) <= len(following) else 0
-
-    def label(self, prefix: Architecture) -> str:
-        return ("kind", "size", "shape")[len(prefix)]
 
 
 class Words(Space):
