@@ -48,8 +48,8 @@ LENGTHS = {"uniform": (30, 100, 300, 600), "fair": (10, 30, 100)}
 """Epochs of the super-network; a fair update has five paths, and costs as much as five."""
 
 SCORING: dict[str, Any] = {"statistics": "batch", "validation_batches": 12}
-STEPS = (0, 3, 10, 30, 90)
-"""Updates before a cell is scored; 90 are a whole training."""
+STEPS = {"inherited": (0, 3, 10, 30, 90), "mixed": (3, 10, 30, 60, 90)}
+"""Updates before a cell is scored, by what they begin with; 90 are a whole training."""
 
 STEPS_CELLS = 100
 LONG_CELLS, LONG_EPOCHS = 60, 54
@@ -85,6 +85,14 @@ class Truth:
             np.array([[each.score for each in row] for row in found]),
             np.array([row[0].metrics["flops"] for row in found]),
         )
+
+    @property
+    def operations(self) -> float:
+        """What ``Training`` bills for all cells: updates with backward passes, nine validations and a test."""
+        training = Training(preset=PRESET)
+        task, recipe = training.data, training.recipe
+        examples = recipe.epochs * task.size("train")
+        return 2 * float(self.flops.sum()) * (3 * examples + recipe.epochs * task.size("valid") + task.size("test"))
 
     def some(self, n: int) -> npt.NDArray[np.int64]:
         """``n`` of the cells by number, the same at each call."""
@@ -185,19 +193,21 @@ def measure_steps(work: Work, truth: Truth) -> None:
             shared.start(SPACE)
             shared.folder = Path(folder)
             shared.prepare()
-            for steps in STEPS:
+            for start, steps in ((start, steps) for start, lengths in STEPS.items() for steps in lengths):
+                name = f"steps {steps} {seed}" if start == "inherited" else f"{start} {steps} {seed}"
                 evaluator = one_shot(
                     weights=f"{folder}/super-network.safetensors",
+                    restart=start == "mixed",
                     steps=steps,
                     statistics="recomputed",
                     validation_batches=None,
                     seed=seed,
                 )
-                work.add(f"steps {steps} {seed}", evaluator, cells, steps=steps, seed=seed)
+                work.add(name, evaluator, cells, steps=steps, seed=seed)
 
 
 def measure_sources(work: Work, truth: Truth) -> None:
-    for seed in SEEDS[:2]:
+    for seed in SEEDS[:1]:
         for name, settings in {
             "path dropout": {"sampler": "dropout", "epochs": 60},
             "hyper-network": {"source": "hyper_network", "epochs": 100},
@@ -239,18 +249,20 @@ def lengths_table(work: Work, truth: Truth) -> dict[tuple[str, int], list[dict[s
         each["seconds"] = row["setup"]["device_seconds"] + row["cost"]["device_seconds"]
         each["set-up"] = row["setup"]["device_seconds"]
         each["share"] = each["seconds"] / (row["training"] * len(truth.cells))
+        each["operations"] = (row["setup"]["flops"] + row["cost"]["flops"]) / truth.operations
         found.setdefault((row["sampler"], row["epochs"]), []).append(each)
     names = ("tau", "tau by loss", "tau within", "spearman", "top 10", "top 50", "regret")
     rows = []
     for (sampler, epochs), seeds in found.items():
-        values = {name: [each[name] for each in seeds] for name in (*names, "seconds", "set-up", "share")}
-        setup, seconds, share = (np.mean(values[name]) for name in ("set-up", "seconds", "share"))
+        values = {name: [each[name] for each in seeds] for name in (*names, "seconds", "set-up", "share", "operations")}
+        costs = ("set-up", "seconds", "share", "operations")
+        setup, seconds, share, operations = (np.mean(values[name]) for name in costs)
         rows.append(
             [
                 f"{sampler}, {epochs} epochs",
                 *(spread(values[name]) for name in names),
                 f"{np.mean(values['tau']) / best['tau']:.2f} / {np.mean(values['tau by loss']) / best['tau']:.2f}",
-                f"{setup:.0f} + {seconds - setup:.0f} s: **1/{1 / share:.0f}**",
+                f"{setup:.0f} + {seconds - setup:.0f} s: **1/{1 / share:.0f}**; 1/{1 / operations:.0f}",
             ]
         )
     more = mean_figures(truth.accuracy, truth.flops, truth.flops)
@@ -271,7 +283,7 @@ def lengths_table(work: Work, truth: Truth) -> dict[tuple[str, int], list[dict[s
         "of the top 10",
         "of the top 50",
     ]
-    table([*header, "regret, points", "tau / ceiling", "cost, of training all cells"], rows)
+    table([*header, "regret, points", "tau / ceiling", "cost, of training all cells: device seconds; operations"], rows)
     return found
 
 
@@ -333,40 +345,39 @@ def draw_steps(work: Work, truth: Truth, target: Path) -> None:
     chosen = truth.some(STEPS_CELLS)
     accuracy, flops = truth.accuracy[chosen], truth.flops[chosen]
     best = ceiling(accuracy, flops)
-    rows = list(work.named("steps "))
-    steps = sorted({row["steps"] for row in rows})
-    taus = {
-        k: [mean_figures(accuracy, np.array(r["scores"]), flops)["tau"] for r in rows if r["steps"] == k] for k in steps
-    }
-    seconds = {k: [r["cost"]["device_seconds"] / STEPS_CELLS for r in rows if r["steps"] == k] for k in steps}
-    flop = {k: [r["cost"]["flops"] / STEPS_CELLS / 1e9 for r in rows if r["steps"] == k] for k in steps}
-    line = np.polyfit(steps, [np.mean(flop[k]) for k in steps], 1)
-    error = max(abs(np.polyval(line, k) / np.mean(flop[k]) - 1) for k in steps)
-    print(f"noise ceiling of these {STEPS_CELLS} cells: {best['tau']:.2f}; operations are linear within {error:.1%}\n")
-    header = ["updates of a cell", "tau-b, mean and range of seeds", "of the ceiling", "GFLOP a cell", "seconds a cell"]
+    points: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for kind in ("steps", "mixed"):
+        for row in work.named(f"{kind} "):
+            cost = {name: row["cost"][name] / STEPS_CELLS for name in ("flops", "device_seconds")}
+            each = mean_figures(accuracy, np.array(row["scores"]), flops) | cost
+            points.setdefault((kind, row["steps"]), []).append(each)
+    points |= {("mixed", 0): points["steps", 0]}  # without updates there is nothing to mix for
+    figure, axes = canvas("updates before a cell is scored (90: a whole training)", "Kendall's tau-b (dots: seeds)")
+    rows, operations = [], {}
+    for kind, colour, label in (("steps", BLUE, "from inherited weights"), ("mixed", GREEN, "from a mixture")):
+        steps = sorted(k for name, k in points if name == kind)
+        taus = [[each["tau"] for each in points[kind, k]] for k in steps]
+        axes.plot(steps, [np.mean(found) for found in taus], color=colour, label=label)
+        for k, found in zip(steps, taus, strict=True):
+            axes.scatter([k] * len(found), found, color=colour, s=18)
+            operations[k] = np.mean([each["flops"] for each in points[kind, k]]) / 1e9
+            seconds = np.mean([each["device_seconds"] for each in points[kind, k]])
+            share = f"{np.mean(found) / best['tau']:.2f}"
+            rows.append([label, str(k), spread(found), share, f"{operations[k]:.2f}", f"{seconds:.2f}"])
+    ks = sorted(operations)
+    line = np.polyfit(ks, [operations[k] for k in ks], 1)
+    error = max(abs(np.polyval(line, k) / operations[k] - 1) for k in ks)
+    print(f"{STEPS_CELLS} cells, noise ceiling {best['tau']:.2f}. operations linear in updates within {error:.1%}\n")
     table(
-        header,
-        [
-            [
-                str(k),
-                spread(taus[k]),
-                f"{np.mean(taus[k]) / best['tau']:.2f}",
-                f"{np.mean(flop[k]):.2f}",
-                spread(seconds[k]),
-            ]
-            for k in steps
-        ],
+        ["begins", "updates", "tau-b, mean and range of seeds", "of the ceiling", "GFLOP a cell", "seconds a cell"],
+        rows,
     )
-    figure, axes = canvas("updates of the inherited weights before a cell is scored", "Kendall's tau-b (points: seeds)")
-    axes.plot(steps, [np.mean(taus[k]) for k in steps], color=BLUE)
-    for k in steps:
-        axes.scatter([k] * len(taus[k]), taus[k], color=BLUE, s=18)
     axes.axhline(best["tau"], color=INK, lw=1)
     axes.annotate("noise ceiling", (0.02, best["tau"]), (0, 4), **BESIDE)
-    axes.yaxis.label.set_color(BLUE)
     axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, loc="lower right")
     cost = axes.twinx()
-    cost.plot(steps, [np.mean(flop[k]) for k in steps], color=ORANGE, marker="o", ms=4)
+    cost.plot(ks, [operations[k] for k in ks], color=ORANGE, marker="o", ms=4)
     cost.set_ylabel("billed operations of a cell (GFLOP)", color=ORANGE)
     cost.set_ylim(bottom=0)
     cost.spines["top"].set_visible(False)

@@ -102,6 +102,8 @@ class OneShot(_TrainingBelow):
         validation_batches: Batches of validation images to score on, >= 1, the same for all architectures; None: all.
         steps: Updates of the inherited weights before an architecture is scored, >= 0.
         learning_rate: Of these updates, the highest of their schedule; None: that of the training.
+        restart: Whether they begin with a mixture of inherited and initial weights, in which the initial ones have the
+            share that ``steps`` are of a training; so a whole training's steps are an individual training.
         seed: Of the super-network: initial weights, paths, order of the images; of the choice of images; >= 0.
 
     Attributes:
@@ -128,6 +130,7 @@ class OneShot(_TrainingBelow):
         validation_batches: int | None = None,
         steps: int = 0,
         learning_rate: float | None = None,
+        restart: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(task, training)
@@ -143,6 +146,7 @@ class OneShot(_TrainingBelow):
         self.validation_batches = validation_batches
         self.steps = steps
         self.learning_rate = learning_rate
+        self.restart = restart
         self.seed = seed
         self.interval = trials_per_epoch if sampler == "controller" else 0
         self._check_settings()
@@ -297,7 +301,8 @@ class OneShot(_TrainingBelow):
     def _save(self, run: Run) -> None:
         if self.folder is None:
             return
-        self.training.write(run, self.folder / FILE, **self._facts, paths=generator_state(self._paths.rng))
+        further = {"paths": generator_state(self._paths.rng), "data": self.training.data.fingerprint}
+        self.training.write(run, self.folder / FILE, **self._facts, **further)
         lines = [",".join(CURVE), *(",".join(f"{value:.6g}" for value in row) for row in self._facts["curve"])]
         (self.folder / FILE).with_suffix(".csv").write_text("\n".join(lines) + "\n")
 
@@ -323,16 +328,17 @@ class OneShot(_TrainingBelow):
 
     def _load(self, path: Path) -> None:
         saved = read_checkpoint(path)
-        if saved is None or not self._facts.keys() <= saved[1].keys():
+        if saved is None or not {*self._facts, "data"} <= saved[1].keys():
             raise UsageError(
                 f"OneShot: weights: {path} is no super-network; expected evaluator/{FILE} of a run with OneShot"
             )
         with torch.device("meta"):
             expected = {name: value.shape for name, value in self._make().state_dict().items()}
         values = below(saved[0], "network.")
-        if {name: value.shape for name, value in values.items()} != expected:
+        same_data = saved[1]["data"] == self.training.data.fingerprint
+        if {name: value.shape for name, value in values.items()} != expected or not same_data:
             raise UsageError(
-                f"OneShot: weights: {path} is the super-network of another space, task or skeleton; give those of "
+                f"OneShot: weights: {path} is the super-network of another space, skeleton or data; give those of "
                 "the run that made it"
             )
         self._values = {name: _stored(value) for name, value in values.items()}
@@ -429,14 +435,21 @@ class OneShot(_TrainingBelow):
         network = self._network()
         if isinstance(network, HyperNetwork):
             run = self.training.begin(query.architecture, query.seed)
-            inherit(run.network, network.weights(query.architecture))
+            inherit(run.network, network.weights(query.architecture), self._share)
             meter.forwarded(1, network.generation_multiply_adds(query.architecture))
             return run
         if self.steps:
             run = self.training.begin(query.architecture, query.seed)
-            inherit(run.network, {name: _as_tensor(value) for name, value in self._values.items()})
+            values = {name: _as_tensor(value) for name, value in self._values.items()}
+            inherit(run.network, values, self._share)
             return run
         return Run(query.architecture, network, torch.optim.SGD(network.parameters(), 0.0), torch.Generator())
+
+    @property
+    def _share(self) -> float:
+        """How much of the inherited weights there is at the start."""
+        full = self.training.recipe.epochs * self.training.updates_per_epoch
+        return max(0.0, 1 - self.steps / full) if self.restart else 1.0
 
     def _score_chains(self, queries: Sequence[Query]) -> list[Evaluation]:
         """Scores architectures of a chain space together, on the same images."""
@@ -501,11 +514,21 @@ class OneShot(_TrainingBelow):
         return chosen
 
 
-def inherit(network: Network, values: Mapping[str, torch.Tensor]) -> None:
-    """Gives a stand-alone network the super-network's values of the same names, or their leading slices if larger."""
+def inherit(network: Network, values: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
+    """Gives a stand-alone network the super-network's values of the same names, or their leading slices if larger.
+
+    Args:
+        network: Has initial values.
+        values: Of the super-network.
+        share: Of the super-network's values, 0 to 1; the rest is the network's own.
+    """
     with torch.no_grad():
         for name, value in network.state_dict().items():
-            value.copy_(values[name][tuple(map(slice, value.shape))])
+            inherited = values[name][tuple(map(slice, value.shape))]
+            if share == 1 or not value.is_floating_point():
+                value.copy_(inherited)
+            else:
+                value.lerp_(inherited.to(value), share)
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:

@@ -158,7 +158,10 @@ class SlicedConv(nn.Conv2d):
 
     def forward(self, x: torch.Tensor, outputs: int | None = None) -> torch.Tensor:
         """See the class; None: all channels that it has."""
-        return functional.conv2d(x, self.weight[:outputs, : x.shape[1]], padding=self.padding)
+        outputs = self.out_channels if outputs is None else outputs
+        is_whole = (outputs, x.shape[1]) == self.weight.shape[:2]  # a slice costs time, in the backward pass too
+        weight = self.weight if is_whole else self.weight[:outputs, : x.shape[1]]
+        return functional.conv2d(x, weight, padding=self.padding)
 
 
 class SlicedBatchNorm(nn.BatchNorm2d):
@@ -167,6 +170,8 @@ class SlicedBatchNorm(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
         n, momentum = x.shape[1], self.momentum
+        if n == self.num_features:
+            return super().forward(x)
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if momentum is None:  # to PyTorch, this is the mean over all batches

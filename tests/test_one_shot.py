@@ -346,6 +346,30 @@ def test_statistics_come_from_training_images_the_same_for_all(trained):
     assert all(torch.equal(*pair) for pair in zip(batches, evaluator._statistics_images(), strict=True))
 
 
+def test_a_restart_of_full_length_is_an_individual_training(trained, hyper):
+    training = Training(**SMALL)
+    training.start(SPACE)
+    alone = training.evaluate(CELL, 5)
+    for source in (trained, hyper):
+        found = like(source, steps=UPDATES, restart=True, statistics="inherited").evaluate(CELL, 5)
+        assert found.score == alone.score
+        assert found.metrics["valid_loss"] == alone.metrics["valid_loss"]
+        assert found.cost.examples == alone.cost.examples
+        plain = like(source, steps=UPDATES, statistics="inherited").evaluate(CELL, 5)
+        assert plain.metrics["valid_loss"] != alone.metrics["valid_loss"]
+
+
+def test_a_restart_begins_with_a_mixture(trained):
+    evaluator = like(trained, steps=2, restart=True)
+    network = evaluator.training.begin(CELL, 5).network
+    initial = {name: value.clone() for name, value in network.state_dict().items()}
+    values = {name: _as_tensor(value) for name, value in trained._values.items()}
+    one_shot.inherit(network, values, evaluator._share)
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            assert torch.allclose(value, initial[name] / 3 + values[name] * 2 / 3, atol=1e-6)
+
+
 def test_steps_lead_from_sharing_to_training(trained):
     found = {steps: like(trained, steps=steps).evaluate(CELL, 2) for steps in (0, 1, 2, UPDATES)}
     macs = found[0].metrics["flops"]
@@ -894,8 +918,9 @@ def test_weights_that_do_not_suit_are_refused(run, tmp_path):
         {"training": {"skeleton": {"channels": 2, "cells": 2}}},
         {"space": NASBenchMacro(), "training": MACRO},
         {"source": "hyper_network"},
+        {"training": {"task": "digits:seed=7"}},
     ):
-        with pytest.raises(UsageError, match="is the super-network of another space, task or skeleton"):
+        with pytest.raises(UsageError, match="is the super-network of another space, skeleton or data"):
             prepared(weights=file, **settings)
 
 
