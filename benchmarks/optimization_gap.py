@@ -288,25 +288,29 @@ def lengths_table(work: Work, truth: Truth) -> dict[tuple[str, int], list[dict[s
 
 
 def draw_lengths(found: dict[tuple[str, int], list[dict[str, float]]], truth: Truth, target: Path) -> None:
-    """Tau against the cost of super-network and scoring."""
+    """Tau against the length of the super-network's training."""
     best, more = ceiling(truth.accuracy, truth.flops), mean_figures(truth.accuracy, truth.flops, truth.flops)
-    figure, axes = canvas("cost, as a share of training every cell", "Kendall's tau-b against individual training")
-    for sampler, colour in (("uniform", BLUE), ("fair", ORANGE)):
-        groups = [(epochs, seeds) for (name, epochs), seeds in found.items() if name == sampler]
-        costs = [np.mean([each["share"] for each in seeds]) for _, seeds in groups]
-        axes.plot(costs, [np.mean([each["tau"] for each in seeds]) for _, seeds in groups], color=colour, label=sampler)
-        for cost, (epochs, seeds) in zip(costs, groups, strict=True):
-            axes.scatter([cost] * len(seeds), [each["tau"] for each in seeds], color=colour, s=18)
-            axes.annotate(f"{epochs} epochs", (cost, min(each["tau"] for each in seeds)), (0, -14), **BELOW)
-    axes.axhline(best["tau"], color=INK, lw=1)
-    axes.annotate("noise ceiling: one more training of every cell", (0.02, best["tau"]), (0, 4), **BESIDE)
-    axes.axhline(0.75 * best["tau"], color=GREY, lw=1, ls="--")
-    axes.annotate("0.75 of the ceiling", (0.02, 0.75 * best["tau"]), (0, 4), **BESIDE)
-    axes.axhline(more["tau"], color=GREY, lw=1, ls=":")
-    axes.annotate("more FLOPs is better", (0.02, more["tau"]), (0, 4), **BESIDE)
-    axes.axvline(1 / 20, color=GREY, lw=1, ls="--")
-    axes.set_xlim(left=0)
-    axes.legend(frameon=False, loc="center right", title="paths")
+    figure, axes = canvas(
+        "passes over the images (a fair epoch has five)", "Kendall's tau-b against individual training"
+    )
+    for sampler, colour, passes in (("uniform", BLUE, 1), ("fair", ORANGE, 5)):
+        groups = [(passes * epochs, seeds) for (name, epochs), seeds in found.items() if name == sampler]
+        for figure_name, style, label in (("tau", "-", "ranked by accuracy"), ("tau by loss", "--", "by loss")):
+            means = [np.mean([each[figure_name] for each in seeds]) for _, seeds in groups]
+            axes.plot([x for x, _ in groups], means, color=colour, ls=style, label=f"{sampler} paths, {label}")
+        for x, seeds in groups:
+            axes.scatter([x] * len(seeds), [each["tau"] for each in seeds], color=colour, s=18)
+    for height, text, style in (
+        (best["tau"], "noise ceiling: one more training of every cell", "-"),
+        (0.75 * best["tau"], "0.75 of the ceiling", "--"),
+        (more["tau"], "more FLOPs is better", ":"),
+    ):
+        axes.axhline(height, color=GREY, lw=1, ls=style)
+        axes.annotate(text, (0.01, height), (0, 4), **BESIDE)
+    axes.set_xscale("log")
+    axes.set_xticks(ticks := (30, 50, 100, 150, 300, 600), [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(0.0, 0.3))
     figure.savefig(target / "gap_lengths.png", dpi=150)
 
 
@@ -415,7 +419,6 @@ def long_table(work: Work, truth: Truth) -> None:
     table(["super-network", "tau-b against 9 epochs", f"tau-b against {LONG_EPOCHS} epochs"], rows)
 
 
-BELOW: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": GREY}
 BESIDE: dict[str, Any] = {
     "xycoords": ("axes fraction", "data"),
     "textcoords": "offset points",
