@@ -158,7 +158,7 @@ class LocalExecutor(Executor):
         """Evaluates the oldest job, or the oldest ones together."""
         if not self._jobs:
             return []
-        if self.batch > 1:
+        if self.batch > 1 and evaluates_batches(self._evaluator):
             return self._wait_for_batch()
         job = self._jobs[0]
         started = self.now()

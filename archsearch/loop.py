@@ -142,7 +142,7 @@ class Result:
 
     Attributes:
         best: The completed trial with the highest score, or None: the first of equals; with budgets, of those that were
-            trained longest; with an evaluator that advances, of those since it last did.
+            trained longest; with an evaluator that advances, of the newest that were scored by the same weights.
         completed: Completed trials.
         failed: Failed trials.
         reused: Proposals that were answered from memory.

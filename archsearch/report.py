@@ -346,7 +346,7 @@ def preset_file(name: str) -> Path:
     presets = _presets()
     if name not in presets:
         close = difflib.get_close_matches(name, presets, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = f"; did you mean {close[0]}?" if close else "."
         raise UnknownName(f"no preset is called {name!r}{hint} Known: {', '.join(presets)}.")
     return presets[name]
 

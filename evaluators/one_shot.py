@@ -103,7 +103,7 @@ class OneShot(_TrainingBelow):
         steps: Updates of the inherited weights before an architecture is scored, >= 0.
         learning_rate: Of these updates, the highest of their schedule; None: that of the training.
         restart: Whether they begin with a mixture of inherited and initial weights, in which the initial ones have the
-            share that ``steps`` are of a training; so a whole training's steps are an individual training.
+            share that ``steps`` are of a training; so a whole training's steps give the weights of an individual one.
         seed: Of the super-network: initial weights, paths, order of the images; of the choice of images; >= 0.
 
     Attributes:
