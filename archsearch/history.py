@@ -356,6 +356,18 @@ class RunFolder:
         """The trials in parts, without those that are only in the journal."""
         return self._in_parts(self._sound_parts(), seed)
 
+    def setup_cost(self) -> Cost:
+        """Cost of the evaluator's one-off work so far: its preparation, and what it learnt on the way."""
+        number, state = self._newest_sound_state()
+        prepared = Cost(*state["setup_cost"]) if state else NO_COST
+        learnt = Cost(*state["advances"]["cost"]) if state and state.get("advances") else NO_COST
+        for event in self._events([n for n in self._numbers("journal") if n > number]):
+            if event[0] == "s":
+                prepared = Cost(*event[1:])
+            elif event[0] == "v":
+                learnt += Cost(*event[2:])
+        return prepared + learnt
+
     def _in_parts(self, parts: Sequence[int], seed: int) -> Iterator[Trial]:
         import pyarrow.parquet as pq
 

@@ -16,7 +16,7 @@ from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderErr
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS, RunFolder
 from archsearch.space import Space
-from archsearch.trial import Architecture
+from archsearch.trial import Architecture, Cost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ def report(directory: str | Path, top: int = 10) -> Path:
     rows = best_rows(table, top)
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to report")
-    facts = _facts(config, table)
+    facts = _facts(config, table, folder.setup_cost())
     target = Path(directory) / "report"
     try:
         target.mkdir(exist_ok=True)
@@ -83,11 +83,11 @@ def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _facts(config: dict[str, Any], table: pa.Table) -> dict[str, str]:
+def _facts(config: dict[str, Any], table: pa.Table, setup_cost: Cost) -> dict[str, str]:
     """What was run and what it cost, as text."""
     import pyarrow.compute as pc
 
-    from archsearch.loop import format_seconds
+    from archsearch.loop import format_cost, format_seconds
 
     def total(column: str) -> float:
         return pc.sum(table[column]).as_py() or 0.0
@@ -100,6 +100,7 @@ def _facts(config: dict[str, Any], table: pa.Table) -> dict[str, str]:
     facts["cost"] = f"{format_seconds(total('wall_seconds'))} on the run's clock"
     if recorded := total("recorded_seconds"):
         facts["cost"] += f", {format_seconds(recorded)} recorded"
+    facts["set-up"] = format_cost(setup_cost)
     facts["seed"] = str(config["seed"])
     facts["executor"] = f"{config['executor']}, {config['workers']} workers"
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
@@ -121,7 +122,7 @@ def _given(value: Any) -> Any:
 
 def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
     width = max(len(name) for name in facts) + 2
-    for name in ("space", "controller", "evaluator", "trials", "failed", "cost", "seed"):
+    for name in ("space", "controller", "evaluator", "trials", "failed", "cost", "set-up", "seed"):
         if name in facts:
             print(f"{name:<{width}}{facts[name]}")
     columns = _shown_columns(rows)

@@ -67,6 +67,11 @@ class Learner(Evaluator):
             self._write()
         return Cost(updates=len(sample), device_seconds=2.0)
 
+    @staticmethod
+    def samples_of(folder):
+        """What it has advanced by, as its file in a run folder has it."""
+        return json.loads((folder / "evaluator" / "learnt.json").read_text())["samples"]
+
     @property
     def _file(self):
         return self.folder / "learnt.json"

@@ -94,6 +94,20 @@ def test_all_trials_of_an_interval_are_scored_by_one_version_and_are_the_next_sa
     assert result.best == max(fresh, key=lambda trial: trial.score), "scores of different versions cannot be compared"
 
 
+@pytest.mark.parametrize("after", [15, 45, None])
+def test_what_it_learnt_is_on_the_bill_of_a_running_and_of_a_finished_run(tmp_path, monkeypatch, after):
+    if after is None:
+        expected = run(out=tmp_path / "run").setup_cost
+    else:
+        killed_run(tmp_path / "run", monkeypatch, after)
+        expected = Cost(updates=100)
+        for sample in Learner.samples_of(tmp_path / "run"):
+            expected += Cost(updates=len(sample), device_seconds=2.0)
+    found = RunFolder(tmp_path / "run").setup_cost()
+    assert (found.updates, found.device_seconds) == (expected.updates, expected.device_seconds)
+    assert found.updates > 100 or after == 15
+
+
 def test_with_a_lag_the_number_of_workers_and_the_batch_change_nothing():
     paths = [path(run(lag=8, **settings)) for settings in ({}, {"batch": 3}, {"executor": "simulated", "workers": 5})]
     assert paths[1:] == paths[:-1]
