@@ -501,20 +501,22 @@ class Training(Evaluator):
                 self._sizes.clear()
             if architecture is None:
                 sizes = [self.size(self.space.sample(stream(i, "size"))) for i in range(SIZED_PATHS)]
-                self._sizes[None] = round(float(np.mean([macs for macs, _ in sizes]))), sizes[0][1]
+                macs, parameters = np.mean(sizes, axis=0)
+                self._sizes[None] = round(macs), round(parameters)
             else:
                 with torch.device("meta"):
                     network = self.network(architecture)
                 # On the processor: operations of the meta device take many times as long. Zeros, since what is left
                 # over in memory may be slow to compute with.
                 network.to_empty(device="cpu")
-                torch._foreach_zero_(list(network.state_dict().values()))
-                macs = multiply_adds(network, self.data.input_shape)
-                self._sizes[architecture] = macs, parameter_count(network)
+                for value in network.state_dict().values():
+                    value.zero_()
+                size = multiply_adds(network, self.data.input_shape), parameter_count(network)
+                self._sizes[architecture] = size
         return self._sizes[architecture]
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
-        """``params`` and ``flops`` of a network, without building more than its shapes."""
+        """``params`` and ``flops`` (multiply-adds of one image) of a network, without training it."""
         macs, parameters = self.size(self.space.validate(architecture))
         return {"params": parameters, "flops": macs}
 
