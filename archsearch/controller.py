@@ -20,7 +20,7 @@ from archsearch.seeding import generator_state, restore_generator, stream
 from archsearch.space import Space
 from archsearch.trial import Architecture, Budget, Proposal, Trial
 
-__all__ = ["Answer", "Controller"]
+__all__ = ["Answer", "Controller", "without_budgets"]
 
 Answer = Architecture | tuple[Architecture, int | None] | tuple[Architecture, int | None, Budget | None]
 """What an author's ``_ask`` gives: an architecture, also with the id of its parent trial, also with a budget."""
@@ -148,3 +148,21 @@ class Controller:
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         for name in self.state:
             setattr(self, name, copy.deepcopy(state[name]))
+
+
+def without_budgets(owner: str, controller: Controller) -> Controller:
+    """``controller`` if it can be wrapped by one that decides how long to train.
+
+    Args:
+        owner: Name of the wrapping controller.
+        controller: What it was given.
+
+    Raises:
+        UsageError: If it is no controller, or has budgets of its own.
+    """
+    if not isinstance(controller, Controller) or controller.budgets:
+        raise UsageError(
+            f"{owner}: controller: expected a controller that asks for no budgets itself, such as RandomSearch(), "
+            f"got {controller!r}"
+        )
+    return controller

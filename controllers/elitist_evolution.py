@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
-from archsearch.space import at_least_one
+from archsearch.space import at_least_one, whole_number
 from archsearch.trial import Architecture, Trial
 
 CHILD_DRAWS = 10
@@ -74,13 +74,10 @@ class ElitistEvolution(Controller):
         parents: int = 10,
     ) -> None:
         self.population_size = at_least_one("ElitistEvolution", "population_size", population_size)
-        self.mutations = mutations
-        self.crossovers = crossovers
+        self.mutations = whole_number("ElitistEvolution", "mutations", mutations)
+        self.crossovers = whole_number("ElitistEvolution", "crossovers", crossovers)
         self.mutation_probability = mutation_probability
         self.parents = at_least_one("ElitistEvolution", "parents", parents)
-        for name, number in (("mutations", mutations), ("crossovers", crossovers)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-                raise UsageError(f"ElitistEvolution: {name}: expected a whole number >= 0, got {number!r}")
         if mutations + crossovers < 1:
             raise UsageError("ElitistEvolution: expected mutations + crossovers >= 1, got 0: no children at all")
         if not isinstance(mutation_probability, (int, float)) or not 0 < mutation_probability <= 1:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import bisect
 from typing import Any, NamedTuple
 
-from archsearch.controller import Answer, Controller
+from archsearch.controller import Answer, Controller, without_budgets
 from archsearch.controllers.random_search import RandomSearch
 from archsearch.errors import UsageError
 from archsearch.space import at_least_one
@@ -72,12 +72,7 @@ class Finalists(Controller):
                 "Finalists: expected finalists <= samples and full_budget > budget, "
                 f"got {finalists} of {samples} and {full_budget} after {budget}"
             )
-        self._inner = RandomSearch() if controller is None else controller
-        if not isinstance(self._inner, Controller) or self._inner.budgets:
-            raise UsageError(
-                "Finalists: controller: expected a controller that asks for no budgets itself, such as RandomSearch(), "
-                f"got {controller!r}"
-            )
+        self._inner = without_budgets("Finalists", RandomSearch() if controller is None else controller)
         self.learns = self._inner.learns
         self.budgets = (budget, full_budget)
 

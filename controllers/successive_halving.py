@@ -24,7 +24,7 @@ import bisect
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from archsearch.controller import Answer, Controller
+from archsearch.controller import Answer, Controller, without_budgets
 from archsearch.controllers.random_search import RandomSearch
 from archsearch.errors import UsageError
 from archsearch.space import at_least_one
@@ -71,12 +71,7 @@ class SuccessiveHalving(Controller):
                 f"{name}: expected max_budget >= min_budget and reduction >= 2, "
                 f"got {max_budget}, {min_budget} and {reduction}"
             )
-        self._inner = RandomSearch() if controller is None else controller
-        if not isinstance(self._inner, Controller) or self._inner.budgets:
-            raise UsageError(
-                f"{name}: controller: expected a controller that asks for no budgets itself, such as RandomSearch(), "
-                f"got {controller!r}"
-            )
+        self._inner = without_budgets(name, RandomSearch() if controller is None else controller)
         self.learns = self._inner.learns
         self._shares, self._lengths = zip(*self._brackets(), strict=True)
         self.budgets = tuple(sorted({length for lengths in self._lengths for length in lengths}))

@@ -18,7 +18,7 @@ from archsearch.errors import UsageError
 from archsearch.evaluator import Morphable
 from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow, below
 from archsearch.network import Network, trainable
-from archsearch.space import Space
+from archsearch.space import Space, whole_number
 from archsearch.task import Task
 from archsearch.trial import Architecture, Cost, Evaluation, Query
 
@@ -53,8 +53,8 @@ class Inherit(_TrainingBelow):
         self.steps = steps
         self.learning_rate = learning_rate
         self.morph = morph
-        if steps is not None and (not isinstance(steps, int) or steps < 0):
-            raise UsageError(f"Inherit: steps: expected a whole number >= 0, got {steps!r}")
+        if steps is not None:
+            whole_number("Inherit", "steps", steps)
         if learning_rate is not None and (not isinstance(learning_rate, (int, float)) or not learning_rate > 0):
             raise UsageError(f"Inherit: learning_rate: expected a number > 0, got {learning_rate!r}")
 

@@ -30,7 +30,7 @@ from torch import nn
 
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import SharedWeights
-from archsearch.evaluators.chain_scoring import Chain, score_chains
+from archsearch.evaluators.chain_scoring import Chain, Statistics, score_chains
 from archsearch.evaluators.hyper_network import HyperNetwork
 from archsearch.evaluators.training import (
     EVALUATION_BATCH,
@@ -52,7 +52,6 @@ from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Tri
 
 Sampler = Literal["uniform", "fair", "dropout", "controller"]
 Source = Literal["shared", "hyper_network"]
-Statistics = Literal["recomputed", "batch", "inherited"]
 
 FILE = "super-network.safetensors"
 

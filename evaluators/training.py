@@ -39,7 +39,7 @@ from archsearch.network import (
     trainable,
 )
 from archsearch.seeding import stream
-from archsearch.space import Space, whole_number
+from archsearch.space import Space, at_least_one, whole_number
 from archsearch.task import Augmentation, Part, Task, absolute, augment, known_augmentation, load_task, split
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query
 
@@ -779,8 +779,7 @@ def _check_ranges(training: Training) -> None:
         ("train_examples", 1 if recipe.train_examples is None else recipe.train_examples),
         *((f"skeleton.{name}", value) for name, value in recipe.skeleton.items()),
     ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"Training: {name}: expected a whole number >= 1, got {value!r}")
+        at_least_one("Training", name, value)
     whole_number("Training", "warm_up", recipe.warm_up)
     for names, low, high in (
         (("momentum", "label_smoothing", "drop_path"), "0 <=", 1.0),
