@@ -230,9 +230,10 @@ def _add_component(
     for option, named in zip(arguments, [*arguments[1:], ""], strict=True):
         if option in (f"--{what}", f"--{what}.help") and named.isidentifier():
             load(named, f"{what}s")  # an unknown name is an error that says which ones there are
-    for name in entry_points(f"{what}s"):
-        if name == default or re.search(rf"\b{name}\b", text):
-            load(name, f"{what}s")
+    for kind in (f"{what}s", "models"):  # which components are made of
+        for name in entry_points(kind):
+            if name == default or re.search(rf"\b{name}\b", text):
+                load(name, kind)
     value = {"class_path": import_path(load(default, f"{what}s"))} if default else None
     known = ", ".join(entry_points(f"{what}s"))
     parser.add_argument(
@@ -345,12 +346,14 @@ def show(arguments: Sequence[str]) -> int:
 
 def list_components(arguments: Sequence[str]) -> int:
     """Lists what there is."""
-    parser = _parser("list", "Controllers, evaluators, spaces and presets of whole methods, with one line each.")
+    parser = _parser(
+        "list", "Controllers, evaluators, models, spaces and presets of whole methods, with one line each."
+    )
     parser.add_argument(
         "names",
         nargs="*",
         default=[],
-        help="controllers, evaluators, spaces or presets; also classes of your own by import path",
+        help="controllers, evaluators, models, spaces or presets; also classes of your own by import path",
     )
     parser.add_argument(
         "--compatible-with", type=str | None, default=None, metavar="NAME", help="only say what fits NAME, and why not"

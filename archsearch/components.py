@@ -19,7 +19,7 @@ from typing import Any
 
 from archsearch.errors import UnknownName, UsageError
 
-KINDS = ("controllers", "evaluators", "spaces")
+KINDS = ("controllers", "evaluators", "models", "spaces")
 
 
 @functools.cache

@@ -16,11 +16,16 @@ from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
+    from archsearch.executor import Executor
     from archsearch.network import Network
 
 __all__ = ["Evaluator", "Morphable", "SharedWeights", "Trainable"]
+
+MAX_DRAWS = 100
+"""Draws for each different architecture that is wanted."""
 
 
 class Evaluator:
@@ -35,15 +40,31 @@ class Evaluator:
         folder: Where to keep files between evaluations, such as checkpoints: in the run folder, so that a resumed run
             finds them again, or else a temporary one. All workers must be able to see it. None before the search runs.
         interval: Finished trials between two calls of ``advance``; 0: it is never called.
+        comparable: Whether scores from before an ``advance`` can be compared with those after it. If not, the best
+            trial is that of the newest scores, and repeats are not answered with older ones.
+        executor: Where one-off evaluations, such as those of labels, can be done in parallel, by a search of their
+            own: the executor of the search, which is not running yet. None but while ``prepare`` runs.
         on_progress: Told how far one-off work is: what is done, steps done, steps in all. None: nobody listens.
     """
 
     keeps_files: ClassVar[bool] = False
+    comparable: ClassVar[bool] = False
 
     space: Space
     folder: Path | None = None
     interval: int = 0
+    executor: Executor | None = None
     on_progress: Callable[[str, int, int], None] | None = None
+
+    @property
+    def architectures(self) -> list[Architecture] | None:
+        """The only architectures that it can score, such as those of a table (after ``start``); None: any."""
+        return None
+
+    @property
+    def note(self) -> str:
+        """What the one-off work came to, in one line, for people; empty if there is nothing to say."""
+        return ""
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility``, naming both sides, if this evaluator cannot score that space."""
@@ -52,6 +73,18 @@ class Evaluator:
         """Binds the evaluator to a space; called once, before ``prepare``."""
         self.check(space)
         self.space = space
+
+    def draw(self, n: int, rng: np.random.Generator) -> list[Architecture]:
+        """Up to ``n`` different architectures that it can score, at random: fewer if there are not as many."""
+        known = self.architectures
+        if known is not None:
+            return [known[i] for i in rng.permutation(len(known))[:n]]
+        drawn: dict[Architecture, None] = {}
+        for _ in range(MAX_DRAWS * n):
+            if len(drawn) == n:
+                break
+            drawn[self.space.sample(rng)] = None
+        return list(drawn)
 
     def prepare(self) -> Cost:
         """One-off work before the first evaluation (training a super-network, fitting a predictor).

@@ -62,6 +62,8 @@ MAX_REJECTED_IN_A_ROW = 2_000
 """Proposals in a row that led to no evaluation after which a search ends, or waits for pending results."""
 NOTED_SECONDS = 1.0
 """Set-up that took no longer, and cost nothing else, is in the state of a run, but not worth a line in its journal."""
+NOTE = "note.txt"
+"""File in the evaluator's folder that holds its note."""
 MAX_ANSWERED = 5_000
 """Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
 
@@ -142,7 +144,7 @@ class Result:
 
     Attributes:
         best: The completed trial with the highest score, or None: the first of equals; with budgets, of those that were
-            trained longest; with an evaluator that advances, of the newest that were scored by the same weights.
+            trained longest; if the evaluator's scores are ``comparable`` between its advances only, of the newest.
         completed: Completed trials.
         failed: Failed trials.
         reused: Proposals that were answered from memory.
@@ -154,6 +156,7 @@ class Result:
         seed: The root seed; the same seed repeats the search.
         history: All trials: iterate over it, or call ``table()``.
         space: The space that was searched.
+        note: What the evaluator says of its one-off work.
     """
 
     best: Trial | None
@@ -168,6 +171,7 @@ class Result:
     seed: int
     history: History
     space: Space
+    note: str = ""
 
     @property
     def best_name(self) -> str | None:
@@ -190,6 +194,8 @@ class Result:
             counts.append(f"{self.rejected:,} beyond the limits")
         lines.append(f"trials    {', '.join(counts)}; stopped by {self.stopped}")
         lines.append(f"cost      {format_cost(self.cost)}; set-up {format_cost(self.setup_cost)}; seed {self.seed}")
+        if self.note:
+            lines.append(f"evaluator {self.note}")
         return "\n".join(lines)
 
 
@@ -581,8 +587,14 @@ class Search:
         return self._result()
 
     def _prepare(self, show: Display) -> None:
-        with show.watching(self.evaluator):
-            cost = self._prepare_cost = prepare(self.evaluator, self._prepare_cost)
+        self.evaluator.executor = self.executor
+        try:
+            with show.watching(self.evaluator):
+                cost = self._prepare_cost = prepare(self.evaluator, self._prepare_cost)
+        finally:
+            self.evaluator.executor = None  # else it would go to the workers
+        # Evaluations by a search of its own may have been together in another way.
+        self.executor.set_batch(self.settings.batch, one_by_one=self.settings.lag is not None)
         if cost.wall_seconds >= NOTED_SECONDS or dataclasses.replace(cost, wall_seconds=0.0) != NO_COST:
             self.history.note(["s", *dataclasses.astuple(cost)])
 
@@ -628,7 +640,13 @@ class Search:
                 folder = Path(stack.enter_context(temporary))
             self.evaluator.folder = folder
             stack.callback(setattr, self.evaluator, "folder", None)
+            stack.callback(self._keep_note, folder)
             yield
+
+    def _keep_note(self, folder: Path) -> None:
+        """For ``archsearch report``."""
+        if self.evaluator.note:
+            (folder / NOTE).write_text(self.evaluator.note)
 
     def _display(self) -> Display:
         from archsearch.progress import Display
@@ -760,8 +778,10 @@ class Search:
         """Everything that follows from an advance that is on disk."""
         advances.cost += cost
         advances.last = self.completed + self.failed
-        advances.scored_from = self._next_id
         advances.sample = []
+        if self.evaluator.comparable:
+            return
+        advances.scored_from = self._next_id
         if self._known is not None:
             self._known = {}
 
@@ -1001,4 +1021,5 @@ class Search:
             seed=self.history.seed,
             history=self.history,
             space=self.space,
+            note=self.evaluator.note,
         )

@@ -52,7 +52,7 @@ def kendall_tau(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     Raises:
         UsageError: If lengths differ, there are fewer than 2 architectures, or a value is not finite.
     """
-    from scipy.stats import kendalltau  # type: ignore[import-untyped]  # here, since it takes a second to import
+    from scipy.stats import kendalltau  # here, since it takes a second to import
 
     left, right = _checked(a=a, b=b)
     if _constant(left) or _constant(right):

@@ -15,6 +15,7 @@ from archsearch.controller import Controller
 from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS, RunFolder
+from archsearch.model import Model
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost
 
@@ -49,7 +50,7 @@ def report(directory: str | Path, top: int = 10) -> Path:
     rows = best_rows(table, top)
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to report")
-    facts = _facts(config, table, folder.setup_cost())
+    facts = _facts(folder.path, config, table, folder.setup_cost())
     target = Path(directory) / "report"
     try:
         target.mkdir(exist_ok=True)
@@ -83,11 +84,11 @@ def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _facts(config: dict[str, Any], table: pa.Table, setup_cost: Cost) -> dict[str, str]:
+def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost: Cost) -> dict[str, str]:
     """What was run and what it cost, as text."""
     import pyarrow.compute as pc
 
-    from archsearch.loop import format_cost, format_seconds
+    from archsearch.loop import NOTE, format_cost, format_seconds
 
     def total(column: str) -> float:
         return pc.sum(table[column]).as_py() or 0.0
@@ -101,6 +102,9 @@ def _facts(config: dict[str, Any], table: pa.Table, setup_cost: Cost) -> dict[st
     if recorded := total("recorded_seconds"):
         facts["cost"] += f", {format_seconds(recorded)} recorded"
     facts["set-up"] = format_cost(setup_cost)
+    note = directory / "evaluator" / NOTE
+    if note.exists():
+        facts["note"] = note.read_text()
     facts["seed"] = str(config["seed"])
     facts["executor"] = f"{config['executor']}, {config['workers']} workers"
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
@@ -122,7 +126,7 @@ def _given(value: Any) -> Any:
 
 def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
     width = max(len(name) for name in facts) + 2
-    for name in ("space", "controller", "evaluator", "trials", "failed", "cost", "set-up", "seed"):
+    for name in ("space", "controller", "evaluator", "trials", "failed", "cost", "set-up", "note", "seed"):
         if name in facts:
             print(f"{name:<{width}}{facts[name]}")
     columns = _shown_columns(rows)
@@ -361,16 +365,20 @@ def _line(name: str, cls: Any) -> str:
 
 
 def _kind(cls: Any) -> str:
-    for base, kind in ((Controller, "controllers"), (Evaluator, "evaluators"), (Space, "spaces")):
+    for base, kind in ((Controller, "controllers"), (Evaluator, "evaluators"), (Model, "models"), (Space, "spaces")):
         if inspect.isclass(cls) and issubclass(cls, base):
             return kind
-    raise UsageError(f"{cls!r} is no controller, evaluator or space: expected a subclass of one of these classes")
+    raise UsageError(
+        f"{cls!r} is no controller, evaluator, model or space: expected a subclass of one of these classes"
+    )
 
 
 def compatibility(name: str) -> list[str]:
     """What fits a component, and for what does not, why."""
     cls = load(name)
     kind = _kind(cls)
+    if kind == "models":
+        return [f"{name} works with every space, in evaluators and controllers that use a model."]
     if kind == "controllers":
         return [f"{name} works with every space and every evaluator."]
     others = "spaces" if kind == "evaluators" else "evaluators"

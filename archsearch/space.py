@@ -22,6 +22,8 @@ from archsearch.trial import Architecture
 if TYPE_CHECKING:
     import networkx
 
+    from archsearch.encoding import OperationGraphs
+
 COUNT_LIMIT = 200_000
 """Distinct sub-trees that counting visits before it gives up on a conditional space."""
 
@@ -266,6 +268,22 @@ class Space:
             if i:
                 graph.add_edge(i - 1, i)
         return graph
+
+    def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
+        """The graphs of operations that the architectures stand for; by default a chain with an operation per decision.
+
+        A space whose networks have other shapes overrides it; it is what path, count and graph encodings are made from.
+        """
+        from archsearch.encoding import chain
+
+        if self.arities is not None:
+            options = np.asarray(architectures, dtype=np.int64).reshape(len(architectures), self.max_length)
+            return chain(options + np.concatenate([[0], np.cumsum(self._arity_array)[:-1]]), sum(self.arities))
+        labels = np.full((len(architectures), self.max_length), -1)
+        for row, architecture in enumerate(architectures):
+            places = np.arange(len(architecture))
+            labels[row, places] = places * self.max_options + np.asarray(architecture, dtype=np.int64)
+        return chain(labels, self.max_length * self.max_options)
 
     # -- helpers -------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Contract suites: does a controller, an evaluator or a space of yours keep the promises that the search relies on?
+"""Contract suites: does a controller, evaluator, model or space of yours keep the promises that others rely on?
 
 One line in a test runs all checks and reports every failure at once, not only the first:
 
@@ -8,10 +8,10 @@ One line in a test runs all checks and reports every failure at once, not only t
     def test_annealing():
         check_controller(Annealing)
 
-``check_controller``, ``check_evaluator`` and ``check_space`` take a factory: anything that is called without
-arguments and gives a *new* object each time, such as the class itself or ``lambda: Annealing(steps=5)``. Each check
-is a small function whose docstring is the promise; ``CONTROLLER_CHECKS``, ``EVALUATOR_CHECKS`` and ``SPACE_CHECKS``
-hold them by name, so that a test runner can show each one apart. Nothing here needs a test runner.
+``check_controller``, ``check_evaluator``, ``check_model`` and ``check_space`` take a factory: anything that is called
+without arguments and gives a *new* object each time, such as the class itself or ``lambda: Annealing(steps=5)``. Each
+check is a small function whose docstring is the promise; ``CONTROLLER_CHECKS``, ``EVALUATOR_CHECKS``, ``MODEL_CHECKS``
+and ``SPACE_CHECKS`` hold them by name, so that a test runner can show each one apart. Nothing here needs a test runner.
 
 One check starts a fresh Python process. A script that runs the suites needs the usual
 ``if __name__ == "__main__":`` guard.
@@ -45,12 +45,14 @@ from archsearch.controller import Controller
 from archsearch.errors import InvalidArchitecture, MissingAbility, UnknownProposal, UsageError
 from archsearch.evaluator import Evaluator, SharedWeights, Trainable
 from archsearch.history import RESERVED_COLUMNS
+from archsearch.model import Model, Prediction, load_model
 from archsearch.space import Space
 from archsearch.trial import COST_FIELDS, Architecture, Budget, Cost, Evaluation, Proposal, Query, Trial
 
 __all__ = [
     "CONTROLLER_CHECKS",
     "EVALUATOR_CHECKS",
+    "MODEL_CHECKS",
     "SPACE_CHECKS",
     "ConditionalSpace",
     "ContractError",
@@ -60,16 +62,19 @@ __all__ = [
     "VariableLengthSpace",
     "check_controller",
     "check_evaluator",
+    "check_model",
     "check_space",
 ]
 
 MakeController = Callable[[], Controller]
 MakeEvaluator = Callable[[], Evaluator]
+MakeModel = Callable[[], Model]
 MakeSpace = Callable[[], Space]
 Result = TypeVar("Result")
 
 CONTROLLER_CHECKS: dict[str, Callable[[MakeController], None]] = {}
 EVALUATOR_CHECKS: dict[str, Callable[[MakeEvaluator, Space], None]] = {}
+MODEL_CHECKS: dict[str, Callable[[MakeModel], None]] = {}
 SPACE_CHECKS: dict[str, Callable[[MakeSpace], None]] = {}
 
 TRIALS = 260
@@ -85,6 +90,10 @@ LEARNING_MARGIN = 0.1
 
 SHORT_HISTORY, LONG_HISTORY = 1000, 3000
 """Trials after which cost is measured: by the longer one, populations of up to 1,000 members are full in both."""
+
+LABELS, HELD_OUT = 100, 100
+MODEL_TAU = 0.2
+"""A model of 100 labels ranks 100 other architectures of a separable landscape with at least this Kendall's tau."""
 
 GROWTH = 1.2
 """Function calls per trial and size of the state may be larger by this factor after the long history."""
@@ -105,7 +114,7 @@ class ContractError(AssertionError):
         self.failures = dict(failures or {})
 
 
-# -- the three suites --------------------------------------------------------------------------
+# -- the suites --------------------------------------------------------------------------------
 
 
 def check_controller(make: MakeController, *, skip: Collection[str] = ()) -> None:
@@ -136,6 +145,20 @@ def check_evaluator(make: MakeEvaluator, space: Space, *, skip: Collection[str] 
         UsageError: If ``skip`` names no check, or ``make`` gives the same object twice.
     """
     _check_all(EVALUATOR_CHECKS, make, (space,), skip)
+
+
+def check_model(make: MakeModel, *, skip: Collection[str] = ()) -> None:
+    """Runs all of ``MODEL_CHECKS``.
+
+    Args:
+        make: Gives a new model at each call; each check fits some, so give it small settings if that is costly.
+        skip: Names of checks to leave out.
+
+    Raises:
+        ContractError: If a check fails; the message lists every one that does, and why.
+        UsageError: If ``skip`` names no check, or ``make`` gives the same object twice.
+    """
+    _check_all(MODEL_CHECKS, make, (), skip)
 
 
 def check_space(make: MakeSpace, *, skip: Collection[str] = ()) -> None:
@@ -205,6 +228,11 @@ def _controller_check(check: Callable[[MakeController], None]) -> Callable[[Make
 
 def _evaluator_check(check: Callable[[MakeEvaluator, Space], None]) -> Callable[[MakeEvaluator, Space], None]:
     EVALUATOR_CHECKS[check.__name__] = check
+    return check
+
+
+def _model_check(check: Callable[[MakeModel], None]) -> Callable[[MakeModel], None]:
+    MODEL_CHECKS[check.__name__] = check
     return check
 
 
@@ -968,6 +996,157 @@ def stopping_changes_nothing(make: MakeEvaluator, space: Space) -> None:
         parts = getattr(first.cost, field) + getattr(second.cost, field)
         alike = math.isclose(parts, getattr(whole.cost, field), rel_tol=1e-9, abs_tol=1e-9)
         _expect(alike, f"{field}: the parts cost {parts}, the whole {getattr(whole.cost, field)}")
+
+
+# -- models --------------------------------------------------------------------------------------
+
+
+def _labelled(space: Space, n: int, seed: int = 1) -> tuple[list[Architecture], list[float]]:
+    architectures = _some(space, n, seed)
+    return architectures, [_score(architecture) for architecture in architectures]
+
+
+def _fitted(make: MakeModel, space: Space | None = None, seed: int = 1, labels: int = 30) -> Model:
+    space = FixedSpace() if space is None else space
+    model = make()
+    model.fit(space, *_labelled(space, labels), seed)
+    return model
+
+
+def _expect_close(expected: Prediction, got: Prediction, what: str) -> None:
+    for name, one, other in zip(Prediction._fields, expected, got, strict=True):
+        _expect(np.allclose(one, other, rtol=1e-3, atol=1e-4), f"{what}: {name} {one} became {other}")
+
+
+def _predicted(model: Model) -> list[tuple[float, float]]:
+    return list(zip(*(values.tolist() for values in model.predict(_some(model.space, 12, seed=2))), strict=True))
+
+
+@_model_check
+def default_settings_predict(make: MakeModel) -> None:
+    """A model whose settings all have defaults works with them, as users start it."""
+    _predicted(_fitted(lambda: _default(make())))
+
+
+@_model_check
+def predictions_are_sound(make: MakeModel) -> None:
+    """In spaces of every kind: for each architecture a finite mean and a finite spread >= 0; for none, nothing."""
+    for space in (*(cls() for cls in _SPACES), OnePointSpace()):
+        model = _fitted(make, space)
+        for n in (0, 1, 12):
+            prediction = model.predict(_some(space, n, seed=2) if n else [])
+            for name, values in zip(Prediction._fields, prediction, strict=True):
+                where = f"{name} of {n} architectures of {type(space).__name__}"
+                _expect(values.shape == (n,), f"{where}: expected the shape ({n},), got {values.shape}")
+                fine = np.isfinite(values).all() and (name == "mean" or (values >= 0).all())
+                _expect(bool(fine), f"{where}: expected finite numbers, spreads >= 0, got {values}")
+
+
+@_model_check
+def learns_from_labels(make: MakeModel) -> None:
+    """Of a separable landscape it learns an order that agrees with the truth, on architectures it has not seen."""
+    from scipy.stats import kendalltau
+
+    space = FixedSpace()
+    model = _fitted(make, space, labels=LABELS)
+    known = set(model.architectures)
+    others = [each for each in _some(space, LABELS + HELD_OUT, seed=3) if each not in known][:HELD_OUT]
+    tau = float(kendalltau([_score(each) for each in others], model.predict(others).mean).statistic)
+    _expect(tau >= MODEL_TAU, f"Kendall's tau with the truth is {tau:.2f}; expected at least {MODEL_TAU}")
+
+
+@_model_check
+def same_seed_same_predictions(make: MakeModel) -> None:
+    """Two models with the same settings, labels and seed predict the same."""
+    first, second = _predicted(_fitted(make)), _predicted(_fitted(make))
+    _expect_same(first, second, "same labels, same seed, other predictions; draw only from the generator you are given")
+
+
+@_model_check
+def fitting_forgets(make: MakeModel) -> None:
+    """Fitted again, or cloned and fitted, it predicts as a new model does; the labels it is given stay unchanged."""
+    space = FixedSpace()
+    used = _fitted(make, space)
+    copy = used.clone()
+    architectures, scores = _labelled(space, 40, seed=4)
+    kept = list(architectures), list(scores)
+    fresh = make()
+    for model in (fresh, used, copy):
+        model.fit(space, architectures, scores, 5)
+    _expect((architectures, scores) == kept, "fit() changed the labels it was given")
+    for what, model in {"fitted twice": used, "cloned and fitted": copy}.items():
+        _expect_same(_predicted(fresh), _predicted(model), f"{what}, it predicts something else")
+
+
+@_model_check
+def company_plays_no_part(make: MakeModel) -> None:
+    """What is predicted of an architecture does not depend on which others are asked for, but for rounding."""
+    model = _fitted(make)
+    architectures = _some(model.space, 12, seed=2)
+    together = model.predict(architectures)
+    backwards = model.predict(architectures[::-1])
+    _expect_close(together, Prediction(*(values[::-1] for values in backwards)), "asked for in another order")
+    alone = [model.predict([each]) for each in architectures]
+    _expect_close(together, Prediction(*(np.concatenate(values) for values in zip(*alone, strict=True))), "asked alone")
+
+
+@_model_check
+def features_are_used_or_refused(make: MakeModel) -> None:
+    """Features are refused by a model that takes none; otherwise they count, and are asked for in predictions, too."""
+    space, model = FixedSpace(), make()
+    architectures, scores = _labelled(space, 40)
+    features = np.stack([scores, np.arange(40.0)], axis=1)
+    if not model.takes_features:
+        _expect_raises(UsageError, lambda: model.fit(space, architectures, scores, 1, features), "fit with features")
+        return
+    model.fit(space, architectures, scores, 1, features)
+    _expect_raises(UsageError, lambda: model.predict(architectures), "predict without the features of fit")
+    others = _some(space, 2, seed=2)
+    low, high = (model.predict(others, np.tile([value, 20.0], (2, 1))).mean for value in (min(scores), max(scores)))
+    _expect(bool((high > low).all()), "a feature that equals the score does not move what is predicted")
+
+
+@_model_check
+def model_files_hold_all(make: MakeModel) -> None:
+    """Saved and read, without unpickling anything, it predicts exactly the same; so does a pickled copy."""
+    model = _fitted(make)
+    with tempfile.TemporaryDirectory() as folder, _no_unpickling():
+        model.save(Path(folder) / "model.safetensors")
+        twin = load_model(Path(folder) / "model.safetensors", model.space)
+    _expect_same(_predicted(model), _predicted(twin), "read from its file, it predicts something else")
+    copy = pickle.loads(pickle.dumps(model))
+    _expect_same(_predicted(model), _predicted(copy), "its pickled copy predicts something else")
+
+
+@contextlib.contextmanager
+def _no_unpickling() -> Iterator[None]:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise ContractError("reading the file unpickles something; keep arrays and JSON data")
+
+    names = ("load", "loads", "Unpickler")
+    before = {name: getattr(pickle, name) for name in names}
+    for name in names:
+        setattr(pickle, name, refuse)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(pickle, name, function)
+
+
+@_model_check
+def model_leaves_global_generators(make: MakeModel) -> None:
+    """The global generators of ``random``, NumPy and PyTorch are neither read nor written."""
+    _expect_no_globals(lambda: _predicted(_fitted(make)))
+
+
+@_model_check
+def model_round_trip(make: MakeModel) -> None:
+    """Settings are readable as attributes, and a model rebuilt from them predicts the same."""
+    model = make()
+    twin = _expect_round_trip(model)
+    same = _predicted(_fitted(lambda: model)), _predicted(_fitted(lambda: twin))
+    _expect_same(*same, "rebuilt from its description, it predicts something else")
 
 
 # -- spaces --------------------------------------------------------------------------------------

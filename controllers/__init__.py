@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from archsearch.components import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.controllers.bananas import Bananas as Bananas
+    from archsearch.controllers.bayesian_optimization import BayesianOptimization as BayesianOptimization
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
+    from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
     from archsearch.controllers.reinforce import Reinforce as Reinforce
@@ -17,9 +20,12 @@ if TYPE_CHECKING:
     from archsearch.controllers.successive_halving import SuccessiveHalving as SuccessiveHalving
 
 _MODULES = {
+    "Bananas": "bananas",
+    "BayesianOptimization": "bayesian_optimization",
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
     "Hyperband": "successive_halving",
+    "LocalSearch": "local_search",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",
     "Reinforce": "reinforce",

@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING
 from archsearch.components import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.evaluators.cascade import Cascade as Cascade
     from archsearch.evaluators.function import Function as Function
     from archsearch.evaluators.inherit import Inherit as Inherit
+    from archsearch.evaluators.learning_curve import LearningCurve as LearningCurve
     from archsearch.evaluators.one_shot import OneShot as OneShot
+    from archsearch.evaluators.predictor import Predictor as Predictor
     from archsearch.evaluators.tabular import Tabular as Tabular
     from archsearch.evaluators.training import Training as Training
+    from archsearch.evaluators.zero_cost import ZeroCost as ZeroCost
 
 _MODULES = {
+    "Cascade": "cascade",
     "Function": "function",
     "Inherit": "inherit",
+    "LearningCurve": "learning_curve",
     "OneShot": "one_shot",
+    "Predictor": "predictor",
     "Tabular": "tabular",
     "Training": "training",
+    "ZeroCost": "zero_cost",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

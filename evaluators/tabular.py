@@ -1,7 +1,9 @@
 """Look-up in a table of recorded results: one that is embedded, or a table of the user's own.
 
 Embedded: NAS-Bench-201 (Dong & Yang, ICLR 2020; figures of Dong, Liu, Musial & Gabrys, "NATS-Bench", TPAMI 2021),
-NAS-Bench-Macro (Su et al., CVPR 2021), EC-NAS (Bakhtiarifard, Igel & Selvan, ICASSP 2024) and our own ``digits201``.
+its scores at initialisation of Krishnakumar et al., "NAS-Bench-Suite-Zero", NeurIPS 2022, and of Mellor et al., "Neural
+architecture search without training", ICML 2021; NAS-Bench-Macro (Su et al., CVPR 2021), EC-NAS (Bakhtiarifard, Igel &
+Selvan, ICASSP 2024) and our own ``digits201``.
 ``archsearch/data/README.md`` says where every column comes from.
 """
 
@@ -10,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from archsearch.embedded import embedded_columns
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
@@ -24,6 +26,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Dataset = Literal["cifar10", "cifar100", "ImageNet16-120", "nasbench_macro", "ecnas_4v", "ecnas_5v", "digits201"]
+Published = Literal[
+    "epe_nas",
+    "fisher",
+    "grad_norm",
+    "grasp",
+    "jacov",
+    "l2_norm",
+    "nwot",
+    "plain",
+    "snip",
+    "synflow",
+    "zen",
+    "naswot_paper",
+]
 Rows = dict[Architecture, Evaluation | None]
 
 MEASURED = ("params", "flops", "latency_seconds")
@@ -45,6 +61,13 @@ class Tabular(Evaluator):
     ``digits201``: a sample of NASBench201 cells trained by ``Training(preset="digits201")``, runs 0 to 2, after each
     epoch; ``architectures`` lists them.
 
+    With ``zero_cost`` the score is not an accuracy but a published score at initialisation, of ``cifar10`` or
+    ``ImageNet16-120``, as NAS-Bench-Suite-Zero has it: ``synflow`` is the logarithm of the sum, -1e8 stands for what
+    could not be computed. ``zen`` was published for all cells, ``naswot_paper`` (``cifar10`` only, the first version of
+    the NASWOT paper) for the 15,284 whose output depends on the input, the others for the 9,445 without operations that
+    lie on no path from input to output. A cell that has such operations scores as it does without them; what is still
+    missing then has no score. Nothing is billed, since how long it took was not published.
+
     Under a controller with budgets the other lengths of ``digits201`` and EC-NAS are looked up. Of ``digits201`` the
     seconds of the added epochs are billed; of EC-NAS those of the whole training, since each length was one of its own.
 
@@ -59,6 +82,8 @@ class Tabular(Evaluator):
         metrics: Own table: columns to report; None: all other columns of numbers.
         cost: Own table: column of seconds to bill.
         maximize: Own table: False for a score that should be low, such as a loss; it is negated.
+        zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a published score at initialisation to search
+            on, in place of the accuracy that ``epochs`` and ``run`` select.
 
     Raises:
         UsageError: If settings exclude each other, or the embedded table has no such run.
@@ -76,6 +101,7 @@ class Tabular(Evaluator):
         metrics: list[str] | None = None,
         cost: str | None = None,
         maximize: bool = True,
+        zero_cost: Published | None = None,
     ) -> None:
         own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost}
         if table is None:
@@ -85,11 +111,13 @@ class Tabular(Evaluator):
                     f"Tabular: {', '.join(given) or 'maximize'} goes with a table of your own; give table=PATH too"
                 )
             _check_embedded(dataset, epochs, run)
+            if zero_cost is not None:
+                _check_zero_cost(zero_cost, dataset, epochs, run)
         elif architecture is None or score is None:
             raise UsageError(f"Tabular: table={str(table)!r} needs the names of two columns: architecture and score")
-        elif (dataset, epochs, run) != ("cifar10", None, "mean"):
+        elif (dataset, epochs, run, zero_cost) != ("cifar10", None, "mean", None):
             raise UsageError(
-                "Tabular: dataset, epochs and run select from the embedded table; leave them out with table"
+                "Tabular: dataset, epochs, run and zero_cost select from the embedded table; leave them out with table"
             )
         self.dataset = dataset
         self.epochs = epochs
@@ -100,6 +128,7 @@ class Tabular(Evaluator):
         self.metrics = metrics
         self.cost = cost
         self.maximize = maximize
+        self.zero_cost = zero_cost
         self._evaluations: Rows = {}
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
@@ -142,7 +171,7 @@ class Tabular(Evaluator):
 
     @property
     def architectures(self) -> list[Architecture]:
-        """All architectures that have a score (after ``start``)."""
+        """All that have a score (after ``start``)."""
         return [architecture for architecture, found in self._evaluations.items() if found is not None]
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
@@ -186,7 +215,8 @@ class Tabular(Evaluator):
         name = self.space.format(self.space.validate(architecture))
         where = self.table or f"the embedded table ({self.dataset})"
         if architecture in self._evaluations:
-            return InvalidArchitecture(f"{where} has no score for {name} ({self.score or f'run {self.run}'} is empty)")
+            column = self.score or self.zero_cost or f"run {self.run}"
+            return InvalidArchitecture(f"{where} has no score for {name} ({column} is empty)")
         return InvalidArchitecture(f"{where} has no architecture {name}; it has {len(self._evaluations):,} others")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -247,6 +277,24 @@ def _check_embedded(dataset: str, epochs: int | None, run: str | int) -> None:
         )
 
 
+def _check_zero_cost(zero_cost: str, dataset: str, epochs: int | None, run: str | int) -> None:
+    if dataset not in ZERO_COST:
+        raise UsageError(f"Tabular: zero_cost: published for dataset={' and '.join(ZERO_COST)}, not for {dataset}")
+    if zero_cost not in ZERO_COST[dataset]:
+        known = ", ".join(ZERO_COST[dataset])
+        raise UsageError(f"Tabular: zero_cost: expected one of {known} with dataset={dataset}, got {zero_cost!r}")
+    if (epochs, run) != (None, "mean"):
+        raise UsageError(
+            "Tabular: epochs and run select an accuracy to search on, and zero_cost takes its place; leave them out"
+        )
+
+
+ZERO_COST: Mapping[str, tuple[str, ...]] = {
+    "cifar10": get_args(Published),
+    "ImageNet16-120": tuple(name for name in get_args(Published) if name != "naswot_paper"),
+}
+"""Published scores at initialisation, by dataset."""
+
 NASBENCH201_FACTOR = {"cifar10": 1.0, "cifar100": 2.0, "ImageNet16-120": 6.068}
 """Seconds per epoch relative to the 25,000 training images of the CIFAR-10 search split."""
 
@@ -266,14 +314,30 @@ def _nasbench201(evaluator: Tabular, epochs: int) -> Rows:
     architectures = [evaluator.space.parse(text) for text in table["arch"]]
     metrics = zip(*(table[columns[name]] for name in names), strict=True)
     seconds = epochs * NASBENCH201_FACTOR[evaluator.dataset]
+    scores = table[columns["score"]]
+    if evaluator.zero_cost is not None:
+        # Both tables have all cells in the order of their official index.
+        scores = _zero_cost(evaluator.space, architectures, f"{prefix}_{evaluator.zero_cost}")
+        seconds = 0.0
     rows: Rows = {}
     for architecture, score, values, per_epoch in zip(
-        architectures, table[columns["score"]], metrics, table["train_seconds_per_epoch"], strict=True
+        architectures, scores, metrics, table["train_seconds_per_epoch"], strict=True
     ):
-        cost = Cost(recorded_seconds=seconds * per_epoch)
+        cost = Cost(recorded_seconds=seconds * per_epoch) if seconds else NO_COST
         found = None if score is None else Evaluation(score, dict(zip(names, values, strict=True)), cost)
         rows[architecture] = found
     return rows
+
+
+def _zero_cost(space: Space, architectures: Sequence[Architecture], column: str) -> list[float | None]:
+    """A published score of all cells; of those without one, that of the cell without what changes nothing."""
+    scores: list[float | None] = embedded_columns("nasbench201_zerocost", (column,))[column]
+    # Kinds of operations are options counted from the one after ``none``.
+    pruned = space.operation_graphs(architectures).pruned().labels[:, 1:-1] + 1
+    published = dict(zip(architectures, scores, strict=True))
+    return [
+        published[tuple(cell)] if score is None else score for score, cell in zip(scores, pruned.tolist(), strict=True)
+    ]
 
 
 def _nasbench_macro(evaluator: Tabular, _epochs: int) -> Rows:

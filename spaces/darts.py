@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space, at_least_one
@@ -20,6 +21,7 @@ from archsearch.trial import Architecture
 if TYPE_CHECKING:
     import networkx
 
+    from archsearch.encoding import OperationGraphs
     from archsearch.network import InputShape
     from archsearch.spaces.darts_network import DARTSNetwork
 
@@ -215,6 +217,29 @@ class DARTS(Space):
             for node in NODES:
                 graph.add_edge(names[node], names[-1])
         return graph
+
+    def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
+        """The two inputs and eight operations of each cell, whose kinds are the cell's own; both cells side by side.
+
+        An operation is fed by the operations that end in its source, or by that input of the cell. All lead to the
+        output, which concatenates the nodes.
+        """
+        from archsearch.encoding import OperationGraphs
+
+        decisions = np.asarray(architectures, np.int64).reshape(-1, len(CELLS), len(NODES), 3)
+        n, per_cell, kinds = len(decisions), 2 + 2 * len(NODES), 2 + len(OPERATIONS)
+        labels = np.full((n, len(CELLS) * per_cell + 2), -1)
+        adjacency = np.zeros((n, *[labels.shape[1]] * 2), bool)
+        ends = np.array([0, 1, *np.repeat(NODES, 2)])  # the node in which each operation of a cell ends
+        for cell in range(len(CELLS)):
+            first = 1 + cell * per_cell
+            here, there = slice(first, first + per_cell), slice(first + 2, first + per_cell)
+            labels[:, first : first + 2] = cell * kinds + np.arange(2)
+            labels[:, there] = cell * kinds + 2 + decisions[:, cell, :, 1:].reshape(n, 2 * len(NODES))
+            sources = np.array(PAIRS)[decisions[:, cell, :, 0]].reshape(n, 2 * len(NODES))
+            adjacency[:, 0, first : first + 2] = adjacency[:, there, -1] = True
+            adjacency[:, here, there] = ends[:, None] == sources[:, None, :]
+        return OperationGraphs(len(CELLS) * kinds, labels, adjacency, longest=1 + len(NODES))
 
     # -- networks ------------------------------------------------------------------------------
 

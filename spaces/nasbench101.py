@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space, at_least_one
@@ -20,6 +21,7 @@ from archsearch.trial import Architecture
 if TYPE_CHECKING:
     import networkx
 
+    from archsearch.encoding import OperationGraphs
     from archsearch.network import InputShape
     from archsearch.spaces.nasbench101_network import NASBench101Network
 
@@ -245,6 +247,21 @@ class NASBench101(Space):
             graph.add_node(vertex, label=operation)
         graph.add_edges_from((i, j) for i, row in enumerate(matrix) for j, edge in enumerate(row) if edge)
         return graph
+
+    def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
+        """An operation per inner vertex; in smaller cells the places before the output are empty."""
+        from archsearch.encoding import OperationGraphs
+
+        n, places = len(architectures), self.most_vertices
+        labels = np.full((n, places), -1)
+        masks = np.zeros((n, places), np.int64)
+        for row, architecture in enumerate(architectures):
+            cell = self.cell(architecture)
+            labels[row, 1 : cell.output] = cell.operations
+            masks[row, : cell.output] = cell.predecessors[:-1]
+            masks[row, -1] = cell.predecessors[-1]
+        adjacency = (masks[:, None, :] >> np.arange(places)[:, None] & 1).astype(bool)
+        return OperationGraphs(len(OPERATIONS), labels, adjacency, longest=places - 2)
 
     # -- variation -----------------------------------------------------------------------------
 

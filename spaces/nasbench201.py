@@ -7,7 +7,11 @@ A node is the sum of its edges' outputs; node 0 is the cell's input, node 3 its 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from archsearch.embedded import embedded_columns
 from archsearch.errors import InvalidArchitecture, UsageError
@@ -17,12 +21,15 @@ from archsearch.trial import Architecture
 if TYPE_CHECKING:
     import networkx
 
+    from archsearch.encoding import OperationGraphs
     from archsearch.network import InputShape
     from archsearch.spaces.nasbench201_network import NASBench201Network
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 NODE_NAMES = ("input", "node 1", "node 2", "output")
+PLACES = ((-1, 0), *EDGES, (3, 4))
+"""Begin and end of the operations of a cell, as nodes, input and output included."""
 
 Rule = Literal["skip", "published", "drop_zeros", "flatten"]
 
@@ -159,6 +166,19 @@ class NASBench201(Space):
             if option:
                 graph.add_edge(source, target, label=OPERATIONS[option])
         return graph
+
+    def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
+        """An operation per edge that is not ``none``, fed by the operations that end where it begins."""
+        from archsearch.encoding import OperationGraphs
+
+        options = np.asarray(architectures, np.int64).reshape(-1, len(EDGES))
+        labels = np.full((len(options), len(PLACES)), -1)
+        labels[:, 1:-1] = options - 1
+        there = labels >= 0
+        there[:, 0] = there[:, -1] = True
+        follows = np.array([[end == source for source, _ in PLACES] for _, end in PLACES])
+        adjacency = follows & there[:, :, None] & there[:, None, :]
+        return OperationGraphs(len(OPERATIONS) - 1, labels, adjacency, longest=3)
 
 
 def _known(rule: Rule) -> Rule:

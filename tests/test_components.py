@@ -21,10 +21,11 @@ from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators import Function, Tabular
+from archsearch.model import Model
 from archsearch.space import Space
 from archsearch.spaces import Choices, NASBench201
 
-BASES = {"controllers": Controller, "evaluators": Evaluator, "spaces": Space}
+BASES = {"controllers": Controller, "evaluators": Evaluator, "models": Model, "spaces": Space}
 ROOT = Path(__file__).parent.parent
 
 
@@ -98,9 +99,9 @@ def test_a_shelf_says_which_names_it_lacks():
         (
             "randomsearch",
             None,
-            "no controller or evaluator or space is called 'randomsearch'; did you mean RandomSearch?",
+            "no controller or evaluator or model or space is called 'randomsearch'; did you mean RandomSearch?",
         ),
-        ("Tabula", "evaluators", "did you mean Tabular? Known: Function, "),
+        ("Tabula", "evaluators", "did you mean Tabular? Known: Cascade, Function, "),
         ("NASBench", "spaces", "did you mean NASBench201?"),
         ("Tabular", "spaces", "no space is called 'Tabular'"),
     ],
@@ -271,7 +272,7 @@ def test_summary_is_the_first_sentence(doc, line):
     assert summary(cls) == line
 
 
-def test_entry_points_are_sorted_and_of_three_kinds():
-    assert components.KINDS == ("controllers", "evaluators", "spaces")
+def test_entry_points_are_sorted_and_of_four_kinds():
+    assert components.KINDS == ("controllers", "evaluators", "models", "spaces")
     for kind in KINDS:
         assert list(entry_points(kind)) == sorted(entry_points(kind))

@@ -23,10 +23,11 @@ from archsearch.components import KINDS, entry_points, load
 from archsearch.controller import Controller
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
+from archsearch.model import Model
 from archsearch.space import Space
 from archsearch.trial import Evaluation, Trial
 
-BASES = {"controllers": Controller, "evaluators": Evaluator, "spaces": Space}
+BASES = {"controllers": Controller, "evaluators": Evaluator, "models": Model, "spaces": Space}
 
 
 def shares_of_ones(architecture) -> float:
@@ -34,16 +35,20 @@ def shares_of_ones(architecture) -> float:
 
 
 FACTORIES = {
+    "Cascade": lambda: load("Cascade")([load("Function")(len), FACTORIES["Function"]()], reference=10),
     "Finalists": lambda: load("Finalists")(samples=20, finalists=4),
     "Inherit": lambda: load("Inherit")(training=FACTORIES["Training"]()),
+    "LearningCurve": lambda: load("LearningCurve")(FACTORIES["Training"]()),
     "OneShot": lambda: load("OneShot")(training=FACTORIES["Training"](), epochs=2),
+    "Predictor": lambda: load("Predictor")(labels=20),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
+    "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
     "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
     "Function": lambda: load("Function")(shares_of_ones),
 }
 """For classes that cannot be made without arguments, or take long to show what they do with their defaults."""
 
-SPACES = dict.fromkeys(("Inherit", "OneShot", "Training"), "NASBench201")
+SPACES = dict.fromkeys(("Cascade", "Inherit", "LearningCurve", "OneShot", "Training", "ZeroCost"), "NASBench201")
 """For evaluators that suit several spaces, a quick one."""
 
 
@@ -103,6 +108,11 @@ def test_controller(name, check):
 @pytest.mark.parametrize(("name", "check"), pairs("evaluators", testing.EVALUATOR_CHECKS))
 def test_evaluator(name, check):
     testing.EVALUATOR_CHECKS[check](factory("evaluators", name), space_for(name))
+
+
+@pytest.mark.parametrize(("name", "check"), pairs("models", testing.MODEL_CHECKS))
+def test_model(name, check):
+    testing.MODEL_CHECKS[check](factory("models", name))
 
 
 @pytest.mark.parametrize(("name", "check"), pairs("spaces", testing.SPACE_CHECKS))
@@ -186,6 +196,7 @@ SUITES = {
         testing.EVALUATOR_CHECKS,
         broken.EVALUATORS,
     ),
+    "models": (testing.check_model, testing.MODEL_CHECKS, broken.MODELS),
     "spaces": (testing.check_space, testing.SPACE_CHECKS, [*broken.SPACES, *broken_networks.SPACES]),
 }
 
@@ -236,6 +247,10 @@ def test_right_evaluator_passes(space):
     testing.check_evaluator(broken.Toy, space)
 
 
+def test_right_model_passes():
+    testing.check_model(broken.Linear)
+
+
 def test_skip_leaves_checks_out_and_names_must_exist():
     testing.check_controller(broken.NeverLearns, skip=["beats_random_search"])
     with pytest.raises(UsageError, match="no check is called beats_everyone"):
@@ -249,7 +264,7 @@ def test_factory_must_make_new_objects():
 
 
 def test_every_check_says_what_it_promises():
-    for checks in (testing.CONTROLLER_CHECKS, testing.EVALUATOR_CHECKS, testing.SPACE_CHECKS):
+    for _, checks, _ in SUITES.values():
         for name, check in checks.items():
             assert inspect.getdoc(check), name
 

@@ -19,6 +19,7 @@ MODULES = [
     ".".join(("archsearch", *parts))
     for folder, parts in (
         (ROOT / "archsearch", ()),
+        (ROOT / "archsearch" / "models", ("models",)),
         *((ROOT / s, (s,)) for s in ("controllers", "evaluators", "spaces")),
     )
     for parts in [(*parts, path.stem) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]

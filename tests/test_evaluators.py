@@ -15,6 +15,7 @@ import pytest
 from archsearch.components import build, describe
 from archsearch.errors import InvalidArchitecture, MissingAbility, TableError, UnknownName, UsageError
 from archsearch.evaluators import Function, Tabular
+from archsearch.ranking import spearman
 from archsearch.space import Space
 from archsearch.spaces import Choices, NASBench201
 from archsearch.trial import Cost, Evaluation, Query
@@ -100,9 +101,24 @@ def test_every_signal_is_the_recorded_one(dataset, epochs, run, recorded):
         ({"maximize": False}, "maximize goes with a table of your own"),
         ({"table": "t.csv"}, "table='t.csv' needs the names of two columns: architecture and score"),
         ({"table": "t.csv", "architecture": "a"}, "needs the names of two columns"),
+        ({"zero_cost": "snap"}, "zero_cost: expected one of epe_nas, fisher, grad_norm"),
+        (
+            {"dataset": "ImageNet16-120", "zero_cost": "naswot_paper"},
+            "plain, snip, synflow, zen with dataset=ImageNet16",
+        ),
+        (
+            {"dataset": "cifar100", "zero_cost": "zen"},
+            "zero_cost: published for dataset=cifar10 and ImageNet16-120, not",
+        ),
+        ({"epochs": 12, "zero_cost": "zen"}, "epochs and run select an accuracy to search on"),
+        ({"run": 777, "zero_cost": "zen"}, "epochs and run select an accuracy to search on"),
+        (
+            {"table": "t.csv", "architecture": "a", "score": "s", "zero_cost": "zen"},
+            "dataset, epochs, run and zero_cost select from the embedded table",
+        ),
         (
             {"table": "t.csv", "architecture": "a", "score": "s", "epochs": 12},
-            "dataset, epochs and run select from the embedded table",
+            "dataset, epochs, run and zero_cost select from the embedded table",
         ),
     ],
 )
@@ -124,6 +140,56 @@ def test_cells_without_a_third_run_have_no_score(recorded):
             message = str(error)
     assert missing == recorded["n_seeds_200"].count(2) == 7456
     assert message.endswith("(run 999 is empty)")
+
+
+PUBLISHED = ("epe_nas", "fisher", "grad_norm", "grasp", "jacov", "l2_norm", "nwot", "plain", "snip", "synflow")
+FINDINGS = {"synflow": 0.78, "nwot": 0.81, "grad_norm": 0.60, "grasp": 0.54, "zen": 0.39, "naswot_paper": 0.69}
+"""Of cifar10: Spearman's correlation with the test accuracy, over the cells that have a score; see the data's page."""
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "ImageNet16-120"])
+def test_published_scores_at_initialisation(dataset):
+    space, name = NASBench201(), dataset.lower().replace("-", "_")
+    source = importlib.resources.files("archsearch") / "data" / "nasbench201_zerocost.parquet"
+    with importlib.resources.as_file(source) as path:
+        published = pq.read_table(path).to_pydict()
+    accuracies = started(space, dataset=dataset)
+    cells = [space.from_index(i) for i in published["index"]]
+    assert published["index"] == list(range(15_625))
+    for score in (*PUBLISHED, "zen", *(["naswot_paper"] if dataset == "cifar10" else [])):
+        evaluator = started(space, dataset=dataset, zero_cost=score)
+        column = published[f"{name}_{score}"]
+        known = [i for i, value in enumerate(column) if value is not None]
+        assert len(known) == {"zen": 15_625, "naswot_paper": 15_284}.get(score, 9445)
+        for i in known[::97]:
+            found = evaluator.evaluate(cells[i], 0)
+            assert found.score == column[i]
+            assert found.metrics == accuracies.evaluate(cells[i], 0).metrics
+            assert found.cost == Cost()  # how long it took was not published
+        if dataset == "cifar10" and score in FINDINGS:
+            found = [evaluator.evaluate(cells[i], 0) for i in known]
+            rho = spearman([each.score for each in found], [each.metrics["test_accuracy"] for each in found])
+            assert rho == pytest.approx(FINDINGS[score], abs=0.006)
+
+
+def test_cells_without_a_published_score_have_that_of_what_counts_in_them():
+    space = NASBench201()
+    evaluator = started(space, zero_cost="synflow")
+    assert len(evaluator.architectures) == 15_625
+    # 0->1 leads nowhere; 1->3 and 2->3 come from nowhere.
+    pairs = {(3, 1, 0, 2, 0, 0): (0, 0, 0, 2, 0, 0), (0, 0, 2, 3, 3, 1): (0, 0, 0, 3, 0, 0)}
+    for cell, core in pairs.items():
+        assert evaluator.evaluate(cell, 0).score == evaluator.evaluate(core, 0).score
+    copy = pickle.loads(pickle.dumps(evaluator))
+    assert copy.evaluate(space.from_index(1), 0).score == pytest.approx(83.0448, abs=1e-4)
+    assert build(describe(evaluator)).zero_cost == "synflow"
+
+
+def test_cells_without_any_published_score_have_none():
+    space = NASBench201()
+    evaluator = started(space, zero_cost="naswot_paper")
+    with pytest.raises(InvalidArchitecture, match=r"has no score for .* \(naswot_paper is empty\)"):
+        evaluator.evaluate((0, 0, 0, 0, 0, 0), 0)
 
 
 def test_a_second_start_does_not_read_the_table_again(monkeypatch):

@@ -20,7 +20,7 @@ import faulty_lab  # noqa: E402
 from archsearch import RayExecutor, Space, search  # noqa: E402
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce  # noqa: E402
 from archsearch.errors import ExecutorError, UsageError  # noqa: E402
-from archsearch.evaluators import Function, Tabular  # noqa: E402
+from archsearch.evaluators import Function, Predictor, Tabular  # noqa: E402
 from archsearch.history import RunFolder  # noqa: E402
 from archsearch.spaces import NASBench201  # noqa: E402
 
@@ -254,3 +254,19 @@ def test_a_killed_driver_is_resumed(tmp_path):
     assert {trial.id: trial for trial in after if trial.id in before} == before
     if missing := set(range(max(before))) - set(before):
         assert missing <= {trial.id for trial in after}, "what was pending is dispatched again"
+
+
+def process_id(values):
+    time.sleep(0.01)
+    return float(os.getpid())
+
+
+def test_labels_of_a_predictor_are_evaluated_by_the_workers(tmp_path):
+    predictor = Predictor(Function(process_id), labels=20, folds=0)
+    executor = RayExecutor(workers=2)
+    result = search(SPACE, RandomSearch(), predictor, trials=5, seed=0, executor=executor, out=tmp_path / "run")
+    processes = set(predictor.labelled_scores.values())
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+    assert len(predictor.labelled_scores) == 20
+    assert result.completed == 5

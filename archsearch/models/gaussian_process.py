@@ -1,0 +1,187 @@
+"""A Gaussian process over several encodings of an architecture.
+
+Reference: Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, algorithm 2.1, and section 5.4.1 for
+the gradient of the marginal likelihood. The kernel is a Matérn kernel with nu = 5/2 of the distance between two
+architectures, to which each encoding adds its own, divided by a length; and noise. Lengths, weight and noise are those
+of the greatest marginal likelihood together with weak priors, without which a few labels would make any length likely.
+
+scikit-learn's Gaussian process, which a test compares this one with, has no lengths by group and takes many times as
+long to predict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from archsearch.encoding import DEFAULT, PATH_COLUMNS, Encoding, checked_encodings, encode
+from archsearch.model import Features, Model, Prediction, one_thread
+from archsearch.space import at_least_one
+from archsearch.trial import Architecture
+
+Array = npt.NDArray[np.float64]
+Groups = list[npt.NDArray[np.float32]]
+
+PRIORS = {"length": (0.0, 1.0), "weight": (0.0, 2.0), "noise": (math.log(0.1), 1.5)}
+"""Mean and standard deviation of the normal prior of each logarithm; lengths are in units of the typical distance."""
+
+BOUNDS = {"length": (-3.0, 4.0), "weight": (-6.0, 4.0), "noise": (-8.0, 1.0)}
+
+JITTER = 1e-6
+ITERATIONS = 60
+MANY = 1_000
+"""Labels from which threads are worth while in linear algebra."""
+
+ROWS = 1_024
+"""Architectures that are predicted at a time, so that the kernel stays small."""
+
+
+class GaussianProcess(Model):
+    """Gaussian process with a Matérn kernel whose lengths differ by encoding: precise with few labels.
+
+    Fitting takes time that grows with the cube of the labels: it is meant for up to a few thousand.
+
+    Args:
+        encodings: What the kernel compares; see ``archsearch.encoding``. None: operations, paths and counts.
+        path_columns: Most columns of path encodings, >= 1.
+
+    Raises:
+        UsageError: If a setting is out of range.
+    """
+
+    takes_features: ClassVar[bool] = True
+
+    def __init__(self, encodings: list[Encoding] | None = None, path_columns: int = PATH_COLUMNS) -> None:
+        self.encodings = encodings
+        self.path_columns = at_least_one("GaussianProcess", "path_columns", path_columns)
+        self._encodings = checked_encodings("GaussianProcess", DEFAULT if encodings is None else encodings)
+
+    def _fit(self, rng: np.random.Generator) -> None:
+        from scipy.optimize import minimize
+
+        groups = self._groups(self.architectures, self._features)
+        self._scales = [math.sqrt(np.mean(_squared_distances(group, group), dtype=float)) for group in groups]
+        squares = self._squares(groups)
+        names = ["length"] * len(squares) + ["weight", "noise"]
+        with one_thread() if len(squares[0]) < MANY else contextlib.nullcontext():
+            found = minimize(
+                _loss_and_gradient,
+                [PRIORS[name][0] for name in names],
+                (squares, self.targets, np.array([PRIORS[name] for name in names])),
+                "L-BFGS-B",
+                jac=True,
+                bounds=[BOUNDS[name] for name in names],
+                options={"maxiter": ITERATIONS},
+            )
+            self._settle(found.x, groups)
+
+    def _settle(self, logs: Array, groups: Groups) -> None:
+        """Keeps what predicting needs."""
+        self._logs = logs
+        self._inputs = self._scaled(groups)
+        lower = np.linalg.cholesky(_covariance(logs, self._squares(groups))[0])
+        self._inverse = np.linalg.inv(lower).astype(np.float32)
+        self._coefficients = (self._inverse.T @ (self._inverse @ self.targets)).astype(np.float32)
+
+    def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
+        inputs = self._scaled(self._groups(architectures, features))
+        weight = np.exp(self._logs[-2])
+        mean, spread = np.empty(len(inputs)), np.empty(len(inputs))
+        for begin in range(0, len(inputs), ROWS):
+            rows = slice(begin, begin + ROWS)
+            kernel = _matern(_squared_distances(inputs[rows], self._inputs), np.float32(weight))
+            mean[rows] = kernel @ self._coefficients
+            halves = kernel @ self._inverse.T
+            explained = np.einsum("ij,ij->i", halves, halves)
+            spread[rows] = np.sqrt(np.maximum(weight - explained, JITTER))
+        return Prediction(mean, spread)
+
+    def _groups(self, architectures: Sequence[Architecture], features: Features | None) -> Groups:
+        groups = encode(self.space, architectures, self._encodings, self.path_columns)
+        for place, encoding in enumerate(self._encodings):
+            if encoding == "paths":  # counts: the first path of a kind matters more than the fifth
+                groups[place] = np.log1p(groups[place])
+        if features is not None:
+            groups.append(features.astype(np.float32))
+        return groups
+
+    def _squares(self, groups: Groups) -> list[Array]:
+        """Squared distances between the labels by each encoding, their mean 1; 0 if it does not tell them apart."""
+        return [
+            _squared_distances(group, group).astype(np.float64) / (scale**2 or 1.0)
+            for group, scale in zip(groups, self._scales, strict=True)
+        ]
+
+    def _scaled(self, groups: Groups) -> npt.NDArray[np.float32]:
+        """All encodings side by side, each in units of its length."""
+        units = [scale * length or 1.0 for scale, length in zip(self._scales, np.exp(self._logs), strict=False)]
+        return np.concatenate([group / np.float32(unit) for group, unit in zip(groups, units, strict=True)], axis=1)
+
+    def _state(self) -> dict[str, npt.NDArray[np.generic]]:
+        return {"logs": self._logs, "scales": np.array(self._scales)}
+
+    def _load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        self._scales = [float(scale) for scale in state["scales"]]
+        self._settle(np.asarray(state["logs"], np.float64), self._groups(self.architectures, self._features))
+
+
+def _squared_distances(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Between all rows of both, shape (rows of the first, rows of the second)."""
+    squares = first @ (-2 * second.T)
+    squares += np.square(first).sum(1)[:, None]
+    squares += np.square(second).sum(1)
+    np.maximum(squares, 0, out=squares)
+    return squares
+
+
+def _matern(squares: npt.NDArray[np.float32], weight: np.float32) -> npt.NDArray[np.float32]:
+    """The Matérn kernel with nu = 5/2 of squared distances, times a weight; computed in place."""
+    squares *= 5
+    distances = np.sqrt(squares)
+    squares /= 3
+    squares += distances
+    squares += 1
+    np.exp(np.negative(distances, out=distances), out=distances)
+    distances *= weight
+    squares *= distances
+    return squares
+
+
+def _matern_and_derivative(squares: Array) -> tuple[Array, Array]:
+    """The Matérn kernel with nu = 5/2 of squared distances, and its derivative by them."""
+    distances = np.sqrt(5 * squares)
+    decay = np.exp(-distances)
+    return (1 + distances + distances * distances / 3) * decay, -5 / 6 * (1 + distances) * decay
+
+
+def _covariance(logs: Array, squares: Sequence[Array]) -> tuple[Array, Array]:
+    """Covariance of the labels, and its derivative by their squared distances."""
+    total = np.sum([each * np.exp(-2 * log) for each, log in zip(squares, logs, strict=False)], axis=0)
+    kernel, derivative = _matern_and_derivative(total)
+    weight = np.exp(logs[-2])
+    return weight * kernel + (np.exp(logs[-1]) + JITTER) * np.eye(len(kernel)), weight * derivative
+
+
+def _loss_and_gradient(logs: Array, squares: Sequence[Array], targets: Array, priors: Array) -> tuple[float, Array]:
+    """Negative logarithm of marginal likelihood times priors, and its gradient by the logarithms of the settings."""
+    covariance, derivative = _covariance(logs, squares)
+    lower = np.linalg.cholesky(covariance)
+    half = np.linalg.inv(lower)
+    inverse = half.T @ half
+    coefficients = inverse @ targets
+    loss = targets @ coefficients / 2 + np.log(np.diag(lower)).sum()
+    # d loss / d setting = trace((inverse - coefficients coefficients') d covariance / d setting) / 2
+    inner = (inverse - np.outer(coefficients, coefficients)) / 2
+    noise = np.exp(logs[-1])
+    gradient = np.empty(len(logs))
+    for i, each in enumerate(squares):
+        gradient[i] = (inner * derivative * each).sum() * -2 * np.exp(-2 * logs[i])
+    gradient[-2] = (inner * covariance).sum() - np.trace(inner) * (noise + JITTER)
+    gradient[-1] = np.trace(inner) * noise
+    away = (logs - priors[:, 0]) / priors[:, 1]
+    return float(loss + np.square(away).sum() / 2), gradient + away / priors[:, 1]

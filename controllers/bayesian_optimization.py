@@ -1,0 +1,220 @@
+"""Bayesian optimisation: a model of the scores chooses where the largest improvement is to be expected.
+
+References: Mockus, Tiesis & Zilinskas, "The application of Bayesian methods for seeking the extremum", 1978, and Jones,
+Schonlau & Welch, "Efficient global optimization of expensive black-box functions", Journal of Global Optimization 13,
+1998: expected improvement under a Gaussian process. Ginsbourger, Le Riche & Carraro, "Kriging is well-suited to
+parallelize optimization", 2010: the kriging believer.
+
+A search goes in rounds. Each begins with a fit of the model to the results that are there, and chooses the next
+``batch`` proposals among candidates, all at once: random architectures, and mutations of the best so far, neighbours
+among them. A space that has no more architectures than there are candidates is looked at as a whole.
+
+- Proposals never wait. Until ``initial`` results are there, they are random. If results are due when a round begins,
+  the model is fitted without them, and again with what it then expects in their place (the kriging believer): it is
+  less unsure around them, and looks elsewhere.
+- Scores are replaced by the normal scores of their ranks (see ``archsearch.model``), and it is on that scale that
+  improvement is expected: above what the model expects of the best label, since scores are noisy.
+- Nothing is proposed twice, nor what computes the same network (``Space.canonical``), as long as others are found.
+- Time and memory are bounded: the model is fitted to at most ``labels`` results, the newest half of them and the best
+  of all others.
+- A fitted model is no part of the state, but the proposals of the round are: a resumed search goes on exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from archsearch.controller import Controller
+from archsearch.controllers.elitist_evolution import RANDOM_DRAWS, _Proposed
+from archsearch.errors import UsageError
+from archsearch.model import Model, Prediction
+from archsearch.space import at_least_one, whole_number
+from archsearch.trial import Architecture, Trial
+
+BELIEVED = 100
+"""Most results that are due, the newest, that the model is told its own expectation of."""
+
+MOST_MUTATIONS = 20
+"""Of one candidate, one after another."""
+
+
+class BayesianOptimization(Controller):
+    """Bayesian optimisation: expected improvement under a Gaussian process (Jones et al. 1998).
+
+    The parent named in a proposal is the architecture that it is a mutation of. The state has a constant 171 KiB for
+    the proposals that are remembered.
+
+    Args:
+        model: What predicts scores. None: ``GaussianProcess()``.
+        initial: Results that are waited for, with random proposals, until the model is fitted, >= 2.
+        batch: Proposals of a round, which has one fit, >= 1.
+        candidates: What a round chooses from, >= 1: half of them random, half mutations of the best.
+        parents: How many of the best architectures are mutated, >= 1.
+        more_mutations: Probability, from 0 to below 1, that a mutation is mutated once more, and so on. One that has
+            been proposed is so in any case.
+        labels: Most results that the model is fitted to, at least ``initial``.
+
+    Raises:
+        UsageError: If a setting is out of range, or ``model`` is no model.
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        initial: int = 10,
+        batch: int = 5,
+        candidates: int = 500,
+        parents: int = 5,
+        more_mutations: float = 0.5,
+        labels: int = 300,
+    ) -> None:
+        owner = type(self).__name__
+        self.model = model
+        self.initial = whole_number(owner, "initial", initial, 2)
+        self.batch = at_least_one(owner, "batch", batch)
+        self.candidates = at_least_one(owner, "candidates", candidates)
+        self.parents = at_least_one(owner, "parents", parents)
+        self.more_mutations = more_mutations
+        self.labels = whole_number(owner, "labels", labels, initial)
+        if model is not None and not isinstance(model, Model):
+            raise UsageError(f"{owner}: model: expected a model such as GaussianProcess(), got {model!r}")
+        if not isinstance(more_mutations, (int, float)) or not 0 <= more_mutations < 1:
+            raise UsageError(f"{owner}: more_mutations: expected a number from 0 to below 1, got {more_mutations!r}")
+
+    def _default_model(self) -> Model:
+        from archsearch.models.gaussian_process import GaussianProcess
+
+        return GaussianProcess()
+
+    def _start(self) -> None:
+        self._model = self._default_model() if self.model is None else self.model.clone()
+        self._labels: list[Label] = []
+        self._round: list[Candidate] = []  # what is left of it
+        self._proposed = _Proposed()
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def _ask(self) -> Architecture | tuple[Architecture, int | None]:
+        if len(self._labels) < self.initial:
+            return self._random()
+        if not self._round:
+            self._fit()
+            self._round = self._chosen()
+        return self._round.pop(0)
+
+    def _random(self) -> Architecture:
+        """The first of some random architectures that was not proposed before, or else the last of them."""
+        for _ in range(RANDOM_DRAWS):
+            architecture = self.space.sample(self.rng)
+            if self._is_new(architecture):
+                break
+        return architecture
+
+    def _is_new(self, architecture: Architecture) -> bool:
+        form: Any = self.space.canonical(architecture)
+        return self._proposed.add(form)
+
+    def _fit(self) -> None:
+        seed = int(self.rng.integers(2**63))
+        architectures = [label.architecture for label in self._labels]
+        scores = [label.score for label in self._labels]
+        self._model.fit(self.space, architectures, scores, seed)
+        if due := list(self._pending.values())[-BELIEVED:]:
+            believed = self._model.predict(due).mean
+            self._model.fit(self.space, architectures + due, [*scores, *believed], seed)
+
+    def _chosen(self) -> list[Candidate]:
+        """The best candidates, as many as a round has; random architectures if too few are new."""
+        candidates = list({each.architecture: each for each in self._candidates()}.values())
+        prediction = self._model.predict_targets([each.architecture for each in candidates])
+        chosen: list[Candidate] = []
+        # Where nothing is worth anything, the model's expectation decides.
+        for place in np.lexsort((-prediction.mean, -self._worth(prediction))).tolist():
+            if self._is_new(candidates[place].architecture):
+                chosen.append(candidates[place])
+                if len(chosen) == self.batch:
+                    break
+        return chosen + [Candidate(self._random()) for _ in range(self.batch - len(chosen))]
+
+    def _candidates(self) -> Iterator[Candidate]:
+        size = self.space.size()
+        if size is not None and size <= self.candidates:
+            yield from map(Candidate, self.space.enumerate())
+            return
+        half = self.candidates // 2
+        for _ in range(half):
+            yield Candidate(self.space.sample(self.rng))
+        yield from self._mutations(self.candidates - half)
+
+    def _mutations(self, n: int) -> Iterator[Candidate]:
+        """``n`` mutations, as many of each of the best architectures."""
+        known = {label.architecture for label in self._labels}.union(self._pending.values())
+        parents = self._best()
+        for i in range(n):
+            parent = parents[i % len(parents)]
+            child = parent.architecture
+            for _ in range(MOST_MUTATIONS):
+                child = self.space.mutate(child, self.rng)
+                if self.rng.random() >= self.more_mutations and child not in known:
+                    break
+            yield Candidate(child, parent.id)
+
+    def _best(self) -> list[Label]:
+        """The best results of different architectures, the older one of equals."""
+        best: dict[Architecture, Label] = {}
+        for label in sorted(self._labels, key=lambda label: (-label.score, label.id)):
+            best.setdefault(label.architecture, label)
+            if len(best) == self.parents:
+                break
+        return list(best.values())
+
+    def _worth(self, prediction: Prediction) -> npt.NDArray[np.float64]:
+        """The expected improvement of each candidate."""
+        from scipy.special import ndtr
+
+        mean, spread = prediction
+        best = self._model.predict_targets([label.architecture for label in self._labels]).mean.max()
+        spread = np.maximum(spread, 1e-9)
+        ahead = (mean - best) / spread
+        density = np.exp(-ahead * ahead / 2) / np.sqrt(2 * np.pi)
+        worth: npt.NDArray[np.float64] = spread * (ahead * ndtr(ahead) + density)
+        return worth
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _tell(self, trial: Trial) -> None:
+        if trial.evaluation is None:
+            return
+        self._labels.append(Label(trial.id, trial.evaluation.score, trial.architecture))
+        if len(self._labels) > self.labels:
+            older = self._labels[: -(self.labels // 2) or None]
+            self._labels.remove(min(older, key=lambda label: label.score))
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {"labels": list(self._labels), "round": list(self._round), "proposed": self._proposed.state()}
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        self._labels = [Label(id_, score, tuple(options)) for id_, score, options in state["labels"]]
+        self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
+        self._proposed = _Proposed(**state["proposed"])
+
+
+class Label(NamedTuple):
+    """A result that the model is fitted to."""
+
+    id: int
+    score: float
+    architecture: Architecture
+
+
+class Candidate(NamedTuple):
+    """What may be proposed, and the trial that it is a mutation of."""
+
+    architecture: Architecture
+    parent: int | None = None

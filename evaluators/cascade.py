@@ -1,0 +1,361 @@
+"""A cascade: cheap evaluators first, and only what is promising goes on to the dearer ones.
+
+Several evaluators of rising cost judge one after another, each only what the ones before let pass. What passes is
+decided by thresholds that are learnt beforehand, from a reference sample of random architectures, not by comparison
+with the other candidates of a search: so a result depends on the architecture and its seed alone, neither on the order
+nor on the number of workers, and is the same in a batch as alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from archsearch.errors import ArchsearchError, MissingAbility, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.executor import Job, LocalExecutor, prepare
+from archsearch.loop import DEFAULT_RETRIES
+from archsearch.seeding import stream
+from archsearch.space import Space, at_least_one, whole_number
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
+
+FILE = "reference.json"
+
+FEWEST_REFERENCES = 2
+"""Architectures of the reference sample that must reach the last threshold."""
+
+GAP = 1e-6
+"""Least distance of the scores of two stages."""
+
+
+class Cascade(Evaluator):
+    """Scores by several evaluators of rising cost, each of which sees only the best of what the one before saw.
+
+    An architecture passes a stage if its score there is at least the stage's threshold: that of the best ``keep`` of
+    the reference sample, which are random architectures that passed the stages before. About that share passes under
+    random search, more under a controller that learns, and all that tie with the threshold.
+
+    The score of what passes all stages is the last evaluator's, unchanged. What is rejected scores less, and the less
+    the earlier: at stage i of n, between ``floor - (n - i)`` and 1 above that; within these it ranks by that stage's
+    score, as 1 / (1 + d), d being how far it is below the threshold, in median distances of the rejected references.
+
+    Reported: ``stage``, by how many evaluators it was scored; ``stage_1``, ``stage_2`` ... what they gave; and, of what
+    passed all stages, what the last evaluator reports. Billed: all evaluators that it went through. Set-up: what all
+    evaluators need, and the reference sample, which the workers of the search evaluate.
+
+    Args:
+        evaluators: Two or more, the cheapest first. None may learn during the search. One that has a part in common
+            with one before, such as the same ``Training``, is copied, since each keeps its own files.
+        keep: Share that each but the last lets pass, 0 < keep < 1; or a share for each of them.
+        reference: Size of the reference sample, large enough that two or more reach the last threshold. Drawn from what
+            an evaluator lists as its ``architectures``, if one does, else from the space.
+        floor: Below all scores of the last evaluator: 0 suits accuracies. A trial that scores less there fails.
+        seed: Of the reference sample and its evaluation, >= 0.
+
+    Raises:
+        UsageError: If a setting is out of range.
+    """
+
+    keeps_files: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        evaluators: list[Evaluator],
+        keep: float | list[float] = 0.5,
+        reference: int = 50,
+        floor: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.evaluators = evaluators
+        self.keep = keep
+        self.reference = at_least_one("Cascade", "reference", reference)
+        self.floor = floor
+        self.seed = whole_number("Cascade", "seed", seed)
+        self._check_settings()
+        self.evaluators = _separate(evaluators)
+        self._folder: Path | None = None
+        self._forget()
+
+    def _check_settings(self) -> None:
+        given = self.evaluators
+        if not isinstance(given, (list, tuple)) or len(given) < 2 or not all(isinstance(e, Evaluator) for e in given):
+            raise UsageError(f"Cascade: evaluators: expected a list of two or more evaluators, got {given!r}")
+        for evaluator in given:
+            if evaluator.interval:
+                raise UsageError(
+                    f"Cascade: evaluators: {type(evaluator).__name__} learns during the search, and thresholds would "
+                    "no longer fit its scores; give one that does not"
+                )
+        gates = len(given) - 1
+        self._keep = list(self.keep) if isinstance(self.keep, (list, tuple)) else [self.keep] * gates
+        if len(self._keep) != gates or not all(_is_number(share) and 0 < share < 1 for share in self._keep):
+            raise UsageError(
+                f"Cascade: keep: expected a share, 0 < keep < 1, or {gates} of them, one for each evaluator but the "
+                f"last, got {self.keep!r}"
+            )
+        if not _is_number(self.floor):
+            raise UsageError(f"Cascade: floor: expected a finite number, got {self.floor!r}")
+        left = self.reference
+        for share in self._keep[:-1]:
+            left = _kept(share, left)
+        if left < FEWEST_REFERENCES:
+            raise UsageError(
+                f"Cascade: reference: of {self.reference} architectures {left} would reach the last threshold, "
+                f"expected at least {FEWEST_REFERENCES}; give a larger reference"
+            )
+
+    def _forget(self) -> None:
+        # Of each stage: what it cost to prepare, and of each reference that came so far its score (None: it failed).
+        self._facts: list[dict[str, Any]] = [{"prepared": [], "scores": {}, "cost": []} for _ in self.evaluators]
+        self._gates: list[Gate] = []
+
+    # -- the evaluators below ----------------------------------------------------------------------
+
+    def check(self, space: Space) -> None:
+        """Raises the error of the first evaluator that cannot score that space; the message says which."""
+        for stage, evaluator in enumerate(self.evaluators, 1):
+            where = f"Cascade: stage {stage}, {type(evaluator).__name__}"
+            try:
+                evaluator.check(space)
+            except MissingAbility as error:
+                raise MissingAbility(f"{where}, cannot score {type(space).__name__}: {error}") from error
+            except UsageError as error:
+                raise UsageError(f"{where}: {error}") from error
+
+    def start(self, space: Space) -> None:
+        """Binds all evaluators to a space; thresholds of another one are forgotten."""
+        super().start(space)
+        for evaluator in self.evaluators:
+            evaluator.start(space)
+        self._forget()
+
+    def measure(self, architecture: Architecture) -> Mapping[str, float]:
+        """As the evaluators do; where several know a figure, it is the last one's."""
+        figures: dict[str, float] = {}
+        for evaluator in self.evaluators:
+            figures |= evaluator.measure(architecture)
+        return figures
+
+    @property
+    def architectures(self) -> list[Architecture] | None:
+        """The fewest that an evaluator can score."""
+        known = [listed for evaluator in self.evaluators if (listed := evaluator.architectures) is not None]
+        return min(known, key=len, default=None)
+
+    @property
+    def note(self) -> str:
+        """What the evaluators say."""
+        notes = [(stage, evaluator.note) for stage, evaluator in enumerate(self.evaluators, 1)]
+        return "; ".join(f"stage {stage}: {note}" for stage, note in notes if note)
+
+    @property
+    def folder(self) -> Path | None:
+        """See ``Evaluator``; each evaluator is given a folder in it, ``stage_1`` and so on."""
+        return self._folder
+
+    @folder.setter
+    def folder(self, folder: Path | None) -> None:
+        self._folder = folder
+        for stage, evaluator in enumerate(self.evaluators, 1):
+            below = None if folder is None else folder / f"stage_{stage}"
+            if below is not None:
+                below.mkdir(exist_ok=True)
+            evaluator.folder = below
+
+    # -- thresholds --------------------------------------------------------------------------------
+
+    def prepare(self) -> Cost:
+        """Prepares the evaluators, and learns the thresholds; in a run that goes on, what is left of that."""
+        if self._folder is not None and (self._folder / FILE).exists():
+            self._facts = json.loads((self._folder / FILE).read_text())
+        references = self._draw()
+        self._gates = []
+        for stage, facts in enumerate(self._facts):
+            evaluator = self.evaluators[stage]
+            facts["prepared"] = dataclasses.astuple(self._prepare(evaluator, Cost(*facts["prepared"])))
+            self._save()
+            if stage < len(self._keep):
+                self._score(stage, references)
+                scores = {i: facts["scores"][str(i)] for i in references}
+                sound = [score for score in scores.values() if score is not None]
+                self._gates.append(gate(sound, self._keep[stage]))
+                passed = self._gates[-1].threshold
+                references = {i: references[i] for i, score in scores.items() if score is not None and score >= passed}
+        costs = (Cost(*facts[name]) for facts in self._facts for name in ("prepared", "cost"))
+        return sum(costs, NO_COST)
+
+    def _prepare(self, evaluator: Evaluator, before: Cost) -> Cost:
+        evaluator.on_progress, evaluator.executor = self.on_progress, self.executor
+        try:
+            return prepare(evaluator, before)
+        finally:
+            evaluator.on_progress = evaluator.executor = None
+
+    def _draw(self) -> dict[int, Query]:
+        """The reference sample by number: different architectures, with ids that no trial has."""
+        rng = stream(self.seed, "reference")
+        drawn = self.draw(self.reference, rng)
+        return {i: Query(-1 - i, each, int(rng.integers(2**63))) for i, each in enumerate(drawn)}
+
+    def _score(self, stage: int, references: Mapping[int, Query]) -> None:
+        """Has a stage score those references that it has not yet."""
+        facts = self._facts[stage]
+        due = [query for i, query in references.items() if str(i) not in facts["scores"]]
+        begun, before = time.perf_counter(), Cost(*facts["cost"])
+        spent, error = NO_COST, ""
+        for trial in self._evaluate(self.evaluators[stage], due):
+            error = error or trial.error
+            spent += trial.cost
+            facts["scores"][str(-1 - trial.id)] = trial.score
+            wall = time.perf_counter() - begun
+            facts["cost"] = dataclasses.astuple(before + dataclasses.replace(spent, wall_seconds=wall))
+            self._save()
+            if self.on_progress is not None:
+                done = sum(str(i) in facts["scores"] for i in references)
+                self.on_progress(f"reference of stage {stage + 1}", done, len(references))
+        if not any(facts["scores"][str(i)] is not None for i in references):
+            raise ArchsearchError(
+                f"Cascade: stage {stage + 1}, {type(self.evaluators[stage]).__name__}, failed for all "
+                f"{len(references)} architectures of the reference sample. {error}"
+            )
+
+    def _evaluate(self, evaluator: Evaluator, queries: Sequence[Query]) -> Iterator[Trial]:
+        """Evaluates by the workers of the search, each query once or, if a worker died, again."""
+        if not queries:
+            return
+        executor = self.executor or LocalExecutor()
+        executor.start(evaluator, 0.0, None, lambda _: None)
+        try:
+            due = [Job(query.id, query.architecture, None, query.seed, 0.0) for query in reversed(queries)]
+            jobs = {job.id: job for job in due}
+            while jobs:
+                for _ in range(min(executor.room(len(due)), len(due))):
+                    executor.submit(due.pop())
+                for trial in executor.wait(math.inf):
+                    if trial.attempts <= DEFAULT_RETRIES.get(trial.failure, 0):
+                        job = jobs[trial.id]._replace(attempt=trial.attempts + 1, avoid=trial.worker)
+                        executor.submit(job)
+                        continue
+                    del jobs[trial.id]
+                    yield trial
+        finally:
+            executor.stop()
+
+    def _save(self) -> None:
+        """Writes what is known, whole or not at all."""
+        if self._folder is None:
+            return
+        aside = self._folder / f"{FILE}.{os.getpid()}.tmp"
+        aside.write_text(json.dumps(self._facts))
+        aside.rename(self._folder / FILE)
+
+    # -- scoring -----------------------------------------------------------------------------------
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """Scores one architecture, stage by stage until it is rejected."""
+        return self.evaluate_batch([Query(-1, architecture, seed)])[0]
+
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """Scores one trial, stage by stage until it is rejected."""
+        return self.evaluate_batch([query])[0]
+
+    def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
+        """Scores several stage by stage: each evaluator is asked together for all that have come so far.
+
+        Raises:
+            UsageError: If there are no thresholds yet, or a score of the last evaluator is below the floor.
+        """
+        if len(self._gates) != len(self._keep):
+            raise UsageError("Cascade: call prepare first, as a search does: there are no thresholds yet")
+        for query in queries:
+            self.space.validate(query.architecture)
+        found: list[list[Evaluation]] = [[] for _ in queries]
+        places = list(range(len(queries)))
+        for stage, evaluator in enumerate(self.evaluators):
+            asked = [queries[i] for i in places]
+            # One alone is asked alone: most evaluators have a way of their own only for that.
+            answers = evaluator.evaluate_batch(asked) if len(asked) > 1 else map(evaluator.evaluate_query, asked)
+            for i, evaluation in zip(places, answers, strict=True):
+                found[i].append(evaluation)
+            if stage < len(self._gates):
+                places = [i for i in places if found[i][-1].score >= self._gates[stage].threshold]
+        return [self._summary(evaluations) for evaluations in found]
+
+    def _summary(self, evaluations: Sequence[Evaluation]) -> Evaluation:
+        """The result of an architecture from those of the stages that it came through."""
+        stages, last = len(evaluations), evaluations[-1]
+        metrics: dict[str, float] = {"stage": stages}
+        metrics |= {f"stage_{stage}": each.score for stage, each in enumerate(evaluations, 1)}
+        cost = sum((each.cost for each in evaluations), NO_COST)
+        if stages < len(self.evaluators):
+            score = self.floor - (len(self.evaluators) - stages) + self._gates[stages - 1].rank(last.score)
+            return Evaluation(score, metrics, cost)
+        if last.score < self.floor:
+            raise UsageError(
+                f"Cascade: floor: {type(self.evaluators[-1]).__name__} gave {last.score:g}, below the floor of "
+                f"{self.floor:g}, where rejected architectures rank; start anew with a lower floor"
+            )
+        return Evaluation(last.score, {**last.metrics, **metrics}, cost, last.curve)
+
+
+def _separate(evaluators: Sequence[Evaluator]) -> list[Evaluator]:
+    """The evaluators, those copied that have a part in common with one before."""
+    separate: list[Evaluator] = []
+    seen: set[int] = set()
+    for evaluator in evaluators:
+        own = copy.deepcopy(evaluator) if seen.intersection(map(id, _parts(evaluator))) else evaluator
+        seen.update(map(id, _parts(own)))
+        separate.append(own)
+    return separate
+
+
+def _parts(evaluator: Evaluator) -> Iterator[Evaluator]:
+    """An evaluator and all those that it is made of."""
+    yield evaluator
+    for value in vars(evaluator).values():
+        for each in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(each, Evaluator):
+                yield from _parts(each)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _kept(share: float, n: int) -> int:
+    """How many of ``n`` references pass, at least."""
+    return max(1, round(share * n))
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """What lets architectures pass a stage.
+
+    Attributes:
+        threshold: The least score that passes.
+        scale: Median distance of the rejected references below it.
+    """
+
+    threshold: float
+    scale: float
+
+    def rank(self, score: float) -> float:
+        """Where a rejected score ranks within its stage, 0 to 1, rising with the score; NaN stays NaN."""
+        return min(1 / (1 + (self.threshold - score) / self.scale), 1 - GAP)
+
+
+def gate(scores: Sequence[float], share: float) -> Gate:
+    """Lets the best ``share`` of the reference scores pass, and what ties with them."""
+    ranked = sorted(scores, reverse=True)
+    threshold = ranked[_kept(share, len(ranked)) - 1]
+    below = [threshold - score for score in ranked if score < threshold]
+    return Gate(float(threshold), float(np.median(below)) if below else 1.0)

@@ -1,0 +1,376 @@
+"""A learned predictor: some architectures are labelled by another evaluator, all others judged by a model of these.
+
+References: White, Neiswanger & Savani, "BANANAS", AAAI 2021; Wen et al., "Neural predictor for neural architecture
+search", ECCV 2020; and, for zero-cost scores as further inputs, White et al., "How powerful are performance predictors
+in neural architecture search?", NeurIPS 2021. The models are those of ``archsearch.models``.
+
+The labels are drawn before the search, evaluated by its workers, and billed as set-up, as are fitting the model and
+the zero-cost scores of the labels. How well the model ranks architectures that it was not fitted to is measured by
+cross-validation among the labels, and reported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from archsearch import models
+from archsearch.controller import Controller
+from archsearch.errors import MissingAbility, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.evaluators.tabular import Tabular
+from archsearch.executor import LocalExecutor
+from archsearch.history import RunFolder
+from archsearch.loop import resume, search
+from archsearch.model import Features, Model, load_model
+from archsearch.ranking import Interval, bootstrap, kendall_tau
+from archsearch.seeding import stream
+from archsearch.space import Space, at_least_one, whole_number
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
+
+FILE, LABELS = "predictor.safetensors", "labels"
+"""What is kept: the fitted model with its labels, and the run that evaluated them."""
+
+MIN_LABELS = 10
+
+BLOCK = 64
+"""Architectures that are predicted at a time, always as many: matrix products round alike only if their sizes agree,
+and a prediction must not depend on which others are asked for with it."""
+
+
+class Predictor(Evaluator):
+    """Predicts scores from those of some labelled architectures, which another evaluator scores beforehand.
+
+    The score is the model's expectation, on the scale of the labels; ``spread`` is how unsure the model is. Set-up: the
+    evaluation of the labels, by the workers of the search, and the fitting of the model. Per architecture: the time to
+    predict, and what its ``features`` cost.
+
+    Args:
+        evaluator: Gives the labels; None: ``Tabular()``.
+        labels: How many architectures are drawn and labelled, >= 10: of those that the evaluator lists as its
+            ``architectures``, if it does, else of the space. Where one fails, another is drawn.
+        model: What learns them, see ``archsearch list models``. None: ``GaussianProcess()``, with features ``Stack()``.
+        features: Evaluators whose scores of an architecture the model learns from, too, such as zero-cost scores.
+        names: Label these architectures, in the space's own notation, instead of ``labels`` random ones.
+        labelled: A run folder whose completed trials are the labels; their cost is billed as it was then.
+        folds: Parts of the cross-validation, >= 2; 0: none.
+        refit: After so many trials the ``relabels`` best of them are labelled, and the model is fitted anew; 0: never.
+        relabels: See ``refit``; >= 1. They are evaluated one after another, in the process of the search.
+        seed: Of the choice of labels, their evaluation, features and fitting, >= 0.
+
+    Raises:
+        UsageError: If a setting is out of range.
+    """
+
+    keeps_files: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        evaluator: Evaluator | None = None,
+        labels: int = 200,
+        model: Model | None = None,
+        features: list[Evaluator] | None = None,
+        names: list[str] | None = None,
+        labelled: str | None = None,
+        folds: int = 5,
+        refit: int = 0,
+        relabels: int = 10,
+        seed: int = 0,
+    ) -> None:
+        self.evaluator = evaluator
+        self.labels = whole_number("Predictor", "labels", labels, MIN_LABELS)
+        self.model = model
+        self.features = features
+        self.names = names
+        self.labelled = None if labelled is None else str(Path(labelled).absolute())
+        self.folds = whole_number("Predictor", "folds", folds)
+        self.refit = self.interval = whole_number("Predictor", "refit", refit)
+        self.relabels = at_least_one("Predictor", "relabels", relabels)
+        self.seed = whole_number("Predictor", "seed", seed)
+        self._source = Tabular() if evaluator is None else evaluator
+        self._feature_evaluators = list(features or ())
+        self._model = model or (models.Stack() if features else models.GaussianProcess())
+        self._check_settings()
+        self._forget()
+
+    def _check_settings(self) -> None:
+        if self.names is not None and self.labelled is not None:
+            raise UsageError("Predictor: names and labelled are two ways to say what the labels are; give one")
+        told = self.labels if self.names is None else len(set(self.names))
+        if told < MIN_LABELS:
+            raise UsageError(f"Predictor: names: expected {MIN_LABELS} or more different ones, got {told}")
+        if self.folds == 1 or self.folds > told:
+            raise UsageError(f"Predictor: folds: expected 0, or 2 up to the {told} labels, got {self.folds}")
+        if self._feature_evaluators and not self._model.takes_features:
+            raise UsageError(f"Predictor: features: {type(self._model).__name__} takes none; use a model such as Stack")
+        for each in (self._source, *self._feature_evaluators):
+            if each.interval:
+                raise UsageError(f"Predictor: {type(each).__name__} learns on during a search, as labels cannot")
+
+    def _forget(self) -> None:
+        self._fitted: Model | None = None
+
+    # -- the evaluator contract ------------------------------------------------------------------
+
+    def check(self, space: Space) -> None:
+        """Raises ``MissingAbility`` if the evaluator of the labels, or one of a feature, cannot score that space."""
+        for each in (self._source, *self._feature_evaluators):
+            try:
+                each.check(space)
+            except MissingAbility as error:
+                raise MissingAbility(f"Predictor: {error}") from None
+
+    def start(self, space: Space) -> None:
+        """Binds all evaluators to a space; the labels of another one are forgotten."""
+        super().start(space)
+        for each in (self._source, *self._feature_evaluators):
+            each.start(space)
+        self._wanted = None if self.names is None else [space.parse(text) for text in self.names]
+        self._forget()
+
+    def measure(self, architecture: Architecture) -> Mapping[str, float]:
+        """As the evaluator of the labels does."""
+        return self._source.measure(architecture)
+
+    def prepare(self) -> Cost:
+        """Has the labels evaluated, and fits the model; in a run that goes on, what is left of that.
+
+        Raises:
+            UsageError: If there are too few labels in ``labelled``, or they are of another space.
+        """
+        features_cost = sum((each.prepare() for each in self._feature_evaluators), NO_COST)
+        if self._fitted is None and self.folder is not None and (self.folder / FILE).exists():
+            self._fitted = load_model(self.folder / FILE, self.space)
+        if self._fitted is None:
+            labels, cost = self._new_labels() if self.labelled is None else self._labels_of(RunFolder(self.labelled))
+            begun = time.process_time()
+            features, spent = self._feature_scores(list(labels))
+            tau = self._cross_validate(labels, features)
+            self._fitted = self._fit(labels, features)
+            cost += spent + _rest(begun, spent)
+            self._fitted.notes = {"prepared": dataclasses.astuple(cost), "tau": tau, "sample": -1, "advanced": []}
+            self._save()
+        return features_cost + Cost(*self._fitted.notes["prepared"])
+
+    def advance(self, sample: Sequence[Trial]) -> Cost:
+        """Has the best of the sample labelled, as far as they are not yet, and fits the model anew."""
+        if not sample or not self.interval:
+            return NO_COST
+        model, last = self._ready(), max(trial.id for trial in sample)
+        if model.notes["sample"] != last:  # else a run that was killed had come so far
+            begun = time.process_time()
+            labels = dict(zip(model.architectures, model.scores.tolist(), strict=True))
+            best = sorted(sample, key=lambda trial: trial.rank, reverse=True)
+            chosen = [each for each in dict.fromkeys(trial.architecture for trial in best) if each not in labels]
+            chosen, rng = chosen[: self.relabels], stream(self.seed, f"after trial {last}")
+            found = [self._source.evaluate(each, int(rng.integers(2**63))) for each in chosen]
+            labels |= {each: evaluation.score for each, evaluation in zip(chosen, found, strict=True)}
+            features, spent = self._feature_scores(chosen)
+            if features is not None and model.features is not None:
+                features = np.concatenate([model.features, features])
+            self._fitted = self._fit(labels, features)
+            spent = sum((evaluation.cost for evaluation in found), spent)
+            spent += _rest(begun, spent)
+            self._fitted.notes = {**model.notes, "sample": last, "advanced": dataclasses.astuple(spent)}
+            self._save()
+        return Cost(*self._ready().notes["advanced"])
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """Predicts the score of one architecture; ``seed`` is not used."""
+        return self.evaluate_batch([Query(-1, architecture, seed)])[0]
+
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """As ``evaluate``."""
+        return self.evaluate_batch([query])[0]
+
+    def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
+        """Predicts the scores of several architectures together; what that costs is shared evenly.
+
+        Raises:
+            UsageError: If there is no model yet.
+        """
+        model, begun = self._ready(), time.process_time()
+        architectures = [self.space.validate(query.architecture) for query in queries]
+        if not architectures:
+            return []
+        features, spent = self._feature_scores(architectures)
+        found: list[tuple[float, float]] = []
+        for begin in range(0, len(architectures), BLOCK):
+            rows = np.minimum(np.arange(begin, begin + BLOCK), len(architectures) - 1)
+            mean, spread = model.predict(
+                [architectures[row] for row in rows], None if features is None else features[rows]
+            )
+            found += zip(mean.tolist(), spread.tolist(), strict=True)
+        cost = (spent + _rest(begun, spent)) * (1 / len(queries))
+        return [Evaluation(score, {"spread": unsure}, cost) for score, unsure in found[: len(queries)]]
+
+    # -- labels and model --------------------------------------------------------------------------
+
+    @property
+    def labelled_scores(self) -> dict[Architecture, float]:
+        """The labelled architectures and their scores."""
+        model = self._ready()
+        return dict(zip(model.architectures, model.scores.tolist(), strict=True))
+
+    @property
+    def agreement(self) -> Interval | None:
+        """Kendall's tau of labels and cross-validated predictions, with its 95 % interval; None without folds."""
+        tau = self._ready().notes["tau"]
+        return None if tau is None else Interval(*tau)
+
+    @property
+    def note(self) -> str:
+        """See ``Evaluator``."""
+        if self._fitted is None:
+            return ""
+        name, count = type(self._fitted).__name__, len(self._fitted.scores)
+        text = f"{name} of {count:,} labels"
+        if self.agreement is None:
+            return text
+        return f"{text}; Kendall's tau with labels that it did not know {self.agreement} ({self.folds} folds)"
+
+    def _ready(self) -> Model:
+        if self._fitted is None:
+            raise UsageError("Predictor: call prepare first, as a search does: there are no labels yet")
+        return self._fitted
+
+    def _new_labels(self) -> tuple[dict[Architecture, float], Cost]:
+        """Labels, by a search of their own, so that none is lost and all workers take part; and their cost."""
+        wanted = self._draw() if self._wanted is None else self._wanted
+        count = self.labels if self._wanted is None else len(wanted)
+        folder = None if self.folder is None else self.folder / LABELS
+        executor = self.executor or LocalExecutor()
+        controller, told = Listed([list(each) for each in wanted]), itertools.count(1)
+
+        def progress(_: Trial) -> None:
+            if self.on_progress is not None:
+                self.on_progress("labels", min(next(told), count), count)
+
+        if folder is not None and (folder / "config.yaml").exists():
+            result = resume(
+                folder,
+                space=self.space,
+                controller=controller,
+                evaluator=self._source,
+                executor=executor,
+                on_trial=progress,
+            )
+        else:
+            result = search(
+                self.space,
+                controller,
+                self._source,
+                trials=count,
+                seed=self.seed,
+                executor=executor,
+                batch=executor.batch,
+                out=folder,
+                on_trial=progress,
+            )
+        if result.stopped == "interrupted":
+            raise KeyboardInterrupt
+        return _scores(result.history), dataclasses.replace(result.cost + result.setup_cost, wall_seconds=0.0)
+
+    def _draw(self) -> list[Architecture]:
+        """Different architectures to label, and as many again for those that fail, as far as there are."""
+        drawn = self._source.draw(2 * self.labels, stream(self.seed, "labels"))
+        if len(drawn) < self.labels:
+            raise UsageError(
+                f"Predictor: labels: {type(self._source).__name__} scores {len(drawn):,} different architectures of "
+                f"{type(self.space).__name__} only, got {self.labels:,}"
+            )
+        return drawn
+
+    def _labels_of(self, folder: RunFolder) -> tuple[dict[Architecture, float], Cost]:
+        """The labels of another run, and what that run has cost."""
+        trials = list(folder.trials(0))
+        labels = {self.space.validate(architecture): score for architecture, score in _scores(trials).items()}
+        least = max(MIN_LABELS, self.folds)
+        if len(labels) < least:
+            raise UsageError(
+                f"Predictor: labelled: expected {least} or more different architectures that were scored in "
+                f"{self.labelled}, got {len(labels)}"
+            )
+        cost = sum((trial.cost for trial in trials), folder.setup_cost())
+        return labels, dataclasses.replace(cost, wall_seconds=0.0)
+
+    def _feature_scores(self, architectures: Sequence[Architecture]) -> tuple[Features | None, Cost]:
+        """What the features say of architectures, shape (n, features), and what that cost together."""
+        if not self._feature_evaluators:
+            return None, NO_COST
+        seed = int(stream(self.seed, "features").integers(2**63))
+        queries = [Query(-1, architecture, seed) for architecture in architectures]
+        found = [each.evaluate_batch(queries) for each in self._feature_evaluators]
+        scores = np.array([[evaluation.score for evaluation in column] for column in found], np.float64).T
+        return scores, sum((evaluation.cost for column in found for evaluation in column), NO_COST)
+
+    def _cross_validate(
+        self, labels: Mapping[Architecture, float], features: Features | None
+    ) -> tuple[float, float, float] | None:
+        """Kendall's tau of the labels and of what models of the other folds expect of them, with its interval."""
+        if not self.folds:
+            return None
+        architectures, scores = list(labels), np.array(list(labels.values()))
+        expected = np.empty(len(scores))
+        for fold in np.array_split(stream(self.seed, "folds").permutation(len(scores)), self.folds):
+            others = np.setdiff1d(np.arange(len(scores)), fold)
+            model = self._fit(
+                {architectures[i]: scores[i] for i in others}, None if features is None else features[others]
+            )
+            held_out = None if features is None else features[fold]
+            expected[fold] = model.predict_targets([architectures[i] for i in fold], held_out).mean
+        tau = bootstrap(kendall_tau, [scores, expected])
+        return tau.value, tau.low, tau.high
+
+    def _fit(self, labels: Mapping[Architecture, float], features: Features | None) -> Model:
+        model = self._model.clone()
+        seed = int(stream(self.seed, "model").integers(2**32))
+        model.fit(self.space, list(labels), list(labels.values()), seed, features)
+        return model
+
+    def _save(self) -> None:
+        if self.folder is not None:
+            self._ready().save(self.folder / FILE)
+
+
+class Listed(Controller):
+    """Proposes given architectures, one after another, and then again from the first.
+
+    Args:
+        architectures: Which.
+    """
+
+    state = ("_asked",)
+    learns = False
+
+    def __init__(self, architectures: list[list[int]]) -> None:
+        self.architectures = architectures
+
+    def _start(self) -> None:
+        self._asked = 0
+
+    def _ask(self) -> Architecture:
+        self._asked += 1
+        return tuple(self.architectures[(self._asked - 1) % len(self.architectures)])
+
+
+def _scores(trials: Iterable[Trial]) -> dict[Architecture, float]:
+    """Scores of the completed trials by architecture; of several of one the longest training's, or the best."""
+    ranked = sorted(trials, key=lambda trial: trial.id)
+    best: dict[Architecture, Trial] = {}
+    for trial in ranked:
+        known = best.get(trial.architecture)
+        if trial.evaluation is not None and (known is None or trial.rank > known.rank):
+            best[trial.architecture] = trial
+    return {architecture: trial.score for architecture, trial in best.items() if trial.score is not None}
+
+
+def _rest(begun: float, spent: Cost) -> Cost:
+    """The processor time since ``begun`` (``time.process_time``) that is not part of what was spent."""
+    return Cost(device_seconds=max(0.0, time.process_time() - begun - spent.device_seconds))
