@@ -227,7 +227,7 @@ class Space:
         encoded = np.zeros((n, self.max_length, self.max_options), np.float32)
         for row, architecture in enumerate(architectures):
             encoded[row, np.arange(len(architecture)), np.asarray(architecture, dtype=np.int64)] = 1.0
-        return encoded.reshape(n, -1)
+        return encoded.reshape(n, self.max_length * self.max_options)
 
     def format(self, architecture: Architecture) -> str:
         """The architecture as text; by default its options joined by dashes, such as ``3-0-2``."""

@@ -29,9 +29,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archsearch.controller import Controller
-from archsearch.controllers.elitist_evolution import RANDOM_DRAWS, _Proposed
+from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
+from archsearch.models.gaussian_process import GaussianProcess
 from archsearch.space import at_least_one, whole_number
 from archsearch.trial import Architecture, Trial
 
@@ -66,7 +67,7 @@ class BayesianOptimization(Controller):
         self,
         model: Model | None = None,
         initial: int = 10,
-        batch: int = 5,
+        batch: int = 10,
         candidates: int = 500,
         parents: int = 5,
         more_mutations: float = 0.5,
@@ -85,13 +86,8 @@ class BayesianOptimization(Controller):
         if not isinstance(more_mutations, (int, float)) or not 0 <= more_mutations < 1:
             raise UsageError(f"{owner}: more_mutations: expected a number from 0 to below 1, got {more_mutations!r}")
 
-    def _default_model(self) -> Model:
-        from archsearch.models.gaussian_process import GaussianProcess
-
-        return GaussianProcess()
-
     def _start(self) -> None:
-        self._model = self._default_model() if self.model is None else self.model.clone()
+        self._model = GaussianProcess() if self.model is None else self.model.clone()
         self._labels: list[Label] = []
         self._round: list[Candidate] = []  # what is left of it
         self._proposed = _Proposed()
@@ -107,12 +103,7 @@ class BayesianOptimization(Controller):
         return self._round.pop(0)
 
     def _random(self) -> Architecture:
-        """The first of some random architectures that was not proposed before, or else the last of them."""
-        for _ in range(RANDOM_DRAWS):
-            architecture = self.space.sample(self.rng)
-            if self._is_new(architecture):
-                break
-        return architecture
+        return self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
 
     def _is_new(self, architecture: Architecture) -> bool:
         form: Any = self.space.canonical(architecture)

@@ -31,6 +31,7 @@ import base64
 import bisect
 import hashlib
 import struct
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from archsearch.controller import Controller
@@ -103,11 +104,7 @@ class ElitistEvolution(Controller):
                 child = self._mutated(parent.architecture) if by_mutation else self._crossed(parent.architecture)
                 if self._proposed.add(child):
                     return child, parent.id
-        for _ in range(RANDOM_DRAWS):
-            architecture = self.space.sample(self.rng)
-            if self._proposed.add(architecture):
-                break
-        return architecture
+        return self._proposed.sample(lambda: self.space.sample(self.rng))
 
     def _draw_parent(self) -> _Parent:
         return self._best[int(self.rng.random() * len(self._best))]
@@ -183,9 +180,19 @@ class _Proposed:
         newer, older = (base64.b64encode(field).decode() for field in (self._newer, self._older))
         return {"count": self._count, "newer": newer, "older": older}
 
-    def add(self, architecture: Architecture) -> bool:
-        """Adds an architecture, and says whether it was new."""
-        digest = hashlib.blake2b(repr(architecture).encode(), digest_size=16).digest()
+    def sample(
+        self, draw: Callable[[], Architecture], form: Callable[[Architecture], Hashable] = tuple
+    ) -> Architecture:
+        """The first of ``RANDOM_DRAWS`` architectures whose form was not added before, or else the last of them."""
+        for _ in range(RANDOM_DRAWS):
+            architecture = draw()
+            if self.add(form(architecture)):
+                break
+        return architecture
+
+    def add(self, form: Hashable) -> bool:
+        """Adds an architecture, or its canonical form, and says whether it was new."""
+        digest = hashlib.blake2b(repr(form).encode(), digest_size=16).digest()
         bits = [word % self.BITS for word in struct.unpack("<4I", digest)]
         if _all_set(self._newer, bits) or _all_set(self._older, bits):
             return False

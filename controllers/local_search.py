@@ -22,7 +22,7 @@ import itertools
 from typing import Any, NamedTuple
 
 from archsearch.controller import Controller
-from archsearch.controllers.elitist_evolution import RANDOM_DRAWS, _Proposed
+from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.errors import UsageError
 from archsearch.space import at_least_one
 from archsearch.trial import Architecture, Trial
@@ -50,7 +50,7 @@ class LocalSearch(Controller):
         UsageError: If a setting is out of range.
     """
 
-    def __init__(self, initial: int = 10, first_improvement: bool = False, neighbours: int | None = None) -> None:
+    def __init__(self, initial: int = 10, first_improvement: bool = True, neighbours: int | None = None) -> None:
         self.initial = at_least_one("LocalSearch", "initial", initial)
         self.first_improvement = first_improvement
         self.neighbours = None if neighbours is None else at_least_one("LocalSearch", "neighbours", neighbours)
@@ -85,12 +85,7 @@ class LocalSearch(Controller):
         return self._random()
 
     def _random(self) -> Architecture:
-        """The first of some random architectures that was not proposed before, or else the last of them."""
-        for _ in range(RANDOM_DRAWS):
-            architecture = self.space.sample(self.rng)
-            if self._is_new(architecture):
-                break
-        return architecture
+        return self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
 
     def _is_new(self, architecture: Architecture) -> bool:
         form: Any = self.space.canonical(architecture)

@@ -33,8 +33,9 @@ class MLPEnsemble(Model):
 
     The paper has 10 layers of 20 units on the (truncated) path encoding alone, that is ``layers=10, width=20,
     encodings=["path_bits"]``, and a constant learning rate; loss, epochs, batches and Adam's settings are as there. On
-    NAS-Bench-201 the defaults rank better: Kendall's tau is 0.70, 0.75 and 0.81 with 50, 100 and 400 labels instead of
-    0.59, 0.69 and 0.80. Paths of more operations than ``path_columns`` has room for go unseen but for their operations.
+    NAS-Bench-201 the defaults rank better than those networks and that encoding: Kendall's tau with 50, 100, 200 and
+    400 labels is 0.69, 0.74, 0.78 and 0.82 instead of 0.57, 0.68, 0.75 and 0.80. Of paths with more operations than
+    ``path_columns`` has room for, only the operations are seen.
 
     Args:
         networks: How many, >= 1; a single one has no spread.
