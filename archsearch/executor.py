@@ -75,11 +75,13 @@ class Executor:
         name: As in the run folder's ``config.yaml`` and on the command line.
         concurrent: Whether several trials can be pending at once.
         batch: Jobs that are evaluated together.
+        timeout: Seconds that the search gives one evaluation; for one-off work that is done on it before it starts.
     """
 
     name: str
     concurrent: bool = False
     batch: int = 1
+    timeout: float | None = None
 
     def set_batch(self, batch: int, one_by_one: bool = False) -> None:
         """Says how to evaluate together; called before ``start``.

@@ -587,7 +587,7 @@ class Search:
         return self._result()
 
     def _prepare(self, show: Display) -> None:
-        self.evaluator.executor = self.executor
+        self.evaluator.executor, self.executor.timeout = self.executor, self.settings.timeout
         try:
             with show.watching(self.evaluator):
                 cost = self._prepare_cost = prepare(self.evaluator, self._prepare_cost)

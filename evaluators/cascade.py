@@ -233,7 +233,7 @@ class Cascade(Evaluator):
         if not queries:
             return
         executor = self.executor or LocalExecutor()
-        executor.start(evaluator, 0.0, None, lambda _: None)
+        executor.start(evaluator, 0.0, executor.timeout, lambda _: None)
         try:
             due = [Job(query.id, query.architecture, None, query.seed, 0.0) for query in reversed(queries)]
             jobs = {job.id: job for job in due}

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from archsearch import models
+from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
 from archsearch.errors import MissingAbility, UsageError
-from archsearch.evaluator import Evaluator
+from archsearch.evaluator import MAX_DRAWS, Evaluator
 from archsearch.evaluators.tabular import Tabular
-from archsearch.executor import LocalExecutor
+from archsearch.executor import LocalExecutor, evaluate_batch_safely, evaluate_safely, prepare
 from archsearch.history import RunFolder
 from archsearch.loop import resume, search
 from archsearch.model import Features, Model, load_model
@@ -94,6 +96,8 @@ class Predictor(Evaluator):
         self.relabels = at_least_one("Predictor", "relabels", relabels)
         self.seed = whole_number("Predictor", "seed", seed)
         self._source = Tabular() if evaluator is None else evaluator
+        # Labels of another run need nobody who gives labels, unless there will be more.
+        self._below = [*([self._source] if labelled is None or refit else []), *(features or ())]
         self._feature_evaluators = list(features or ())
         self._model = model or (models.Stack() if features else models.GaussianProcess())
         self._check_settings()
@@ -102,6 +106,7 @@ class Predictor(Evaluator):
     def _check_settings(self) -> None:
         if self.names is not None and self.labelled is not None:
             raise UsageError("Predictor: names and labelled are two ways to say what the labels are; give one")
+        self._folder: Path | None = None
         told = self.labels if self.names is None else len(set(self.names))
         if told < MIN_LABELS:
             raise UsageError(f"Predictor: names: expected {MIN_LABELS} or more different ones, got {told}")
@@ -109,7 +114,7 @@ class Predictor(Evaluator):
             raise UsageError(f"Predictor: folds: expected 0, or 2 up to the {told} labels, got {self.folds}")
         if self._feature_evaluators and not self._model.takes_features:
             raise UsageError(f"Predictor: features: {type(self._model).__name__} takes none; use a model such as Stack")
-        for each in (self._source, *self._feature_evaluators):
+        for each in self._below:
             if each.interval:
                 raise UsageError(f"Predictor: {type(each).__name__} learns on during a search, as labels cannot")
 
@@ -120,7 +125,7 @@ class Predictor(Evaluator):
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the evaluator of the labels, or one of a feature, cannot score that space."""
-        for each in (self._source, *self._feature_evaluators):
+        for each in self._below:
             try:
                 each.check(space)
             except MissingAbility as error:
@@ -129,14 +134,36 @@ class Predictor(Evaluator):
     def start(self, space: Space) -> None:
         """Binds all evaluators to a space; the labels of another one are forgotten."""
         super().start(space)
-        for each in (self._source, *self._feature_evaluators):
+        for each in self._below:
             each.start(space)
-        self._wanted = None if self.names is None else [space.parse(text) for text in self.names]
+        self._wanted = None if self.names is None else list(dict.fromkeys(map(space.parse, self.names)))
+        if self.labelled is not None:
+            self._check_run(RunFolder(self.labelled).config())
         self._forget()
+
+    def _check_run(self, config: Mapping[str, Any]) -> None:
+        if build(config["space"]) != self.space:
+            raise UsageError(
+                f"Predictor: labelled: {self.labelled} searched {one_line(config['space'])}, expected "
+                f"{one_line(describe(self.space))}"
+            )
+
+    @property
+    def folder(self) -> Path | None:
+        """See ``Evaluator``; each feature is given a folder in it, ``feature_1`` and so on."""
+        return self._folder
+
+    @folder.setter
+    def folder(self, folder: Path | None) -> None:
+        self._folder = folder
+        for number, each in enumerate(self._feature_evaluators, 1):
+            each.folder = _made(folder, f"feature_{number}")
+        if self.refit:  # where the run that labels had it
+            self._source.folder = _made(folder, f"{LABELS}/evaluator") if self._fitted is not None else None
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """As the evaluator of the labels does."""
-        return self._source.measure(architecture)
+        return self._source.measure(architecture) if self._source in self._below else {}
 
     def prepare(self) -> Cost:
         """Has the labels evaluated, and fits the model; in a run that goes on, what is left of that.
@@ -144,38 +171,65 @@ class Predictor(Evaluator):
         Raises:
             UsageError: If there are too few labels in ``labelled``, or they are of another space.
         """
-        features_cost = sum((each.prepare() for each in self._feature_evaluators), NO_COST)
+        cost = self._prepare_below(self._feature_evaluators, "features.json")
         if self._fitted is None and self.folder is not None and (self.folder / FILE).exists():
             self._fitted = load_model(self.folder / FILE, self.space)
         if self._fitted is None:
-            labels, cost = self._new_labels() if self.labelled is None else self._labels_of(RunFolder(self.labelled))
+            labels, spent = self._new_labels() if self.labelled is None else self._labels_of(RunFolder(self.labelled))
             begun = time.process_time()
-            features, spent = self._feature_scores(list(labels))
+            labels, features, more = self._with_features(labels)
             tau = self._cross_validate(labels, features)
             self._fitted = self._fit(labels, features)
-            cost += spent + _rest(begun, spent)
-            self._fitted.notes = {"prepared": dataclasses.astuple(cost), "tau": tau, "sample": -1, "advanced": []}
+            spent += more + _rest(begun, more)
+            notes = {"prepared": dataclasses.astuple(spent), "tau": tau, "judged": len(labels)}
+            self._fitted.notes = {**notes, "sample": -1, "advanced": []}
             self._save()
-        return features_cost + Cost(*self._fitted.notes["prepared"])
+        if self.refit:
+            self._source.folder = _made(self.folder, f"{LABELS}/evaluator")
+            again = self._prepare_below([self._source], "source.json")
+            if self.labelled is not None:  # else the run that labelled has billed it
+                cost += again
+        return cost + Cost(*self._fitted.notes["prepared"])
+
+    def _prepare_below(self, evaluators: Sequence[Evaluator], file: str) -> Cost:
+        """Prepares evaluators; what that has cost in all sessions is kept in a file."""
+        path = None if self.folder is None else self.folder / file
+        before = json.loads(path.read_text()) if path is not None and path.exists() else []
+        costs = []
+        for number, each in enumerate(evaluators):
+            each.on_progress, each.executor = self.on_progress, self.executor
+            try:
+                costs.append(prepare(each, Cost(*before[number]) if before else NO_COST))
+            finally:
+                each.on_progress = each.executor = None
+        if path is not None and evaluators:
+            aside = path.with_suffix(".tmp")
+            aside.write_text(json.dumps([dataclasses.astuple(cost) for cost in costs]))
+            aside.rename(path)
+        return dataclasses.replace(sum(costs, NO_COST), wall_seconds=0.0)
 
     def advance(self, sample: Sequence[Trial]) -> Cost:
-        """Has the best of the sample labelled, as far as they are not yet, and fits the model anew."""
+        """Has the best of the sample labelled, as far as they are not yet, and fits the model anew.
+
+        What cannot be labelled is passed over.
+        """
         if not sample or not self.interval:
             return NO_COST
         model, last = self._ready(), max(trial.id for trial in sample)
         if model.notes["sample"] != last:  # else a run that was killed had come so far
             begun = time.process_time()
             labels = dict(zip(model.architectures, model.scores.tolist(), strict=True))
-            best = sorted(sample, key=lambda trial: trial.rank, reverse=True)
-            chosen = [each for each in dict.fromkeys(trial.architecture for trial in best) if each not in labels]
-            chosen, rng = chosen[: self.relabels], stream(self.seed, f"after trial {last}")
-            found = [self._source.evaluate(each, int(rng.integers(2**63))) for each in chosen]
-            labels |= {each: evaluation.score for each, evaluation in zip(chosen, found, strict=True)}
-            features, spent = self._feature_scores(chosen)
+            best = dict.fromkeys(t.architecture for t in sorted(sample, key=lambda trial: trial.rank, reverse=True))
+            known, rng = self._source.architectures, stream(self.seed, f"after trial {last}")
+            possible = set(best if known is None else known)
+            chosen = [each for each in best if each not in labels and each in possible][: self.relabels]
+            outcomes = [evaluate_safely(self._source, Query(-1, each, int(rng.integers(2**63)))) for each in chosen]
+            found = {a: o.evaluation for a, o in zip(chosen, outcomes, strict=True) if o.evaluation is not None}
+            new, features, spent = self._with_features({a: evaluation.score for a, evaluation in found.items()})
             if features is not None and model.features is not None:
                 features = np.concatenate([model.features, features])
-            self._fitted = self._fit(labels, features)
-            spent = sum((evaluation.cost for evaluation in found), spent)
+            self._fitted = self._fit(labels | new, features)
+            spent = sum((evaluation.cost for evaluation in found.values()), spent)
             spent += _rest(begun, spent)
             self._fitted.notes = {**model.notes, "sample": last, "advanced": dataclasses.astuple(spent)}
             self._save()
@@ -233,7 +287,9 @@ class Predictor(Evaluator):
         text = f"{name} of {count:,} labels"
         if self.agreement is None:
             return text
-        return f"{text}; Kendall's tau with labels that it did not know {self.agreement} ({self.folds} folds)"
+        judged = self._fitted.notes["judged"]
+        folds = f"{self.folds} folds" + (f" of the first {judged:,}" if judged < count else "")
+        return f"{text}; Kendall's tau with labels that it did not know {self.agreement} ({folds})"
 
     def _ready(self) -> Model:
         if self._fitted is None:
@@ -246,7 +302,7 @@ class Predictor(Evaluator):
         count = self.labels if self._wanted is None else len(wanted)
         folder = None if self.folder is None else self.folder / LABELS
         executor = self.executor or LocalExecutor()
-        controller, told = Listed([list(each) for each in wanted]), itertools.count(1)
+        controller, told = Listed([list(each) for each in wanted], self._wanted is None), itertools.count(1)
 
         def progress(_: Trial) -> None:
             if self.on_progress is not None:
@@ -270,6 +326,7 @@ class Predictor(Evaluator):
                 seed=self.seed,
                 executor=executor,
                 batch=executor.batch,
+                timeout=executor.timeout,
                 out=folder,
                 on_trial=progress,
             )
@@ -288,9 +345,10 @@ class Predictor(Evaluator):
         return drawn
 
     def _labels_of(self, folder: RunFolder) -> tuple[dict[Architecture, float], Cost]:
-        """The labels of another run, and what that run has cost."""
+        """The labels of another run, those trained longest if it had budgets, and what that run has cost."""
         trials = list(folder.trials(0))
-        labels = {self.space.validate(architecture): score for architecture, score in _scores(trials).items()}
+        longest = max((trial.rank[0] for trial in trials if trial.evaluation is not None), default=0)
+        labels = _scores(trial for trial in trials if trial.rank[0] == longest)
         least = max(MIN_LABELS, self.folds)
         if len(labels) < least:
             raise UsageError(
@@ -304,11 +362,38 @@ class Predictor(Evaluator):
         """What the features say of architectures, shape (n, features), and what that cost together."""
         if not self._feature_evaluators:
             return None, NO_COST
-        seed = int(stream(self.seed, "features").integers(2**63))
-        queries = [Query(-1, architecture, seed) for architecture in architectures]
-        found = [each.evaluate_batch(queries) for each in self._feature_evaluators]
+        found = [each.evaluate_batch(self._queries(architectures)) for each in self._feature_evaluators]
         scores = np.array([[evaluation.score for evaluation in column] for column in found], np.float64).T
         return scores, sum((evaluation.cost for column in found for evaluation in column), NO_COST)
+
+    def _with_features(
+        self, labels: Mapping[Architecture, float]
+    ) -> tuple[dict[Architecture, float], Features | None, Cost]:
+        """The labels whose features can be computed, with these, and what that cost.
+
+        Raises:
+            UsageError: If some cannot, and too few are left to begin with.
+        """
+        if not self._feature_evaluators or not labels:
+            return dict(labels), None, NO_COST
+        outcomes = [evaluate_batch_safely(each, self._queries(list(labels))) for each in self._feature_evaluators]
+        sound = [i for i in range(len(labels)) if all(column[i].evaluation is not None for column in outcomes)]
+        if len(sound) < MIN_LABELS and self._fitted is None:
+            errors = [outcome.error for column in outcomes for outcome in column if outcome.failure]
+            raise UsageError(
+                f"Predictor: features: they could be computed for {len(sound)} of {len(labels)} labels, expected "
+                f"{MIN_LABELS} or more. The first error: {errors[0].strip().splitlines()[-1]}"
+            )
+        evaluations = [[o.evaluation for o in column if o.evaluation is not None] for column in outcomes]
+        cost = sum((each.cost for column in evaluations for each in column), NO_COST)
+        found = [[o.evaluation.score for i in sound if (o := column[i]).evaluation is not None] for column in outcomes]
+        names = list(labels)
+        return {names[i]: labels[names[i]] for i in sound}, np.array(found, np.float64).T, cost
+
+    def _queries(self, architectures: Sequence[Architecture]) -> list[Query]:
+        """Of features: one seed for all, so that an architecture always has the same."""
+        seed = int(stream(self.seed, "features").integers(2**63))
+        return [Query(-1, architecture, seed) for architecture in architectures]
 
     def _cross_validate(
         self, labels: Mapping[Architecture, float], features: Features | None
@@ -340,24 +425,49 @@ class Predictor(Evaluator):
 
 
 class Listed(Controller):
-    """Proposes given architectures, one after another, and then again from the first.
+    """Proposes given architectures, each once.
 
     Args:
         architectures: Which.
+        more: Whether random others follow, for those that failed; else that is an error.
     """
 
-    state = ("_asked",)
+    state = ("_asked", "_failed")
     learns = False
 
-    def __init__(self, architectures: list[list[int]]) -> None:
+    def __init__(self, architectures: list[list[int]], more: bool = False) -> None:
         self.architectures = architectures
+        self.more = more
+        self._given = set(map(tuple, architectures))
 
     def _start(self) -> None:
         self._asked = 0
+        self._failed: list[str] = []
 
     def _ask(self) -> Architecture:
         self._asked += 1
-        return tuple(self.architectures[(self._asked - 1) % len(self.architectures)])
+        if self._asked <= len(self.architectures):
+            return tuple(self.architectures[self._asked - 1])
+        for _ in range(MAX_DRAWS if self.more else 0):
+            architecture = self.space.sample(self.rng)
+            if architecture not in self._given:
+                return architecture
+        raise UsageError(
+            f"Predictor: {len(self._failed)} of {len(self.architectures)} architectures could not be labelled: "
+            f"{', '.join(self._failed[:3])}; leave them out, or ask for fewer labels"
+        )
+
+    def _tell(self, trial: Trial) -> None:
+        if trial.evaluation is None:
+            self._failed = [*self._failed[-9:], f"{self.space.format(trial.architecture)} ({trial.failure})"]
+
+
+def _made(folder: Path | None, name: str) -> Path | None:
+    """A folder in another one, made if need be."""
+    if folder is None:
+        return None
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    return folder / name
 
 
 def _scores(trials: Iterable[Trial]) -> dict[Architecture, float]:

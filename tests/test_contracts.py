@@ -35,8 +35,8 @@ def shares_of_ones(architecture) -> float:
 
 
 FACTORIES = {
-    "Bananas": lambda: load("Bananas")(labels=40, candidates=100),
-    "BayesianOptimization": lambda: load("BayesianOptimization")(labels=40, candidates=100),
+    "Bananas": lambda: load("Bananas")(labels=40, candidates=100, batch=25),
+    "BayesianOptimization": lambda: load("BayesianOptimization")(labels=40, candidates=100, batch=25),
     "Cascade": lambda: load("Cascade")([load("Function")(len), FACTORIES["Function"]()], reference=10),
     "Finalists": lambda: load("Finalists")(samples=20, finalists=4),
     "Inherit": lambda: load("Inherit")(training=FACTORIES["Training"]()),

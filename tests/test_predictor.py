@@ -16,9 +16,10 @@ import pytest
 from common import run_command
 
 from archsearch import Cost, Evaluation, Evaluator, SimulatedExecutor, models, search
-from archsearch.controllers import RandomSearch, RegularizedEvolution
-from archsearch.errors import MissingAbility, UsageError
+from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
+from archsearch.errors import MissingAbility, RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluators import Function, Predictor, Tabular
+from archsearch.history import RunFolder
 from archsearch.loop import resume
 from archsearch.model import Model, load_model
 from archsearch.models import GaussianProcess
@@ -344,3 +345,146 @@ def test_evaluating_before_preparing_is_an_error():
     predictor.start(SeparableSpace())
     with pytest.raises(UsageError, match="call prepare first"):
         predictor.evaluate((0,) * 6, 0)
+
+
+# -- what goes wrong, and what is done once ----------------------------------------------------------
+
+
+class Prepared(Additive):
+    """Must be prepared in every process, which is work once for a run; keeps how often that was done in its folder."""
+
+    keeps_files = True
+    ready = False
+
+    def prepare(self):
+        assert self.folder is not None
+        done = self.folder / "done"
+        done.write_text(done.read_text() if done.exists() else "once")
+        self.ready = True
+        return Cost(updates=1_000)
+
+    def evaluate(self, architecture, seed):
+        if not self.ready:
+            raise UsageError("call prepare first")
+        return super().evaluate(architecture, seed)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_what_gives_labels_is_ready_for_a_refit_after_a_resume(tmp_path, labelled):
+    if labelled:
+        search(SeparableSpace(), RandomSearch(), Additive(), trials=20, seed=7, out=tmp_path / "labels")
+    where = {"labelled": str(tmp_path / "labels")} if labelled else {"labels": 20}
+
+    def predictor():
+        return Predictor(Prepared(), refit=10, relabels=2, folds=0, **where)
+
+    run = tmp_path / "run"
+    first = search(SeparableSpace(), RandomSearch(), predictor(), trials=5, seed=0, out=run)
+    assert first.setup_cost.updates == 20 * 3 + 1_000
+    second = resume(run, evaluator=predictor(), trials=25)
+    assert second.setup_cost.updates == 20 * 3 + 1_000 + 2 * 2 * 3  # prepared again, but billed once
+
+
+def test_features_are_prepared_once_for_a_run(tmp_path):
+    def predictor():
+        return Predictor(Additive(), labels=20, features=[Prepared()], model=models.RandomForest(5), folds=0)
+
+    first = search(SeparableSpace(), RandomSearch(), predictor(), trials=5, seed=0, out=tmp_path / "run")
+    second = resume(tmp_path / "run", evaluator=predictor(), trials=10)
+    assert first.setup_cost.updates == second.setup_cost.updates == 1_000 + 2 * 20 * 3
+    assert (tmp_path / "run" / "evaluator" / "feature_1" / "done").read_text() == "once"
+
+
+def test_a_refit_passes_over_what_cannot_be_labelled():
+    predictor = Predictor(Tabular(dataset="digits201"), labels=20, refit=20, relabels=3, folds=0)
+    result = search(NASBench201(), RandomSearch(), predictor, trials=60, seed=0)
+    assert result.completed == 60
+    failing = Predictor(Additive(fails=0.5), labels=20, refit=10, relabels=4, folds=0)
+    search(SeparableSpace(), RandomSearch(), failing, trials=40, seed=0)
+    assert 20 < len(failing.labelled_scores) < 20 + 4 * 4
+
+
+def test_labels_without_their_features_are_left_out():
+    features = [Tabular(zero_cost="naswot_paper")]  # 341 of 15,625 cells have none
+    predictor = Predictor(labels=150, features=features, folds=0)
+    predictor.start(NASBench201())
+    predictor.prepare()
+    assert 140 <= len(predictor.labelled_scores) < 150
+    none = Predictor(Additive(), labels=20, features=[Additive(fails=2.0)], model=models.RandomForest(), folds=0)
+    none.start(SeparableSpace())
+    with pytest.raises(UsageError, match=r"could be computed for 0 of 20 labels.*bound to fail"):
+        none.prepare()
+
+
+def test_labels_of_a_run_with_budgets_are_those_trained_longest(tmp_path):
+    halving = SuccessiveHalving(min_budget=1, max_budget=9)
+    table = Tabular(dataset="digits201")
+    table.start(NASBench201())
+    search(NASBench201(), Listed(halving, table), table, trials=150, seed=0, out=tmp_path / "run")
+    predictor = Predictor(labelled=str(tmp_path / "run"), folds=0)
+    predictor.start(NASBench201())
+    predictor.prepare()
+    full = {trial.architecture: trial.score for trial in RunFolder(tmp_path / "run").trials(0) if trial.rank[0] == 9}
+    assert predictor.labelled_scores == full
+
+
+class Listed(SuccessiveHalving):
+    """Successive halving over the cells of a table."""
+
+    def __init__(self, controller, table):
+        super().__init__(min_budget=controller.min_budget, max_budget=controller.max_budget)
+        self.controller, self.table = None, None
+        self._cells = table.architectures
+
+    def start(self, space, seed):
+        super().start(space, seed)
+        self._inner._ask = lambda: self._cells[int(self._inner.rng.integers(len(self._cells)))]
+
+
+def test_labels_of_another_space_or_of_no_run_are_refused(tmp_path):
+    other = Choices({name: [1, 2, 3] for name in "abcdef"})
+    search(other, RandomSearch(), Function(process_size), trials=20, seed=0, out=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"searched Choices.*expected NASBench201"):
+        Predictor(labelled=str(tmp_path / "run")).start(NASBench201())
+    predictor = Predictor(labelled=str(tmp_path / "run"), folds=0)
+    predictor.check(other)  # nobody is needed to give labels
+    predictor.start(other)
+    predictor.prepare()
+    assert len(predictor.labelled_scores) <= 20
+    with pytest.raises(RunFolderError, match="nothing"):
+        Predictor(labelled=str(tmp_path / "nothing")).start(other)
+
+
+def process_size(values):
+    return float(sum(values.values()))
+
+
+def test_named_architectures_are_labelled_once_each_and_failures_are_named():
+    space = SeparableSpace()
+    names = [space.format(query.architecture) for query in queries(space, 15)]
+    predictor = Predictor(Additive(), names=[*names, *names[:5]], folds=0)
+    predictor.start(space)
+    assert predictor.prepare().updates == 15 * 3
+    failing = Predictor(Additive(fails=0.3), names=names, folds=0)
+    failing.start(space)
+    with pytest.raises(UsageError, match=r"of 15 architectures could not be labelled: .*\(exception\)"):
+        failing.prepare()
+
+
+def test_most_architectures_may_fail_and_the_labels_are_as_many_as_wanted():
+    predictor = Predictor(Additive(fails=0.55), labels=30, folds=0)
+    predictor.start(SeparableSpace())
+    assert predictor.prepare().updates == 30 * 3
+    assert len(predictor.labelled_scores) == 30
+
+
+def test_the_timeout_of_a_search_holds_for_labels():
+    with pytest.raises(TooManyFailures, match=r"no result within 0\.02 s"):
+        search(SeparableSpace(), RandomSearch(), Predictor(Slow(), labels=20), trials=5, seed=0, timeout=0.02)
+
+
+def test_the_note_says_which_labels_were_cross_validated():
+    predictor = Predictor(Additive(), labels=20, refit=20, relabels=5, folds=3)
+    result = search(SeparableSpace(), RandomSearch(), predictor, trials=30, seed=0)
+    assert "of 25 labels" in result.note
+    assert "(3 folds of the first 20)" in result.note
