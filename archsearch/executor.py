@@ -297,6 +297,21 @@ def prepare(evaluator: Evaluator, before: Cost = NO_COST) -> Cost:
     return _timed(cost, max(cost.wall_seconds, seconds) if cost.wall_seconds else before.wall_seconds + seconds)
 
 
+def prepare_below(evaluator: Evaluator, below: Evaluator, before: Cost = NO_COST) -> Cost:
+    """Has an evaluator that another one asks do its one-off work, with the other's workers and listener.
+
+    Args:
+        evaluator: The one that is being prepared.
+        below: The one that it asks.
+        before: What that has cost in earlier sessions of the run.
+    """
+    below.on_progress, below.executor = evaluator.on_progress, evaluator.executor
+    try:
+        return prepare(below, before)
+    finally:
+        below.on_progress = below.executor = None
+
+
 def advance(evaluator: Evaluator, sample: Sequence[Trial]) -> Cost:
     """Has an evaluator learn on from a sample; returns the cost of that, with the wall time measured."""
     begun = time.perf_counter()

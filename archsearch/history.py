@@ -171,7 +171,7 @@ class RunFolder:
         try:
             folder._trials.mkdir(parents=True, exist_ok=True)
             folder._acquire()
-            _write_whole(folder.path / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+            write_whole(folder.path / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
             folder._open_journal(1)
         except OSError as error:
             folder.close()
@@ -252,7 +252,7 @@ class RunFolder:
         try:
             if table is not None:
                 _write_parquet(self._name("part", number), table)
-            _write_whole(self._name("state", number), _encode(state).encode())
+            write_whole(self._name("state", number), _encode(state).encode())
             self._open_journal(number + 1)
             self._discard(self._previous_state)
         except OSError as error:
@@ -534,7 +534,7 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Writes a file so that it is there whole or not at all, even if the process is killed."""
     aside = path.with_name(path.name + ".tmp")
     with aside.open("wb") as file:
@@ -563,7 +563,7 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
             "started_seconds": "BYTE_STREAM_SPLIT",
         },
     )
-    _write_whole(path, sink.getvalue().to_pybytes())
+    write_whole(path, sink.getvalue().to_pybytes())
 
 
 def _rows(path: Path) -> int | None:

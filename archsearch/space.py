@@ -355,6 +355,11 @@ def _is_option(option: object, n: int) -> bool:
     return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
 
 
+def is_finite(value: object) -> bool:
+    """Whether ``value`` is a number, and neither infinite nor NaN; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def whole_number(owner: str, name: str, value: int, low: int = 0) -> int:
     """``value`` if it is a whole number >= ``low``.
 

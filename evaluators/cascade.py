@@ -12,7 +12,6 @@ import copy
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +21,11 @@ import numpy as np
 
 from archsearch.errors import ArchsearchError, MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.executor import Job, LocalExecutor, prepare
+from archsearch.executor import Job, LocalExecutor, prepare_below
+from archsearch.history import write_whole
 from archsearch.loop import DEFAULT_RETRIES
 from archsearch.seeding import stream
-from archsearch.space import Space, at_least_one, whole_number
+from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 
 FILE = "reference.json"
@@ -97,12 +97,12 @@ class Cascade(Evaluator):
                 )
         gates = len(given) - 1
         self._keep = list(self.keep) if isinstance(self.keep, (list, tuple)) else [self.keep] * gates
-        if len(self._keep) != gates or not all(_is_number(share) and 0 < share < 1 for share in self._keep):
+        if len(self._keep) != gates or not all(is_finite(share) and 0 < share < 1 for share in self._keep):
             raise UsageError(
                 f"Cascade: keep: expected a share, 0 < keep < 1, or {gates} of them, one for each evaluator but the "
                 f"last, got {self.keep!r}"
             )
-        if not _is_number(self.floor):
+        if not is_finite(self.floor):
             raise UsageError(f"Cascade: floor: expected a finite number, got {self.floor!r}")
         left = self.reference
         for share in self._keep[:-1]:
@@ -181,7 +181,7 @@ class Cascade(Evaluator):
         self._gates = []
         for stage, facts in enumerate(self._facts):
             evaluator = self.evaluators[stage]
-            facts["prepared"] = dataclasses.astuple(self._prepare(evaluator, Cost(*facts["prepared"])))
+            facts["prepared"] = dataclasses.astuple(prepare_below(self, evaluator, Cost(*facts["prepared"])))
             self._save()
             if stage < len(self._keep):
                 self._score(stage, references)
@@ -192,13 +192,6 @@ class Cascade(Evaluator):
                 references = {i: references[i] for i, score in scores.items() if score is not None and score >= passed}
         costs = (Cost(*facts[name]) for facts in self._facts for name in ("prepared", "cost"))
         return sum(costs, NO_COST)
-
-    def _prepare(self, evaluator: Evaluator, before: Cost) -> Cost:
-        evaluator.on_progress, evaluator.executor = self.on_progress, self.executor
-        try:
-            return prepare(evaluator, before)
-        finally:
-            evaluator.on_progress = evaluator.executor = None
 
     def _draw(self) -> dict[int, Query]:
         """The reference sample by number: different architectures, with ids that no trial has."""
@@ -254,9 +247,7 @@ class Cascade(Evaluator):
         """Writes what is known, whole or not at all."""
         if self._folder is None:
             return
-        aside = self._folder / f"{FILE}.{os.getpid()}.tmp"
-        aside.write_text(json.dumps(self._facts))
-        aside.rename(self._folder / FILE)
+        write_whole(self._folder / FILE, json.dumps(self._facts).encode())
 
     # -- scoring -----------------------------------------------------------------------------------
 
@@ -325,10 +316,6 @@ def _parts(evaluator: Evaluator) -> Iterator[Evaluator]:
         for each in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(each, Evaluator):
                 yield from _parts(each)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _kept(share: float, n: int) -> int:

@@ -23,7 +23,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,8 +34,9 @@ import numpy.typing as npt
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.tabular import SOURCES, Tabular
-from archsearch.executor import prepare
-from archsearch.space import Space, at_least_one
+from archsearch.executor import prepare_below
+from archsearch.history import write_whole
+from archsearch.space import Space, at_least_one, is_finite
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class LearningCurve(Evaluator):
             )
         if isinstance(warm_up, bool) or not isinstance(warm_up, int) or warm_up < FEWEST_CURVES:
             raise UsageError(f"LearningCurve: warm_up: expected a whole number >= {FEWEST_CURVES}, got {warm_up!r}")
-        if not _is_number(threshold) or not 0 < threshold < 0.5:
+        if not is_finite(threshold) or not 0 < threshold < 0.5:
             raise UsageError(f"LearningCurve: threshold: expected a number, 0 < threshold < 0.5, got {threshold!r}")
         full = full_length(evaluator) if epochs is None else at_least_one("LearningCurve", "epochs", epochs)
         self._stops = (*_pauses(check_at, full), full)
@@ -172,11 +172,7 @@ class LearningCurve(Evaluator):
         if self.folder is not None and (self.folder / FILE).exists():
             self._facts = json.loads((self.folder / FILE).read_text())
             self._regressions = self._fitted()
-        self.evaluator.on_progress, self.evaluator.executor = self.on_progress, self.executor
-        try:
-            cost = prepare(self.evaluator, Cost(*self._facts["prepared"]))
-        finally:
-            self.evaluator.on_progress = self.evaluator.executor = None
+        cost = prepare_below(self, self.evaluator, Cost(*self._facts["prepared"]))
         self._facts["prepared"] = dataclasses.astuple(cost)
         self._save()
         return cost
@@ -185,9 +181,7 @@ class LearningCurve(Evaluator):
         """Writes what is known, whole or not at all."""
         if self.folder is None:
             return
-        aside = self.folder / f"{FILE}.{os.getpid()}.tmp"
-        aside.write_text(json.dumps(self._facts))
-        aside.rename(self.folder / FILE)
+        write_whole(self.folder / FILE, json.dumps(self._facts).encode())
 
     # -- learning ----------------------------------------------------------------------------------
 
@@ -282,8 +276,8 @@ def _pauses(check_at: float | Sequence[float] | None, full: int) -> list[int]:
     given = CHECK_AT if check_at is None else check_at
     pauses = set()
     for each in given if isinstance(given, (list, tuple)) else (given,):
-        epochs = min(max(1, round(each * full)), full - 1) if _is_number(each) and 0 < each < 1 else each
-        if not _is_number(epochs) or epochs != int(epochs) or not 1 <= epochs < full:
+        epochs = min(max(1, round(each * full)), full - 1) if is_finite(each) and 0 < each < 1 else each
+        if not is_finite(epochs) or epochs != int(epochs) or not 1 <= epochs < full:
             raise UsageError(
                 "LearningCurve: check_at: expected shares below 1, or whole numbers of epochs below the full length of "
                 f"{full}, got {each!r}"
@@ -292,10 +286,6 @@ def _pauses(check_at: float | Sequence[float] | None, full: int) -> list[int]:
     if not pauses:
         raise UsageError("LearningCurve: check_at: expected at least one share or number of epochs, got none")
     return sorted(pauses)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _joined(curve: tuple[float, ...], found: Evaluation, start: int, stop: int) -> tuple[float, ...]:

@@ -27,8 +27,8 @@ from archsearch.controller import Controller
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import MAX_DRAWS, Evaluator
 from archsearch.evaluators.tabular import Tabular
-from archsearch.executor import LocalExecutor, evaluate_batch_safely, evaluate_safely, prepare
-from archsearch.history import RunFolder
+from archsearch.executor import LocalExecutor, evaluate_batch_safely, evaluate_safely, prepare_below
+from archsearch.history import RunFolder, write_whole
 from archsearch.loop import resume, search
 from archsearch.model import Features, Model, load_model
 from archsearch.ranking import Interval, bootstrap, kendall_tau
@@ -195,17 +195,10 @@ class Predictor(Evaluator):
         """Prepares evaluators; what that has cost in all sessions is kept in a file."""
         path = None if self.folder is None else self.folder / file
         before = json.loads(path.read_text()) if path is not None and path.exists() else []
-        costs = []
-        for number, each in enumerate(evaluators):
-            each.on_progress, each.executor = self.on_progress, self.executor
-            try:
-                costs.append(prepare(each, Cost(*before[number]) if before else NO_COST))
-            finally:
-                each.on_progress = each.executor = None
+        known = [Cost(*cost) for cost in before] or [NO_COST] * len(evaluators)
+        costs = [prepare_below(self, each, cost) for each, cost in zip(evaluators, known, strict=True)]
         if path is not None and evaluators:
-            aside = path.with_suffix(".tmp")
-            aside.write_text(json.dumps([dataclasses.astuple(cost) for cost in costs]))
-            aside.rename(path)
+            write_whole(path, json.dumps([dataclasses.astuple(cost) for cost in costs]).encode())
         return dataclasses.replace(sum(costs, NO_COST), wall_seconds=0.0)
 
     def advance(self, sample: Sequence[Trial]) -> Cost:
