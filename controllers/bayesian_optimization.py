@@ -106,8 +106,7 @@ class BayesianOptimization(Controller):
         return self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
 
     def _is_new(self, architecture: Architecture) -> bool:
-        form: Any = self.space.canonical(architecture)
-        return self._proposed.add(form)
+        return self._proposed.add(self.space.canonical(architecture))
 
     def _fit(self) -> None:
         seed = int(self.rng.integers(2**63))

@@ -88,8 +88,7 @@ class LocalSearch(Controller):
         return self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
 
     def _is_new(self, architecture: Architecture) -> bool:
-        form: Any = self.space.canonical(architecture)
-        return self._proposed.add(form)
+        return self._proposed.add(self.space.canonical(architecture))
 
     # -- climbing --------------------------------------------------------------------------------
 

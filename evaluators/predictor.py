@@ -11,6 +11,7 @@ cross-validation among the labels, and reported.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -24,7 +25,7 @@ import numpy as np
 from archsearch import models
 from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
-from archsearch.errors import MissingAbility, UsageError
+from archsearch.errors import ArchsearchError, MissingAbility, UsageError
 from archsearch.evaluator import MAX_DRAWS, Evaluator
 from archsearch.evaluators.tabular import Tabular
 from archsearch.executor import LocalExecutor, evaluate_batch_safely, evaluate_safely, prepare_below
@@ -146,6 +147,14 @@ class Predictor(Evaluator):
             raise UsageError(
                 f"Predictor: labelled: {self.labelled} searched {one_line(config['space'])}, expected "
                 f"{one_line(describe(self.space))}"
+            )
+        evaluator = None
+        with contextlib.suppress(ArchsearchError):  # one that cannot be rebuilt, such as a function, learns nothing
+            evaluator = build(config["evaluator"])
+        if evaluator is not None and evaluator.interval and not evaluator.comparable:
+            raise UsageError(
+                f"Predictor: labelled: the scores of {type(evaluator).__name__} in {self.labelled} changed as it "
+                "learned on, so they cannot be compared; expected a run of an evaluator that does not"
             )
 
     @property

@@ -455,6 +455,13 @@ def test_labels_of_another_space_or_of_no_run_are_refused(tmp_path):
         Predictor(labelled=str(tmp_path / "nothing")).start(other)
 
 
+def test_labels_of_a_run_whose_scores_changed_on_the_way_are_refused(tmp_path):
+    learning = Predictor(Additive(), labels=20, refit=10, folds=0)
+    search(SeparableSpace(), RandomSearch(), learning, trials=30, seed=0, out=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"the scores of Predictor in .* changed as it learned on"):
+        Predictor(labelled=str(tmp_path / "run")).start(SeparableSpace())
+
+
 def process_size(values):
     return float(sum(values.values()))
 
