@@ -134,7 +134,7 @@ def test_simulated_run_resumes(capsys):
         (["show", "|nonsense|"], "is no NAS-Bench-201 cell"),
         (["show", "99999"], "15624"),
         (["list", "Tabularr"], "did you mean Tabular?"),
-        (["list", "--compatible-with", "Nothing"], "no controller or evaluator or space is called"),
+        (["list", "--compatible-with", "Nothing"], "no controller or evaluator or model or space is called"),
     ],
 )
 def test_wrong_usage_is_one_message_and_touches_nothing(capsys, arguments, expected):
