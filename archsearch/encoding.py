@@ -168,7 +168,7 @@ def encode(
     return [compute(encoding) for encoding in encodings]
 
 
-def tokens(space: Space, architectures: Sequence[Architecture]) -> npt.NDArray[np.int64]:
+def tokens(space: Space, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The decisions one by one, for models that read sequences.
 
     Returns:

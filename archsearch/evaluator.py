@@ -66,6 +66,14 @@ class Evaluator:
         """What the one-off work came to, in one line, for people; empty if there is nothing to say."""
         return ""
 
+    @staticmethod
+    def folder_in(folder: Path | None, name: str) -> Path | None:
+        """A folder for an evaluator that this one asks, inside its own; made if need be. None where there is none."""
+        if folder is None:
+            return None
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        return folder / name
+
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility``, naming both sides, if this evaluator cannot score that space."""
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archsearch.errors import ArchsearchError, UsageError
+from archsearch.history import write_whole
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -164,7 +165,7 @@ class Model:
 
     def save(self, path: Path | str) -> None:
         """Writes the fitted model, labels included, as safetensors; whole or not at all."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         from archsearch.components import describe
 
@@ -174,10 +175,7 @@ class Model:
             arrays["features"] = self._raw_features
         facts = {"model": describe(self), "architectures": self.architectures, "seed": self._seed}
         facts["notes"] = dict(self.notes)
-        path = Path(path)
-        aside = path.with_suffix(".tmp")
-        save_file(arrays, aside, {"json": json.dumps(facts)})
-        aside.rename(path)
+        write_whole(Path(path), save(arrays, {"json": json.dumps(facts)}))
 
     def _take(
         self,

@@ -70,6 +70,7 @@ class Space:
         self._counts: dict[Hashable, int] = {}
         if self.arities is not None:
             self._arity_array = np.array(self.arities)
+            self._offsets = np.concatenate([[0], np.cumsum(self._arity_array)[:-1]])
             self._free = [i for i, n in enumerate(self.arities) if n > 1]
 
     # -- the primitive -------------------------------------------------------------------------
@@ -220,9 +221,8 @@ class Space:
         n = len(architectures)
         if self.arities is not None:
             options = np.asarray(architectures, dtype=np.int64).reshape(n, self.max_length)
-            offsets = np.concatenate([[0], np.cumsum(self._arity_array)[:-1]])
             encoded = np.zeros((n, int(self._arity_array.sum())), np.float32)
-            encoded[np.arange(n)[:, None], options + offsets] = 1.0
+            encoded[np.arange(n)[:, None], options + self._offsets] = 1.0
             return encoded
         encoded = np.zeros((n, self.max_length, self.max_options), np.float32)
         for row, architecture in enumerate(architectures):
@@ -274,16 +274,12 @@ class Space:
 
         A space whose networks have other shapes overrides it; it is what path, count and graph encodings are made from.
         """
-        from archsearch.encoding import chain
+        from archsearch.encoding import chain, tokens
 
         if self.arities is not None:
             options = np.asarray(architectures, dtype=np.int64).reshape(len(architectures), self.max_length)
-            return chain(options + np.concatenate([[0], np.cumsum(self._arity_array)[:-1]]), sum(self.arities))
-        labels = np.full((len(architectures), self.max_length), -1)
-        for row, architecture in enumerate(architectures):
-            places = np.arange(len(architecture))
-            labels[row, places] = places * self.max_options + np.asarray(architecture, dtype=np.int64)
-        return chain(labels, self.max_length * self.max_options)
+            return chain(options + self._offsets, sum(self.arities))
+        return chain(tokens(self, architectures) - 1, self.max_length * self.max_options)
 
     # -- helpers -------------------------------------------------------------------------------
 

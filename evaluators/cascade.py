@@ -166,10 +166,7 @@ class Cascade(Evaluator):
     def folder(self, folder: Path | None) -> None:
         self._folder = folder
         for stage, evaluator in enumerate(self.evaluators, 1):
-            below = None if folder is None else folder / f"stage_{stage}"
-            if below is not None:
-                below.mkdir(exist_ok=True)
-            evaluator.folder = below
+            evaluator.folder = self.folder_in(folder, f"stage_{stage}")
 
     # -- thresholds --------------------------------------------------------------------------------
 

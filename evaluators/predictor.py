@@ -101,13 +101,13 @@ class Predictor(Evaluator):
         self._below = [*([self._source] if labelled is None or refit else []), *(features or ())]
         self._feature_evaluators = list(features or ())
         self._model = model or (models.Stack() if features else models.GaussianProcess())
+        self._folder: Path | None = None
         self._check_settings()
         self._forget()
 
     def _check_settings(self) -> None:
         if self.names is not None and self.labelled is not None:
             raise UsageError("Predictor: names and labelled are two ways to say what the labels are; give one")
-        self._folder: Path | None = None
         told = self.labels if self.names is None else len(set(self.names))
         if told < MIN_LABELS:
             raise UsageError(f"Predictor: names: expected {MIN_LABELS} or more different ones, got {told}")
@@ -166,9 +166,9 @@ class Predictor(Evaluator):
     def folder(self, folder: Path | None) -> None:
         self._folder = folder
         for number, each in enumerate(self._feature_evaluators, 1):
-            each.folder = _made(folder, f"feature_{number}")
+            each.folder = self.folder_in(folder, f"feature_{number}")
         if self.refit:  # where the run that labels had it
-            self._source.folder = _made(folder, f"{LABELS}/evaluator") if self._fitted is not None else None
+            self._source.folder = self.folder_in(folder, f"{LABELS}/evaluator") if self._fitted is not None else None
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """As the evaluator of the labels does."""
@@ -194,7 +194,7 @@ class Predictor(Evaluator):
             self._fitted.notes = {**notes, "sample": -1, "advanced": []}
             self._save()
         if self.refit:
-            self._source.folder = _made(self.folder, f"{LABELS}/evaluator")
+            self._source.folder = self.folder_in(self.folder, f"{LABELS}/evaluator")
             again = self._prepare_below([self._source], "source.json")
             if self.labelled is not None:  # else the run that labelled has billed it
                 cost += again
@@ -220,7 +220,7 @@ class Predictor(Evaluator):
         model, last = self._ready(), max(trial.id for trial in sample)
         if model.notes["sample"] != last:  # else a run that was killed had come so far
             begun = time.process_time()
-            labels = dict(zip(model.architectures, model.scores.tolist(), strict=True))
+            labels = self.labelled_scores
             best = dict.fromkeys(t.architecture for t in sorted(sample, key=lambda trial: trial.rank, reverse=True))
             known, rng = self._source.architectures, stream(self.seed, f"after trial {last}")
             possible = set(best if known is None else known)
@@ -462,14 +462,6 @@ class Listed(Controller):
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:
             self._failed = [*self._failed[-9:], f"{self.space.format(trial.architecture)} ({trial.failure})"]
-
-
-def _made(folder: Path | None, name: str) -> Path | None:
-    """A folder in another one, made if need be."""
-    if folder is None:
-        return None
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    return folder / name
 
 
 def _scores(trials: Iterable[Trial]) -> dict[Architecture, float]:

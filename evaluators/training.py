@@ -39,7 +39,7 @@ from archsearch.network import (
     trainable,
 )
 from archsearch.seeding import stream
-from archsearch.space import Space, at_least_one, whole_number
+from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.task import Augmentation, Part, Task, absolute, augment, known_augmentation, load_task, split
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query
 
@@ -788,8 +788,7 @@ def _check_ranges(training: Training) -> None:
     ):
         for name in names:
             value = getattr(recipe, name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not 0 <= value < high or (low == "0 <" and value == 0):
+            if not is_finite(value) or not 0 <= value < high or (low == "0 <" and value == 0):
                 raise UsageError(f"Training: {name}: expected a number, {low} {name} < {high}, got {value!r}")
     if training.device != "auto":
         try:

@@ -16,6 +16,7 @@ import torch
 
 from archsearch.errors import UsageError
 from archsearch.model import Prediction
+from archsearch.space import is_finite
 
 Weights = dict[str, torch.Tensor]
 """By name; the first axis counts the networks."""
@@ -138,6 +139,6 @@ def above_zero(owner: str, name: str, value: float) -> float:
     Raises:
         UsageError: If not; the message names the owner and the setting.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if not is_finite(value) or value <= 0:
         raise UsageError(f"{owner}: {name}: expected a number > 0, got {value!r}")
     return value

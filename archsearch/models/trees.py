@@ -19,7 +19,7 @@ import numpy.typing as npt
 from archsearch.encoding import DEFAULT, PATH_COLUMNS, Encoding, checked_encodings, encode
 from archsearch.errors import UsageError
 from archsearch.model import Features, Model, Prediction
-from archsearch.space import at_least_one
+from archsearch.space import at_least_one, is_finite
 from archsearch.trial import Architecture
 
 BOOSTING = {"learning_rate": 0.15, "max_depth": None, "max_leaf_nodes": 7, "min_samples_leaf": 3, "max_features": 0.3}
@@ -80,7 +80,7 @@ class RandomForest(_Trees):
         path_columns: int = PATH_COLUMNS,
     ) -> None:
         self.trees = at_least_one("RandomForest", "trees", trees)
-        if isinstance(max_features, bool) or not isinstance(max_features, (int, float)) or not 0 < max_features <= 1:
+        if not is_finite(max_features) or not 0 < max_features <= 1:
             raise UsageError(f"RandomForest: max_features: expected a share > 0 and <= 1, got {max_features!r}")
         self.max_features = max_features
         if not isinstance(extra, bool):
