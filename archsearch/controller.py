@@ -48,6 +48,11 @@ class Controller:
     space: Space
     rng: np.random.Generator
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has nothing more to propose: the search then ends, when all results are in. By default never."""
+        return False
+
     # -- what an author writes -----------------------------------------------------------------
 
     def _start(self) -> None:
@@ -58,7 +63,7 @@ class Controller:
         raise NotImplementedError
 
     def _ask_many(self, n: int) -> Sequence[Answer]:
-        """The next ``n``; override it where drawing many at once is cheaper."""
+        """The next ``n``, or fewer if it is ``finished`` then; override it where drawing many at once is cheaper."""
         return [self._ask() for _ in range(n)]
 
     def _tell(self, trial: Trial) -> None:
@@ -80,7 +85,7 @@ class Controller:
         self._start()
 
     def ask(self, n: int = 1) -> list[Proposal]:
-        """Proposes ``n`` architectures, however many results are still due.
+        """Proposes ``n`` architectures, however many results are still due; fewer only if it is ``finished`` then.
 
         Raises:
             UsageError: If ``start`` was not called, or ``n`` < 1.

@@ -152,7 +152,7 @@ class Result:
         cost: Cost of all evaluations.
         setup_cost: Cost of the evaluator's one-off work: its preparation, and what it learnt on the way.
         seconds: Seconds on the run's clock.
-        stopped: Why it stopped: trials, max_seconds, max_cost, target, exhausted or interrupted.
+        stopped: Why it stopped: trials, max_seconds, max_cost, target, exhausted (nothing new to propose), interrupted.
         seed: The root seed; the same seed repeats the search.
         history: All trials: iterate over it, or call ``table()``.
         space: The space that was searched.
@@ -671,6 +671,10 @@ class Search:
                 return
             if self._answered_in_a_row and self._asked_in_vain():
                 self._give_up()
+                return
+            if self.controller.finished:
+                if not self._pending:
+                    self._stopped = "exhausted"
                 return
             n, now = 1 if self.settings.lag else room, self.executor.now()
             jobs = self._ask(n, now)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import difflib
-import html
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderErr
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS, RunFolder
 from archsearch.model import Model
+from archsearch.page import heading, page, picture, table, terms
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost
 
@@ -209,48 +208,23 @@ def _draw_set_up(directory: Path, target: Path) -> dict[str, str]:
     return pictures
 
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 60rem; margin: 2rem auto;
-       padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } dt { color: #666 } dd { margin: 0 }
-dd, td { overflow-wrap: anywhere }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right }
-th:last-child, td:last-child { text-align: left; font-family: ui-monospace, monospace }
-img { max-width: 100%; height: auto }
-"""
-
-
 def _page(name: str, facts: dict[str, str], rows: list[dict[str, Any]], target: Path, further: dict[str, str]) -> str:
-    """One self-contained HTML page: no script, no file or address outside it."""
-    escape = html.escape
+    """One self-contained HTML page."""
     columns = _shown_columns(rows)
-    terms = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
-    head = "".join(f"<th>{escape(column)}</th>" for column in ["rank", *columns, "architecture"])
-    body = ""
-    for rank, row in enumerate(rows, start=1):
-        cells = "".join(f"<td>{_number(row[column])}</td>" for column in columns)
-        body += f"<tr><td>{rank}</td>{cells}<td>{escape(row['name'])}</td></tr>"
-    pictures = "".join(
-        f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{_base64(target / file)}">'
-        for title, file in (
-            ("Learning curve by trials", "learning_curve.png"),
-            ("Learning curve by billed cost", "learning_curve_cost.png"),
-            ("Best architecture", "best.png"),
-            *further.items(),
-        )
+    cells = [[str(i), *(_number(row[column]) for column in columns), row["name"]] for i, row in enumerate(rows, 1)]
+    pictures = {
+        "Learning curve by trials": "learning_curve.png",
+        "Learning curve by billed cost": "learning_curve_cost.png",
+        "Best architecture": "best.png",
+        **further,
+    }
+    return page(
+        name,
+        terms(facts),
+        heading("Best architectures"),
+        table(["rank", *columns, "architecture"], cells, last_is_code=True),
+        *(heading(title) + picture(target / file, title) for title, file in pictures.items()),
     )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>{escape(name)}</h1><dl>{terms}</dl><h2>Best architectures</h2>"
-        f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>{pictures}</body></html>\n'
-    )
-
-
-def _base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
 
 
 # -- one architecture --------------------------------------------------------------------------

@@ -24,15 +24,14 @@ import numpy as np
 
 from archsearch import models
 from archsearch.components import build, describe, one_line
-from archsearch.controller import Controller
 from archsearch.errors import ArchsearchError, MissingAbility, UsageError
-from archsearch.evaluator import MAX_DRAWS, Evaluator
+from archsearch.evaluator import Evaluator
 from archsearch.evaluators.tabular import Tabular
 from archsearch.executor import LocalExecutor, evaluate_batch_safely, evaluate_safely, prepare_below
 from archsearch.history import RunFolder, write_whole
-from archsearch.loop import resume, search
 from archsearch.model import Features, Model, load_model
 from archsearch.ranking import Interval, bootstrap, kendall_tau
+from archsearch.scoring import Listed, search_or_resume
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
@@ -310,30 +309,25 @@ class Predictor(Evaluator):
             if self.on_progress is not None:
                 self.on_progress("labels", min(next(told), count), count)
 
-        if folder is not None and (folder / "config.yaml").exists():
-            result = resume(
-                folder,
-                space=self.space,
-                controller=controller,
-                evaluator=self._source,
-                executor=executor,
-                on_trial=progress,
+        result = search_or_resume(
+            self.space,
+            controller,
+            self._source,
+            out=folder,
+            trials=count,
+            seed=self.seed,
+            executor=executor,
+            batch=executor.batch,
+            timeout=executor.timeout,
+            on_trial=progress,
+        )
+        if result.completed < count:
+            failed = [trial for trial in result.history if trial.evaluation is None]
+            names = [f"{self.space.format(trial.architecture)} ({trial.failure})" for trial in failed[:3]]
+            raise UsageError(
+                f"Predictor: {len(failed)} of {count} architectures could not be labelled: {', '.join(names)}; leave "
+                "them out, or ask for fewer labels"
             )
-        else:
-            result = search(
-                self.space,
-                controller,
-                self._source,
-                trials=count,
-                seed=self.seed,
-                executor=executor,
-                batch=executor.batch,
-                timeout=executor.timeout,
-                out=folder,
-                on_trial=progress,
-            )
-        if result.stopped == "interrupted":
-            raise KeyboardInterrupt
         return _scores(result.history), dataclasses.replace(result.cost + result.setup_cost, wall_seconds=0.0)
 
     def _draw(self) -> list[Architecture]:
@@ -424,44 +418,6 @@ class Predictor(Evaluator):
     def _save(self) -> None:
         if self.folder is not None:
             self._ready().save(self.folder / FILE)
-
-
-class Listed(Controller):
-    """Proposes given architectures, each once.
-
-    Args:
-        architectures: Which.
-        more: Whether random others follow, for those that failed; else that is an error.
-    """
-
-    state = ("_asked", "_failed")
-    learns = False
-
-    def __init__(self, architectures: list[list[int]], more: bool = False) -> None:
-        self.architectures = architectures
-        self.more = more
-        self._given = set(map(tuple, architectures))
-
-    def _start(self) -> None:
-        self._asked = 0
-        self._failed: list[str] = []
-
-    def _ask(self) -> Architecture:
-        self._asked += 1
-        if self._asked <= len(self.architectures):
-            return tuple(self.architectures[self._asked - 1])
-        for _ in range(MAX_DRAWS if self.more else 0):
-            architecture = self.space.sample(self.rng)
-            if architecture not in self._given:
-                return architecture
-        raise UsageError(
-            f"Predictor: {len(self._failed)} of {len(self.architectures)} architectures could not be labelled: "
-            f"{', '.join(self._failed[:3])}; leave them out, or ask for fewer labels"
-        )
-
-    def _tell(self, trial: Trial) -> None:
-        if trial.evaluation is None:
-            self._failed = [*self._failed[-9:], f"{self.space.format(trial.architecture)} ({trial.failure})"]
 
 
 def _scores(trials: Iterable[Trial]) -> dict[Architecture, float]:

@@ -1,0 +1,185 @@
+"""Scores of given architectures: by a search of its own, so that none is lost and all workers take part.
+
+For what asks an evaluator outside the search that the user began: labels of a predictor, comparisons, verification.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.controller import Controller
+from archsearch.errors import ConstraintError
+from archsearch.evaluator import MAX_DRAWS, Evaluator
+from archsearch.executor import prepare_below
+from archsearch.history import write_whole
+from archsearch.loop import Result, resume, search
+from archsearch.space import Space
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SET_UP = "set_up.json"
+
+
+class Listed(Controller):
+    """Proposes given architectures, each once.
+
+    Args:
+        architectures: Which.
+        more: Whether random others follow, in place of those that failed.
+    """
+
+    state = ("_asked",)
+    learns = False
+
+    def __init__(self, architectures: list[list[int]], more: bool = False) -> None:
+        self.architectures = architectures
+        self.more = more
+        self._given = set(map(tuple, architectures))
+
+    def _start(self) -> None:
+        self._asked = 0
+
+    @property
+    def finished(self) -> bool:
+        """See ``Controller``."""
+        return not self.more and self._asked >= len(self.architectures)
+
+    def _ask(self) -> Architecture:
+        self._asked += 1
+        if self._asked <= len(self.architectures):
+            return tuple(self.architectures[self._asked - 1])
+        for _ in range(MAX_DRAWS):
+            architecture = self.space.sample(self.rng)
+            if architecture not in self._given:
+                return architecture
+        raise ConstraintError(
+            f"of {len(self.architectures):,} architectures some could not be scored, and {MAX_DRAWS} draws from "
+            f"{type(self.space).__name__} gave no other one in their place; ask for fewer"
+        )
+
+    def _ask_many(self, n: int) -> Sequence[Architecture]:
+        left = len(self.architectures) - self._asked
+        return [self._ask() for _ in range(n if self.more else min(n, left))]
+
+
+class Prepared(Evaluator):
+    """Another evaluator, prepared once for several searches, none of which is billed for that.
+
+    Give it a ``folder`` where one that ``keeps_files`` does so; what the set-up has cost is kept there, too.
+
+    Args:
+        evaluator: Which.
+    """
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.set_up = NO_COST
+        self._ready = False
+
+    @property
+    def architectures(self) -> list[Architecture] | None:
+        """As the evaluator says."""
+        return self.evaluator.architectures
+
+    @property
+    def note(self) -> str:
+        """As the evaluator says."""
+        return self.evaluator.note
+
+    def draw(self, n: int, rng: np.random.Generator) -> list[Architecture]:
+        """As the evaluator does."""
+        return self.evaluator.draw(n, rng)
+
+    def check(self, space: Space) -> None:
+        """As the evaluator does."""
+        self.evaluator.check(space)
+
+    def check_budgets(self, budgets: Sequence[int]) -> None:
+        """As the evaluator does."""
+        self.evaluator.check_budgets(budgets)
+
+    def start(self, space: Space) -> None:
+        """Starts the evaluator, once for each space."""
+        if self.__dict__.get("space") != space:
+            self.evaluator.start(space)
+            self.space = space
+            self._ready = False
+        if self.folder is not None and (self.folder / SET_UP).exists():
+            self.set_up = Cost(*json.loads((self.folder / SET_UP).read_text()))
+
+    def prepare(self) -> Cost:
+        """Has the evaluator do its one-off work, unless it has; the cost is in ``set_up``."""
+        if self._ready:
+            return NO_COST
+        known = self.set_up
+        if self.evaluator.keeps_files and self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.evaluator.folder = self.folder
+            self.set_up = prepare_below(self, self.evaluator, known)
+        else:  # another process that goes on does the same work again, which is no part of what the set-up costs
+            again = prepare_below(self, self.evaluator)
+            self.set_up = again if known == NO_COST else known
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / SET_UP, json.dumps(dataclasses.astuple(self.set_up)).encode())
+        self._ready = True
+        return NO_COST
+
+    def measure(self, architecture: Architecture) -> Mapping[str, float]:
+        """As the evaluator does."""
+        return self.evaluator.measure(architecture)
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """As the evaluator does."""
+        return self.evaluator.evaluate(architecture, seed)
+
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """As the evaluator does."""
+        return self.evaluator.evaluate_query(query)
+
+    def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
+        """As the evaluator does."""
+        return self.evaluator.evaluate_batch(queries)
+
+
+def search_or_resume(
+    space: Space,
+    controller: Controller,
+    evaluator: Evaluator,
+    *,
+    out: Path | None,
+    seed: int,
+    executor: Any = "local",
+    workers: int = 1,
+    on_trial: Any = None,
+    **settings: Any,
+) -> Result:
+    """Begins a search, or goes on with the one that is in the folder ``out``; arguments as those of ``search``.
+
+    Raises:
+        KeyboardInterrupt: If it was interrupted.
+    """
+    if out is not None and (out / "config.yaml").exists():
+        parts = {"space": space, "controller": controller, "evaluator": evaluator}
+        result = resume(out, executor=executor, workers=workers, on_trial=on_trial, **parts)
+    else:
+        result = search(
+            space,
+            controller,
+            evaluator,
+            out=out,
+            seed=seed,
+            executor=executor,
+            workers=workers,
+            on_trial=on_trial,
+            **settings,
+        )
+    if result.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return result
