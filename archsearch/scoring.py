@@ -166,8 +166,15 @@ def search_or_resume(
         KeyboardInterrupt: If it was interrupted.
     """
     if out is not None and (out / "config.yaml").exists():
-        parts = {"space": space, "controller": controller, "evaluator": evaluator}
-        result = resume(out, executor=executor, workers=workers, on_trial=on_trial, **parts)
+        result = resume(
+            out,
+            space=space,
+            controller=controller,
+            evaluator=evaluator,
+            executor=executor,
+            workers=workers,
+            on_trial=on_trial,
+        )
     else:
         result = search(
             space,
