@@ -1,4 +1,4 @@
-"""The command line: ``archsearch run | resume | report | show | list``.
+"""The command line: ``archsearch run | resume | compare | report | verify | export | show | list``.
 
 Options come from the signatures and docstrings of the classes themselves. Only what a command needs is imported, so
 that ``archsearch --help`` is quick.
@@ -33,7 +33,10 @@ interchangeable.
 commands:
   run       search; with no options: NAS-Bench-201, regularized evolution, the embedded table
   resume    go on with a run that was stopped, or extend one that has ended
+  compare   what each evaluator costs, how well it ranks, when it pays off; or controllers, side by side
   report    the best architectures of a run, its learning curve, one HTML page
+  verify    score the best of a run again, by a better evaluator: does their order hold?
+  export    the best of a run as files without code: genotype, weights, ONNX, a model card
   show      one architecture as text and as a drawing
   list      controllers, evaluators, spaces and presets, and what fits together
 
@@ -215,33 +218,51 @@ def _parser(command: str, description: str) -> jsonargparse.ArgumentParser:
 
 
 def _add_component(
-    parser: jsonargparse.ArgumentParser, what: str, default: str | None, arguments: Sequence[str]
+    parser: jsonargparse.ArgumentParser,
+    what: str,
+    default: str | None,
+    arguments: Sequence[str],
+    option: str | None = None,
 ) -> None:
-    """Adds ``--space``, ``--controller`` or ``--evaluator``, whose settings are options of their own."""
+    """Adds ``--space``, ``--controller`` or ``--evaluator``, whose settings are options of their own.
+
+    Args:
+        parser: What it is added to.
+        what: space, controller or evaluator.
+        default: Name of the class that is used if none is given; None: no component then.
+        arguments: The command line.
+        option: Name of the option, if it is another one.
+    """
     from archsearch.components import entry_points, import_path, load
     from archsearch.controller import Controller
     from archsearch.evaluator import Evaluator
     from archsearch.space import Space
 
     base: type = {"space": Space, "controller": Controller, "evaluator": Evaluator}[what]
-    # Classes are found by short name once imported, so those that the user names are imported first.
-    files = [argument.removeprefix("--config=") for argument in arguments if argument.endswith((".yaml", ".yml"))]
-    text = " ".join(arguments) + " ".join(map(_read, files))
-    for option, named in zip(arguments, [*arguments[1:], ""], strict=True):
-        if option in (f"--{what}", f"--{what}.help") and named.isidentifier():
-            load(named, f"{what}s")  # an unknown name is an error that says which ones there are
-    for kind in (f"{what}s", "models"):  # which components are made of
-        for name in entry_points(kind):
-            if name == default or re.search(rf"\b{name}\b", text):
-                load(name, kind)
+    _import_named(f"{what}s", option or what, arguments)
     value = {"class_path": import_path(load(default, f"{what}s"))} if default else None
     known = ", ".join(entry_points(f"{what}s"))
     parser.add_argument(
-        f"--{what}",
+        f"--{option or what}",
         type=base if default else base | None,
         default=value,
         help=f"{known}, or a class of your own by its import path (default: {default or 'as the run has it'})",
     )
+
+
+def _import_named(kind: str, option: str, arguments: Sequence[str]) -> None:
+    """Imports the classes of a kind that the user names, since they are found by short name once imported."""
+    from archsearch.components import entry_points, load
+
+    files = [argument.removeprefix("--config=") for argument in arguments if argument.endswith((".yaml", ".yml"))]
+    text = " ".join(arguments) + " ".join(map(_read, files))
+    for given, named in zip(arguments, [*arguments[1:], ""], strict=True):
+        if given in (f"--{option}", f"--{option}+", f"--{option}.help") and named.isidentifier():
+            load(named, kind)  # an unknown name is an error that says which ones there are
+    for each in (kind, "models"):  # which components are made of
+        for name in entry_points(each):
+            if re.search(rf"\b{name}\b", text):
+                load(name, each)
 
 
 def _read(path: str) -> str:
@@ -276,18 +297,25 @@ def _executor(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_settings(parser: jsonargparse.ArgumentParser) -> None:
+    from archsearch.loop import Settings
+
+    _add_fields(parser, Settings)
+
+
+def _add_fields(parser: jsonargparse.ArgumentParser, cls: Any, optional: bool = False) -> None:
+    """Adds an option for each field of a dataclass; with ``optional``, None stands for what is not given."""
     import dataclasses
     import typing
 
     import docstring_parser
 
-    from archsearch.loop import Settings
-
-    types = typing.get_type_hints(Settings)
-    texts = {each.arg_name: each.description or "" for each in docstring_parser.parse(Settings.__doc__ or "").params}
-    for field in dataclasses.fields(Settings):
-        text = " ".join(texts[field.name].split())
-        parser.add_argument(f"--{field.name}", type=types[field.name], default=field.default, help=text)
+    types = typing.get_type_hints(cls)
+    texts = {each.arg_name: each.description or "" for each in docstring_parser.parse(cls.__doc__ or "").params}
+    for field in dataclasses.fields(cls):
+        text, type_, default = " ".join(texts[field.name].split()), types[field.name], field.default
+        if optional:
+            text, type_, default = f"{text} (default: {default})", type_ | None, None
+        parser.add_argument(f"--{field.name}", type=type_, default=default, help=text)
 
 
 def _setting_names() -> list[str]:
@@ -307,7 +335,92 @@ def _finish(result: Result, out: str) -> int:
     return 0
 
 
-# -- report, show, list --------------------------------------------------------------------------
+# -- compare -----------------------------------------------------------------------------------
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Compares evaluators, or controllers."""
+    from archsearch.comparison import CONFIG, DEFAULT
+
+    own = ("config", "space", "reference", "evaluators", "again", "controllers")
+    if not any(re.match(rf"--({'|'.join(own)})\b", argument) for argument in arguments):
+        arguments = ["--config", str(DEFAULT), *arguments]
+    parser = _compare_parser(arguments)
+    config = parser.parse_args(list(arguments))
+    given, objects = config.as_dict(), parser.instantiate(config)
+    names = ("seed", *_comparison_setting_names())
+    settings = {name: given[name] for name in names if given[name] is not None} | _executor(given)
+    out = given["out"] or f"comparisons/{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
+    settings |= {"out": out, "progress": not given["quiet"]}
+    if objects.controllers is not None:
+        from archsearch.controller_comparison import compare_controllers
+
+        for name in ("samples", "budgets", "again", "controller", "timeout"):
+            if given[name] is not None:
+                raise UsageError(f"{name}: it goes with a comparison of evaluators; leave it out with --controllers")
+        evaluators = objects.evaluators or [objects.reference]
+        result: Any = compare_controllers(objects.space, objects.controllers, evaluators, **settings)
+    else:
+        from archsearch.comparison import compare as compare_evaluators
+
+        if not objects.evaluators:
+            raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
+        components = {"again": objects.again, "controller": objects.controller}
+        result = compare_evaluators(objects.space, objects.evaluators, objects.reference, **components, **settings)
+    print(result)
+    print(f"\nsaved     {result.save(out, f'archsearch compare --config {out}/{CONFIG} --out comparisons/again')}")
+    return 0
+
+
+def _compare_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
+    from archsearch.comparison import ComparisonSettings
+    from archsearch.components import entry_points
+    from archsearch.controller import Controller
+    from archsearch.evaluator import Evaluator
+
+    parser = _parser(
+        "compare",
+        "What does each evaluator cost, how well does it rank, what does a search with it find? With no options: "
+        "NAS-Bench-201, a table's short trainings, zero-cost scores and predictors against the final test accuracy. "
+        "With --controllers: the same for controllers, under one evaluator or several.",
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these options; options override it")
+    _add_component(parser, "space", DEFAULTS["space"], arguments)
+    _add_component(parser, "evaluator", DEFAULTS["evaluator"], arguments, option="reference")
+    _add_component(parser, "controller", None, arguments)
+    many = "repeat --{0}+ NAME, each with its settings as --{0}.SETTING VALUE; or by names of your own: --{0}.MINE NAME"
+    for option, base, text in (
+        ("evaluators", Evaluator, "what is compared; with --controllers: the tasks"),
+        ("again", Evaluator, "stand for the reference under different seeds, for the noise ceiling"),
+        ("controllers", Controller, "compare these controllers instead"),
+    ):
+        kind = "controllers" if base is Controller else "evaluators"
+        _import_named(kind, option, arguments)
+        several: Any = list[base] if option == "again" else list[base] | dict[str, base]  # type: ignore[valid-type]
+        help_text = f"{text}; {many.format(option)} ({', '.join(entry_points(kind))}, or import paths)"
+        parser.add_argument(f"--{option}", type=several | None, default=None, help=help_text)
+    _add_fields(parser, ComparisonSettings, optional=True)
+    _add_executor(parser, "local", 1)
+    parser.add_argument("--seed", type=int | None, default=0, help="root seed, >= 0")
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help="folder; a comparison that was stopped goes on there; default: comparisons/ and the time of day",
+    )
+    parser.add_argument("--quiet", action="store_true", help="do not say how far it is")
+    return parser
+
+
+def _comparison_setting_names() -> list[str]:
+    import dataclasses
+
+    from archsearch.comparison import ComparisonSettings
+
+    return [field.name for field in dataclasses.fields(ComparisonSettings)]
+
+
+# -- report, verify, export, show, list --------------------------------------------------------------------------
 
 
 def report(arguments: Sequence[str]) -> int:
@@ -321,6 +434,70 @@ def report(arguments: Sequence[str]) -> int:
     from archsearch.report import report as report_run
 
     report_run(given["directory"], given["top"])
+    return 0
+
+
+def verify(arguments: Sequence[str]) -> int:
+    """Verifies the best of a run."""
+    parser = _parser(
+        "verify",
+        "Score the best architectures of a run again, by an evaluator that is trusted: does their order hold? Stopped, "
+        "the same command goes on.",
+    )
+    parser.add_argument("directory", type=str, help="the run folder; the search may still be running")
+    _add_component(parser, "evaluator", None, arguments)
+    parser.add_argument("--top", type=int, default=5, help="how many architectures")
+    parser.add_argument(
+        "--seed", type=int | None, default=None, help="root seed, >= 0; drawn and recorded if not given"
+    )
+    _add_executor(parser, "local", 1)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    evaluator = parser.instantiate(config).evaluator
+    if evaluator is None:
+        raise UsageError(
+            "verify: expected an evaluator to score by, such as --evaluator Training --evaluator.task digits"
+        )
+    from archsearch.verification import verify as verify_run
+
+    print(
+        verify_run(
+            given["directory"],
+            evaluator,
+            top=given["top"],
+            seed=given["seed"],
+            progress=not given["quiet"],
+            **_executor(given),
+        )
+    )
+    return 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Exports the best of a run."""
+    parser = _parser(
+        "export",
+        "Write the best architectures of a run to folders of their own: genotype, weights, ONNX, a model card.",
+    )
+    parser.add_argument("directory", type=str, help="the run folder")
+    parser.add_argument("--top", type=int, default=1, help="how many architectures")
+    parser.add_argument("--trial", type=int | None, default=None, help="this trial instead of the best")
+    _add_component(parser, "evaluator", None, arguments)
+    parser.add_argument("--out", type=str | None, default=None, help="where to; default: DIRECTORY/export")
+    parser.add_argument("--onnx", action="store_true", help="write the network as ONNX, too (needs archsearch[onnx])")
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    from archsearch.export import export as export_run
+
+    export_run(
+        given["directory"],
+        top=given["top"],
+        trial=given["trial"],
+        evaluator=parser.instantiate(config).evaluator,
+        out=given["out"],
+        onnx=given["onnx"],
+    )
     return 0
 
 
@@ -371,7 +548,10 @@ def list_components(arguments: Sequence[str]) -> int:
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "resume": resume,
+    "compare": compare,
     "report": report,
+    "verify": verify,
+    "export": export,
     "show": show,
     "list": list_components,
 }

@@ -131,6 +131,35 @@ def _one_line(value: Any) -> str:
     return one_line(value) if is_component else repr(value)
 
 
+def names(components: Sequence[Any]) -> list[str]:
+    """A name for each: its class, with the settings that are not the class's own; numbered where names repeat."""
+    found: list[str] = []
+    for component in components:
+        name = type(component).__name__
+        if settings := _own_settings(component):
+            name += f"({', '.join(settings)})"
+        alike = sum(1 for other in found if other == name or other.startswith(f"{name} #"))
+        found.append(f"{name} #{alike + 1}" if alike else name)
+    return found
+
+
+def _own_settings(component: Any) -> list[str]:
+    """The arguments of ``__init__`` that differ from their defaults, as text."""
+    own = []
+    for name, parameter in inspect.signature(type(component).__init__).parameters.items():
+        value = getattr(component, name, parameter.default)
+        if name == "self" or (type(value) is type(parameter.default) and value == parameter.default):
+            continue
+        if isinstance(value, list):
+            value = f"[{', '.join(map(_short, value))}]"
+        own.append(f"{name}={_short(value)}")
+    return own
+
+
+def _short(value: Any) -> str:
+    return str(value) if type(value).__module__ == "builtins" else names([value])[0]
+
+
 def build(description: Mapping[str, Any]) -> Any:
     """Makes the component that ``describe`` described.
 

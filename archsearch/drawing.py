@@ -127,7 +127,7 @@ def draw_graph(graph: networkx.MultiDiGraph, path: str | Path, title: str = "") 
         axes.add_patch(arrow)
     for box in boxes:
         _draw_box(axes, box)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _items(graph: networkx.MultiDiGraph) -> tuple[list[_Item], list[list[_Item]]]:
@@ -253,7 +253,7 @@ def _straighten(columns: list[list[_Item]]) -> None:
                 weights.append(sum(weight for weight, _ in pulls))
                 wishes.append(sum(weight * y for weight, y in pulls) / weights[-1] - offset)
                 offsets.append(offset)
-            for item, y, offset in zip(column, _isotonic(wishes, weights), offsets, strict=True):
+            for item, y, offset in zip(column, isotonic(wishes, weights), offsets, strict=True):
                 item.y = y + offset
 
 
@@ -261,7 +261,7 @@ def _weight(a: _Item, b: _Item, level: float) -> float:
     return min(a.pull, b.pull) if a.is_node or b.is_node else level
 
 
-def _isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:
+def isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:
     """The rising sequence closest to ``values`` in weighted least squares (pool adjacent violators)."""
     pools: list[tuple[float, float, int]] = []  # mean, weight, length
     for mean, weight in zip(values, weights, strict=True):
@@ -353,7 +353,12 @@ def _draw_box(axes: Axes, box: _Item) -> None:
     )
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Writes a picture; its suffix (.png, .svg, .pdf ...) chooses the format.
+
+    Raises:
+        UsageError: If there is no such format.
+    """
     suffix = Path(path).suffix.lstrip(".").lower()
     if suffix not in (known := figure.canvas.get_supported_filetypes()):
         raise UsageError(f"{path}: expected a picture's suffix, one of {', '.join(sorted(known))}; got {suffix!r}")
@@ -417,7 +422,7 @@ def draw_learning_curve(
     ys, tops = np.asarray(scores, dtype=np.float64), np.asarray(best, dtype=np.float64)
     xs, label = np.arange(1.0, len(ys) + 1), "trials"
     if seconds is not None:
-        unit, length = _time_unit(max(seconds, default=0.0))
+        unit, length = time_unit(max(seconds, default=0.0))
         xs, label = np.asarray(seconds, dtype=np.float64) / length, f"billed cost ({unit})"
     if not len(xs) == len(ys) == len(tops):
         raise UsageError(f"expected as many scores as bests and seconds, got {len(ys)}, {len(tops)} and {len(xs)}")
@@ -433,7 +438,7 @@ def draw_learning_curve(
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, markerscale=2)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_columns(path: str | Path, columns: Mapping[str, Sequence[float]], title: str = "") -> None:
@@ -457,7 +462,7 @@ def draw_columns(path: str | Path, columns: Mapping[str, Sequence[float]], title
         axes.xaxis.set_major_locator(MaxNLocator(integer=all(float(x).is_integer() for x in xs)))
     axes.set_xlabel(label)
     figure.suptitle(title, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _plot_scores(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> None:
@@ -478,7 +483,7 @@ def _plot_scores(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.flo
     axes.scatter(xs[chosen], ys[chosen], s=size, color=BLUE, alpha=0.35, linewidths=0, rasterized=True, label=label)
 
 
-def _time_unit(seconds: float) -> tuple[str, float]:
+def time_unit(seconds: float) -> tuple[str, float]:
     """The unit in which an axis up to ``seconds`` reads best, and its length in seconds."""
     for unit, length in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
         if seconds >= 3 * length:

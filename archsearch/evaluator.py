@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from archsearch.errors import UsageError
+from archsearch.errors import MissingAbility, UsageError
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 
@@ -21,11 +21,30 @@ if TYPE_CHECKING:
 
     from archsearch.executor import Executor
     from archsearch.network import Network
+    from archsearch.task import Task
 
-__all__ = ["Evaluator", "Morphable", "SharedWeights", "Trainable"]
+__all__ = ["Evaluator", "Morphable", "SharedWeights", "Trainable", "Trained"]
 
 MAX_DRAWS = 100
 """Draws for each different architecture that is wanted."""
+
+
+class Trained(NamedTuple):
+    """The network that an evaluation scores, and what is needed to use it.
+
+    Attributes:
+        network: A stand-alone one with its weights; in evaluation mode, on the processor.
+        evaluation: What the evaluator says of it.
+        task: What it was trained on; its images are normalised as the network expects them.
+        skeleton: The settings of the network around the searched part that the space was given, by name.
+        note: What there is to know of these weights, in sentences for people; empty if nothing.
+    """
+
+    network: Network
+    evaluation: Evaluation
+    task: Task
+    skeleton: Mapping[str, int]
+    note: str = ""
 
 
 class Evaluator:
@@ -145,6 +164,22 @@ class Evaluator:
     def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
         """Scores several trials, in their order, as ``evaluate_query`` does each; override it where that is cheaper."""
         return [self.evaluate_query(query) for query in queries]
+
+    def trained(self, query: Query) -> Trained:
+        """The network that such an evaluation scores, with its weights; override it if there is one, for ``export``.
+
+        Called after ``prepare``. It leaves the evaluator's files as they are, so that the run can go on.
+
+        Args:
+            query: What was asked.
+
+        Raises:
+            MissingAbility: If this evaluator has no such network.
+        """
+        raise MissingAbility(
+            f"{type(self).__name__} scores no network of its own with weights to export; give an evaluator that "
+            "trains, such as Training"
+        )
 
     def advance(self, sample: Sequence[Trial]) -> Cost:
         """Learns on, under the controller's own distribution (ENAS); called after every ``interval`` finished trials.

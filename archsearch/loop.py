@@ -45,6 +45,7 @@ from archsearch.history import (
     trial_to_event,
 )
 from archsearch.limits import LATENCY, Limits, checked_limits
+from archsearch.loggers import Logger
 from archsearch.seeding import root_seed
 from archsearch.space import Space, at_least_one
 from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
+Listener = Callable[[Trial], object]
 Answer = TypeVar("Answer")
 
 DEFAULT_RETRIES: Mapping[str, int] = {"worker_died": 3, "out_of_memory": 1}
@@ -241,7 +243,7 @@ def search(
     timeout: float | None = None,
     retries: Mapping[str, int] | None = None,
     max_failures: int = 10,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_trial: Listener | Sequence[Listener] | None = None,
     progress: bool = False,
 ) -> Result:
     """Searches a space.
@@ -266,7 +268,8 @@ def search(
         timeout: See ``Settings``.
         retries: See ``Settings``.
         max_failures: See ``Settings``.
-        on_trial: Called with every finished trial, after the controller was told.
+        on_trial: Called with every finished trial, after the controller was told; or several of such. Any that are a
+            ``Logger`` also hear of the begin and the end.
         progress: Whether to show a progress bar and notes on standard error.
 
     Raises:
@@ -289,17 +292,18 @@ def search(
         max_failures=max_failures,
     )
     seed = root_seed(seed)
+    listeners = _listeners(on_trial)
     engine = make_executor(executor, workers)
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
     checked = _limits(space, evaluator, settings)
-    folder = None
-    if out is not None:
-        folder = RunFolder.create(out, _config(space, controller, evaluator, settings, seed, executor, workers))
-    history = History(space, seed, folder)
-    loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress, checked)
-    return loop.run()
+    config = {}
+    if out is not None or any(isinstance(listener, Logger) for listener in listeners):
+        config = _config(space, controller, evaluator, settings, seed, executor, workers)
+    history = History(space, seed, None if out is None else RunFolder.create(out, config))
+    loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, checked)
+    return _run(loop, config, resumed=False)
 
 
 def resume(
@@ -310,7 +314,7 @@ def resume(
     evaluator: Evaluator | None = None,
     executor: ExecutorName | Executor | None = None,
     workers: int | None = None,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_trial: Listener | Sequence[Listener] | None = None,
     progress: bool = False,
     **changes: Any,
 ) -> Result:
@@ -335,15 +339,41 @@ def resume(
     controller = _same(controller, config["controller"], f"{directory}: controller")
     evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
     settings = _settings(config["settings"], changes)
+    listeners = _listeners(on_trial)
     engine = make_executor(executor or config["executor"], workers or config["workers"])
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
     limits = _limits(space, evaluator, settings)
     history = History(space, config["seed"], RunFolder.open(directory))
-    loop = Search(space, controller, evaluator, engine, settings, history, on_trial, progress, limits)
-    loop.recover()
-    return loop.run()
+    loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
+    return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
+
+
+def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
+    if on_trial is None:
+        return ()
+    listeners = (on_trial,) if callable(on_trial) else tuple(on_trial)
+    for listener in listeners:
+        if not callable(listener):
+            raise UsageError(f"on_trial: expected what can be called with a trial, or a list of such, got {listener!r}")
+    return listeners
+
+
+def _run(loop: Search, config: dict[str, Any], resumed: bool) -> Result:
+    """Runs a search between the begin and the end of its loggers."""
+    loggers = [listener for listener in loop.listeners if isinstance(listener, Logger)]
+    result = None
+    try:
+        for logger in loggers:
+            logger.begin(loop, config, resumed)
+        if resumed:
+            loop.recover()
+        result = loop.run()
+    finally:
+        for logger in loggers:
+            logger.end(result)
+    return result
 
 
 def _same(given: Any, stored: dict[str, Any], what: str) -> Any:
@@ -512,7 +542,7 @@ class Search:
         executor: Where evaluations run.
         settings: When to stop, what to do about failures.
         history: Where trials go.
-        on_trial: Called with every finished trial.
+        listeners: Called with every finished trial.
         progress: Whether to show a progress bar.
         limits: What may be evaluated; None: everything.
     """
@@ -525,7 +555,7 @@ class Search:
         executor: Executor,
         settings: Settings,
         history: History,
-        on_trial: Callable[[Trial], None] | None = None,
+        listeners: Sequence[Listener] = (),
         progress: bool = False,
         limits: Limits | None = None,
     ) -> None:
@@ -535,7 +565,7 @@ class Search:
         self.executor = executor
         self.settings = settings
         self.history = history
-        self._on_trial = on_trial
+        self.listeners = listeners
         self._progress = progress
         self._limits = limits
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
@@ -824,8 +854,8 @@ class Search:
             self._answered_in_a_row = self._rejected_in_a_row = 0
         self._count(trial)
         self._hand_over(trial)
-        if self._on_trial is not None:
-            self._on_trial(trial)
+        for listener in self.listeners:
+            listener(trial)
 
     def _count(self, trial: Trial) -> None:
         self._costs[0] += trial.seconds

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -270,10 +272,20 @@ def one_thread() -> contextlib.AbstractContextManager[object]:
 
     Where other processes use the cores, such pieces were seen to take 10 times as long with threads.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    limits: contextlib.AbstractContextManager[object] = threadpool_limits(1)
+    limits: contextlib.AbstractContextManager[object] = _thread_pools(len(sys.modules)).limit(limits=1)
     return limits
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_pools(modules: int) -> Any:  # noqa: ARG001  # the key of the cache
+    """The libraries with threads that are loaded; looked for again, which takes a millisecond, once there are others.
+
+    Args:
+        modules: How many modules Python has loaded: only new ones bring new libraries.
+    """
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
 
 
 def _normal_scores(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: no script, no file or address outside it; readable on a phone."""
+"""Tables for a terminal; and one self-contained HTML page: no script, nothing outside it, readable on a phone."""
 
 from __future__ import annotations
 
@@ -73,3 +73,17 @@ def picture(path: Path, title: str) -> str:
     """A PNG file, inside the page."""
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 0) -> str:
+    """A table for a terminal, its head first: the column ``left`` to the left, others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left %= len(widths)
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if i == left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -14,7 +14,7 @@ from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderErr
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS, RunFolder
 from archsearch.model import Model
-from archsearch.page import heading, page, picture, table, terms
+from archsearch.page import aligned, heading, page, picture, table, terms
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+
+    from archsearch.verification import Verification
 
 # -- the report of a run -----------------------------------------------------------------------
 
@@ -40,6 +42,8 @@ def report(directory: str | Path, top: int = 10) -> Path:
         RunFolderError: If there is no run, or no trial has completed.
         UsageError: If ``top`` is below 1.
     """
+    from archsearch.verification import newest_verification  # which needs best_rows
+
     if top < 1:
         raise UsageError(f"top: expected at least 1, got {top}")
     folder = RunFolder(directory)
@@ -50,6 +54,7 @@ def report(directory: str | Path, top: int = 10) -> Path:
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to report")
     facts = _facts(folder.path, config, table, folder.setup_cost())
+    verification = newest_verification(folder, table)
     target = Path(directory) / "report"
     try:
         target.mkdir(exist_ok=True)
@@ -57,10 +62,12 @@ def report(directory: str | Path, top: int = 10) -> Path:
         _draw_best(space, tuple(rows[0]["architecture"]), target)
         set_up = _draw_set_up(Path(directory), target)
         page = target / "index.html"
-        page.write_text(_page(Path(directory).name, facts, rows, target, set_up))
+        page.write_text(_page(Path(directory).name, facts, rows, target, set_up, verification))
     except OSError as error:
         raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
     _print_rows(rows, facts)
+    if verification is not None:
+        print(f"{verification}\n")
     print(f"report    {page}")
     return page
 
@@ -93,7 +100,7 @@ def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost:
         return pc.sum(table[column]).as_py() or 0.0
 
     failures = table.filter(pc.equal(table["status"], "failed"))["failure"].value_counts().to_pylist()
-    facts = {what: _component_text(config[what]) for what in ("space", "controller", "evaluator")}
+    facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
     if failures:
         facts["failed"] = ", ".join(f"{f['counts']:,} {f['values']}" for f in failures)
@@ -110,16 +117,17 @@ def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost:
     return facts
 
 
-def _component_text(description: dict[str, Any]) -> str:
-    text = one_line(_given(description))
+def component_text(description: dict[str, Any]) -> str:
+    """A component on one line, without arguments that are None; cut short where it is long."""
+    text = one_line(without_none(description))
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def _given(value: Any) -> Any:
+def without_none(value: Any) -> Any:
     """A description without the arguments that are None."""
     if not isinstance(value, dict) or "init_args" not in value:
         return value
-    arguments = {name: _given(each) for name, each in value["init_args"].items() if each is not None}
+    arguments = {name: without_none(each) for name, each in value["init_args"].items() if each is not None}
     return {**value, "init_args": arguments}
 
 
@@ -128,24 +136,25 @@ def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
     for name in ("space", "controller", "evaluator", "trials", "failed", "cost", "set-up", "note", "seed"):
         if name in facts:
             print(f"{name:<{width}}{facts[name]}")
-    columns = _shown_columns(rows)
+    columns = shown_columns(rows)
     cells = [["rank", *columns, "architecture"]]
     cells += [
-        [str(rank), *(_number(row[name]) for name in columns), row["name"]] for rank, row in enumerate(rows, start=1)
+        [str(rank), *(number_text(row[name]) for name in columns), row["name"]]
+        for rank, row in enumerate(rows, start=1)
     ]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]) - 1)]
     print()
-    for row in cells:
-        print("  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
+    print(aligned(cells, left=-1))
     print()
 
 
-def _shown_columns(rows: list[dict[str, Any]]) -> list[str]:
+def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Columns of the history that a table of trials shows."""
     budget = ["budget"] if "budget" in rows[0] else []
     return ["id", "score", *budget, *(name for name in rows[0] if name not in RESERVED_COLUMNS)]
 
 
-def _number(value: Any) -> str:
+def number_text(value: Any) -> str:
+    """A figure for people; a dash where there is none."""
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.6g}"
@@ -208,10 +217,17 @@ def _draw_set_up(directory: Path, target: Path) -> dict[str, str]:
     return pictures
 
 
-def _page(name: str, facts: dict[str, str], rows: list[dict[str, Any]], target: Path, further: dict[str, str]) -> str:
+def _page(
+    name: str,
+    facts: dict[str, str],
+    rows: list[dict[str, Any]],
+    target: Path,
+    further: dict[str, str],
+    verification: Verification | None,
+) -> str:
     """One self-contained HTML page."""
-    columns = _shown_columns(rows)
-    cells = [[str(i), *(_number(row[column]) for column in columns), row["name"]] for i, row in enumerate(rows, 1)]
+    columns = shown_columns(rows)
+    cells = [[str(i), *(number_text(row[column]) for column in columns), row["name"]] for i, row in enumerate(rows, 1)]
     pictures = {
         "Learning curve by trials": "learning_curve.png",
         "Learning curve by billed cost": "learning_curve_cost.png",
@@ -223,6 +239,7 @@ def _page(name: str, facts: dict[str, str], rows: list[dict[str, Any]], target: 
         terms(facts),
         heading("Best architectures"),
         table(["rank", *columns, "architecture"], cells, last_is_code=True),
+        *([] if verification is None else [verification.html()]),
         *(heading(title) + picture(target / file, title) for title, file in pictures.items()),
     )
 
@@ -248,7 +265,7 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
     if (Path(what) / "config.yaml").exists():
         space, row = _trial_of_run(what, trial)
         architecture = tuple(row["architecture"])
-        metrics = [f"{name} {_number(row[name])}" for name in _shown_columns([row]) if row[name] is not None]
+        metrics = [f"{name} {number_text(row[name])}" for name in shown_columns([row]) if row[name] is not None]
         lines.append(f"trial      {', '.join(metrics)}")
     elif trial is not None:
         raise UsageError(f"{what}: --trial goes with a run folder")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +77,13 @@ class Prepared(Evaluator):
 
     Args:
         evaluator: Which.
+
+    Attributes:
+        set_up: What the one-off work has cost.
+        apart: Folder for the files of single trials, such as checkpoints, since all searches have the same ids.
     """
+
+    apart: Path | None = None
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = evaluator
@@ -115,8 +123,14 @@ class Prepared(Evaluator):
 
     def prepare(self) -> Cost:
         """Has the evaluator do its one-off work, unless it has; the cost is in ``set_up``."""
-        if self._ready:
-            return NO_COST
+        if not self._ready:
+            self._prepare()
+        if self.evaluator.keeps_files and self.apart is not None:
+            self.apart.mkdir(parents=True, exist_ok=True)
+            self.evaluator.folder = self.apart
+        return NO_COST
+
+    def _prepare(self) -> None:
         known = self.set_up
         if self.evaluator.keeps_files and self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +143,6 @@ class Prepared(Evaluator):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / SET_UP, json.dumps(dataclasses.astuple(self.set_up)).encode())
         self._ready = True
-        return NO_COST
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """As the evaluator does."""
@@ -190,3 +203,9 @@ def search_or_resume(
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return result
+
+
+def folder_name(name: str) -> str:
+    """A name as that of a folder; where it has to be changed, a checksum keeps names apart."""
+    plain = re.sub(r"[^\w.=(),+-]", "_", name)[:60].lstrip(".")
+    return plain if plain == name else f"{plain}-{zlib.crc32(name.encode()):08x}"

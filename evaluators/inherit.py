@@ -15,7 +15,7 @@ from collections.abc import Collection
 import torch
 
 from archsearch.errors import UsageError
-from archsearch.evaluator import Morphable
+from archsearch.evaluator import Morphable, Trained
 from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow, below
 from archsearch.network import Network, trainable
 from archsearch.space import Space, whole_number
@@ -84,6 +84,29 @@ class Inherit(_TrainingBelow):
             evaluation = training.report([run], meter)
         metrics = {**evaluation.metrics, "inherited": inherited, "function_preserved": float(preserved)}
         return evaluation._replace(metrics=metrics)
+
+    def trained(self, query: Query) -> Trained:
+        """The trial's own checkpoint; if that is gone, it is trained again from its parent's, or in full without one.
+
+        Raises:
+            UsageError: If the parent's checkpoint is gone, too.
+        """
+        self.space.validate(query.architecture)
+        training = self.training
+        with training.session() as meter:
+            run = training.begin(query.architecture, query.seed)
+            if not training.restore(run, query.id):
+                if query.parent is not None and training.read(query.parent) is None:
+                    raise UsageError(
+                        f"Inherit: the checkpoints of trial {query.id} and of its parent, trial {query.parent}, are "
+                        f"gone (the training keeps {training.keep}); give an evaluator that trains in full, such as "
+                        "Training"
+                    )
+                inherited, _ = self._take_over(run, query.parent)
+                self._train(run, inherited > 0, meter)
+            evaluation = training.report([run], meter)
+        note = "" if query.parent is None else f"Trained on from weights of trial {query.parent}, its parent."
+        return training.handed_out(run, evaluation, note)
 
     def _train(self, run: Run, is_child: bool, meter: Meter) -> None:
         training = self.training

@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from archsearch.errors import MissingAbility, UsageError
-from archsearch.evaluator import SharedWeights
+from archsearch.evaluator import SharedWeights, Trained
 from archsearch.evaluators.chain_scoring import Chain, Statistics, score_chains
 from archsearch.evaluators.hyper_network import HyperNetwork
 from archsearch.evaluators.training import (
@@ -381,18 +381,46 @@ class OneShot(_TrainingBelow):
             UsageError: If there is no super-network yet.
         """
         self.space.validate(query.architecture)
+        with self.training.session() as meter:
+            return self._score(query, self._inherited(query, meter), meter)
+
+    def _score(self, query: Query, run: Run, meter: Meter) -> Evaluation:
+        """Scores a network with inherited weights, after what is to be done to these."""
         training = self.training
-        with training.session() as meter:
-            run = self._inherited(query, meter)
-            if self.steps:
-                training.train(run, self.steps, self.steps, meter, self.learning_rate, validate=False)
-                run.network.drop_path = 0.0  # of the last epoch: nothing is dropped from here on
-            if self.statistics == "recomputed":
+        if self.steps:
+            training.train(run, self.steps, self.steps, meter, self.learning_rate, validate=False)
+            run.network.drop_path = 0.0  # of the last epoch: nothing is dropped from here on
+        if self.statistics == "recomputed":
+            self._recompute_statistics(run, meter)
+        run.batch_statistics = self.statistics == "batch"
+        score, run.valid_loss = training.accuracy(run, "valid", meter, self._chosen(query))
+        run.curve.append(score)
+        return training.report([run], meter, test=False)
+
+    def trained(self, query: Query) -> Trained:
+        """A stand-alone network with the weights and statistics that were scored, of the super-network as it is now."""
+        self.space.validate(query.architecture)
+        with self.training.session() as meter:
+            run = self._inherited(query, meter, alone=True)
+            evaluation = self._score(query, run, meter)
+            if self.statistics == "batch":  # in evaluation mode it needs some of its own
                 self._recompute_statistics(run, meter)
-            run.batch_statistics = self.statistics == "batch"
-            score, run.valid_loss = training.accuracy(run, "valid", meter, self._chosen(query))
-            run.curve.append(score)
-            return training.report([run], meter, test=False)
+        if self.source == "hyper_network":
+            notes = ["Weights are those that a hyper-network generated for this architecture."]
+        else:
+            notes = ["Weights are inherited from a super-network."]
+        if self.steps:
+            notes.append(f"They were trained on for {self.steps} updates.")
+        else:
+            notes.append("They were not trained on: a training of its own would give better ones.")
+        if self.interval:
+            notes.append("The super-network learnt during the search; these weights are of its end.")
+        if self.statistics == "batch":
+            notes.append(
+                "It was scored with the statistics of each batch; for evaluation mode they were recomputed from "
+                f"{self.statistics_batches} training batches, so that it may score otherwise."
+            )
+        return self.training.handed_out(run, evaluation, " ".join(notes))
 
     def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
         """Scores several; in chain spaces what they have in common is computed once, and shared out on their bills."""
@@ -429,15 +457,21 @@ class OneShot(_TrainingBelow):
             self._ready = network.requires_grad_(False)  # now that it is whole: a time limit may strike anywhere
         return self._ready
 
-    def _inherited(self, query: Query, meter: Meter) -> Run:
-        """A run of an architecture with inherited weights: of a network of its own if that is to be changed."""
+    def _inherited(self, query: Query, meter: Meter, alone: bool = False) -> Run:
+        """A run of an architecture with inherited weights: of a network of its own if that is to be changed.
+
+        Args:
+            query: What is scored.
+            meter: Adds up what is spent.
+            alone: Whether it is a network of its own in any case.
+        """
         network = self._network()
         if isinstance(network, HyperNetwork):
             run = self.training.begin(query.architecture, query.seed)
             inherit(run.network, network.weights(query.architecture), self._share)
             meter.forwarded(1, network.generation_multiply_adds(query.architecture))
             return run
-        if self.steps:
+        if self.steps or alone:
             run = self.training.begin(query.architecture, query.seed)
             values = {name: _as_tensor(value) for name, value in self._values.items()}
             inherit(run.network, values, self._share)

@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional
 
 from archsearch.errors import TrainingDiverged, UsageError
-from archsearch.evaluator import Evaluator, SharedWeights
+from archsearch.evaluator import Evaluator, SharedWeights, Trained
 from archsearch.network import (
     Mixing,
     Network,
@@ -299,6 +299,30 @@ class Training(Evaluator):
             self.save(run, origin, f"{repeat}-{budget.stop}")
         return run
 
+    def trained(self, query: Query) -> Trained:
+        """Trains as ``evaluate_query`` does, which gives the same weights; of several ``repeats`` the first."""
+        self.space.validate(query.architecture)
+        budget = query.budget or Budget(self.recipe.epochs)
+        with self.session() as meter:
+            run = self.begin(query.architecture, query.seed)
+            if budget.start and budget.origin is not None:
+                self.restore(run, budget.origin, f"0-{budget.start}")
+            per_epoch = self.updates_per_epoch
+            self.train(run, budget.stop * per_epoch, self.recipe.epochs * per_epoch, meter)
+            evaluation = self.report([run], meter)
+        notes = []
+        if self.repeats > 1:
+            notes.append(f"A recorded score is the mean of {self.repeats} trainings; these weights are the first's.")
+        if budget.stop < self.recipe.epochs:
+            notes.append(f"The training was stopped after {budget.stop} of {self.recipe.epochs} epochs.")
+        return self.handed_out(run, evaluation, " ".join(notes))
+
+    def handed_out(self, run: Run, evaluation: Evaluation, note: str = "") -> Trained:
+        """What a training of an architecture has come to, for whoever wants the network."""
+        network = run.network.requires_grad_(True).eval().to("cpu")
+        network.drop_path, network.generator = 0.0, None
+        return Trained(network, evaluation, self.data, self.skeleton_used, note)
+
     # -- training: used by evaluators that train in other ways, too --------------------------------
 
     @property
@@ -321,12 +345,16 @@ class Training(Evaluator):
     def network(self, architecture: Architecture | None) -> Network:
         """An architecture's network, as the recipe's skeleton has it; for None the space's super-network."""
         space = trainable(self.space, type(self).__name__)
-        preset = PRESETS[self.preset].skeleton
-        settings = {name: value for name, value in preset.items() if self._is_free(name)} | (self.skeleton or {})
         if architecture is not None:
-            return space.network(architecture, self.data, **settings)
+            return space.network(architecture, self.data, **self.skeleton_used)
         assert isinstance(space, SharedWeights)
-        return space.super_network(self.data, **settings)
+        return space.super_network(self.data, **self.skeleton_used)
+
+    @property
+    def skeleton_used(self) -> dict[str, int]:
+        """The settings that the space's networks are given: those of the preset as far as they apply, and its own."""
+        preset = PRESETS[self.preset].skeleton
+        return {name: value for name, value in preset.items() if self._is_free(name)} | (self.skeleton or {})
 
     def _is_free(self, name: str) -> bool:
         """Whether a preset may choose this: the space knows it, and its own value is not one that the user gave."""

@@ -121,7 +121,7 @@ def test_operations_keep_their_colour():
     ("values", "expected"), [([3, 1, 2], [2, 2, 2]), ([1, 2, 3], [1, 2, 3]), ([1, 3, 2], [1, 2.5, 2.5])]
 )
 def test_isotonic_regression(values, expected):
-    assert drawing._isotonic(values, [1, 1, 1]) == expected
+    assert drawing.isotonic(values, [1, 1, 1]) == expected
 
 
 def test_unusable_graphs_and_suffixes_are_errors(tmp_path):
@@ -187,7 +187,7 @@ def test_a_learning_curve_needs_arrays_of_one_length(tmp_path):
     [(0, "seconds"), (179, "seconds"), (180, "minutes"), (12_000, "hours"), (259_199, "hours"), (259_200, "days")],
 )
 def test_the_unit_of_cost_suits_its_size(seconds, unit):
-    assert drawing._time_unit(seconds)[0] == unit
+    assert drawing.time_unit(seconds)[0] == unit
 
 
 def test_best_so_far_is_of_the_longest_training():

@@ -245,10 +245,11 @@ def test_published_sizes_are_those_of_the_table():
     assert [published(each, FLOPS_OF_MACRO) for each in architectures] == table["flops"]
 
 
-def test_networks_have_the_published_sizes():
+@pytest.mark.parametrize("samples", [50, pytest.param(205, marks=pytest.mark.slow)])
+def test_networks_have_the_published_sizes(samples):
     space, rng = NASBenchMacro(), np.random.default_rng(0)
-    sampled = {space.sample(rng) for _ in range(205)} | {(option,) * 8 for option in range(3)}
-    assert len(sampled) >= 200
+    sampled = {space.sample(rng) for _ in range(samples)} | {(option,) * 8 for option in range(3)}
+    assert len(sampled) >= samples - 5
     for architecture in sampled:
         with torch.device("meta"):
             network = space.network(architecture, CIFAR10)

@@ -407,7 +407,7 @@ def counted(space: NASBench101, architecture, task: InputShape = CIFAR10) -> int
 def test_parameters_are_the_published_ones(published):
     space = NASBench101(max_vertices=5)
     smaller = [each for each in published.values() if each[0].count(",") <= 3]
-    for text, parameters in [*smaller, *[each for each in published.values() if each not in smaller][::12]]:
+    for text, parameters in [*smaller, *[each for each in published.values() if each not in smaller][::40]]:
         assert counted(space, space.parse(text)) == parameters, text
 
 

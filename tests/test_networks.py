@@ -83,9 +83,10 @@ def reaches(cell):
     return all(source in fed for (source, _), option in zip(EDGES, cell, strict=True) if option in (2, 3))
 
 
-def test_sizes_of_built_nasbench201_networks_are_the_published_ones(recorded):
+@pytest.mark.parametrize("cells", [45, pytest.param(200, marks=pytest.mark.slow)])
+def test_sizes_of_built_nasbench201_networks_are_the_published_ones(recorded, cells):
     space, rng = NASBench201(), np.random.default_rng(0)
-    indices = rng.choice(15_625, 200, replace=False)
+    indices = rng.choice(15_625, cells, replace=False)
     for position, index in enumerate(indices):
         dataset = list(SHAPES)[position % 3]
         shape, cell = SHAPES[dataset], space.from_index(int(index))

@@ -1,0 +1,832 @@
+"""Evaluators compared: what each one costs, how well it ranks, and when it pays off.
+
+    print(compare(NASBench201(), {"short": Tabular(epochs=12), "synflow": Tabular(zero_cost="synflow")}, Tabular()))
+
+Three questions, answered with the same architectures, seeds and controller for all:
+
+1. What does it cost? Set-up and each architecture apart, and from how many architectures on it is cheaper than another.
+2. How well does it rank? Its scores of a random sample against the reference: Kendall's tau and others, with intervals.
+3. What does a search with it find? For the same billed cost, its pick is scored by the reference.
+
+What ranks without knowing anything (random numbers, the size of the network) and the noise ceiling (the reference under
+another seed) always stand beside. Source: Xie et al., "Weight-Sharing Neural Architecture Search: A Battle to Shrink
+the Optimization Gap", 2020, for the questions; the figures are those of ``archsearch.ranking``.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import importlib.metadata
+import inspect
+import math
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from archsearch.components import describe, load, names
+from archsearch.controller import Controller
+from archsearch.errors import RunFolderError, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.executor import Executor, evaluates_batches
+from archsearch.history import read_yaml, write_whole, yaml_text
+from archsearch.loop import ExecutorName
+from archsearch.ranking import Agreement, agreement, best_of
+from archsearch.scoring import Listed, Prepared, folder_name, search_or_resume
+from archsearch.seeding import root_seed, stream
+from archsearch.space import Space, at_least_one, whole_number
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+Kind = Literal["evaluator", "reference", "ceiling", "trivial"]
+
+RANDOM, CEILING = "random", "noise ceiling"
+SIZES = ("flops", "params")
+"""What ``Evaluator.measure`` may know, of which the first is the size of an architecture."""
+
+BUDGETS = (2, 5, 10, 20, 50, 100, 200, 500)
+"""Budgets of the searches, unless they are given: so many times what the reference bills for an architecture."""
+
+CHEAP_SECONDS = 1e-3
+"""A reference that lists its architectures and takes less than this for one is asked for all of them."""
+
+BATCH = 50
+"""Architectures of a sample that are scored together, by evaluators to which that is cheaper."""
+
+MIN_SAMPLES = 10
+ROUNDING = 1e-6
+"""Share of a budget by which sums of seconds may be over it."""
+
+SILENT_SECONDS = 1.0
+"""Time between two lines that say how far a comparison is, at least."""
+
+LEVEL = 0.95
+CONFIG = "comparison.yaml"
+
+DEFAULT = Path(__file__).parent / CONFIG
+"""What ``archsearch compare`` alone does."""
+
+
+# -- what comes out ------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """One evaluator, measured.
+
+    Attributes:
+        name: In tables and pictures.
+        evaluator: Its class, and the settings that are not the default.
+        kind: reference: the reference itself, under another seed; ceiling: other evaluators that stand for that;
+            trivial: what knows nothing of quality.
+        set_up: Cost of its one-off work, mean over seeds.
+        each: Cost of an architecture, mean over the sample and the seeds.
+        failed: Architectures of the sample that it could not score (under some seed).
+        agreement: With the reference; None if it scored fewer than 2 architectures.
+        picks: What the reference says of its pick for each budget, shape (seeds, budgets); NaN where the budget was
+            not enough for one evaluation. None: there was no search.
+        evaluations: Evaluations that a search made for each budget, mean over seeds.
+        note: What it says of its set-up.
+    """
+
+    name: str
+    evaluator: str
+    kind: Kind
+    set_up: Cost
+    each: Cost
+    failed: int
+    agreement: Agreement | None
+    picks: Floats | None = None
+    evaluations: Floats | None = None
+    note: str = ""
+
+    def total(self, n: float) -> float:
+        """Billed seconds for ``n`` architectures, set-up included."""
+        return self.set_up.billed_seconds + n * self.each.billed_seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """The answer to: which evaluator should I use with this budget?
+
+    Attributes:
+        budget: Billed seconds.
+        name: What to use; None: the budget is not enough for any.
+        truth: What the reference says of its picks, mean over seeds.
+        spread: Standard deviation over seeds.
+        level: Others that the seeds could not tell from it.
+    """
+
+    budget: float
+    name: str | None
+    truth: float = math.nan
+    spread: float = math.nan
+    level: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Evaluators side by side; print it for the tables.
+
+    Attributes:
+        rows: The evaluators as they were given, then the reference, the ceiling and the trivial ones.
+        reference: The reference, likewise.
+        truth: What of the reference's evaluations is the truth: score, or the name of a metric.
+        reference_cost: Of one architecture, mean.
+        space: The space, likewise.
+        controller: Of the searches, likewise.
+        samples: Architectures that all evaluators scored.
+        seeds: How often everything was done, from different seeds.
+        trials: Most evaluations of a search.
+        budgets: Billed seconds at which picks were compared.
+        best: The best truth there is, or that was seen.
+        average: Mean truth of the sample: what a random pick is worth.
+        random_search: What random search with the reference finds for each budget, on average: the expected truth of
+            the best of as many architectures as the budget pays for, from the reference's scores under another seed.
+        seed: The root seed.
+        seconds: How long the comparison took.
+    """
+
+    rows: tuple[Compared, ...]
+    reference: str
+    truth: str
+    reference_cost: Cost
+    space: str
+    controller: str
+    samples: int
+    seeds: int
+    trials: int
+    budgets: tuple[float, ...]
+    best: float
+    average: float
+    random_search: tuple[float, ...]
+    seed: int
+    seconds: float
+
+    def __getitem__(self, name: str) -> Compared:
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise UsageError(f"no evaluator is called {name!r}; expected one of {', '.join(row.name for row in self.rows)}")
+
+    def break_even(self, name: str, other: str | None = None) -> float:
+        """From how many architectures on one evaluator is cheaper than another, by billed seconds.
+
+        Args:
+            name: The one.
+            other: The other; None: the reference, which has no set-up of its own here.
+
+        Returns:
+            At least 1; infinity if it never is.
+        """
+        first = self[name]
+        set_up, each = (
+            (0.0, self.reference_cost.billed_seconds)
+            if other is None
+            else (self[other].set_up.billed_seconds, self[other].each.billed_seconds)
+        )
+        return break_even(first.set_up.billed_seconds, first.each.billed_seconds, set_up, each)
+
+    def recommendations(self) -> list[Recommendation]:
+        """One for each budget; see ``recommend``."""
+        searched = {row.name: row.picks for row in self.rows if row.picks is not None}
+        return recommend(searched, self.budgets) if searched else []
+
+    def recommend(self, budget: float) -> str:
+        """Says in a sentence which evaluator to use.
+
+        Args:
+            budget: Billed seconds; what was found for the largest budget up to it counts.
+        """
+        from archsearch.comparison_report import sentence
+
+        fitting = [each for each in self.recommendations() if each.budget <= budget]
+        if not fitting:
+            least = min(self.budgets, default=math.inf)
+            return f"Nothing was measured for so little: the least budget of this comparison is {least:.3g} s."
+        return sentence(self, [fitting[-1]], budget)
+
+    def save(self, out: str | Path, command: str = "") -> Path:
+        """Writes every figure as Parquet, pictures, and one HTML page.
+
+        Args:
+            out: The folder.
+            command: What remakes it, for the page.
+
+        Returns:
+            The page.
+        """
+        from archsearch.comparison_report import save
+
+        return save(self, Path(out), command)
+
+    def __str__(self) -> str:
+        from archsearch.comparison_report import text
+
+        return text(self)
+
+
+def break_even(set_up: float, each: float, other_set_up: float, other_each: float) -> float:
+    """The least number of architectures, at least 1, from which on the first of two is cheaper; infinity if never."""
+    if each > other_each or (each == other_each and set_up >= other_set_up):
+        return math.inf
+    if set_up < other_set_up or each == other_each:
+        return 1.0
+    crossing = (set_up - other_set_up) / (other_each - each)
+    return max(1.0, math.floor(crossing) + 1.0)
+
+
+def recommend(picks: Mapping[str, Floats], budgets: Sequence[float]) -> list[Recommendation]:
+    """For each budget the evaluator with the best picks, and those that the seeds could not tell from it.
+
+    Seeds are pairs: what is equally lucky under one seed cancels. Others are level with the best if the 95 % interval
+    of the mean difference (Student's t) holds 0. What was chosen for the budget before stays the choice while it is
+    level, so that chance alone changes no advice. An evaluator counts only where each of its searches could afford an
+    evaluation.
+
+    Args:
+        picks: True quality of the pick of each search by evaluator, shape (seeds, budgets); NaN: could not afford one.
+        budgets: Rising.
+    """
+    found: list[Recommendation] = []
+    for column, budget in enumerate(budgets):
+        values = {name: each[:, column] for name, each in picks.items() if np.isfinite(each[:, column]).all()}
+        if not values:
+            found.append(Recommendation(budget, None))
+            continue
+        best = max(values, key=lambda name: float(values[name].mean()))
+        before = found[-1].name if found else None
+        if before in values and _level(values[best] - values[before]):
+            best = before
+        level = tuple(name for name in values if name != best and _level(values[best] - values[name]))
+        chosen = values[best]
+        spread = float(chosen.std(ddof=1)) if len(chosen) > 1 else math.nan
+        found.append(Recommendation(budget, best, float(chosen.mean()), spread, level))
+    return found
+
+
+def _level(differences: Floats) -> bool:
+    """Whether paired differences are compatible with none; of one seed only equal ones are."""
+    from scipy.stats import t
+
+    count, mean = len(differences), abs(float(differences.mean()))
+    if count == 1 or not differences.any():
+        return mean == 0
+    half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * float(differences.std(ddof=1)) / math.sqrt(count)
+    return mean <= half
+
+
+# -- comparing -----------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """How evaluators are compared.
+
+    Args:
+        truth: What of the reference's evaluations is the truth, higher is better: score, or the name of a metric.
+        samples: Random architectures that every evaluator scores, >= 10; fewer if there are not as many.
+        seeds: How often each evaluator is prepared, scores the sample and is searched with, from different seeds, >= 1.
+        trials: Most evaluations in one search; 0: no searches.
+        budgets: Billed seconds, set-up included, at which the picks of the searches are compared. None: 2, 5, 10, 20,
+            50, 100, 200 and 500 times what the reference bills for an architecture.
+        timeout: Seconds after which one evaluation is given up.
+        best: The best truth there is, where it is known; else what was seen, or, of a table, what is in it.
+
+    Raises:
+        UsageError: If a value is out of range.
+    """
+
+    truth: str = "score"
+    samples: int = 200
+    seeds: int = 3
+    trials: int = 200
+    budgets: list[float] | None = None
+    timeout: float | None = None
+    best: float | None = None
+
+    def __post_init__(self) -> None:
+        whole_number("compare", "samples", self.samples, MIN_SAMPLES)
+        at_least_one("compare", "seeds", self.seeds)
+        whole_number("compare", "trials", self.trials)
+        if self.budgets is not None and not (self.budgets and all(0 < each < math.inf for each in self.budgets)):
+            raise UsageError(f"compare: budgets: expected numbers of seconds above 0, got {self.budgets}")
+
+
+def compare(
+    space: Space,
+    evaluators: Mapping[str, Evaluator] | Sequence[Evaluator],
+    reference: Evaluator,
+    *,
+    again: Sequence[Evaluator] | None = None,
+    controller: Controller | None = None,
+    truth: str = "score",
+    samples: int = 200,
+    seeds: int = 3,
+    trials: int = 200,
+    budgets: Sequence[float] | None = None,
+    timeout: float | None = None,
+    best: float | None = None,
+    seed: int | None = None,
+    executor: ExecutorName | Executor = "local",
+    workers: int = 1,
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> Comparison:
+    """Compares evaluators with each other and with a reference.
+
+    The reference scores the sample once. Under another seed it is compared, too, as the noise ceiling, which is what
+    another evaluator can hope for; and so are random numbers and the size of the network.
+
+    Args:
+        space: What is searched.
+        evaluators: What is compared, by name, or a list, which is named by classes and settings. An evaluator that has
+            an argument ``seed`` is made anew for each seed.
+        reference: What tells the truth.
+        again: Evaluators, 2 or more, that stand for the reference under different seeds, such as the single runs of a
+            table; their scores are compared with each other for the noise ceiling. None: the reference itself.
+        controller: Of the searches; None: ``RegularizedEvolution(population_size=20, tournament_size=5)``.
+        truth: See ``ComparisonSettings``; so for all that say this.
+        samples: See ``ComparisonSettings``.
+        seeds: See ``ComparisonSettings``.
+        trials: See ``ComparisonSettings``.
+        budgets: See ``ComparisonSettings``.
+        timeout: See ``ComparisonSettings``.
+        best: See ``ComparisonSettings``.
+        seed: Root seed, >= 0; None draws one.
+        executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
+        workers: Parallel evaluations (``ray``, ``simulated``).
+        out: Folder to keep everything in. A comparison that was stopped goes on from its folder when it is begun again
+            with the same settings: nothing completed is evaluated again.
+        progress: Whether to show on standard error how far it is.
+
+    Raises:
+        UsageError: If something cannot be as asked; nothing was evaluated then.
+    """
+    settings = ComparisonSettings(
+        truth=truth,
+        samples=samples,
+        seeds=seeds,
+        trials=trials,
+        budgets=None if budgets is None else sorted(map(float, budgets)),
+        timeout=timeout,
+        best=best,
+    )
+    by_name = _named(evaluators)
+    if controller is None:
+        controller = load("RegularizedEvolution", "controllers")(population_size=20, tournament_size=5)
+    laboratory = _Laboratory(space, by_name, reference, list(again or ()), controller, settings, root_seed(seed))
+    laboratory.executor, laboratory.workers, laboratory.progress = executor, workers, progress
+    if out is not None:
+        laboratory.open(Path(out))
+        return laboratory.compare()
+    with tempfile.TemporaryDirectory(prefix="archsearch-", ignore_cleanup_errors=True) as folder:
+        laboratory.folder = Path(folder)
+        return laboratory.compare()
+
+
+def _named(evaluators: Mapping[str, Evaluator] | Sequence[Evaluator]) -> dict[str, Evaluator]:
+    if not isinstance(evaluators, Mapping):
+        evaluators = dict(zip(names(evaluators), evaluators, strict=True))
+    if not evaluators:
+        raise UsageError("compare: evaluators: expected at least one, got none")
+    if taken := [name for name in evaluators if name in (RANDOM, CEILING)]:
+        raise UsageError(f"compare: evaluators: {taken[0]!r} is always compared; give yours another name")
+    return dict(evaluators)
+
+
+@dataclasses.dataclass
+class _Course:
+    """One search: what had been billed after each trial, set-up included, and the best architecture so far."""
+
+    billed: list[float]
+    incumbents: list[Architecture]
+
+    def at(self, budget: float) -> int:
+        """Trials that the budget paid for."""
+        return int(np.searchsorted(self.billed, budget * (1 + ROUNDING), side="right"))
+
+
+class _Laboratory:
+    """One comparison in progress: every piece of work is a search with a run folder of its own, done once."""
+
+    folder: Path
+    executor: ExecutorName | Executor = "local"
+    workers: int = 1
+    progress: bool = False
+
+    def __init__(
+        self,
+        space: Space,
+        evaluators: dict[str, Evaluator],
+        reference: Evaluator,
+        again: list[Evaluator],
+        controller: Controller,
+        settings: ComparisonSettings,
+        seed: int,
+    ) -> None:
+        self.space = space
+        self.given = evaluators
+        self.reference = reference
+        self.again = again
+        self.controller = controller
+        self.settings = settings
+        self.seed = seed
+        self._silent_until = 0.0
+        if len(again) == 1:
+            raise UsageError("compare: again: expected 2 or more evaluators, to be compared with each other, got 1")
+        for each in (reference, *again, *evaluators.values()):
+            if each.interval:
+                raise UsageError(
+                    f"compare: {type(each).__name__} learns on during a search, so its scores are not one ranking; "
+                    "expected evaluators whose scores stay, such as OneShot(sampler='uniform')"
+                )
+            each.check(space)
+
+    # -- the folder ------------------------------------------------------------------------------
+
+    def open(self, folder: Path) -> None:
+        """Makes the folder of a comparison, or takes up the same one again."""
+        self.folder, path = folder, folder / CONFIG
+        config = self._config()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                known = read_yaml(path.read_text())
+                if known != config:
+                    differing = ", ".join(sorted(k for k in {*config, *known} if config.get(k) != known.get(k)))
+                    raise RunFolderError(
+                        f"{folder}: another comparison is here already, it differs in: {differing}; name another folder"
+                    )
+                return
+            versions = {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "torch")}
+            comment = f"# archsearch compare --config {CONFIG} --out FOLDER\n# made with {_words(versions)}\n"
+            write_whole(path, (comment + yaml_text(config)).encode())
+        except OSError as error:
+            raise RunFolderError(
+                f"{folder}: cannot write a comparison here ({error.strerror}); name a folder that you may write to"
+            ) from None
+
+    def _config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "space": describe(self.space),
+            "reference": describe(self.reference),
+            "again": [describe(each) for each in self.again] or None,
+            "evaluators": {name: describe(each) for name, each in self.given.items()},
+            "controller": describe(self.controller),
+            **dataclasses.asdict(self.settings),
+            "seed": self.seed,
+        }
+        return {name: value for name, value in config.items() if value is not None}
+
+    # -- the work ----------------------------------------------------------------------------------
+
+    def compare(self) -> Comparison:
+        begun = time.monotonic()
+        judge = self._prepared(_anew(self.reference), "reference")
+        self._truth: dict[Architecture, float] = {}
+        architectures = self._score_sample(judge)
+        sizes, size = self._sizes(judge, architectures)
+        contenders = self._contenders(judge, size)
+        rows, courses = [], []
+        for name, (evaluator, kind) in contenders.items():
+            row, searched = self._measure(name, evaluator, kind, architectures, sizes)
+            rows.append(row)
+            courses.append(searched)
+        if self.again:
+            rows.append(self._ceiling(architectures, sizes))
+        budgets = self._budgets()
+        self._score_picks(judge, courses, budgets)
+        if self.settings.trials:
+            rows = [self._with_picks(row, each, budgets) for row, each in zip(rows, courses, strict=False)] + rows[
+                len(courses) :
+            ]
+        return Comparison(
+            rows=tuple(rows),
+            reference=names([self.reference])[0],
+            truth=self.settings.truth,
+            reference_cost=self._reference_cost,
+            space=names([self.space])[0],
+            controller=names([self.controller])[0],
+            samples=len(architectures),
+            seeds=self.settings.seeds,
+            trials=self.settings.trials,
+            budgets=tuple(budgets) if self.settings.trials else (),
+            best=self._best(judge),
+            average=float(np.mean([self._truth[each] for each in architectures])),
+            random_search=self._random_search(architectures, budgets) if self.settings.trials else (),
+            seed=self.seed,
+            seconds=time.monotonic() - begun,
+        )
+
+    def _score_sample(self, judge: Prepared) -> list[Architecture]:
+        """Draws the sample and has the reference score it; gives the architectures whose truth is known."""
+        drawn = self._draw(judge)
+        self._say(f"reference: {len(drawn):,} architectures")
+        trials = self._score("reference/sample", judge, drawn, "reference")
+        completed = [trial for trial in trials if trial.evaluation is not None]
+        if len(completed) < MIN_SAMPLES:
+            error = next((trial.error for trial in trials if trial.error), "none failed")
+            raise UsageError(
+                f"compare: the reference scored {len(completed)} architectures, expected {MIN_SAMPLES} or more. The "
+                f"first error: {error.strip().splitlines()[-1]}"
+            )
+        self._truth |= {trial.architecture: self._true(trial) for trial in completed}
+        self._reference_cost = _mean([trial.cost for trial in completed])
+        self._reference_seconds = float(np.mean([trial.seconds for trial in completed]))
+        return [each for each in drawn if each in self._truth]
+
+    def _draw(self, judge: Prepared) -> list[Architecture]:
+        """The sample: of what all evaluators can score, as far as they say so."""
+        rng, known = stream(self.seed, "sample"), None
+        for evaluator in (judge, *self.given.values(), *self.again):
+            evaluator.start(self.space)
+            if (listed := evaluator.architectures) is not None:
+                both = set(listed)
+                known = listed if known is None else [each for each in known if each in both]
+        if known is None:
+            return judge.draw(self.settings.samples, rng)
+        if len(known) < MIN_SAMPLES:
+            raise UsageError(
+                f"compare: {len(known)} architectures can be scored by all of these evaluators, expected "
+                f"{MIN_SAMPLES} or more; leave one out"
+            )
+        return [known[i] for i in rng.permutation(len(known))[: self.settings.samples]]
+
+    def _true(self, trial: Trial) -> float:
+        """What an evaluation of the reference says is the truth."""
+        assert trial.evaluation is not None
+        name = self.settings.truth
+        if name == "score":
+            return trial.evaluation.score
+        if name not in trial.metrics:
+            raise UsageError(
+                f"compare: truth: the reference reports no {name!r}; expected score or one of "
+                f"{', '.join(trial.metrics) or 'no metrics'}"
+            )
+        return float(trial.metrics[name])
+
+    def _sizes(self, judge: Prepared, architectures: Sequence[Architecture]) -> tuple[Floats | None, str | None]:
+        """The size of each architecture, where the reference knows it, and what that is."""
+        for name in SIZES:
+            sizes = np.array([judge.measure(each).get(name, math.nan) for each in architectures])
+            if np.isfinite(sizes).all():
+                return sizes, name
+        return None, None
+
+    def _contenders(self, judge: Prepared, size: str | None) -> dict[str, tuple[Evaluator, Kind]]:
+        """Everything that is compared, but for the ceiling of other evaluators."""
+        found: dict[str, tuple[Evaluator, Kind]] = {}
+        own = describe(self.reference)
+        for name, evaluator in self.given.items():
+            found[name] = (evaluator, "reference" if not self.again and describe(evaluator) == own else "evaluator")
+        if not self.again and not any(kind == "reference" for _, kind in found.values()):
+            found[names([self.reference])[0]] = (self.reference, "reference")
+        if size is not None and size not in found:
+            found[size] = (_Size(judge, size), "trivial")
+        found[RANDOM] = (_Random(), "trivial")
+        return found
+
+    def _measure(
+        self, name: str, evaluator: Evaluator, kind: Kind, architectures: Sequence[Architecture], sizes: Floats | None
+    ) -> tuple[Compared, list[_Course | None]]:
+        """Costs, agreement and searches of one evaluator, under all seeds."""
+        set_ups, costs, scores, courses, note = [], [], [], [], ""
+        prepared = None
+        for number in range(self.settings.seeds):
+            self._say(f"{name}, seed {number + 1} of {self.settings.seeds}")
+            folder = f"{folder_name(name)}-{number}"
+            if prepared is None or isinstance(getattr(evaluator, "seed", None), int):
+                prepared = self._prepared(evaluator if kind == "trivial" else _anew(evaluator, number), folder)
+            trials = self._score(f"{folder}/sample", prepared, architectures, f"{name} {number}")
+            found = {trial.architecture: trial.score for trial in trials if trial.score is not None}
+            scores.append([found.get(each, math.nan) for each in architectures])
+            costs += [trial.cost for trial in trials if trial.evaluation is not None]
+            courses.append(self._search(f"{folder}/search", prepared, number) if self.settings.trials else None)
+            set_ups.append(prepared.set_up)
+            note = note or prepared.note
+        if kind == "reference":
+            self._once_more = np.array(scores[0])
+        row = Compared(
+            name=name,
+            evaluator=name if kind == "trivial" else names([evaluator])[0],
+            kind=kind,
+            set_up=_mean(set_ups),
+            each=_mean(costs),
+            failed=int((~np.isfinite(np.array(scores))).any(axis=0).sum()),
+            agreement=self._agreement(architectures, np.array(scores), sizes),
+            note=note,
+        )
+        return row, courses
+
+    def _ceiling(self, architectures: Sequence[Architecture], sizes: Floats | None) -> Compared:
+        """How the evaluators that stand for the reference agree: the first with the others."""
+        scores, costs = [], []
+        for number, evaluator in enumerate(self.again):
+            self._say(f"{CEILING}, {number + 1} of {len(self.again)}")
+            prepared = self._prepared(evaluator, f"again-{number}")
+            trials = self._score(f"again-{number}/sample", prepared, architectures, f"again {number}")
+            found = {trial.architecture: trial.score for trial in trials if trial.score is not None}
+            scores.append([found.get(each, math.nan) for each in architectures])
+            costs += [trial.cost for trial in trials]
+        table = np.array(scores)
+        self._once_more = table[0]
+        return Compared(
+            name=CEILING,
+            evaluator=" against ".join(names(self.again)),
+            kind="ceiling",
+            set_up=NO_COST,
+            each=_mean(costs),
+            failed=int((~np.isfinite(table)).any(axis=0).sum()),
+            agreement=self._agreement(architectures, table[1:], sizes, table[0]),
+        )
+
+    def _agreement(
+        self,
+        architectures: Sequence[Architecture],
+        scores: Floats,
+        sizes: Floats | None,
+        truth: Floats | None = None,
+    ) -> Agreement | None:
+        if truth is None:
+            truth = np.array([self._truth[each] for each in architectures])
+        sound = np.isfinite(scores).all(axis=0) & np.isfinite(truth)
+        if sound.sum() < 2:
+            return None
+        if (scores == scores[0]).all():  # what does not depend on the seed
+            scores = scores[:1]
+        return agreement(truth[sound], scores[:, sound], None if sizes is None else sizes[sound], seed=self.seed)
+
+    # -- searches ----------------------------------------------------------------------------------
+
+    def _budgets(self) -> list[float]:
+        unit = self._reference_cost.billed_seconds
+        return self.settings.budgets or [times * unit for times in BUDGETS]
+
+    def _search(self, folder: str, evaluator: Prepared, number: int) -> _Course | None:
+        """A search up to the largest budget; None if the set-up alone costs more."""
+        evaluator.apart = (self.folder / "runs" / folder).absolute() / "evaluator"
+        begin = evaluator.set_up.billed_seconds
+        left = max(self._budgets()) - begin
+        if left <= 0:
+            return None
+        result = search_or_resume(
+            self.space,
+            copy.deepcopy(self.controller),
+            evaluator,
+            out=self.folder / "runs" / folder,
+            seed=self._root(f"search {number}"),  # the same for all evaluators
+            executor=self.executor,
+            workers=self.workers,
+            trials=self.settings.trials,
+            max_cost=left,
+            max_failures=self.settings.trials,
+            duplicates="reuse",
+            timeout=self.settings.timeout,
+        )
+        course, spent, best = _Course([], []), begin, None
+        for trial in result.history:
+            spent += trial.cost.billed_seconds
+            if trial.evaluation is not None and (best is None or trial.rank > best.rank):
+                best = trial
+            if best is not None:
+                course.billed.append(spent)
+                course.incumbents.append(best.architecture)
+        return course
+
+    def _score_picks(self, judge: Prepared, courses: Sequence[Sequence[_Course | None]], budgets: list[float]) -> None:
+        """Has the reference score the pick of every search for every budget."""
+        wanted: dict[Architecture, None] = {}
+        for course in (each for searched in courses for each in searched if each is not None):
+            paid = {course.at(budget) for budget in budgets} - {0}
+            wanted |= {course.incumbents[count - 1]: None for count in sorted(paid)}
+        missing = [each for each in wanted if each not in self._truth]
+        if missing:
+            self._say(f"reference: {len(missing):,} picks")
+            # Billed seconds that are measured are never the same twice, so neither are the picks.
+            key = zlib.crc32(repr(missing).encode())
+            trials = self._score(f"reference/picks-{key:08x}", judge, missing, "picks")
+            self._truth |= {trial.architecture: self._true(trial) for trial in trials if trial.evaluation is not None}
+
+    def _with_picks(self, row: Compared, courses: Sequence[_Course | None], budgets: Sequence[float]) -> Compared:
+        picks = np.full((len(courses), len(budgets)), math.nan)
+        counts = np.zeros_like(picks)
+        for number, course in enumerate(courses):
+            for column, budget in enumerate(budgets):
+                if course is not None and (count := course.at(budget)):
+                    picks[number, column] = self._truth.get(course.incumbents[count - 1], math.nan)
+                    counts[number, column] = count
+        return dataclasses.replace(row, picks=picks, evaluations=counts.mean(axis=0))
+
+    def _random_search(self, architectures: Sequence[Architecture], budgets: Sequence[float]) -> tuple[float, ...]:
+        """See ``Comparison``; NaN where the budget does not pay for one architecture."""
+        sound = np.isfinite(self._once_more)
+        truth = np.array([self._truth[each] for each in architectures])[sound]
+        found = []
+        for budget in budgets:
+            paid = budget * (1 + ROUNDING) / max(self._reference_cost.billed_seconds, 1e-12)
+            n = int(min(paid, len(truth), self.settings.trials))
+            found.append(best_of(truth, self._once_more[sound], n) if n and len(truth) > 1 else math.nan)
+        return tuple(found)
+
+    def _best(self, judge: Prepared) -> float:
+        """The best truth there is, as far as that is known."""
+        if self.settings.best is not None:
+            return self.settings.best
+        listed = judge.architectures
+        if listed is not None and self._reference_seconds < CHEAP_SECONDS:
+            found = (Trial(-1, each, evaluation=judge.evaluate(each, 0)) for each in listed)
+            return max(self._true(trial) for trial in found)
+        return max(self._truth.values())
+
+    # -- pieces of work ------------------------------------------------------------------------------
+
+    def _prepared(self, evaluator: Evaluator, folder: str) -> Prepared:
+        prepared = Prepared(evaluator)
+        prepared.folder = (self.folder / "runs" / folder / "evaluator").absolute()
+        return prepared
+
+    def _score(self, folder: str, evaluator: Prepared, architectures: Sequence[Architecture], seed: str) -> list[Trial]:
+        """The trials of given architectures, in their order."""
+        result = search_or_resume(
+            self.space,
+            Listed([list(each) for each in architectures]),
+            evaluator,
+            out=self.folder / "runs" / folder,
+            seed=self._root(seed),
+            executor=self.executor,
+            workers=self.workers,
+            trials=len(architectures),
+            max_failures=len(architectures) + 1,
+            timeout=self.settings.timeout,
+            # Not where every one may be a training: of those that are together all are lost if one is interrupted.
+            batch=BATCH if evaluates_batches(evaluator.evaluator) else 1,
+        )
+        return sorted(result.history, key=lambda trial: trial.id)
+
+    def _root(self, what: str) -> int:
+        return int(stream(self.seed, f"compare {what}").integers(2**31))
+
+    def _say(self, text: str) -> None:
+        if self.progress and (now := time.monotonic()) >= self._silent_until:
+            self._silent_until = now + SILENT_SECONDS
+            print(f"comparing  {text}", file=sys.stderr, flush=True)
+
+
+class _Size(Evaluator):
+    """Ranks by size alone, the largest first.
+
+    Args:
+        evaluator: What knows the size; started.
+        figure: What size is.
+    """
+
+    def __init__(self, evaluator: Evaluator, figure: str) -> None:
+        self.evaluator = evaluator
+        self.figure = figure
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        return Evaluation(float(self.evaluator.measure(architecture)[self.figure]))
+
+
+class _Random(Evaluator):
+    """Ranks at random."""
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        return Evaluation(float(stream(seed, RANDOM).random()))
+
+
+def _anew(evaluator: Evaluator, number: int = 0) -> Evaluator:
+    """The same evaluator, not started; its own seed, if it has one, raised by a number."""
+    arguments = {
+        name: _unstarted(getattr(evaluator, name))
+        for name in inspect.signature(type(evaluator).__init__).parameters
+        if name != "self"
+    }
+    if number and isinstance(arguments.get("seed"), int):
+        arguments["seed"] += number
+    return type(evaluator)(**arguments)
+
+
+def _unstarted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unstarted(each) for each in value]
+    return _anew(value) if isinstance(value, Evaluator) else value
+
+
+def _mean(costs: Sequence[Cost]) -> Cost:
+    return sum(costs, NO_COST) * (1 / len(costs)) if costs else NO_COST
+
+
+def _words(facts: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())

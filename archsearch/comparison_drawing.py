@@ -1,0 +1,220 @@
+"""Pictures of a comparison: cost against rank, when evaluators pay off, what searches find."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from archsearch.comparison import Compared, Comparison
+from archsearch.comparison_report import RANDOM_SEARCH
+from archsearch.drawing import GREY, INK, PALETTE, isotonic, save_figure
+from archsearch.loop import format_seconds
+from archsearch.ranking import Interval, bootstrap
+
+HIGHLIGHTED = len(PALETTE)
+"""Evaluators with a colour of their own; the others are grey."""
+
+STYLES = ("-", "--", "-.")
+LABEL_POINTS = 8
+
+
+def draw_cost_and_rank(comparison: Comparison, path: Path) -> None:
+    """Draws Kendall's tau over the billed cost of as many architectures as a search scores, with the Pareto front."""
+    n = comparison.trials or comparison.samples
+    rows = [(row, row.agreement.tau) for row in comparison.rows if row.agreement is not None and row.kind != "ceiling"]
+    figure, axes = _axes(f"billed cost of {n:,} architectures", "Kendall's tau with the reference", height=5.5)
+    costs = [max(row.total(n), 1e-9) for row, _ in rows]
+    for cost, (row, tau) in zip(costs, rows, strict=True):
+        colour = INK if row.kind == "reference" else GREY if row.kind == "trivial" else PALETTE[0]
+        errors = [[max(0.0, tau.value - tau.low)], [max(0.0, tau.high - tau.value)]]
+        axes.errorbar(cost, tau.value, errors, fmt="o", color=colour, markersize=5, elinewidth=1, capsize=0)
+    _draw_front(axes, costs, [tau.value for _, tau in rows])
+    ceiling = next((row.agreement for row in comparison.rows if row.kind in ("ceiling", "reference")), None)
+    if ceiling is not None:
+        axes.axhline(ceiling.tau.value, color=INK, linestyle=":", linewidth=1.2)
+        axes.annotate(
+            "noise ceiling",
+            (0, ceiling.tau.value),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 4),
+            textcoords="offset points",
+            fontsize=LABEL_POINTS,
+            color=INK,
+        )
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set_xscale("log")
+    low, high = min(costs), max(costs)
+    axes.set_xlim(low / 3, high * max(30.0, (high / low) ** 0.35))  # room for the names to the right of the points
+    _name_points(figure, axes, costs, rows)
+    _time_ticks(axes)
+    save_figure(figure, path)
+
+
+def _draw_front(axes: Axes, costs: Sequence[float], taus: Sequence[float]) -> None:
+    """The Pareto front: what nothing cheaper ranks as well as."""
+    xs, ys, best = list[float](), list[float](), -math.inf
+    for cost, tau in sorted(zip(costs, taus, strict=True), key=lambda point: (point[0], -point[1])):
+        if tau > best:
+            xs, ys, best = [*xs, cost], [*ys, tau], tau
+    axes.step([*xs, max(costs)], [*ys, best], where="post", color=PALETTE[1], linewidth=1.5, label="Pareto front")
+    axes.legend(loc="lower right", frameon=False, fontsize=LABEL_POINTS)
+
+
+def _name_points(figure: Figure, axes: Axes, costs: Sequence[float], rows: Sequence[tuple[Compared, Interval]]) -> None:
+    """Writes names to the right of points; those of points that lie together, in a column, so that none is covered."""
+    figure.draw_without_rendering()
+    points = axes.transData.transform([(cost, tau.value) for cost, (_, tau) in zip(costs, rows, strict=True)])
+    line, gap = 1.25 * LABEL_POINTS * figure.dpi / 72, 8 * figure.dpi / 72
+    for group in _groups(points[:, 0], width=90 * figure.dpi / 72):
+        group = sorted(group, key=lambda i: points[i][1])
+        steps = line * np.arange(len(group))
+        wishes = [points[i][1] - step for i, step in zip(group, steps, strict=True)]
+        heights = np.array(isotonic(wishes, [1.0] * len(group))) + steps
+        x = max(points[i][0] for i in group) + gap
+        for i, y in zip(group, heights, strict=True):
+            row, tau = rows[i]
+            far = abs(y - points[i][1]) > 0.5 * line or x - points[i][0] > 2 * gap
+            line_to_it = {"arrowstyle": "-", "color": "#BBBBBB", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+            axes.annotate(
+                row.name,
+                (costs[i], tau.value),
+                xytext=tuple(axes.transData.inverted().transform((x, y))),
+                fontsize=LABEL_POINTS,
+                color=GREY if row.kind == "trivial" else INK,
+                va="center",
+                parse_math=False,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+                arrowprops=line_to_it if far else None,
+            )
+
+
+def _groups(xs: npt.NDArray[np.float64], width: float) -> list[list[int]]:
+    """Points that lie together: from the left, each group ends where the next one is ``width`` from its first."""
+    groups: list[list[int]] = []
+    for i in np.argsort(xs):
+        if groups and xs[i] - xs[groups[-1][0]] < width:
+            groups[-1].append(int(i))
+        else:
+            groups.append([int(i)])
+    return groups
+
+
+def draw_break_even(comparison: Comparison, path: Path) -> None:
+    """Draws the billed cost of 1 to many architectures with each evaluator; where lines cross, it pays off."""
+    figure, axes = _axes("architectures", "billed cost", height=5.5)
+    last = 10 ** math.ceil(math.log10(max(1_000, 5 * max(comparison.trials, comparison.samples))))
+    counts = np.geomspace(1, last, 200)
+    rows = [row for row in comparison.rows if row.kind in ("evaluator", "reference")]
+    shown = _highlighted(comparison, [row.name for row in rows])
+    for row in rows:
+        axes.plot(counts, [max(row.total(n), 1e-9) for n in counts], **_look(row.name, shown))
+    each = comparison.reference_cost.billed_seconds
+    axes.plot(counts, counts * max(each, 1e-9), color=INK, linestyle=":", linewidth=1.5, label="reference")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(1, last)
+    _time_ticks(axes, "y")
+    _legend(figure, axes)
+    save_figure(figure, path)
+
+
+def draw_search(comparison: Comparison, path: Path) -> None:
+    """Draws what the picks of searches lose against the best, over billed cost: mean over seeds, 95 % intervals."""
+    what = "" if comparison.truth == "score" else f" in {comparison.truth.replace('_', ' ')}"
+    figure, axes = _axes("billed cost, set-up included", f"regret of the pick{what}", height=5.5)
+    rows = [row for row in comparison.rows if row.picks is not None and np.isfinite(row.picks).any()]
+    shown = _highlighted(comparison, [row.name for row in rows])
+    budgets = np.array(comparison.budgets)
+    for row in sorted(rows, key=lambda row: row.name in shown):
+        assert row.picks is not None
+        regrets = comparison.best - row.picks
+        paid = np.isfinite(regrets).all(axis=0)
+        if not paid.any():
+            continue
+        look = _look(row.name, shown)
+        axes.plot(budgets[paid], regrets[:, paid].mean(axis=0), marker="o", markersize=3, **look)
+        if row.name in shown and len(regrets) > 1:
+            intervals = [bootstrap(np.mean, [column]) for column in regrets[:, paid].T]
+            lows, highs = [each.low for each in intervals], [each.high for each in intervals]
+            axes.fill_between(budgets[paid], lows, highs, color=look["color"], alpha=0.12, linewidth=0)
+    axes.plot(
+        budgets,
+        comparison.best - np.array(comparison.random_search),
+        color=INK,
+        linestyle=":",
+        linewidth=1.5,
+        label=RANDOM_SEARCH,
+    )
+    axes.axhline(comparison.best - comparison.average, color=GREY, linestyle=":", linewidth=1.2, label="a random pick")
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.1 * (comparison.best - comparison.average) or 1.0)
+    _time_ticks(axes)
+    _legend(figure, axes)
+    save_figure(figure, path)
+
+
+def _highlighted(comparison: Comparison, names: Sequence[str]) -> list[str]:
+    """What has a colour of its own: what is recommended, the reference, and then what ranks best."""
+    wanted = [each.name for each in comparison.recommendations() if each.name is not None]
+    wanted += [row.name for row in comparison.rows if row.kind == "reference"]
+    ranked = [row for row in comparison.rows if row.agreement is not None and row.kind == "evaluator"]
+    ranked.sort(key=lambda row: -row.agreement.tau.value if row.agreement is not None else 0.0)
+    wanted += [row.name for row in ranked]
+    return [name for name in dict.fromkeys(wanted) if name in names][:HIGHLIGHTED]
+
+
+def _look(name: str, shown: Sequence[str]) -> dict[str, Any]:
+    if name not in shown:
+        return {"color": "#CCCCCC", "linewidth": 1.0, "label": "others", "zorder": 1}
+    i = shown.index(name)
+    return {"color": PALETTE[i], "linestyle": STYLES[i % len(STYLES)], "linewidth": 1.8, "label": name}
+
+
+def _axes(xlabel: str, ylabel: str, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8, height), facecolor="white", layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the picture, each name once."""
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=3, frameon=False, fontsize=LABEL_POINTS
+    )
+
+
+def _time_ticks(axes: Axes, which: str = "x") -> None:
+    """Marks an axis of seconds in units that can be read."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    marks = [m for m in TIMES if low <= m <= high]
+    step = math.ceil(len(marks) / 9)
+    if marks:
+        axis.set_ticks(marks[::step], [_mark(mark) for mark in marks[::step]])
+        axis.set_ticks([], minor=True)
+
+
+TIMES = (
+    *(1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 60.0, 600.0, 3600.0, 36_000.0),
+    *(86_400.0 * days for days in (1, 10, 100, 1_000, 10_000, 100_000)),
+)
+
+
+def _mark(seconds: float) -> str:
+    if seconds >= 86_400:
+        return f"{seconds / 86_400:,.0f} d"
+    for unit, size in (("h", 3_600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return format_seconds(seconds)

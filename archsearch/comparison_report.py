@@ -1,0 +1,304 @@
+"""What people see of a comparison: tables, sentences, pictures, one HTML page, and every figure as Parquet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from archsearch.comparison import Compared, Comparison, Recommendation
+from archsearch.errors import RunFolderError
+from archsearch.history import COST_COLUMNS, write_parquet, write_whole
+from archsearch.loop import format_seconds
+from archsearch.page import aligned, heading, page, paragraph, picture, table, terms
+from archsearch.page import command as command_line
+from archsearch.ranking import Agreement, Interval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RANDOM_SEARCH = "random search, reference"
+"""What stands beside the searches: how well one does without any controller or cheaper evaluator."""
+
+TITLES = {
+    "cost_and_rank.png": "What it costs, and how well it ranks",
+    "break_even.png": "When it pays off",
+    "search.png": "What a search finds with it",
+}
+
+
+# -- sentences -----------------------------------------------------------------------------------
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Which evaluator to use with which budget: a sentence for each range of budgets with one answer."""
+    found, group = [], list[Recommendation]()
+    for each in [*comparison.recommendations(), None]:
+        if group and (each is None or each.name != group[-1].name):
+            found.append(sentence(comparison, group))
+            group = []
+        if each is not None:
+            group.append(each)
+    return found
+
+
+def sentence(comparison: Comparison, group: Sequence[Recommendation], budget: float | None = None) -> str:
+    """Recommendations for neighbouring budgets that name the same evaluator, as one sentence.
+
+    Its figures are those of the largest budget; others are level that are so for all of them.
+
+    Args:
+        comparison: What they are of.
+        group: One or more, by rising budget.
+        budget: What the user has, if the sentence is to speak of that instead.
+    """
+    last = group[-1]
+    amount = _amounts(group) if budget is None else f"With {format_seconds(budget)}"
+    if last.name is None:
+        return f"{amount} of billed cost: not enough for a single evaluation with any of them."
+    chosen = f"{amount} of billed cost: {last.name}. Its picks have {_truth(comparison, last)}"
+    trivial = {row.name for row in comparison.rows if row.kind == "trivial"}
+    everywhere = [name for name in last.level if all(name in each.level for each in group)]
+    level = [name for name in everywhere if name not in trivial]
+    if level:
+        chosen += f"; not told from it by {comparison.seeds} seeds: {', '.join(level)}"
+    if last.name in trivial:
+        return f"{chosen}. That knows nothing of quality: no evaluator is worth its cost here."
+    if rivals := [name for name in everywhere if name in trivial]:
+        chosen += f". Not shown to be better than {' and '.join(rivals)} either, without any knowledge"
+    return chosen + "."
+
+
+def _amounts(group: Sequence[Recommendation]) -> str:
+    first, last = format_seconds(group[0].budget), format_seconds(group[-1].budget)
+    return f"With {first}" if len(group) == 1 else f"With {first} to {last}"
+
+
+def _truth(comparison: Comparison, each: Recommendation) -> str:
+    what = "a true score" if comparison.truth == "score" else comparison.truth
+    spread = "" if math.isnan(each.spread) else f" +- {each.spread:.2g} over {comparison.seeds} seeds"
+    return (
+        f"{what} of {each.truth:.4g}{spread} (a random pick: {comparison.average:.4g}, the best: {comparison.best:.4g})"
+    )
+
+
+# -- the terminal --------------------------------------------------------------------------------
+
+
+def text(comparison: Comparison) -> str:
+    """Tables and sentences for a terminal."""
+    facts = _facts(comparison)
+    width = max(map(len, facts)) + 2
+    parts = ["\n".join(f"{name:<{width}}{value}" for name, value in facts.items())]
+    parts.append("Cost\n" + _text(_cost_table(comparison)))
+    parts.append("Agreement with the reference\n" + _text(_agreement_table(comparison)))
+    if comparison.budgets:
+        parts.append(f"{_search_title(comparison)}\n" + _text(_search_table(comparison)))
+        parts.append("\n".join(sentences(comparison)))
+    return "\n\n".join(parts)
+
+
+def _text(table: tuple[list[str], list[list[str]]]) -> str:
+    head, rows = table
+    return aligned([head, *rows])
+
+
+def _facts(comparison: Comparison) -> dict[str, str]:
+    facts = {
+        "space": comparison.space,
+        "reference": f"{comparison.reference}, {comparison.truth}",
+        "cost of it": f"{format_seconds(comparison.reference_cost.billed_seconds)} for an architecture",
+        "sample": f"{comparison.samples:,} random architectures, {comparison.seeds} seeds",
+    }
+    if comparison.budgets:
+        facts["searches"] = f"{comparison.controller}, up to {comparison.trials:,} evaluations"
+    facts["seed"] = str(comparison.seed)
+    facts["took"] = format_seconds(comparison.seconds)
+    return facts
+
+
+def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    n = comparison.trials or comparison.samples
+    amounts = [
+        (field, name)
+        for field, name in (("examples", "examples"), ("updates", "updates"), ("flops", "FLOPs"))
+        if any(getattr(row.set_up, field) or getattr(row.each, field) for row in comparison.rows)
+    ]
+    head = ["evaluator", "set-up", "each", f"in all for {n:,}", *(name for _, name in amounts), "pays off from"]
+    rows = []
+    for row in comparison.rows:
+        total, even = row.set_up + row.each * n, comparison.break_even(row.name)
+        rows.append(
+            [
+                _label(row),
+                format_seconds(row.set_up.billed_seconds) if row.set_up.billed_seconds >= 1e-3 else "-",
+                format_seconds(row.each.billed_seconds),
+                format_seconds(row.total(n)),
+                *(f"{getattr(total, field):.3g}" for field, _ in amounts),
+                "never" if math.isinf(even) else f"{even:,.0f}",
+            ]
+        )
+    return head, rows
+
+
+def _agreement_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    first = next(row.agreement for row in comparison.rows if row.agreement is not None)
+    columns: dict[str, Callable[[Agreement], Interval | None]] = {"Spearman": lambda found: found.spearman}
+    if first.tau_within is not None:
+        columns["tau within"] = lambda found: found.tau_within
+    if first.recall:
+        top = min(first.recall)
+        columns[f"recall {top}"] = lambda found: found.recall.get(top)
+        columns[f"precision {top}"] = lambda found: found.precision.get(top)
+    if first.regret_of_best:
+        of = max(first.regret_of_best)
+        columns[f"regret of best of {of}"] = lambda found: found.regret_of_best.get(of)
+    failed = any(row.failed for row in comparison.rows)
+    rows = []
+    for row in comparison.rows:
+        found = row.agreement
+        cells = [_label(row), *(["-"] * (2 + len(columns)))]
+        if found is not None:
+            values = [get(found) for get in columns.values()]
+            cells[1:] = [f"{found.tau.value:.3f}", f"[{found.tau.low:.2f}, {found.tau.high:.2f}]"]
+            cells += ["-" if value is None else f"{value.value:.3g}" for value in values]
+        rows.append(cells + ([f"{row.failed:,}"] if failed else []))
+    return ["evaluator", "tau", "[95 %]", *columns, *(["failed"] if failed else [])], rows
+
+
+def _label(row: Compared) -> str:
+    return {"reference": f"{row.name} (noise ceiling)", "trivial": f"{row.name} (trivial)"}.get(row.kind, row.name)
+
+
+def _break_even_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    names = [row.name for row in comparison.rows if row.kind in ("evaluator", "reference")]
+    rows = []
+    for name in names:
+        evens = [math.nan if name == other else comparison.break_even(name, other) for other in names]
+        rows.append([name, *("" if math.isnan(n) else "never" if math.isinf(n) else f"{n:,.0f}" for n in evens)])
+    return ["evaluator", *(f"than {name}" for name in names)], rows
+
+
+def _search_title(comparison: Comparison) -> str:
+    what = "score" if comparison.truth == "score" else comparison.truth
+    return f"What a search finds for the same billed cost: {what} of its pick, by the reference"
+
+
+def _search_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for row in comparison.rows:
+        if row.picks is not None and row.evaluations is not None:
+            best = row.evaluations[-1]
+            rows.append([_label(row), *(_pick(column) for column in row.picks.T), f"{best:,.0f}"])
+    rows.append([RANDOM_SEARCH, *(_pick(np.array([truth])) for truth in comparison.random_search), ""])
+    return ["evaluator", *map(format_seconds, comparison.budgets), "evaluations"], rows
+
+
+def _pick(values: Any) -> str:
+    if not np.isfinite(values).all():
+        return "-"
+    return f"{values.mean():.4g}" + (f" +- {values.std(ddof=1):.2g}" if len(values) > 1 else "")
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def save(comparison: Comparison, out: Path, command: str = "") -> Path:
+    """Writes ``figures.parquet``, ``picks.parquet``, the pictures and ``index.html``; see ``Comparison.save``."""
+    from archsearch.comparison_drawing import draw_break_even, draw_cost_and_rank, draw_search
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_parquet(out / "figures.parquet", figures(comparison))
+        draw_cost_and_rank(comparison, out / "cost_and_rank.png")
+        draw_break_even(comparison, out / "break_even.png")
+        pictures = ["cost_and_rank.png", "break_even.png"]
+        if comparison.budgets:
+            write_parquet(out / "picks.parquet", picks(comparison))
+            draw_search(comparison, out / "search.png")
+            pictures.append("search.png")
+        write_whole(out / "index.html", _page(comparison, out, pictures, command).encode())
+    except OSError as error:
+        raise RunFolderError(f"{out}: cannot write the comparison ({error.strerror})") from None
+    return out / "index.html"
+
+
+def _page(comparison: Comparison, out: Path, pictures: Sequence[str], command: str) -> str:
+    parts = [terms(_facts(comparison))]
+    if comparison.budgets:
+        parts += [heading("Which evaluator to use"), *map(paragraph, sentences(comparison))]
+    parts += [heading("Cost"), table(*_cost_table(comparison))]
+    parts += [heading("Agreement with the reference"), table(*_agreement_table(comparison))]
+    if comparison.budgets:
+        parts += [heading(_search_title(comparison)), table(*_search_table(comparison))]
+    parts += [heading(TITLES[name]) + picture(out / name, TITLES[name]) for name in pictures]
+    parts += [
+        heading("From how many architectures on it is cheaper than another"),
+        table(*_break_even_table(comparison)),
+    ]
+    notes = {row.name: f"{row.evaluator}. {row.note}".removesuffix(" ") for row in comparison.rows}
+    parts += [heading("What was compared"), terms(notes)]
+    if command:
+        parts += [heading("Once more"), command_line(command)]
+    return page("Evaluators compared", *parts)
+
+
+def figures(comparison: Comparison) -> pa.Table:
+    """Every figure in long form: evaluator, kind, figure, at (of what there are several), value, low, high, unit."""
+    import pyarrow as pa
+
+    rows = [each for row in comparison.rows for each in _figures(comparison, row)]
+    names = ("evaluator", "kind", "figure", "at", "value", "low", "high", "unit")
+    types = (*[pa.string()] * 4, *[pa.float64()] * 3, pa.string())
+    return pa.table(
+        {
+            name: pa.array([row[i] for row in rows], type_)
+            for i, (name, type_) in enumerate(zip(names, types, strict=True))
+        }
+    )
+
+
+def _figures(comparison: Comparison, row: Compared) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = []
+
+    def add(figure: str, at: Any, value: float, low: float | None, high: float | None, unit: str) -> None:
+        found.append((row.name, row.kind, figure, str(at), value, low, high, unit))
+
+    for what, cost in (("set-up", row.set_up), ("each", row.each)):
+        for field, column in COST_COLUMNS.items():
+            add(f"{what}_{column}", "", getattr(cost, field), None, None, "s" if field.endswith("seconds") else "")
+        add(f"{what}_billed_seconds", "", cost.billed_seconds, None, None, "s")
+    add("pays_off_from", "reference", comparison.break_even(row.name), None, None, "architectures")
+    for other in comparison.rows:
+        if other is not row:
+            add("pays_off_from", other.name, comparison.break_even(row.name, other.name), None, None, "architectures")
+    add("failed", "", row.failed, None, None, "architectures")
+    if row.agreement is not None:
+        several = {"recall": row.agreement.recall, "precision": row.agreement.precision}
+        several["regret_of_best"] = row.agreement.regret_of_best
+        single = {name: getattr(row.agreement, name) for name in ("tau", "tau_within", "spearman", "regret")}
+        for name, at, each in [
+            *((name, "", each) for name, each in single.items() if each is not None),
+            *((name, at, each) for name, intervals in several.items() for at, each in intervals.items()),
+        ]:
+            add(name, at, each.value, each.low, each.high, comparison.truth if name.startswith("regret") else "")
+    return found
+
+
+def picks(comparison: Comparison) -> pa.Table:
+    """What the picks of searches are worth: evaluator, seed, budget (seconds), truth (null: could not afford one)."""
+    import pyarrow as pa
+
+    searched = [(row.name, row.picks) for row in comparison.rows if row.picks is not None]
+    rows = [
+        (name, seed, budget, None if math.isnan(truth) else float(truth))
+        for name, table in searched
+        for seed, line in enumerate(table)
+        for budget, truth in zip(comparison.budgets, line, strict=True)
+    ]
+    names = ("evaluator", "seed", "budget_seconds", "truth")
+    types = (pa.string(), pa.int64(), pa.float64(), pa.float64())
+    return pa.table({name: pa.array([row[i] for row in rows], types[i]) for i, name in enumerate(names)})

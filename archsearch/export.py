@@ -1,0 +1,728 @@
+"""Export: the best architectures of a run as files that can be used without it, and read without running their code.
+
+    export("runs/name", top=1, onnx=True)        # runs/name/export/1-<trial>/
+    network = load_network("runs/name/export/1-17")
+
+    genotype.json         space, decisions and, with weights, what is needed to build the network
+    genotype.txt          the architecture in the space's own notation
+    weights.safetensors   parameters and buffers
+    network.onnx          the network in evaluation mode, for any number of images
+    README.md             a model card: where it comes from, scores, cost, limits of use
+
+Weights are those of the evaluator whose score decides the order, if it has any (``Evaluator.trained``): of the newest
+verification, else of the search. A folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import logging
+import shlex
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.components import build, describe, entry_points, import_path, load
+from archsearch.errors import RunFolderError, UnknownName, UsageError
+from archsearch.evaluator import Evaluator, Trained
+from archsearch.executor import prepare
+from archsearch.history import RESERVED_COLUMNS, RunFolder
+from archsearch.report import best_rows, component_text, number_text, without_none
+from archsearch.space import Space, at_least_one
+from archsearch.trial import NO_COST, Architecture, Cost, Query, Trial
+from archsearch.verification import OUTDATED, Verification, Verified, newest_verification, verification_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from archsearch.network import Network
+    from archsearch.task import Task
+
+GENOTYPE, TEXT, WEIGHTS, ONNX, CARD = (
+    "genotype.json",
+    "genotype.txt",
+    "weights.safetensors",
+    "network.onnx",
+    "README.md",
+)
+FILES = frozenset((GENOTYPE, TEXT, WEIGHTS, ONNX, CARD))
+FORMAT = 1
+
+OWN_TASK = "Task "
+"""How a run folder notes a ``Task`` that was made of arrays, which it does not store."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """An architecture that is exported.
+
+    Attributes:
+        place: Number of its folder: its rank, from 1.
+        row: Its trial in the run's history.
+        verified: What the newest verification says of it.
+    """
+
+    place: int
+    row: Mapping[str, Any]
+    verified: Verified | None
+
+    @property
+    def trial(self) -> int:
+        """Id of its trial."""
+        return int(self.row["id"])
+
+    @property
+    def architecture(self) -> Architecture:
+        """One option per decision."""
+        return tuple(self.row["architecture"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A network with where it comes from.
+
+    Attributes:
+        trained: The network.
+        evaluator: Who trained it, as ``describe`` says it.
+        origin: Whose trial that was, in words.
+        seed: Of the training.
+        recorded: The trial whose weights these are; None: it is a training of its own.
+        set_up: Cost of the evaluator's one-off work, if it was done for this.
+    """
+
+    trained: Trained
+    evaluator: Mapping[str, Any]
+    origin: str
+    seed: int
+    recorded: Trial | None
+    set_up: Cost
+
+    @property
+    def comparison(self) -> str:
+        """How the network's score compares with the recorded one."""
+        score = number_text(self.trained.evaluation.score)
+        if self.recorded is None:
+            return f"{score} in a training of its own"
+        if self.trained.evaluation.score == self.recorded.score:
+            return f"{score}, as recorded"
+        return (
+            f"{score}, while {number_text(self.recorded.score)} was recorded: other versions, another device, or "
+            "weights that changed since"
+        )
+
+
+def export(
+    directory: str | Path,
+    *,
+    top: int = 1,
+    trial: int | None = None,
+    evaluator: Evaluator | None = None,
+    out: str | Path | None = None,
+    onnx: bool = False,
+    task: Task | None = None,
+) -> list[Path]:
+    """Writes the best architectures of a run to folders of their own, with weights where there are any; prints which.
+
+    The order is that of the newest verification, if there is one; what it has not scored follows in the search's order.
+
+    Args:
+        directory: The run folder. The search may still be running if no weights are taken from its evaluator.
+        top: How many architectures, >= 1; fewer if the run has fewer.
+        trial: Id of a completed trial, instead of the best.
+        evaluator: Trains the network; None: the one that scored it, if it has weights.
+        out: Where the folders are made; None: ``DIRECTORY/export``.
+        onnx: Whether to write the network as ONNX, too.
+        task: The task of the run, where that was a ``Task`` of your own.
+
+    Returns:
+        The folders: rank and trial id, such as ``1-17``.
+
+    Raises:
+        RunFolderError: If there is no run, no trial has completed, or the run whose weights are wanted is in progress.
+        UsageError: If there is no such trial, a folder is occupied, ONNX is asked for where there are no weights, or
+            the packages that it needs are missing.
+    """
+    at_least_one("export", "top", top)
+    if onnx:
+        _need_onnx()
+    folder = RunFolder(directory)
+    space = build(folder.config()["space"])
+    history = folder.table(space)
+    verification = newest_verification(folder, history)
+    chosen = _choose(folder, history, verification, top, trial)
+    target = folder.path / "export" if out is None else Path(out)
+    names = {each.trial: f"{each.place}-{each.trial}" for each in chosen}
+    for each in chosen:
+        _expect_free(target / names[each.trial], _genotype(space, each.architecture, each.trial, None))
+    if verification is not None and trial is None:
+        print(f"order     of verification {verification.number}, by {verification.evaluator}")
+        if verification.outdated:
+            print(f"          {OUTDATED}")
+    with _Trainings(folder, space, verification, evaluator, task) as trainings:
+        if onnx and not all(map(trainings.source, chosen)):
+            raise UsageError(f"onnx: not all of these have weights. {trainings.why_none}")
+        for each in chosen:
+            weights = trainings.weights(each)
+            path = target / names[each.trial]
+            card = _Card(folder, space, history, verification, each, weights)
+            _write(path, space, each, weights, card, onnx)
+            _print(path, each, weights)
+        if not all(map(trainings.source, chosen)):
+            print(f"weights   none. {trainings.why_none}")
+    return [target / name for name in names.values()]
+
+
+def load_network(folder: str | Path) -> Network:
+    """The network of an export, with its weights, in evaluation mode.
+
+    Nothing is unpickled. The class of its space is imported by its path, as it stands in ``genotype.json``.
+
+    Raises:
+        UsageError: If there is no export with weights, or what it names is no space.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from archsearch.network import InputShape, trainable
+    from archsearch.network import build as build_network
+
+    folder = Path(folder)
+    try:
+        genotype = json.loads((folder / GENOTYPE).read_text())
+        description, built = genotype["space"], genotype.get("network")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UsageError(f"{folder}: no export of archsearch: {GENOTYPE} cannot be read ({error})") from None
+    if not built or not (folder / WEIGHTS).exists():
+        raise UsageError(f"{folder}: this export has no weights; see its {CARD}")
+    _expect_space(description, folder)
+    space = build(description)
+    architecture = space.validate(genotype["decisions"])
+    task = InputShape(tuple(built["input_shape"]), built["classes"])
+    make = trainable(space, "load_network").network
+    network: Network = build_network(lambda: make(architecture, task, **built["skeleton"]), 0)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UsageError(f"{folder}/{WEIGHTS}: damaged, or of another network: {error}") from None
+    return network.eval()
+
+
+def _expect_space(description: Any, folder: Path) -> None:
+    """Refuses a description that would make anything but spaces, since a file can be anyone's."""
+    if isinstance(description, Mapping):
+        if "class_path" in description:
+            cls = load(str(description["class_path"]))
+            if not inspect.isclass(cls) or not issubclass(cls, Space):
+                raise UsageError(f"{folder}/{GENOTYPE}: {description['class_path']} is no space")
+        for value in description.values():
+            _expect_space(value, folder)
+    elif isinstance(description, list):
+        for value in description:
+            _expect_space(value, folder)
+
+
+# -- which architectures -----------------------------------------------------------------------
+
+
+def _choose(
+    folder: RunFolder, history: pa.Table, verification: Verification | None, top: int, trial: int | None
+) -> list[Chosen]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    verified = {each.trial: each for each in verification.ranked} if verification is not None else {}
+    if trial is not None:
+        rows = history.filter(pc.equal(history["id"], trial)).to_pylist()
+        if not rows or rows[0]["status"] != "completed":
+            raise UnknownName(f"{folder.path}: there is no completed trial {trial}")
+        return [Chosen(1, rows[0], verified.get(trial))]
+    best = best_rows(history, top + len(verified))
+    if not best:
+        raise RunFolderError(f"{folder.path}: no trial has completed yet, so there is nothing to export")
+    known = [id_ for id_, each in verified.items() if each.score is not None]
+    of_verified = {
+        row["id"]: row for row in history.filter(pc.is_in(history["id"], pa.array(known, pa.int64()))).to_pylist()
+    }
+    rows = [of_verified[id_] for id_ in known]
+    # Those that failed in the verification are left out; what it did not try comes after what it did.
+    names = {each.name for each in verified.values()}
+    rows += [row for row in best if row["name"] not in names]
+    return [Chosen(place, row, verified.get(row["id"])) for place, row in enumerate(rows[:top], start=1)]
+
+
+# -- their weights -----------------------------------------------------------------------------
+
+
+class _Trainings:
+    """Gives networks with weights, by the evaluators that scored them or another one.
+
+    Args:
+        folder: The run.
+        space: Its space.
+        verification: The newest.
+        given: Trains instead of who scored.
+        task: The run's, if that was made of arrays.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        space: Space,
+        verification: Verification | None,
+        given: Evaluator | None,
+        task: Task | None,
+    ) -> None:
+        self._run = folder
+        self._space = space
+        self._verification = verification
+        self._given = given
+        self._task = task
+        self._stack = contextlib.ExitStack()
+        self._ready: dict[Path | None, tuple[Evaluator, Cost]] = {}
+
+    def __enter__(self) -> _Trainings:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def why_none(self) -> str:
+        """What to say where there are no weights."""
+        name = self._run.config()["evaluator"]["class_path"].rpartition(".")[2]
+        return (
+            f"{name} scores no network of its own with weights; to train one: --evaluator Training "
+            "--evaluator.task digits, or another task"
+        )
+
+    def source(self, chosen: Chosen) -> RunFolder | Evaluator | None:
+        """Whose weights there are: a run's whose evaluator has some, or those of the evaluator that was given."""
+        if self._given is not None:
+            return self._given
+        runs = [self._run]
+        if chosen.verified is not None and chosen.verified.score is not None and self._verification is not None:
+            runs.insert(0, RunFolder(verification_folder(self._run, self._verification.number)))
+        return next((run for run in runs if (run.path / "config.yaml").exists() and _has_weights(run)), None)
+
+    def weights(self, chosen: Chosen) -> Weights | None:
+        """The network of an architecture, trained; None if nobody has one."""
+        source = self.source(chosen)
+        if source is None:
+            return None
+        evaluator, set_up = self._prepared(source)
+        print(f"weights   {chosen.place}-{chosen.trial}: by {type(evaluator).__name__}", flush=True)  # it may take long
+        if isinstance(source, Evaluator):
+            seed = _trial(self._run, chosen.trial).seed
+            trained = evaluator.trained(Query(chosen.trial, chosen.architecture, seed))
+            return Weights(trained, describe(evaluator), "a training of its own", seed, None, set_up)
+        in_run = source is self._run
+        assert in_run or chosen.verified is not None
+        # A verification scores in the order of the search.
+        id_ = chosen.trial if in_run or chosen.verified is None else chosen.verified.rank - 1
+        origin = f"trial {id_} of the run" if in_run else f"trial {id_} of verification {source.path.name}"
+        trial = _trial(source, id_)
+        trained = evaluator.trained(Query(trial.id, trial.architecture, trial.seed, trial.parent, trial.budget))
+        return Weights(trained, source.config()["evaluator"], origin, trial.seed, trial, NO_COST)
+
+    def _prepared(self, source: RunFolder | Evaluator) -> tuple[Evaluator, Cost]:
+        """The evaluator, ready to train, and what that took."""
+        key = None if isinstance(source, Evaluator) else source.path
+        if key not in self._ready:
+            evaluator = source if isinstance(source, Evaluator) else self._of_run(source)
+            if type(evaluator).trained is Evaluator.trained:
+                evaluator.trained(Query(-1, (), 0))  # raises, before anything is spent
+            evaluator.start(self._space)
+            if key is not None and evaluator.keeps_files:
+                evaluator.folder = (key / "evaluator").absolute()
+                evaluator.folder.mkdir(exist_ok=True)
+                self._stack.callback(setattr, evaluator, "folder", None)
+            self._ready[key] = evaluator, prepare(evaluator)
+        return self._ready[key]
+
+    def _of_run(self, run: RunFolder) -> Evaluator:
+        """The evaluator of a run, which must not be in progress: both would write to its files."""
+        self._stack.callback(RunFolder.open(run.path).close)
+        evaluator: Evaluator = build(_with_task(run.config()["evaluator"], self._task))
+        return evaluator
+
+
+def _has_weights(run: RunFolder) -> bool:
+    """Whether the evaluator of a run scores networks with weights."""
+    try:
+        cls = load(run.config()["evaluator"]["class_path"])
+    except UnknownName:  # of a package that is not here
+        return False
+    return cls.trained is not Evaluator.trained
+
+
+def _trial(run: RunFolder, id_: int) -> Trial:
+    return next(trial for trial in run.trials(run.config()["seed"]) if trial.id == id_)
+
+
+def _with_task(value: Any, task: Task | None) -> Any:
+    """A description with the task itself, where a run folder can only note which one it was."""
+    if isinstance(value, list):
+        return [_with_task(each, task) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {name: _with_task(each, task) for name, each in value.items()}
+    noted = found.get("task")
+    if isinstance(noted, str) and noted.startswith(OWN_TASK):
+        if task is None or noted != f"{OWN_TASK}{task.fingerprint}":
+            raise UsageError(
+                f"the run was made with a task of your own, {noted.removeprefix(OWN_TASK)}, which its folder does not "
+                "store; give it in Python: export(..., task=...), or another evaluator"
+            )
+        found["task"] = task
+    return found
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def _expect_free(path: Path, genotype: Mapping[str, Any]) -> None:
+    """Refuses a folder that holds anything but an earlier export of the same trial."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    stored: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        stored = json.loads((path / GENOTYPE).read_text())
+    same = isinstance(stored, dict) and all(
+        stored.get(name) == genotype[name] for name in ("trial", "space", "decisions")
+    )
+    if not same or not {each.name for each in path.iterdir()} <= FILES:
+        raise UsageError(
+            f"{path}: there is something here that is no earlier export of this trial; move it, or name another folder "
+            "by --out"
+        )
+
+
+def _write(path: Path, space: Space, chosen: Chosen, weights: Weights | None, card: _Card, onnx: bool) -> None:
+    """Writes an export aside and renames it; an earlier one is replaced."""
+    aside, earlier = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
+    try:
+        for left in (aside, earlier):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        aside.mkdir(parents=True)
+        trained = None if weights is None else weights.trained
+        genotype = _genotype(space, chosen.architecture, chosen.trial, trained)
+        (aside / GENOTYPE).write_text(json.dumps(genotype, indent=2) + "\n")
+        (aside / TEXT).write_text(space.format(chosen.architecture) + "\n")
+        if trained is not None:
+            _save_weights(aside / WEIGHTS, trained, genotype)
+            if onnx:
+                _save_onnx(aside / ONNX, load_network(aside), trained.task.input_shape)
+        (aside / CARD).write_text(card.text(onnx))
+        if path.exists():
+            path.rename(earlier)
+        aside.rename(path)
+        shutil.rmtree(earlier, ignore_errors=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot write an export here ({error.strerror})") from None
+
+
+def _genotype(space: Space, architecture: Architecture, trial: int, trained: Trained | None) -> dict[str, Any]:
+    """All that is needed to know the architecture and, with weights, to build the network."""
+    genotype: dict[str, Any] = {
+        "format": FORMAT,
+        "trial": trial,
+        "space": describe(space),
+        "decisions": list(architecture),
+        "text": space.format(architecture),
+    }
+    decoded = space.decode(architecture)
+    if isinstance(decoded, dict):
+        genotype["named"] = decoded
+    elif type(space).label is not Space.label:
+        genotype["named"] = {space.label(architecture[:i]): option for i, option in enumerate(architecture)}
+    if trained is not None:
+        task = trained.task
+        genotype["network"] = {
+            "skeleton": dict(trained.skeleton),
+            "input_shape": list(task.input_shape),
+            "classes": task.classes,
+            "task": task.name,
+            "mean": [float(value) for value in task.mean.ravel()],
+            "deviation": [float(value) for value in task.deviation.ravel()],
+        }
+    return genotype
+
+
+def _save_weights(path: Path, trained: Trained, genotype: Mapping[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {name: value.contiguous() for name, value in trained.network.state_dict().items()}
+    facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in genotype.items()}
+    save_file(tensors, path, {**facts, "format": "pt"})
+    path.chmod((path.parent / TEXT).stat().st_mode & 0o777)  # else it would be for its owner alone
+
+
+def _need_onnx() -> None:
+    missing = [package for package in ("onnx", "onnxscript") if importlib.util.find_spec(package) is None]
+    if missing:
+        raise UsageError(f'onnx: needs the package {" and ".join(missing)}: pip install "archsearch[onnx]"')
+
+
+def _save_onnx(path: Path, network: Network, input_shape: Sequence[int]) -> None:
+    """Writes the network with the inputs ``images``, as many as there are, and the output ``logits``."""
+    import torch
+
+    with warnings.catch_warnings(), _quiet("torch.onnx._internal.exporter._registration"):
+        # PyTorch of itself; in pytree, which it copies.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, *input_shape),),
+            path,
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keeps a logger from saying that torchvision's operations, which no network here has, are not there."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _print(path: Path, chosen: Chosen, weights: Weights | None) -> None:
+    print(f"exported  {path}")
+    print(f"          {chosen.row['name']}")
+    score = f"score {number_text(chosen.row['score'])} in the search"
+    if chosen.verified is not None:
+        score += f", {chosen.verified.failure or number_text(chosen.verified.score)} in the verification"
+    if weights is not None:
+        score += f"; of these weights {weights.comparison}"
+    print(f"          {score}")
+
+
+# -- the model card ----------------------------------------------------------------------------
+
+
+class _Card:
+    """What people should know of an export, in Markdown.
+
+    Args:
+        folder: The run.
+        space: Its space.
+        history: Its trials.
+        verification: The newest.
+        chosen: What is exported.
+        weights: Its network.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        space: Space,
+        history: pa.Table,
+        verification: Verification | None,
+        chosen: Chosen,
+        weights: Weights | None,
+    ) -> None:
+        self.folder = folder
+        self.config = folder.config()
+        self.space = space
+        self.history = history
+        self.verification = verification
+        self.chosen = chosen
+        self.weights = weights
+
+    def text(self, onnx: bool) -> str:
+        """The card."""
+        parts = [self._head(), self._scores(), self._cost(), self._provenance(onnx), self._use(onnx), self._limits()]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _head(self) -> str:
+        from archsearch.drawing import text_graph
+
+        kind = type(self.space).__name__
+        what = f"An architecture of the space {kind}, found by neural architecture search with archsearch"
+        if self.weights is None:
+            what += ". There are no weights."
+        else:
+            task = self.weights.trained.task
+            what += (
+                f", and its network with weights: it tells {task.classes} classes of images apart (task {task.name})."
+            )
+        graph = text_graph(self.space.graph(self.chosen.architecture))
+        name = self.folder.path.resolve().name
+        return (
+            f"# {kind}: trial {self.chosen.trial} of {name}\n\n{what}\n\n```\n{self.chosen.row['name']}\n\n{graph}\n```"
+        )
+
+    def _scores(self) -> str:
+        row, verified, weights = self.chosen.row, self.chosen.verified, self.weights
+        metrics = {name: row[name] for name in row if name not in RESERVED_COLUMNS}
+        columns: dict[str, Mapping[str, Any]] = {"the search": {"score": row["score"], **metrics}}
+        if verified is not None and self.verification is not None:
+            columns[f"verification {self.verification.number}"] = {"score": verified.score, **verified.metrics}
+        if weights is not None:
+            found = weights.trained.evaluation
+            columns["these weights"] = {"score": found.score, **found.metrics}
+        names = dict.fromkeys(name for figures in columns.values() for name in figures)
+        lines = ["## Scores", "", f"| figure | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+        for name in names:
+            lines.append(f"| {' | '.join([name, *(number_text(each.get(name)) for each in columns.values())])} |")
+        return "\n".join([*lines, "", *(f"- {text}" for text in self._meanings())])
+
+    def _meanings(self) -> Iterator[str]:
+        """What the scores are."""
+        yield f"The search: {_meaning(self.config['evaluator'])}"
+        if self.verification is not None:
+            where = f"Verification {self.verification.number} ({self.verification.date[:10]})"
+            tau = self.verification.kendall_tau
+            agreement = "" if tau is None else f"; Kendall's tau between the two orders is {tau:.3g}"
+            yield f"{where}: {self.verification.evaluator}; {self.verification.sentence}{agreement}."
+        if self.weights is not None:
+            yield f"These weights: {_meaning(self.weights.evaluator)} The score is {self.weights.comparison}."
+            of_test = "; test_accuracy is of the part test, which no search uses"
+            tested = "test_accuracy" in self.weights.trained.evaluation.metrics
+            yield f"Images: {self.weights.trained.task!r}. Scores are of the part valid{of_test * tested}."
+
+    def _cost(self) -> str:
+        from archsearch.loop import format_cost
+
+        lines = ["## Cost", "", f"- the search: {format_cost(_total(self.history))}"]
+        lines.append(f"- its set-up: {format_cost(self.folder.setup_cost())}")
+        if self.verification is not None:
+            lines.append(f"- the verification: {format_cost(self.verification.cost)}")
+        if self.weights is not None:
+            recorded = self.weights.recorded
+            cost = self.weights.trained.evaluation.cost if recorded is None else recorded.cost
+            lines.append(f"- these weights: {format_cost(cost)}")
+            if self.weights.set_up != NO_COST:
+                lines.append(f"- their set-up: {format_cost(self.weights.set_up)}")
+        return "\n".join(lines)
+
+    def _provenance(self, onnx: bool) -> str:
+        config, weights = self.config, self.weights
+        facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
+        facts |= {"trial": str(self.chosen.trial), "seed of the search": str(config["seed"])}
+        facts["versions of the search"] = _versions(config["versions"])
+        command = f"archsearch export {shlex.quote(str(self.folder.path))} --trial {self.chosen.trial}"
+        if weights is not None:
+            facts["weights"] = f"{weights.origin}, by {component_text(dict(weights.evaluator))}, seed {weights.seed}"
+            if weights.recorded is None:
+                command += f" {_option('evaluator', weights.evaluator)}"
+        here = {name: importlib.metadata.version(name) for name in ("archsearch", "torch")}
+        facts["exported"] = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d} with {_versions(here)}"
+        lines = [f"- {name}: {text}" for name, text in facts.items()]
+        commands = [_run_command(config), command + " --onnx" * onnx]
+        return "\n".join(
+            ["## Provenance", "", *lines, "", "Search again, and export again:", "", "```", *commands, "```"]
+        )
+
+    def _use(self, onnx: bool) -> str:
+        if self.weights is None:
+            return ""
+        task = self.weights.trained.task
+        shape = ", ".join(map(str, task.input_shape))
+        mean, deviation = ([float(f"{v:.6g}") for v in values.ravel()] for values in (task.mean, task.deviation))
+        lines = [
+            "## Use",
+            "",
+            f"Images are 32-bit floats of the shape (batch, {shape}); of each channel (pixel - mean) / deviation, with",
+            f"mean {mean} and deviation {deviation}. The output, (batch, {task.classes}), are logits.",
+            "",
+            "```python",
+            "from archsearch.export import load_network",
+            "",
+            f"network = load_network({self.folder_name!r})",
+            "logits = network(images)",
+            "```",
+        ]
+        if onnx:
+            lines += ["", f"`{ONNX}` has the input `images` and the output `logits`, for any number of images."]
+        return "\n".join(lines)
+
+    @property
+    def folder_name(self) -> str:
+        """Of the export."""
+        return f"{self.chosen.place}-{self.chosen.trial}"
+
+    def _limits(self) -> str:
+        import pyarrow.compute as pc
+
+        completed = pc.sum(pc.equal(self.history["status"], "completed")).as_py()
+        lines = [
+            "## Limits of use",
+            "",
+            f"The best of a search have the highest of its scores, here of {completed:,} on the same data, which are "
+            "therefore optimistic; a test part that the search never used, or a verification, says more.",
+        ]
+        if self.weights is None:
+            lines.append("Nothing was trained for this export.")
+        else:
+            name = self.weights.trained.task.name
+            lines.append(
+                f"The weights are of one training with seed {self.weights.seed}; with other seeds they and their score "
+                f"differ. Nothing here says how well the network does on images other than those of {name}."
+            )
+            if self.weights.trained.note:
+                lines.append(self.weights.trained.note)
+        return "\n".join(lines)
+
+
+def _meaning(description: Mapping[str, Any]) -> str:
+    """Who scored, and what its class says of its score."""
+    try:
+        text = (inspect.getdoc(load(description["class_path"])) or "").split("\n\n")[0]
+    except UnknownName:  # of a package that is not here
+        text = ""
+    return f"{component_text(dict(description))}. {' '.join(text.split())}".strip()
+
+
+def _total(history: pa.Table) -> Cost:
+    """Cost of all trials."""
+    import pyarrow.compute as pc
+
+    from archsearch.history import COST_COLUMNS
+
+    return Cost(**{field: pc.sum(history[column]).as_py() or 0.0 for field, column in COST_COLUMNS.items()})
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _run_command(config: Mapping[str, Any]) -> str:
+    """What begins such a search."""
+    from archsearch.loop import Settings
+
+    options = [_option(what, config[what]) for what in ("space", "controller", "evaluator")]
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    for name, value in config["settings"].items():
+        if value != defaults.get(name):
+            text = json.dumps(value) if isinstance(value, Mapping) else str(value)
+            options.append(f"--{name} {shlex.quote(text)}")
+    options += [f"--executor {config['executor']} --workers {config['workers']}"] if config["workers"] > 1 else []
+    return f"archsearch run {' '.join(options)} --seed {config['seed']} --out NEW_FOLDER"
+
+
+def _option(what: str, description: Mapping[str, Any]) -> str:
+    """A component as an option of the command line."""
+    given = without_none(dict(description))
+    name = given["class_path"].rpartition(".")[2]
+    known = entry_points(f"{what}s")
+    if name in known and import_path(known[name].load()) == given["class_path"] and not given["init_args"]:
+        return f"--{what} {name}"
+    return f"--{what} {shlex.quote(json.dumps(given))}"
