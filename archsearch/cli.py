@@ -20,6 +20,7 @@ from archsearch.errors import ArchsearchError, UsageError
 if TYPE_CHECKING:
     import jsonargparse
 
+    from archsearch.loggers import Logger
     from archsearch.loop import Result
 
 DEFAULTS = {"space": "NASBench201", "controller": "RegularizedEvolution", "evaluator": "Tabular"}
@@ -103,6 +104,7 @@ def run(arguments: Sequence[str]) -> int:
         objects.evaluator,
         seed=given["seed"],
         out=out,
+        on_trial=_loggers(given, out),
         progress=not given["quiet"],
         **_executor(given),
         **settings,
@@ -120,6 +122,7 @@ def resume(arguments: Sequence[str]) -> int:
         _add_component(parser, what, None, arguments)
     _add_executor(parser, None, None)
     _add_settings(parser)
+    _add_loggers(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
@@ -134,6 +137,7 @@ def resume(arguments: Sequence[str]) -> int:
         space=objects.space,
         controller=objects.controller,
         evaluator=objects.evaluator,
+        on_trial=_loggers(given, given["directory"]),
         progress=not given["quiet"],
         **executor,
         **changes,
@@ -207,8 +211,21 @@ def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
         "--seed", type=int | None, default=None, help="root seed, >= 0; drawn and recorded if not given"
     )
     parser.add_argument("--out", type=str | None, default=None, help="run folder; default: runs/ and the time of day")
+    _add_loggers(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
     return parser
+
+
+def _add_loggers(parser: jsonargparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--loggers", nargs="+", default=[], help="log every trial, too: tensorboard (to OUT/tensorboard), mlflow"
+    )
+
+
+def _loggers(given: dict[str, Any], out: str) -> list[Logger]:
+    from archsearch.loggers import make_logger
+
+    return [make_logger(name, out) for name in given["loggers"]]
 
 
 def _parser(command: str, description: str) -> jsonargparse.ArgumentParser:

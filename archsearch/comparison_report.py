@@ -23,6 +23,21 @@ if TYPE_CHECKING:
 RANDOM_SEARCH = "random search, reference"
 """What stands beside the searches: how well one does without any controller or cheaper evaluator."""
 
+COST_NOTE = (
+    "Billed are the recorded seconds of a table, else seconds of the device, else wall time. An evaluator pays off "
+    "from the number of architectures on from which it is cheaper than the reference, set-up included."
+)
+RANK_NOTE = (
+    "tau: Kendall's tau-b with its 95 % bootstrap interval. tau within: the mean among architectures of similar size. "
+    "recall: of the truly best, the share that is scored best. precision: of those scored best, the share that is in "
+    "the truly best tenth. regret: what is lost by taking the best scored of so many random architectures instead of "
+    "the truly best. The noise ceiling is the reference against itself under another seed."
+)
+SEARCH_NOTE = (
+    "Mean and standard deviation over seeds; a dash where the budget does not pay for the set-up and one evaluation. "
+    "evaluations: how many the largest budget paid for, up to the most of a search."
+)
+
 TITLES = {
     "cost_and_rank.png": "What it costs, and how well it ranks",
     "break_even.png": "When it pays off",
@@ -66,7 +81,7 @@ def sentence(comparison: Comparison, group: Sequence[Recommendation], budget: fl
     if level:
         chosen += f"; not told from it by {comparison.seeds} seeds: {', '.join(level)}"
     if last.name in trivial:
-        return f"{chosen}. That knows nothing of quality: no evaluator is worth its cost here."
+        return f"{chosen}. That knows nothing of quality: no evaluator was shown to be worth its cost here."
     if rivals := [name for name in everywhere if name in trivial]:
         chosen += f". Not shown to be better than {' and '.join(rivals)} either, without any knowledge"
     return chosen + "."
@@ -134,9 +149,9 @@ def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         rows.append(
             [
                 _label(row),
-                format_seconds(row.set_up.billed_seconds) if row.set_up.billed_seconds >= 1e-3 else "-",
-                format_seconds(row.each.billed_seconds),
-                format_seconds(row.total(n)),
+                _seconds(row.set_up.billed_seconds) if row.set_up.billed_seconds >= 1e-3 else "-",
+                _seconds(row.each.billed_seconds),
+                _seconds(row.total(n)),
                 *(f"{getattr(total, field):.3g}" for field, _ in amounts),
                 "never" if math.isinf(even) else f"{even:,.0f}",
             ]
@@ -146,27 +161,35 @@ def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 def _agreement_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     first = next(row.agreement for row in comparison.rows if row.agreement is not None)
-    columns: dict[str, Callable[[Agreement], Interval | None]] = {"Spearman": lambda found: found.spearman}
+    columns: dict[str, tuple[Callable[[Agreement], Interval | None], str]] = {}
+    columns["Spearman"] = (lambda found: found.spearman, ".3f")
     if first.tau_within is not None:
-        columns["tau within"] = lambda found: found.tau_within
+        columns["tau within"] = (lambda found: found.tau_within, ".3f")
     if first.recall:
         top = min(first.recall)
-        columns[f"recall {top}"] = lambda found: found.recall.get(top)
-        columns[f"precision {top}"] = lambda found: found.precision.get(top)
+        columns[f"recall {top}"] = (lambda found: found.recall.get(top), ".2f")
+        columns[f"precision {top}"] = (lambda found: found.precision.get(top), ".2f")
     if first.regret_of_best:
         of = max(first.regret_of_best)
-        columns[f"regret of best of {of}"] = lambda found: found.regret_of_best.get(of)
+        columns[f"regret of best of {of}"] = (lambda found: found.regret_of_best.get(of), ".3g")
     failed = any(row.failed for row in comparison.rows)
     rows = []
     for row in comparison.rows:
         found = row.agreement
         cells = [_label(row), *(["-"] * (2 + len(columns)))]
         if found is not None:
-            values = [get(found) for get in columns.values()]
             cells[1:] = [f"{found.tau.value:.3f}", f"[{found.tau.low:.2f}, {found.tau.high:.2f}]"]
-            cells += ["-" if value is None else f"{value.value:.3g}" for value in values]
+            for get, form in columns.values():
+                cells.append("-" if (interval := get(found)) is None else format(interval.value, form))
         rows.append(cells + ([f"{row.failed:,}"] if failed else []))
     return ["evaluator", "tau", "[95 %]", *columns, *(["failed"] if failed else [])], rows
+
+
+def _seconds(seconds: float) -> str:
+    for unit, size in (("ms", 1e-3), ("µs", 1e-6)):
+        if size <= seconds < min(1.0, 1e3 * size):
+            return f"{seconds / size:.3g} {unit}"
+    return format_seconds(seconds)
 
 
 def _label(row: Compared) -> str:
@@ -230,10 +253,10 @@ def _page(comparison: Comparison, out: Path, pictures: Sequence[str], command: s
     parts = [terms(_facts(comparison))]
     if comparison.budgets:
         parts += [heading("Which evaluator to use"), *map(paragraph, sentences(comparison))]
-    parts += [heading("Cost"), table(*_cost_table(comparison))]
-    parts += [heading("Agreement with the reference"), table(*_agreement_table(comparison))]
+    parts += [heading("Cost"), table(*_cost_table(comparison)), paragraph(COST_NOTE)]
+    parts += [heading("Agreement with the reference"), table(*_agreement_table(comparison)), paragraph(RANK_NOTE)]
     if comparison.budgets:
-        parts += [heading(_search_title(comparison)), table(*_search_table(comparison))]
+        parts += [heading(_search_title(comparison)), table(*_search_table(comparison)), paragraph(SEARCH_NOTE)]
     parts += [heading(TITLES[name]) + picture(out / name, TITLES[name]) for name in pictures]
     parts += [
         heading("From how many architectures on it is cheaper than another"),

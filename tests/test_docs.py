@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from common import run_command
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,17 +62,23 @@ def test_python_block_runs_and_prints_what_is_shown(text, output, tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_commands_run_and_print_what_is_shown(page, tmp_path):
-    for _, language, text, output in blocks(page):  # in one folder: later commands go on with earlier runs
+def test_commands_run_and_print_what_is_shown(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # one folder: later commands go on with earlier runs
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for _, language, text, output in blocks(page):
         if language == "sh":
-            printed = "".join(execute(command(line), tmp_path) for line in text.splitlines())
+            printed = "".join(command(line, capsys) for line in text.splitlines())
             assert output is None or timeless(printed) == timeless(output)
 
 
-def command(line):
-    words = shlex.split(line, comments=True)
-    assert words[0] == "archsearch", line
-    return [sys.executable, "-m", "archsearch.cli", *words[1:]]
+def command(line, capsys):
+    """What a command prints; in this process, since one of its own would only take longer to start."""
+    name, *arguments = shlex.split(line, comments=True)
+    assert name == "archsearch", line
+    status, printed, errors = run_command(capsys, *arguments)
+    assert status == 0, f"{line}\n{printed}\n{errors}"
+    return printed
 
 
 def timeless(text):
