@@ -505,7 +505,7 @@ def export(arguments: Sequence[str]) -> int:
     parser.add_argument("--onnx", action="store_true", help="write the network as ONNX, too (needs archsearch[onnx])")
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
-    from archsearch.export import export as export_run
+    from archsearch.artefacts import export as export_run
 
     export_run(
         given["directory"],

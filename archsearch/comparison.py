@@ -65,7 +65,7 @@ BATCH = 50
 
 MIN_SAMPLES = 10
 ROUNDING = 1e-6
-"""Share of a budget by which sums of seconds may be over it."""
+"""Share by which sums of seconds may differ and still be taken as equal."""
 
 SILENT_SECONDS = 1.0
 """Time between two lines that say how far a comparison is, at least."""
@@ -238,12 +238,11 @@ class Comparison:
 
 def break_even(set_up: float, each: float, other_set_up: float, other_each: float) -> float:
     """The least number of architectures, at least 1, from which on the first of two is cheaper; infinity if never."""
-    if each > other_each or (each == other_each and set_up >= other_set_up):
+    if math.isclose(each, other_each, rel_tol=ROUNDING):
+        return 1.0 if set_up < other_set_up and not math.isclose(set_up, other_set_up, rel_tol=ROUNDING) else math.inf
+    if each > other_each:
         return math.inf
-    if set_up < other_set_up or each == other_each:
-        return 1.0
-    crossing = (set_up - other_set_up) / (other_each - each)
-    return max(1.0, math.floor(crossing) + 1.0)
+    return max(1.0, math.floor((set_up - other_set_up) / (other_each - each)) + 1.0)
 
 
 def recommend(picks: Mapping[str, Floats], budgets: Sequence[float]) -> list[Recommendation]:
@@ -634,8 +633,8 @@ class _Laboratory:
         scores, costs = [], []
         for number, evaluator in enumerate(self.again):
             self._say(f"{CEILING}, {number + 1} of {len(self.again)}")
-            prepared = self._prepared(evaluator, f"again-{number}")
-            trials = self._score(f"again-{number}/sample", prepared, architectures, f"again {number}")
+            prepared = self._prepared(evaluator, f"ceiling/{number}")
+            trials = self._score(f"ceiling/{number}/sample", prepared, architectures, f"again {number}")
             found = {trial.architecture: trial.score for trial in trials if trial.score is not None}
             scores.append([found.get(each, math.nan) for each in architectures])
             costs += [trial.cost for trial in trials]

@@ -10,7 +10,8 @@ Every ``PART_ROWS`` trials the journal becomes a part. Parts and states appear w
 renamed). Until the next part, the journal that a part was made from and the state before it are kept, so that any
 one damaged file can be rebuilt.
 
-    verified-n.parquet   trials that another evaluator has scored again (``archsearch verify``); no part of the search
+``verification/verified-n.parquet`` has trials that another evaluator scored again (``archsearch verify``): history,
+but no part of the search.
 """
 
 from __future__ import annotations
@@ -398,13 +399,9 @@ class RunFolder:
         Raises:
             StorageError: If it cannot be written.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
         try:
-            write_whole(self._name("verified", number), sink.getvalue().to_pybytes())
+            self._name("verified", number).parent.mkdir(exist_ok=True)
+            write_parquet(self._name("verified", number), table)
         except OSError as error:
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
 
@@ -428,13 +425,17 @@ class RunFolder:
 
     def _name(self, what: str, number: int) -> Path:
         suffix = {"journal": "jsonl", "part": "parquet", "state": "json", "verified": "parquet"}[what]
-        return self._trials / f"{what}-{number:06d}.{suffix}"
+        return self._folder(what) / f"{what}-{number:06d}.{suffix}"
+
+    def _folder(self, what: str) -> Path:
+        # Whoever reads all of trials/*.parquet wants the search alone.
+        return self.path / "verification" if what == "verified" else self._trials
 
     def _numbers(self, what: str) -> list[int]:
-        if not self._trials.exists():
+        if not self._folder(what).exists():
             return []
         pattern = re.compile(rf"{what}-(\d+)\.(jsonl|parquet|json)$")
-        return sorted(int(m[1]) for name in os.listdir(self._trials) if (m := pattern.match(name)))
+        return sorted(int(m[1]) for name in os.listdir(self._folder(what)) if (m := pattern.match(name)))
 
 
 # -- events: one line of the journal ---------------------------------------------------------------

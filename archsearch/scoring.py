@@ -208,4 +208,4 @@ def search_or_resume(
 def folder_name(name: str) -> str:
     """A name as that of a folder; where it has to be changed, a checksum keeps names apart."""
     plain = re.sub(r"[^\w.=(),+-]", "_", name)[:60].lstrip(".")
-    return plain if plain == name else f"{plain}-{zlib.crc32(name.encode()):08x}"
+    return plain if plain and plain == name else f"{plain}-{zlib.crc32(name.encode()):08x}"

@@ -6,7 +6,7 @@ Whether its order holds is seen only where the few best are scored again, by an 
     verification = verify("runs/cheap", Training(task="digits"), top=5)
 
 It is a search of its own, in ``DIRECTORY/verification/n``, so that it goes on where it was stopped. What it found is
-added to the run's history as ``trials/verified-n.parquet``; the run's own files stay as they are, and it may go on.
+added to the run's history as ``verification/verified-n.parquet``; the run's own files stay as they are, and it may go on.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def test_training_finds_what_it_would_alone(run):
 
 def test_workers_change_nothing(run, tmp_path):
     one = verify(run, Function(reversed_score), top=6, seed=0)
-    (run / "trials" / "verified-000001.parquet").unlink()
+    (run / "verification" / "verified-000001.parquet").unlink()
     (run / "verification").rename(tmp_path / "aside")
     two = verify(run, Function(reversed_score), top=6, seed=0, executor="simulated", workers=3)
     assert [(e.trial, e.score, e.metrics) for e in one.architectures] == [
@@ -195,7 +195,7 @@ def test_killed_while_it_scores(run, tmp_path):
     asked = (tmp_path / "asked").read_text().splitlines()
     names = [row["name"] for row in best(run, 5)]
     assert asked == [*names[:3], *names[2:]]  # the third, which was killed, again; the first two not
-    assert sorted(os.listdir(run / "verification")) == ["1"]
+    assert sorted(os.listdir(run / "verification")) == ["1", "verified-000001.parquet"]
     assert RunFolder(run).verifications().num_rows == 5
 
 
@@ -219,7 +219,7 @@ def test_the_search_goes_on_as_if_nothing_had_been(run, tmp_path):
 def test_files_for_others_to_read(run):
     verify(run, Function(reversed_score), top=3, seed=11)
     verify(run, Function(picky), top=8, seed=0)
-    first, second = (pd.read_parquet(run / "trials" / f"verified-00000{n}.parquet") for n in (1, 2))
+    first, second = (pd.read_parquet(run / "verification" / f"verified-00000{n}.parquet") for n in (1, 2))
     assert list(first["rank"]) == [1, 2, 3]
     assert list(first["name"]) == [row["name"] for row in best(run, 3)]
     assert list(first["verified_rank"]) == [7.0] * 3  # a metric whose name is taken
@@ -237,7 +237,7 @@ def test_files_for_others_to_read(run):
 
 def test_a_damaged_file_counts_as_none(run):
     verify(run, Tabular(), top=3, seed=0)
-    path = run / "trials" / "verified-000001.parquet"
+    path = run / "verification" / "verified-000001.parquet"
     path.write_bytes(path.read_bytes()[:100])
     assert RunFolder(run).verifications() is None
     again = verify(run, Tabular(), top=3, seed=0)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-import archsearch.export
+import archsearch.artefacts
 from archsearch import search
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import MissingAbility, RunFolderError, UnknownName, UsageError
 from archsearch.evaluators import Function, Inherit, OneShot, Tabular, Training, ZeroCost
-from archsearch.export import export, load_network
+from archsearch.artefacts import export, load_network
 from archsearch.history import RunFolder
 from archsearch.report import best_rows
 from archsearch.spaces import DARTS, Choices, NASBench201
@@ -249,10 +249,10 @@ def test_genotype_and_metadata(run):
 
 def test_named_decisions(tmp_path):
     space = Choices({"kernel": [3, 5], "kind": ["a", "b"]})
-    searched(tmp_path / "c", Function("test_export.first"), 3, space)
+    searched(tmp_path / "c", Function("test_artefacts.first"), 3, space)
     genotype = json.loads((export(tmp_path / "c")[0] / "genotype.json").read_text())
     assert set(genotype["named"].items()) <= {("kernel", 3), ("kernel", 5), ("kind", "a"), ("kind", "b")}
-    searched(tmp_path / "d", Function("test_export.first"), 2, DARTS())
+    searched(tmp_path / "d", Function("test_artefacts.first"), 2, DARTS())
     (folder,) = export(tmp_path / "d")
     assert DARTS().parse((folder / "genotype.txt").read_text().strip()) == tuple(best(tmp_path / "d")["architecture"])
 
@@ -324,7 +324,7 @@ def test_onnx_computes_the_same(run):
         expected = network(images[:n]).detach().numpy()
         np.testing.assert_allclose(logits, expected, atol=1e-4)
     assert np.ptp(expected, axis=0).max() > 0.01  # so that it is no constant that agrees
-    assert sorted(os.listdir(folder)) == sorted(archsearch.export.FILES)
+    assert sorted(os.listdir(folder)) == sorted(archsearch.artefacts.FILES)
     assert "`network.onnx` has the input `images`" in (folder / "README.md").read_text()
 
 
@@ -365,7 +365,7 @@ def test_a_half_written_export_is_not_there(run, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(archsearch.export, "_save_weights", fail)
+        patch.setattr(archsearch.artefacts, "_save_weights", fail)
         with pytest.raises(KeyboardInterrupt):
             export(run)
     assert not [name for name in os.listdir(run / "export") if not name.startswith(".")]

@@ -644,7 +644,7 @@ class _Card:
             f"mean {mean} and deviation {deviation}. The output, (batch, {task.classes}), are logits.",
             "",
             "```python",
-            "from archsearch.export import load_network",
+            "from archsearch.artefacts import load_network",
             "",
             f"network = load_network({self.folder_name!r})",
             "logits = network(images)",
