@@ -12,10 +12,10 @@ from safetensors import safe_open
 
 import archsearch.artefacts
 from archsearch import search
+from archsearch.artefacts import export, load_network
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import MissingAbility, RunFolderError, UnknownName, UsageError
 from archsearch.evaluators import Function, Inherit, OneShot, Tabular, Training, ZeroCost
-from archsearch.artefacts import export, load_network
 from archsearch.history import RunFolder
 from archsearch.report import best_rows
 from archsearch.spaces import DARTS, Choices, NASBench201

@@ -76,8 +76,9 @@ def space_for(evaluator_name) -> Space:
     raise AssertionError(f"no space on the shelf suits {evaluator_name}")
 
 
-SLOW = {("OneShot", "default_settings_evaluate")}
-"""A super-network trained for as many epochs as by default; what is not its length, ``test_presets.py`` runs too."""
+SLOW = {("OneShot", "default_settings_evaluate"), ("Reinforce", "beats_random_search")}
+"""A super-network trained for as many epochs as by default: all but the length of this, ``test_presets.py`` runs too.
+The default policy, an LSTM: ``test_reinforce.py`` shows that it learns, and the quick policy is checked below."""
 
 
 def pairs(kind, checks):
@@ -113,6 +114,10 @@ def test_every_class_can_be_made_for_the_suites(kind):
 @pytest.mark.parametrize(("name", "check"), pairs("controllers", testing.CONTROLLER_CHECKS))
 def test_controller(name, check):
     testing.CONTROLLER_CHECKS[check](factory("controllers", name))
+
+
+def test_the_quick_policy_learns_from_late_lost_and_shuffled_results():
+    testing.CONTROLLER_CHECKS["beats_random_search"](lambda: load("Reinforce")(policy="softmax"))
 
 
 @pytest.mark.parametrize(("name", "check"), pairs("evaluators", testing.EVALUATOR_CHECKS))

@@ -350,7 +350,10 @@ def test_mlflow_gets_few_calls(database, monkeypatch):
     assert max(sizes) <= 1_000
     assert len(trials) > 800
     assert len(sizes) < 15  # of 600 trials of 5 figures, and others of 3; then the final figures
-    _, (only,) = runs(database, "few")
+    calls.clear()
+    run([MLflowLogger("few", tracking_uri=database, send_seconds=999.0), lambda _: time.sleep(0.02)], trials=30)
+    assert len([call for call in calls if "metrics" in call]) == 2, "what comes slowly is collected too"
+    (_, (_, only)) = runs(database, "few")
     assert only.data.metrics["final/completed"] == 600
 
 
