@@ -11,6 +11,9 @@
 
 Weights are those of the evaluator whose score decides the order, if it has any (``Evaluator.trained``): of the newest
 verification, else of the search. A folder appears whole or not at all.
+
+Of an export, which may be anyone's, nothing is unpickled, and only classes of installed packages are imported; a space
+of your own is given: ``load_network(folder, space=Mine())``.
 """
 
 from __future__ import annotations
@@ -23,14 +26,15 @@ import importlib.util
 import inspect
 import json
 import logging
+import reprlib
 import shlex
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.components import build, describe, entry_points, import_path, load
+from archsearch.components import KINDS, build, describe, entry_points, import_path, load, one_line
 from archsearch.errors import RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator, Trained
 from archsearch.executor import prepare
@@ -58,6 +62,9 @@ FORMAT = 1
 
 OWN_TASK = "Task "
 """How a run folder notes a ``Task`` that was made of arrays, which it does not store."""
+
+PARTS = tuple(kind for kind in KINDS if kind != "evaluators")
+"""Kinds of installed components that an export's space may have as arguments; ``Function`` would import what it names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,53 +187,190 @@ def export(
     return [target / name for name in names.values()]
 
 
-def load_network(folder: str | Path) -> Network:
+def load_network(folder: str | Path, space: Space | None = None) -> Network:
     """The network of an export, with its weights, in evaluation mode.
 
-    Nothing is unpickled. The class of its space is imported by its path, as it stands in ``genotype.json``.
+    An export can be anyone's, so nothing is unpickled, and of what ``genotype.json`` names only the spaces of installed
+    packages are imported.
+
+    Args:
+        folder: The export.
+        space: The space that it is of, where that is a class of your own; must equal the one in ``genotype.json``.
 
     Raises:
-        UsageError: If there is no export with weights, or what it names is no space.
+        UsageError: If there is no export with weights, it is of a space that is neither installed nor given, or its
+            files are damaged; the message names the file.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from archsearch.network import InputShape, trainable
-    from archsearch.network import build as build_network
-
+    if space is not None and not isinstance(space, Space):
+        raise UsageError(f"load_network: space: expected a Space such as NASBench201(), got {space!r}")
     folder = Path(folder)
-    try:
-        genotype = json.loads((folder / GENOTYPE).read_text())
-        description, built = genotype["space"], genotype.get("network")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UsageError(f"{folder}: no export of archsearch: {GENOTYPE} cannot be read ({error})") from None
-    if not built or not (folder / WEIGHTS).exists():
+    genotype = _read_genotype(folder / GENOTYPE)
+    if genotype.get("network") is None or not (folder / WEIGHTS).exists():
         raise UsageError(f"{folder}: this export has no weights; see its {CARD}")
-    _expect_space(description, folder)
-    space = build(description)
-    architecture = space.validate(genotype["decisions"])
-    task = InputShape(tuple(built["input_shape"]), built["classes"])
-    make = trainable(space, "load_network").network
-    network: Network = build_network(lambda: make(architecture, task, **built["skeleton"]), 0)
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UsageError(f"{folder}/{WEIGHTS}: damaged, or of another network: {error}") from None
+    space = _space_of(genotype, space, folder)
+    network = _network_of(genotype, space, folder / GENOTYPE)
+    _load_weights(folder / WEIGHTS, network)
     return network.eval()
 
 
-def _expect_space(description: Any, folder: Path) -> None:
-    """Refuses a description that would make anything but spaces, since a file can be anyone's."""
-    if isinstance(description, Mapping):
-        if "class_path" in description:
-            cls = load(str(description["class_path"]))
-            if not inspect.isclass(cls) or not issubclass(cls, Space):
-                raise UsageError(f"{folder}/{GENOTYPE}: {description['class_path']} is no space")
-        for value in description.values():
-            _expect_space(value, folder)
-    elif isinstance(description, list):
-        for value in description:
-            _expect_space(value, folder)
+# -- reading an export -------------------------------------------------------------------------
+
+
+def _read_genotype(path: Path) -> Mapping[str, Any]:
+    try:
+        genotype = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: no export of archsearch: expected a JSON file, got: {error}") from None
+    if not isinstance(genotype, dict):
+        raise UsageError(f"{path}: no export of archsearch: expected a JSON object, got {reprlib.repr(genotype)}")
+    return genotype
+
+
+def _entry(entries: Mapping[str, Any], name: str, expected: str, sound: Callable[[Any], bool], where: str) -> Any:
+    """An entry of a file that can be anyone's."""
+    if name not in entries or not sound(entries[name]):
+        got = reprlib.repr(entries[name]) if name in entries else "none"
+        raise UsageError(f"{where}: {name}: expected {expected}, got {got}")
+    return entries[name]
+
+
+def _space_of(genotype: Mapping[str, Any], given: Space | None, folder: Path) -> Space:
+    """The space that is given, if it is the one of the export; else the export's, if it is installed."""
+    path = folder / GENOTYPE
+    expected = 'an object with "class_path" and "init_args"'
+    description = _entry(genotype, "space", expected, _is_description, str(path))
+    if given is not None:
+        if describe(given) != description:
+            raise UsageError(
+                f"{path}: space: expected the one that is given, {one_line(describe(given))}, "
+                f"got {component_text(description)}"
+            )
+        return given
+    unknown = _not_installed(description)
+    if unknown is not None:
+        name = description["class_path"]
+        what = name if unknown == name else f"{name} with {unknown}"
+        short = name.replace(":", ".").rpartition(".")[2]
+        raise UsageError(
+            f"{path}: this network is of {what}, which is not installed as a space; "
+            f"pass it: load_network({str(folder)!r}, space={short}(...))"
+        )
+    try:
+        space = build(description)
+    except Exception as error:  # whatever a class says of arguments that nobody has checked
+        text = component_text(description)
+        raise UsageError(f"{path}: space: expected one that can be made, got {text}: {error}") from error
+    if not isinstance(space, Space):
+        raise UsageError(f"{path}: space: expected a space, got {description['class_path']}, which is none")
+    return space
+
+
+def _is_description(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("class_path"), str)
+        and isinstance(value.get("init_args"), dict)
+    )
+
+
+def _not_installed(description: Mapping[str, Any]) -> str | None:
+    """The first class of a description that no installed package offers; the outermost must be a space."""
+    names = list(_class_paths(description))
+    if not _installed(names[0], ("spaces",)):
+        return names[0]
+    return next((name for name in names[1:] if not _installed(name, PARTS)), None)
+
+
+def _class_paths(description: Any) -> Iterator[str]:
+    """What ``build`` would import for a description, the outermost first."""
+    found = [description]  # no recursion: a file may be nested as deeply as it likes
+    while found:
+        value = found.pop()
+        if isinstance(value, dict):
+            if "class_path" in value:
+                yield str(value["class_path"])
+            found.extend(value.values())
+        elif isinstance(value, list):
+            found.extend(value)
+
+
+def _installed(path: str, kinds: Sequence[str]) -> bool:
+    """Whether an import path is that of an installed component of these kinds; imports no other module."""
+    module, _, name = path.replace(":", ".").rpartition(".")
+    for point in (point for kind in kinds for point in entry_points(kind).values()):
+        if point.attr == name:
+            if point.module == module:
+                return True
+            with contextlib.suppress(Exception):  # of a package that is broken
+                cls = point.load()
+                # Where the class is defined, or a package above that which offers it, too.
+                if import_path(cls) == f"{module}.{name}":
+                    return True
+                if point.module.startswith(f"{module}.") and load(path) is cls:
+                    return True
+    return False
+
+
+def _network_of(genotype: Mapping[str, Any], space: Space, path: Path) -> Network:
+    """The network that an export describes, with initial weights."""
+    from archsearch.network import InputShape, skeleton_settings, trainable
+    from archsearch.network import build as build_network
+
+    decisions = _entry(genotype, "decisions", "a list of options", lambda value: isinstance(value, list), str(path))
+    built = _entry(genotype, "network", "an object", lambda value: isinstance(value, dict), str(path))
+    where = f"{path}: network"
+    shape = _entry(built, "input_shape", "three whole numbers >= 1", _is_shape, where)
+    classes = _entry(built, "classes", "a whole number >= 1", _is_count, where)
+    skeleton = _entry(built, "skeleton", "an object", lambda value: isinstance(value, dict), where)
+    name = type(space).__name__
+    try:
+        architecture = space.validate(decisions)
+        able = trainable(space, "load_network")
+    except Exception as error:  # a space of one's own may raise what it likes
+        raise UsageError(f"{path}: expected an architecture of {name}: {error}") from error
+    task = InputShape(tuple(shape), classes)
+    try:
+        network: Network = build_network(lambda: able.network(architecture, task, **skeleton), 0)
+    except Exception as error:
+        settings = ", ".join(skeleton_settings(able)) or "none"
+        raise UsageError(
+            f"{where}: expected what {name} can make a network of (settings of the skeleton: {settings}), "
+            f"got input_shape {shape}, classes {classes}, skeleton {reprlib.repr(skeleton)}: {error}"
+        ) from error
+    return network
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_count, value))
+
+
+def _load_weights(path: Path, network: Network) -> None:
+    """Puts the tensors of a file into a network whose parameters and buffers have these names and shapes."""
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # damage can be of any kind
+        raise UsageError(f"{path}: expected a sound safetensors file, damaged: {error}") from None
+    expected = {name: [*value.shape] for name, value in network.state_dict().items()}
+    came = {name: [*value.shape] for name, value in tensors.items()}
+    differ = sorted(name for name in expected.keys() | came.keys() if expected.get(name) != came.get(name))
+    if differ:
+        name = differ[0]
+        raise UsageError(
+            f"{path}: of another network than {GENOTYPE} describes: {name}: "
+            f"expected {_shape_text(expected.get(name))}, got {_shape_text(came.get(name))}; "
+            f"{len(differ)} of {len(expected)} tensors differ"
+        )
+    network.load_state_dict(tensors)
+
+
+def _shape_text(shape: list[int] | None) -> str:
+    return "no such tensor" if shape is None else f"shape {shape}"
 
 
 # -- which architectures -----------------------------------------------------------------------
@@ -360,6 +504,11 @@ def _has_weights(run: RunFolder) -> bool:
         cls = load(run.config()["evaluator"]["class_path"])
     except UnknownName:  # of a package that is not here
         return False
+    except (ValueError, KeyError, TypeError) as error:
+        warnings.warn(
+            f"{run.path}: its weights are passed over, since its config.yaml is damaged: {error}", stacklevel=2
+        )
+        return False
     return cls.trained is not Evaluator.trained
 
 
@@ -419,7 +568,7 @@ def _write(path: Path, space: Space, chosen: Chosen, weights: Weights | None, ca
         if trained is not None:
             _save_weights(aside / WEIGHTS, trained, genotype)
             if onnx:
-                _save_onnx(aside / ONNX, load_network(aside), trained.task.input_shape)
+                _save_onnx(aside / ONNX, load_network(aside, space), trained.task.input_shape)
         (aside / CARD).write_text(card.text(onnx))
         if path.exists():
             path.rename(earlier)
@@ -644,15 +793,24 @@ class _Card:
             f"mean {mean} and deviation {deviation}. The output, (batch, {task.classes}), are logits.",
             "",
             "```python",
-            "from archsearch.artefacts import load_network",
-            "",
-            f"network = load_network({self.folder_name!r})",
+            *self._loading(),
             "logits = network(images)",
             "```",
         ]
         if onnx:
             lines += ["", f"`{ONNX}` has the input `images` and the output `logits`, for any number of images."]
         return "\n".join(lines)
+
+    def _loading(self) -> list[str]:
+        """Python that loads the network; a space that is not installed is given, since no file can have it imported."""
+        description = describe(self.space)
+        lines, given = ["from archsearch.artefacts import load_network"], ""
+        if _not_installed(description) is not None:
+            for path in dict.fromkeys(_class_paths(description)):
+                module, _, name = path.rpartition(".")
+                lines.append(f"from {module} import {name}")
+            given = f", space={one_line(description)}"
+        return [*lines, "", f"network = load_network({self.folder_name!r}{given})"]
 
     @property
     def folder_name(self) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     given = config.as_dict()
     if given["preset"] is not None:
         raise UsageError("preset: give it as an option, --preset; a file with options cannot name one")
-    objects = parser.instantiate(config)
+    objects = _instantiate(parser, config)
     from archsearch.loop import search
 
     settings = {name: given[name] for name in _setting_names()}
@@ -126,7 +127,7 @@ def resume(arguments: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
-    objects = parser.instantiate(config)
+    objects = _instantiate(parser, config)
     from archsearch.loop import resume as resume_search
 
     defaults = parser.get_defaults().as_dict()
@@ -232,6 +233,29 @@ def _parser(command: str, description: str) -> jsonargparse.ArgumentParser:
     import jsonargparse
 
     return jsonargparse.ArgumentParser(prog=f"archsearch {command}", description=description, default_env=False)
+
+
+def _instantiate(parser: jsonargparse.ArgumentParser, config: Any) -> Any:
+    """The components that were asked for; what a class says of its settings comes through as it is."""
+    try:
+        return parser.instantiate(config)
+    except UsageError:
+        raise
+    except ValueError as error:
+        # Where there may be none or several, jsonargparse hides the error of the class in one of its own.
+        _build_all(config.as_dict())
+        raise UsageError(str(error)) from None
+
+
+def _build_all(value: Any) -> None:
+    """Makes every component in a configuration, so that the one that cannot be made says why."""
+    from archsearch.components import build
+
+    if isinstance(value, dict) and "class_path" in value:
+        build(value)
+    elif isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            _build_all(each)
 
 
 def _add_component(
@@ -359,12 +383,13 @@ def compare(arguments: Sequence[str]) -> int:
     """Compares evaluators, or controllers."""
     from archsearch.comparison import CONFIG, DEFAULT
 
+    command = shlex.join(["archsearch", "compare", *arguments])
     own = ("config", "space", "reference", "evaluators", "again", "controllers")
     if not any(re.match(rf"--({'|'.join(own)})\b", argument) for argument in arguments):
         arguments = ["--config", str(DEFAULT), *arguments]
     parser = _compare_parser(arguments)
     config = parser.parse_args(list(arguments))
-    given, objects = config.as_dict(), parser.instantiate(config)
+    given, objects = config.as_dict(), _instantiate(parser, config)
     names = ("seed", *_comparison_setting_names())
     settings = {name: given[name] for name in names if given[name] is not None} | _executor(given)
     out = given["out"] or f"comparisons/{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
@@ -372,7 +397,7 @@ def compare(arguments: Sequence[str]) -> int:
     if objects.controllers is not None:
         from archsearch.controller_comparison import compare_controllers
 
-        for name in ("samples", "budgets", "again", "controller", "timeout"):
+        for name in ("samples", "budgets", "again", "controller", "timeout", "best"):
             if given[name] is not None:
                 raise UsageError(f"{name}: it goes with a comparison of evaluators; leave it out with --controllers")
         evaluators = objects.evaluators or [objects.reference]
@@ -380,12 +405,13 @@ def compare(arguments: Sequence[str]) -> int:
     else:
         from archsearch.comparison import compare as compare_evaluators
 
+        command = shlex.join(["archsearch", "compare", "--config", str(Path(out) / CONFIG)])
         if not objects.evaluators:
             raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
         components = {"again": objects.again, "controller": objects.controller}
         result = compare_evaluators(objects.space, objects.evaluators, objects.reference, **components, **settings)
     print(result)
-    print(f"\nsaved     {result.save(out, f'archsearch compare --config {out}/{CONFIG} --out comparisons/again')}")
+    print(f"\nsaved     {result.save(out, command)}")
     return 0
 
 
@@ -471,7 +497,7 @@ def verify(arguments: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
-    evaluator = parser.instantiate(config).evaluator
+    evaluator = _instantiate(parser, config).evaluator
     if evaluator is None:
         raise UsageError(
             "verify: expected an evaluator to score by, such as --evaluator Training --evaluator.task digits"
@@ -511,7 +537,7 @@ def export(arguments: Sequence[str]) -> int:
         given["directory"],
         top=given["top"],
         trial=given["trial"],
-        evaluator=parser.instantiate(config).evaluator,
+        evaluator=_instantiate(parser, config).evaluator,
         out=given["out"],
         onnx=given["onnx"],
     )
@@ -533,7 +559,7 @@ def show(arguments: Sequence[str]) -> int:
     given = config.as_dict()
     from archsearch.report import show as show_architecture
 
-    space = parser.instantiate(config).space
+    space = _instantiate(parser, config).space
     print(show_architecture(given["what"], space, given["trial"], given["out"]))
     return 0
 

@@ -19,6 +19,7 @@ import copy
 import dataclasses
 import importlib.metadata
 import inspect
+import itertools
 import math
 import sys
 import tempfile
@@ -29,16 +30,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import yaml
 
 from archsearch.components import describe, load, names
 from archsearch.controller import Controller
-from archsearch.errors import RunFolderError, UsageError
+from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor, evaluates_batches
 from archsearch.history import read_yaml, write_whole, yaml_text
 from archsearch.loop import ExecutorName
 from archsearch.ranking import Agreement, agreement, best_of
-from archsearch.scoring import Listed, Prepared, folder_name, search_or_resume
+from archsearch.scoring import Listed, Prepared, folder_name, highest_listed, search_or_resume, truth_of
 from archsearch.seeding import root_seed, stream
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
@@ -51,14 +53,12 @@ if TYPE_CHECKING:
 Kind = Literal["evaluator", "reference", "ceiling", "trivial"]
 
 RANDOM, CEILING = "random", "noise ceiling"
+POOL = "random search among the {:,} architectures that all can score"
 SIZES = ("flops", "params")
 """What ``Evaluator.measure`` may know, of which the first is the size of an architecture."""
 
 BUDGETS = (2, 5, 10, 20, 50, 100, 200, 500)
 """Budgets of the searches, unless they are given: so many times what the reference bills for an architecture."""
-
-CHEAP_SECONDS = 1e-3
-"""A reference that lists its architectures and takes less than this for one is asked for all of them."""
 
 BATCH = 50
 """Architectures of a sample that are scored together, by evaluators to which that is cheaper."""
@@ -90,13 +90,14 @@ class Compared:
         kind: reference: the reference itself, under another seed; ceiling: other evaluators that stand for that;
             trivial: what knows nothing of quality.
         set_up: Cost of its one-off work, mean over seeds.
-        each: Cost of an architecture, mean over the sample and the seeds.
+        each: Cost of an architecture, mean over the sample and the seeds, failed ones included.
         failed: Architectures of the sample that it could not score (under some seed).
         agreement: With the reference; None if it scored fewer than 2 architectures.
-        picks: What the reference says of its pick for each budget, shape (seeds, budgets); NaN where the budget was
-            not enough for one evaluation. None: there was no search.
-        evaluations: Evaluations that a search made for each budget, mean over seeds.
-        note: What it says of its set-up.
+        picks: What the reference says of its pick for each budget, shape (seeds, budgets). NaN where the budget was not
+            enough for an evaluation that succeeds; where the reference cannot score a pick, the one before counts.
+            None: there was no search.
+        evaluations: Evaluations that a search completed for each budget, mean over seeds.
+        note: What it says of its set-up, or why its searches ended early.
     """
 
     name: str
@@ -142,7 +143,9 @@ class Comparison:
         rows: The evaluators as they were given, then the reference, the ceiling and the trivial ones.
         reference: The reference, likewise.
         truth: What of the reference's evaluations is the truth: score, or the name of a metric.
+        reference_set_up: Of the reference's one-off work.
         reference_cost: Of one architecture, mean.
+        ceiling_known: Whether there is a noise ceiling: not where the reference gives the same under another seed.
         space: The space, likewise.
         controller: Of the searches, likewise.
         samples: Architectures that all evaluators scored.
@@ -152,7 +155,8 @@ class Comparison:
         best: The best truth there is, or that was seen.
         average: Mean truth of the sample: what a random pick is worth.
         random_search: What random search with the reference finds for each budget, on average: the expected truth of
-            the best of as many architectures as the budget pays for, from the reference's scores under another seed.
+            the best of as many architectures as the budget pays for (at most ``trials``), by the reference's scores of
+            the sample under another seed. NaN where that is none, or more than the sample has.
         seed: The root seed.
         seconds: How long the comparison took.
     """
@@ -160,7 +164,9 @@ class Comparison:
     rows: tuple[Compared, ...]
     reference: str
     truth: str
+    reference_set_up: Cost
     reference_cost: Cost
+    ceiling_known: bool
     space: str
     controller: str
     samples: int
@@ -184,18 +190,17 @@ class Comparison:
 
         Args:
             name: The one.
-            other: The other; None: the reference, which has no set-up of its own here.
+            other: The other; None: the reference.
 
         Returns:
             At least 1; infinity if it never is.
         """
         first = self[name]
         set_up, each = (
-            (0.0, self.reference_cost.billed_seconds)
-            if other is None
-            else (self[other].set_up.billed_seconds, self[other].each.billed_seconds)
+            (self.reference_set_up, self.reference_cost) if other is None else (self[other].set_up, self[other].each)
         )
-        return break_even(first.set_up.billed_seconds, first.each.billed_seconds, set_up, each)
+        own = (first.set_up.billed_seconds, first.each.billed_seconds)
+        return break_even(*own, set_up.billed_seconds, each.billed_seconds)
 
     def recommendations(self) -> list[Recommendation]:
         """One for each budget; see ``recommend``."""
@@ -345,15 +350,17 @@ def compare(
     """Compares evaluators with each other and with a reference.
 
     The reference scores the sample once. Under another seed it is compared, too, as the noise ceiling, which is what
-    another evaluator can hope for; and so are random numbers and the size of the network.
+    another evaluator can hope for; and so are random numbers and the size of the network. Where not all architectures
+    of the space can be scored by all, such as those of a partial table, searches draw at random from those that can.
 
     Args:
         space: What is searched.
         evaluators: What is compared, by name, or a list, which is named by classes and settings. An evaluator that has
-            an argument ``seed`` is made anew for each seed.
+            an argument ``seed`` is made anew for each seed, from its own plus 1 on, since the reference has its own.
         reference: What tells the truth.
         again: Evaluators, 2 or more, that stand for the reference under different seeds, such as the single runs of a
-            table; their scores are compared with each other for the noise ceiling. None: the reference itself.
+            table. For the noise ceiling the scores of the first are compared with those of the others; if the truth is
+            a mean of several runs, what agrees with that may be better than this. None: the reference itself.
         controller: Of the searches; None: ``RegularizedEvolution(population_size=20, tournament_size=5)``.
         truth: See ``ComparisonSettings``; so for all that say this.
         samples: See ``ComparisonSettings``.
@@ -362,11 +369,11 @@ def compare(
         budgets: See ``ComparisonSettings``.
         timeout: See ``ComparisonSettings``.
         best: See ``ComparisonSettings``.
-        seed: Root seed, >= 0; None draws one.
+        seed: Root seed, >= 0; None draws one, or takes that of the comparison in ``out``.
         executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
         workers: Parallel evaluations (``ray``, ``simulated``).
         out: Folder to keep everything in. A comparison that was stopped goes on from its folder when it is begun again
-            with the same settings: nothing completed is evaluated again.
+            with the same settings: nothing completed is evaluated again. Evaluators may be added or left out.
         progress: Whether to show on standard error how far it is.
 
     Raises:
@@ -384,10 +391,13 @@ def compare(
     by_name = _named(evaluators)
     if controller is None:
         controller = load("RegularizedEvolution", "controllers")(population_size=20, tournament_size=5)
+    known = None if out is None else _known_config(Path(out))
+    if seed is None and known is not None:
+        seed = known.get("seed")
     laboratory = _Laboratory(space, by_name, reference, list(again or ()), controller, settings, root_seed(seed))
     laboratory.executor, laboratory.workers, laboratory.progress = executor, workers, progress
     if out is not None:
-        laboratory.open(Path(out))
+        laboratory.open(Path(out), known)
         return laboratory.compare()
     with tempfile.TemporaryDirectory(prefix="archsearch-", ignore_cleanup_errors=True) as folder:
         laboratory.folder = Path(folder)
@@ -399,16 +409,40 @@ def _named(evaluators: Mapping[str, Evaluator] | Sequence[Evaluator]) -> dict[st
         evaluators = dict(zip(names(evaluators), evaluators, strict=True))
     if not evaluators:
         raise UsageError("compare: evaluators: expected at least one, got none")
+    for name, evaluator in evaluators.items():
+        if not (isinstance(name, str) and name and isinstance(evaluator, Evaluator)):
+            raise UsageError(f"compare: evaluators: expected evaluators by name (text), got {name!r}: {evaluator!r}")
     if taken := [name for name in evaluators if name in (RANDOM, CEILING)]:
         raise UsageError(f"compare: evaluators: {taken[0]!r} is always compared; give yours another name")
     return dict(evaluators)
 
 
+def _known_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration of the comparison in a folder; None if there is none."""
+    path = folder / CONFIG
+    try:
+        config = read_yaml(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, yaml.YAMLError) as error:
+        raise RunFolderError(f"{path} cannot be read: {error}") from None
+    if not (isinstance(config, dict) and isinstance(config.get("evaluators"), dict)):
+        raise RunFolderError(f"{path} is no configuration of a comparison: it has no evaluators; name another folder")
+    return config
+
+
 @dataclasses.dataclass
 class _Course:
-    """One search: what had been billed after each trial, set-up included, and the best architecture so far."""
+    """One search.
+
+    Attributes:
+        billed: What had been billed after each trial, set-up included.
+        completed: Completed trials by then.
+        incumbents: The best architecture by then.
+    """
 
     billed: list[float]
+    completed: list[int]
     incumbents: list[Architecture]
 
     def at(self, budget: float) -> int:
@@ -451,26 +485,27 @@ class _Laboratory:
                     "expected evaluators whose scores stay, such as OneShot(sampler='uniform')"
                 )
             each.check(space)
+        self._described = self._config()  # what cannot be described shows now
 
     # -- the folder ------------------------------------------------------------------------------
 
-    def open(self, folder: Path) -> None:
-        """Makes the folder of a comparison, or takes up the same one again."""
-        self.folder, path = folder, folder / CONFIG
-        config = self._config()
+    def open(self, folder: Path, known: dict[str, Any] | None) -> None:
+        """Makes the folder of a comparison, or takes up the one that is known to be there."""
+        self.folder, config = folder, self._described
+        if known is not None:
+            both = {k for k in {*config, *known} if config.get(k) != known.get(k)} - {"evaluators"}
+            ours, theirs = config["evaluators"], known["evaluators"]
+            both |= {f"evaluators: {k}" for k in ours.keys() & theirs.keys() if ours[k] != theirs[k]}
+            if both:
+                raise RunFolderError(
+                    f"{folder}: another comparison is here already, it differs in {', '.join(sorted(both))}; name "
+                    "another folder"
+                )
+        versions = {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "torch")}
+        comment = f"# archsearch compare --config {CONFIG} --out FOLDER\n# made with {_words(versions)}\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                known = read_yaml(path.read_text())
-                if known != config:
-                    differing = ", ".join(sorted(k for k in {*config, *known} if config.get(k) != known.get(k)))
-                    raise RunFolderError(
-                        f"{folder}: another comparison is here already, it differs in: {differing}; name another folder"
-                    )
-                return
-            versions = {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "torch")}
-            comment = f"# archsearch compare --config {CONFIG} --out FOLDER\n# made with {_words(versions)}\n"
-            write_whole(path, (comment + yaml_text(config)).encode())
+            write_whole(folder / CONFIG, (comment + yaml_text(config)).encode())
         except OSError as error:
             raise RunFolderError(
                 f"{folder}: cannot write a comparison here ({error.strerror}); name a folder that you may write to"
@@ -514,16 +549,18 @@ class _Laboratory:
             rows=tuple(rows),
             reference=names([self.reference])[0],
             truth=self.settings.truth,
+            reference_set_up=judge.set_up,
             reference_cost=self._reference_cost,
+            ceiling_known=bool(self.again) or not np.array_equal(self._once_more, self._scores),
             space=names([self.space])[0],
-            controller=names([self.controller])[0],
+            controller=names([self.controller])[0] if self._pool is None else POOL.format(len(self._pool)),
             samples=len(architectures),
             seeds=self.settings.seeds,
             trials=self.settings.trials,
             budgets=tuple(budgets) if self.settings.trials else (),
             best=self._best(judge),
             average=float(np.mean([self._truth[each] for each in architectures])),
-            random_search=self._random_search(architectures, budgets) if self.settings.trials else (),
+            random_search=self._random_search(judge, architectures, budgets) if self.settings.trials else (),
             seed=self.seed,
             seconds=time.monotonic() - begun,
         )
@@ -533,17 +570,35 @@ class _Laboratory:
         drawn = self._draw(judge)
         self._say(f"reference: {len(drawn):,} architectures")
         trials = self._score("reference/sample", judge, drawn, "reference")
-        completed = [trial for trial in trials if trial.evaluation is not None]
-        if len(completed) < MIN_SAMPLES:
-            error = next((trial.error for trial in trials if trial.error), "none failed")
-            raise UsageError(
-                f"compare: the reference scored {len(completed)} architectures, expected {MIN_SAMPLES} or more. The "
-                f"first error: {error.strip().splitlines()[-1]}"
+        self._learn(trials)
+        if len(self._truth) < MIN_SAMPLES:
+            raise UsageError(self._too_few(trials))
+        self._reference_cost = _mean([trial.cost for trial in trials])
+        scores = {trial.architecture: trial.score for trial in trials}
+        known = [each for each in drawn if each in self._truth]
+        self._scores = np.array([scores[each] for each in known], np.float64)
+        return known
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Notes the truth of what the reference scored; a truth that is not finite is none."""
+        for trial in trials:
+            if trial.evaluation is not None:
+                truth = truth_of(trial.evaluation, self.settings.truth)
+                if math.isfinite(truth):
+                    self._truth[trial.architecture] = truth
+
+    def _too_few(self, trials: Sequence[Trial]) -> str:
+        name, scored = self.settings.truth, [trial for trial in trials if trial.evaluation is not None]
+        if scored and all(name != "score" and name not in trial.metrics for trial in scored):
+            return (
+                f"compare: truth: the reference reports no {name!r}; expected score or one of "
+                f"{', '.join(scored[0].metrics) or 'no metrics'}"
             )
-        self._truth |= {trial.architecture: self._true(trial) for trial in completed}
-        self._reference_cost = _mean([trial.cost for trial in completed])
-        self._reference_seconds = float(np.mean([trial.seconds for trial in completed]))
-        return [each for each in drawn if each in self._truth]
+        error = next((trial.error.strip().splitlines()[-1] for trial in trials if trial.error), "none failed")
+        return (
+            f"compare: the reference knows the truth of {len(self._truth)} of {len(trials)} architectures, expected "
+            f"{MIN_SAMPLES} or more. The first error: {error}"
+        )
 
     def _draw(self, judge: Prepared) -> list[Architecture]:
         """The sample: of what all evaluators can score, as far as they say so."""
@@ -553,6 +608,7 @@ class _Laboratory:
             if (listed := evaluator.architectures) is not None:
                 both = set(listed)
                 known = listed if known is None else [each for each in known if each in both]
+        self._pool = known if known is not None and len(known) < (self.space.size() or math.inf) else None
         if known is None:
             return judge.draw(self.settings.samples, rng)
         if len(known) < MIN_SAMPLES:
@@ -561,19 +617,6 @@ class _Laboratory:
                 f"{MIN_SAMPLES} or more; leave one out"
             )
         return [known[i] for i in rng.permutation(len(known))[: self.settings.samples]]
-
-    def _true(self, trial: Trial) -> float:
-        """What an evaluation of the reference says is the truth."""
-        assert trial.evaluation is not None
-        name = self.settings.truth
-        if name == "score":
-            return trial.evaluation.score
-        if name not in trial.metrics:
-            raise UsageError(
-                f"compare: truth: the reference reports no {name!r}; expected score or one of "
-                f"{', '.join(trial.metrics) or 'no metrics'}"
-            )
-        return float(trial.metrics[name])
 
     def _sizes(self, judge: Prepared, architectures: Sequence[Architecture]) -> tuple[Floats | None, str | None]:
         """The size of each architecture, where the reference knows it, and what that is."""
@@ -606,16 +649,20 @@ class _Laboratory:
             self._say(f"{name}, seed {number + 1} of {self.settings.seeds}")
             folder = f"{folder_name(name)}-{number}"
             if prepared is None or isinstance(getattr(evaluator, "seed", None), int):
-                prepared = self._prepared(evaluator if kind == "trivial" else _anew(evaluator, number), folder)
-            trials = self._score(f"{folder}/sample", prepared, architectures, f"{name} {number}")
+                prepared = self._prepared(evaluator if kind == "trivial" else _anew(evaluator, number + 1), folder)
+            trials = self._score(f"{folder}/sample", prepared, architectures, f"sample {number}")
             found = {trial.architecture: trial.score for trial in trials if trial.score is not None}
             scores.append([found.get(each, math.nan) for each in architectures])
-            costs += [trial.cost for trial in trials if trial.evaluation is not None]
-            courses.append(self._search(f"{folder}/search", prepared, number) if self.settings.trials else None)
+            costs += [trial.cost for trial in trials]
             set_ups.append(prepared.set_up)
             note = note or prepared.note
+            try:
+                courses.append(self._search(f"{folder}/search", prepared, number) if self.settings.trials else None)
+            except TooManyFailures as error:
+                courses.append(None)
+                note = f"no search with it succeeds: {str(error).strip().splitlines()[-1]}"
         if kind == "reference":
-            self._once_more = np.array(scores[0])
+            self._once_more = np.array(scores[0], np.float64)
         row = Compared(
             name=name,
             evaluator=name if kind == "trivial" else names([evaluator])[0],
@@ -679,9 +726,14 @@ class _Laboratory:
         left = max(self._budgets()) - begin
         if left <= 0:
             return None
+        if self._pool is None:
+            controller: Controller = copy.deepcopy(self.controller)
+        else:
+            order = stream(self.seed, f"pool {number}").permutation(len(self._pool))[: self.settings.trials]
+            controller = Listed([list(self._pool[i]) for i in order])
         result = search_or_resume(
             self.space,
-            copy.deepcopy(self.controller),
+            controller,
             evaluator,
             out=self.folder / "runs" / folder,
             seed=self._root(f"search {number}"),  # the same for all evaluators
@@ -689,64 +741,74 @@ class _Laboratory:
             workers=self.workers,
             trials=self.settings.trials,
             max_cost=left,
-            max_failures=self.settings.trials,
+            max_failures=max(MIN_SAMPLES, self.settings.trials),
             duplicates="reuse",
             timeout=self.settings.timeout,
         )
-        course, spent, best = _Course([], []), begin, None
+        course, spent, completed, best = _Course([], [], []), begin, 0, None
         for trial in result.history:
             spent += trial.cost.billed_seconds
+            completed += trial.evaluation is not None
             if trial.evaluation is not None and (best is None or trial.rank > best.rank):
                 best = trial
             if best is not None:
                 course.billed.append(spent)
+                course.completed.append(completed)
                 course.incumbents.append(best.architecture)
         return course
 
     def _score_picks(self, judge: Prepared, courses: Sequence[Sequence[_Course | None]], budgets: list[float]) -> None:
-        """Has the reference score the pick of every search for every budget."""
-        wanted: dict[Architecture, None] = {}
-        for course in (each for searched in courses for each in searched if each is not None):
-            paid = {course.at(budget) for budget in budgets} - {0}
-            wanted |= {course.incumbents[count - 1]: None for count in sorted(paid)}
-        missing = [each for each in wanted if each not in self._truth]
-        if missing:
+        """Has the reference score the pick of every search for every budget; where it cannot, the pick before."""
+        found = [course for searched in courses for course in searched if course is not None]
+        hopeless: set[Architecture] = set()
+        while True:
+            missing: dict[Architecture, None] = {}
+            for course, budget in itertools.product(found, budgets):
+                possible = (each for each in reversed(course.incumbents[: course.at(budget)]) if each not in hopeless)
+                pick = next(possible, None)
+                if pick is not None and pick not in self._truth:
+                    missing[pick] = None
+            if not missing:
+                return
             self._say(f"reference: {len(missing):,} picks")
             # Billed seconds that are measured are never the same twice, so neither are the picks.
-            key = zlib.crc32(repr(missing).encode())
-            trials = self._score(f"reference/picks-{key:08x}", judge, missing, "picks")
-            self._truth |= {trial.architecture: self._true(trial) for trial in trials if trial.evaluation is not None}
+            key = zlib.crc32(repr(list(missing)).encode())
+            self._learn(self._score(f"reference/picks-{key:08x}", judge, list(missing), "picks"))
+            hopeless |= {each for each in missing if each not in self._truth}
 
     def _with_picks(self, row: Compared, courses: Sequence[_Course | None], budgets: Sequence[float]) -> Compared:
         picks = np.full((len(courses), len(budgets)), math.nan)
         counts = np.zeros_like(picks)
         for number, course in enumerate(courses):
             for column, budget in enumerate(budgets):
-                if course is not None and (count := course.at(budget)):
-                    picks[number, column] = self._truth.get(course.incumbents[count - 1], math.nan)
-                    counts[number, column] = count
+                if course is not None and (paid := course.at(budget)):
+                    picks[number, column] = self._newest_truth(course.incumbents[:paid])
+                    counts[number, column] = course.completed[paid - 1]
         return dataclasses.replace(row, picks=picks, evaluations=counts.mean(axis=0))
 
-    def _random_search(self, architectures: Sequence[Architecture], budgets: Sequence[float]) -> tuple[float, ...]:
-        """See ``Comparison``; NaN where the budget does not pay for one architecture."""
+    def _newest_truth(self, incumbents: Sequence[Architecture]) -> float:
+        """Of the last incumbent whose truth is known: whoever cannot train the best takes the one before."""
+        return next((self._truth[each] for each in reversed(incumbents) if each in self._truth), math.nan)
+
+    def _random_search(
+        self, judge: Prepared, architectures: Sequence[Architecture], budgets: Sequence[float]
+    ) -> tuple[float, ...]:
+        """See ``Comparison``."""
         sound = np.isfinite(self._once_more)
         truth = np.array([self._truth[each] for each in architectures])[sound]
         found = []
         for budget in budgets:
-            paid = budget * (1 + ROUNDING) / max(self._reference_cost.billed_seconds, 1e-12)
-            n = int(min(paid, len(truth), self.settings.trials))
-            found.append(best_of(truth, self._once_more[sound], n) if n and len(truth) > 1 else math.nan)
+            left = budget * (1 + ROUNDING) - judge.set_up.billed_seconds
+            paid = left / max(self._reference_cost.billed_seconds, 1e-12)
+            n = int(min(max(0.0, paid), self.settings.trials))
+            found.append(best_of(truth, self._once_more[sound], n) if 0 < n <= len(truth) > 1 else math.nan)
         return tuple(found)
 
     def _best(self, judge: Prepared) -> float:
         """The best truth there is, as far as that is known."""
         if self.settings.best is not None:
             return self.settings.best
-        listed = judge.architectures
-        if listed is not None and self._reference_seconds < CHEAP_SECONDS:
-            found = (Trial(-1, each, evaluation=judge.evaluate(each, 0)) for each in listed)
-            return max(self._true(trial) for trial in found)
-        return max(self._truth.values())
+        return max(highest_listed(judge, self.settings.truth), *self._truth.values())
 
     # -- pieces of work ------------------------------------------------------------------------------
 
@@ -809,8 +871,8 @@ def _anew(evaluator: Evaluator, number: int = 0) -> Evaluator:
     """The same evaluator, not started; its own seed, if it has one, raised by a number."""
     arguments = {
         name: _unstarted(getattr(evaluator, name))
-        for name in inspect.signature(type(evaluator).__init__).parameters
-        if name != "self"
+        for name, parameter in inspect.signature(type(evaluator).__init__).parameters.items()
+        if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
     if number and isinstance(arguments.get("seed"), int):
         arguments["seed"] += number

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from archsearch.comparison import Compared, Comparison
 from archsearch.comparison_report import RANDOM_SEARCH
-from archsearch.drawing import GREY, INK, PALETTE, isotonic, save_figure
+from archsearch.drawing import GREY, INK, PALETTE, isotonic, legend_label, save_figure
 from archsearch.loop import format_seconds
 from archsearch.ranking import Interval, bootstrap
 
@@ -37,7 +37,7 @@ def draw_cost_and_rank(comparison: Comparison, path: Path) -> None:
         axes.errorbar(cost, tau.value, errors, fmt="o", color=colour, markersize=5, elinewidth=1, capsize=0)
     _draw_front(axes, costs, [tau.value for _, tau in rows])
     ceiling = next((row.agreement for row in comparison.rows if row.kind in ("ceiling", "reference")), None)
-    if ceiling is not None:
+    if ceiling is not None and comparison.ceiling_known:
         axes.axhline(ceiling.tau.value, color=INK, linestyle=":", linewidth=1.2)
         axes.annotate(
             "noise ceiling",
@@ -83,13 +83,12 @@ def _name_points(figure: Figure, axes: Axes, costs: Sequence[float], rows: Seque
             far = abs(y - points[i][1]) > 0.5 * line or x - points[i][0] > 2 * gap
             line_to_it = {"arrowstyle": "-", "color": "#BBBBBB", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
             axes.annotate(
-                row.name,
+                legend_label(row.name),
                 (costs[i], tau.value),
                 xytext=tuple(axes.transData.inverted().transform((x, y))),
                 fontsize=LABEL_POINTS,
                 color=GREY if row.kind == "trivial" else INK,
                 va="center",
-                parse_math=False,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
                 arrowprops=line_to_it if far else None,
             )
@@ -115,8 +114,8 @@ def draw_break_even(comparison: Comparison, path: Path) -> None:
     shown = _highlighted(comparison, [row.name for row in rows])
     for row in rows:
         axes.plot(counts, [max(row.total(n), 1e-9) for n in counts], **_look(row.name, shown))
-    each = comparison.reference_cost.billed_seconds
-    axes.plot(counts, counts * max(each, 1e-9), color=INK, linestyle=":", linewidth=1.5, label="reference")
+    first, each = comparison.reference_set_up.billed_seconds, comparison.reference_cost.billed_seconds
+    axes.plot(counts, first + counts * max(each, 1e-9), color=INK, linestyle=":", linewidth=1.5, label="reference")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(1, last)
@@ -174,7 +173,7 @@ def _look(name: str, shown: Sequence[str]) -> dict[str, Any]:
     if name not in shown:
         return {"color": "#CCCCCC", "linewidth": 1.0, "label": "others", "zorder": 1}
     i = shown.index(name)
-    return {"color": PALETTE[i], "linestyle": STYLES[i % len(STYLES)], "linewidth": 1.8, "label": name}
+    return {"color": PALETTE[i], "linestyle": STYLES[i % len(STYLES)], "linewidth": 1.8, "label": legend_label(name)}
 
 
 def _axes(xlabel: str, ylabel: str, height: float) -> tuple[Figure, Axes]:

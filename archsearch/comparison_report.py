@@ -31,7 +31,8 @@ RANK_NOTE = (
     "tau: Kendall's tau-b with its 95 % bootstrap interval. tau within: the mean among architectures of similar size. "
     "recall: of the truly best, the share that is scored best. precision: of those scored best, the share that is in "
     "the truly best tenth. regret: what is lost by taking the best scored of so many random architectures instead of "
-    "the truly best. The noise ceiling is the reference against itself under another seed."
+    "the truly best. The noise ceiling is the reference under another seed, in the row of "
+    "the reference, or evaluators that stand for it, the first against the others."
 )
 SEARCH_NOTE = (
     "Mean and standard deviation over seeds; a dash where the budget does not pay for the set-up and one evaluation. "
@@ -73,7 +74,7 @@ def sentence(comparison: Comparison, group: Sequence[Recommendation], budget: fl
     last = group[-1]
     amount = _amounts(group) if budget is None else f"With {format_seconds(budget)}"
     if last.name is None:
-        return f"{amount} of billed cost: not enough for a single evaluation with any of them."
+        return f"{amount} of billed cost: not enough for any of them."
     chosen = f"{amount} of billed cost: {last.name}. Its picks have {_truth(comparison, last)}"
     trivial = {row.name for row in comparison.rows if row.kind == "trivial"}
     everywhere = [name for name in last.level if all(name in each.level for each in group)]
@@ -125,14 +126,22 @@ def _facts(comparison: Comparison) -> dict[str, str]:
     facts = {
         "space": comparison.space,
         "reference": f"{comparison.reference}, {comparison.truth}",
-        "cost of it": f"{format_seconds(comparison.reference_cost.billed_seconds)} for an architecture",
+        "cost of it": _reference_cost(comparison),
         "sample": f"{comparison.samples:,} random architectures, {comparison.seeds} seeds",
     }
+    if not comparison.ceiling_known:
+        facts["ceiling"] = "unknown: the reference does not depend on the seed; evaluators may stand for it (again)"
     if comparison.budgets:
         facts["searches"] = f"{comparison.controller}, up to {comparison.trials:,} evaluations"
     facts["seed"] = str(comparison.seed)
     facts["took"] = format_seconds(comparison.seconds)
     return facts
+
+
+def _reference_cost(comparison: Comparison) -> str:
+    text = f"{_seconds(comparison.reference_cost.billed_seconds)} for an architecture"
+    set_up = comparison.reference_set_up.billed_seconds
+    return text if set_up < 1e-3 else f"{_seconds(set_up)} of set-up, {text}"
 
 
 def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -148,7 +157,7 @@ def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         total, even = row.set_up + row.each * n, comparison.break_even(row.name)
         rows.append(
             [
-                _label(row),
+                _label(comparison, row),
                 _seconds(row.set_up.billed_seconds) if row.set_up.billed_seconds >= 1e-3 else "-",
                 _seconds(row.each.billed_seconds),
                 _seconds(row.total(n)),
@@ -176,7 +185,7 @@ def _agreement_table(comparison: Comparison) -> tuple[list[str], list[list[str]]
     rows = []
     for row in comparison.rows:
         found = row.agreement
-        cells = [_label(row), *(["-"] * (2 + len(columns)))]
+        cells = [_label(comparison, row), *(["-"] * (2 + len(columns)))]
         if found is not None:
             cells[1:] = [f"{found.tau.value:.3f}", f"[{found.tau.low:.2f}, {found.tau.high:.2f}]"]
             for get, form in columns.values():
@@ -192,8 +201,10 @@ def _seconds(seconds: float) -> str:
     return format_seconds(seconds)
 
 
-def _label(row: Compared) -> str:
-    return {"reference": f"{row.name} (noise ceiling)", "trivial": f"{row.name} (trivial)"}.get(row.kind, row.name)
+def _label(comparison: Comparison, row: Compared) -> str:
+    if row.kind == "reference":
+        return f"{row.name} ({'noise ceiling' if comparison.ceiling_known else 'reference'})"
+    return f"{row.name} (trivial)" if row.kind == "trivial" else row.name
 
 
 def _break_even_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -215,7 +226,7 @@ def _search_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     for row in comparison.rows:
         if row.picks is not None and row.evaluations is not None:
             best = row.evaluations[-1]
-            rows.append([_label(row), *(_pick(column) for column in row.picks.T), f"{best:,.0f}"])
+            rows.append([_label(comparison, row), *(_pick(column) for column in row.picks.T), f"{best:,.0f}"])
     rows.append([RANDOM_SEARCH, *(_pick(np.array([truth])) for truth in comparison.random_search), ""])
     return ["evaluator", *map(format_seconds, comparison.budgets), "evaluations"], rows
 
@@ -307,7 +318,8 @@ def _figures(comparison: Comparison, row: Compared) -> list[tuple[Any, ...]]:
             *((name, "", each) for name, each in single.items() if each is not None),
             *((name, at, each) for name, intervals in several.items() for at, each in intervals.items()),
         ]:
-            add(name, at, each.value, each.low, each.high, comparison.truth if name.startswith("regret") else "")
+            unit = "score" if row.kind == "ceiling" else comparison.truth
+            add(name, at, each.value, each.low, each.high, unit if name.startswith("regret") else "")
     return found
 
 

@@ -21,7 +21,6 @@ import itertools
 import math
 import sys
 import tempfile
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,15 +32,15 @@ from archsearch.components import load, names
 from archsearch.controller import Controller
 from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.executor import Executor, evaluate_safely
+from archsearch.executor import Executor
 from archsearch.history import RunFolder, write_parquet, write_whole
 from archsearch.loop import ExecutorName, Settings, format_seconds
 from archsearch.page import aligned
 from archsearch.ranking import LEVEL, Interval, RankTest, rank_test
-from archsearch.scoring import Prepared, folder_name, search_or_resume
+from archsearch.scoring import Prepared, folder_name, highest_listed, search_or_resume, truth_of
 from archsearch.seeding import root_seed, stream
 from archsearch.space import Space, at_least_one, is_finite, whole_number
-from archsearch.trial import Cost, Evaluation, Query, Trial
+from archsearch.trial import Cost, Trial
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -59,8 +58,6 @@ COST_POINTS = 200
 """Points of the axis of cost."""
 CHUNK = 1000
 """Points of a curve whose intervals are computed together, so that long searches need little memory."""
-LOOK_UP_SECONDS = 10.0
-"""How long the best architecture of a table may be looked for."""
 SEARCHES = "searches"
 
 Axis = Literal["evaluations", "cost"]
@@ -603,7 +600,7 @@ def _do_task(plan: _Plan, task: str, shared: Prepared, truth: str, best: float) 
                     final = np.mean([path.truths[-1] for path in paths[name]])
                     note = f"{task}: {name}: {plan.seeds} searches, mean {truth} of the incumbents {final:.6g}"
                     print(note, file=sys.stderr, flush=True)
-            listed = _highest_listed(shared, truth)
+            listed = highest_listed(shared, truth)
         finally:
             shared.folder = None
             if keeps_files:
@@ -651,7 +648,7 @@ def _path(trials: Iterable[Trial], truth: str, where: str) -> _Path:
         spent += trial.cost.billed_seconds
         if trial.evaluation is None:
             continue
-        value = _truth(trial.evaluation, truth)
+        value = truth_of(trial.evaluation, truth)
         if value > highest:
             highest = value
         if incumbent is None or trial.rank > incumbent.rank:
@@ -664,26 +661,6 @@ def _path(trials: Iterable[Trial], truth: str, where: str) -> _Path:
     if not truths:
         raise UsageError(f"{where}: no trial completed within the budget, so there is nothing to compare; give more")
     return _Path(np.array(truths), np.array(seconds), spent, highest)
-
-
-def _truth(evaluation: Evaluation, name: str) -> float:
-    return evaluation.score if name == "score" else evaluation.metrics.get(name, math.nan)
-
-
-def _highest_listed(shared: Prepared, truth: str) -> float:
-    """The highest truth of all architectures that the evaluator lists, if they can be looked up; else -inf."""
-    known = None if shared.evaluator.keeps_files else shared.architectures
-    if known is None:
-        return -math.inf
-    shared.prepare()
-    begun, highest = time.monotonic(), -math.inf
-    for architecture in known:
-        evaluation = evaluate_safely(shared, Query(0, architecture, 0)).evaluation
-        if evaluation is not None and _truth(evaluation, truth) > highest:  # never if it is NaN
-            highest = _truth(evaluation, truth)
-        if time.monotonic() - begun > LOOK_UP_SECONDS:
-            return -math.inf
-    return highest
 
 
 # -- figures -----------------------------------------------------------------------------------
@@ -837,7 +814,7 @@ def _draw(path: Path, comparison: ControllerComparison, axis: Axis) -> None:
 
 
 def _draw_task(panel: Panel, comparison: ControllerComparison, task: str, axis: Axis) -> None:
-    from archsearch.drawing import INK, PALETTE, time_unit
+    from archsearch.drawing import INK, PALETTE, legend_label, time_unit
 
     curves = [curve for curve in comparison.regrets if curve.task == task and curve.axis == axis]
     unit, length = time_unit(float(curves[0].at[-1])) if axis == "cost" else ("", 1.0)
@@ -849,7 +826,7 @@ def _draw_task(panel: Panel, comparison: ControllerComparison, task: str, axis: 
         style, colour = ("dashed", INK) if is_baseline else next(looks)
         wide, above = (1.2, 3) if is_baseline else (1.8, 2)
         look: dict[str, Any] = {"color": colour, "linestyle": style, "linewidth": wide, "zorder": above}
-        panel.step(curve.at / length, curve.mean, where="post", label=curve.controller, **look)
+        panel.step(curve.at / length, curve.mean, where="post", label=legend_label(curve.controller), **look)
         low = np.maximum(curve.low, 0.3 * lowest)  # a log axis does not go down to 0
         panel.fill_between(curve.at / length, low, curve.high, step="post", color=colour, alpha=0.15, linewidth=0)
     if lowest > 0:

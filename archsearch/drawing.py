@@ -55,6 +55,7 @@ CHAIN_WIDTH = 9.0
 RESTARTS, SWEEPS = 8, 20
 SHORT_PULL, LONG_PULL, LEVEL_PULLS = 20.0, 0.2, (1.0, 6.0, 30.0)
 DPI, MAX_PIXELS = 160, 16_000
+LABEL_LETTERS = 60
 MAX_POINTS = 20_000
 
 
@@ -351,6 +352,13 @@ def _draw_box(axes: Axes, box: _Item) -> None:
     axes.text(
         box.x, box.y, box.text, fontsize=FONT_POINTS, color=INK, ha="center", va="center_baseline", parse_math=False
     )
+
+
+def legend_label(name: str) -> str:
+    """A name as a picture shows it: not too long, no formula; Matplotlib leaves out what begins with an underscore."""
+    name = name if len(name) <= LABEL_LETTERS else f"{name[: LABEL_LETTERS - 3]}..."
+    name = name.replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

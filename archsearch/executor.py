@@ -291,6 +291,8 @@ def prepare(evaluator: Evaluator, before: Cost = NO_COST) -> Cost:
     begun = time.perf_counter()
     cost = evaluator.prepare()
     seconds = time.perf_counter() - begun
+    if not _is_amount(cost):
+        raise UsageError(f"{type(evaluator).__name__}.prepare: {_expected_amounts(cost)}")
     if not evaluator.keeps_files:
         return before + _timed(cost, seconds)
     # Its other amounts have the earlier sessions in them; its wall time too, if it says one.
@@ -418,10 +420,20 @@ def _judge(evaluation: object, evaluator: Evaluator) -> tuple[str, str]:
     if not isinstance(evaluation.metrics, Mapping) or not isinstance(evaluation.cost, Cost):
         got = f"{type(evaluation.metrics).__name__} and {type(evaluation.cost).__name__}"
         return "exception", f"{type(evaluator).__name__}.evaluate: expected a mapping as metrics and a Cost, got {got}"
+    if evaluation.cost is not NO_COST and not _is_amount(evaluation.cost):
+        return "exception", f"{type(evaluator).__name__}.evaluate: {_expected_amounts(evaluation.cost)}"
     if reserved := RESERVED_COLUMNS.intersection(evaluation.metrics):
         names = ", ".join(sorted(reserved))
         return "exception", f"{type(evaluator).__name__}.evaluate: rename the metrics {names}, which are columns"
     return "", ""
+
+
+def _is_amount(cost: Cost) -> bool:
+    return all(0 <= amount < math.inf for amount in _amounts(cost))
+
+
+def _expected_amounts(cost: Cost) -> str:
+    return f"expected finite amounts >= 0 as cost, got {cost}"
 
 
 _PLAIN = {int, float}

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from archsearch.controller import Controller
 from archsearch.errors import ConstraintError
 from archsearch.evaluator import MAX_DRAWS, Evaluator
-from archsearch.executor import prepare_below
+from archsearch.executor import evaluate_safely, prepare_below
 from archsearch.history import write_whole
 from archsearch.loop import Result, resume, search
 from archsearch.space import Space
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 SET_UP = "set_up.json"
+
+LOOK_UP_SECONDS = 10.0
+"""How long all architectures of a table may take to be looked up."""
 
 
 class Listed(Controller):
@@ -203,6 +208,27 @@ def search_or_resume(
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return result
+
+
+def truth_of(evaluation: Evaluation, name: str) -> float:
+    """What an evaluation says is the truth: its score, or the metric of that name; NaN if it has none."""
+    return evaluation.score if name == "score" else float(evaluation.metrics.get(name, math.nan))
+
+
+def highest_listed(evaluator: Prepared, truth: str) -> float:
+    """The highest truth of all architectures that an evaluator lists, if they can be looked up quickly; else -inf."""
+    known = None if evaluator.evaluator.keeps_files else evaluator.architectures
+    if known is None:
+        return -math.inf
+    evaluator.prepare()
+    begun, highest = time.monotonic(), -math.inf
+    for architecture in known:
+        evaluation = evaluate_safely(evaluator, Query(0, architecture, 0), timeout=LOOK_UP_SECONDS).evaluation
+        if evaluation is not None and truth_of(evaluation, truth) > highest:  # never if it is NaN
+            highest = truth_of(evaluation, truth)
+        if time.monotonic() - begun > LOOK_UP_SECONDS:
+            return -math.inf
+    return highest
 
 
 def folder_name(name: str) -> str:

@@ -15,6 +15,8 @@ import dataclasses
 import datetime
 import functools
 import json
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +26,12 @@ from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor
 from archsearch.history import COST_COLUMNS, RunFolder
-from archsearch.loop import ExecutorName, Result, format_cost
+from archsearch.loop import ExecutorName, Result, Settings, format_cost
 from archsearch.page import aligned, heading, paragraph, table, terms
 from archsearch.ranking import kendall_tau
 from archsearch.report import best_rows, number_text, without_none
 from archsearch.scoring import Listed, search_or_resume
-from archsearch.space import at_least_one
+from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Trial
 
 if TYPE_CHECKING:
@@ -201,7 +203,8 @@ def verify(
     """Scores the best architectures of a run again, and adds that to its history.
 
     One that was stopped goes on if it is asked for again with the same evaluator and seed, as long as the best
-    architectures of the run are the same; one that is done is not done again.
+    architectures of the run are the same; one that is done is not done again, unless its results are damaged. Folders of
+    others that cannot be read are passed over, with a warning, and left as they are.
 
     Args:
         directory: The run folder; the search may still be running.
@@ -230,8 +233,8 @@ def verify(
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to verify")
     architectures = [list(row["architecture"]) for row in rows]
-    number, seed = _place(folder, architectures, evaluator, seed)
-    if folder.verification(number) is None:
+    number, seed = _place(folder, space, architectures, evaluator, seed)
+    if read_verification(folder, number) is None:
         result = search_or_resume(
             space,
             Listed(architectures),
@@ -258,9 +261,22 @@ def verification_folder(folder: RunFolder, number: int) -> Path:
 
 
 def newest_verification(folder: RunFolder, history: pa.Table) -> Verification | None:
-    """The verification of a run that was finished last; from the run's trials it is told whether it is outdated."""
-    found = [read_verification(folder, number) for number in folder.verification_numbers()]
-    newest = max((each for each in found if each), key=lambda each: (each.date, each.number), default=None)
+    """The verification of a run that was finished last; from the run's trials it is told whether it is outdated.
+
+    Those that are damaged are passed over, with a warning.
+    """
+    found = []
+    for number in _numbers(folder, r"verified-(\d+)\.parquet"):
+        each = read_verification(folder, number)
+        if each is None:
+            warnings.warn(
+                f"{folder.path}: verification {number} is damaged and passed over; the same 'archsearch verify' again "
+                "restores it",
+                stacklevel=2,
+            )
+        else:
+            found.append(each)
+    newest = max(found, key=lambda each: (each.date, each.number), default=None)
     if newest is None:
         return None
     best = [row["id"] for row in best_rows(history, len(newest.architectures))]
@@ -268,10 +284,18 @@ def newest_verification(folder: RunFolder, history: pa.Table) -> Verification | 
 
 
 def read_verification(folder: RunFolder, number: int) -> Verification | None:
-    """A verification from the run's history; None if there is none of that number."""
-    stored = folder.verification(number)
-    if stored is None:
+    """A verification from the run's history; None if there is none of that number, or it is damaged."""
+    import pyarrow as pa
+
+    try:
+        stored = folder.verification(number)
+        return None if stored is None else _from_table(number, stored)
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def _from_table(number: int, stored: pa.Table) -> Verification:
+    """The reverse of ``_table``."""
     rows = stored.to_pylist()
     known = {*COLUMNS, *FURTHER_COLUMNS}
     metrics = [name for name in stored.column_names if name not in known]
@@ -303,30 +327,42 @@ def _verified(row: Mapping[str, Any], metrics: Sequence[str]) -> Verified:
 
 
 def _place(
-    folder: RunFolder, architectures: list[list[int]], evaluator: Evaluator, seed: int | None
+    folder: RunFolder, space: Space, architectures: list[list[int]], evaluator: Evaluator, seed: int | None
 ) -> tuple[int, int | None]:
     """Number and seed of the verification that this is: one that was begun or done before, else a new one."""
     wanted = {"controller": describe(Listed(architectures)), "evaluator": describe(evaluator)}
     if seed is not None:
         wanted["seed"] = seed  # type: ignore[assignment]
-    begun = _begun(folder)
-    for number in reversed(begun):
+    for number in reversed(_numbers(folder, r"(\d+)")):
         below = RunFolder(verification_folder(folder, number))
-        config = below.config()
-        if all(config[name] == value for name, value in wanted.items()) and not _in_vain(below, len(architectures)):
-            return number, config["seed"]
-    return max([*begun, *folder.verification_numbers()], default=0) + 1, seed
+        try:
+            config = below.config()
+            if all(config[name] == value for name, value in wanted.items()) and (
+                read_verification(folder, number) is not None or _can_go_on(below, config, space, len(architectures))
+            ):
+                return number, config["seed"]
+        except Exception as error:  # a damaged folder can raise anything, and must not be in the way of a new one
+            warnings.warn(f"{below.path}: this verification cannot be read and is passed over: {error!r}", stacklevel=3)
+    # Numbers of what cannot be read are taken, too: nothing is overwritten.
+    return max(_numbers(folder, r"(?:verified-)?(\d+)(?:\.parquet)?"), default=0) + 1, seed
 
 
-def _begun(folder: RunFolder) -> list[int]:
-    """Numbers of the verifications whose folders there are."""
-    names = (path.parent.name for path in (folder.path / FOLDER).glob("*/config.yaml"))
-    return sorted(int(name) for name in names if name.isdecimal())
+def _numbers(folder: RunFolder, pattern: str) -> list[int]:
+    """Numbers of what there is of verifications under names of that pattern, sound or not."""
+    names = (path.name for path in (folder.path / FOLDER).glob("*"))
+    return sorted(int(match[1]) for name in names if (match := re.fullmatch(pattern, name)))
 
 
-def _in_vain(below: RunFolder, expected: int) -> bool:
+def _can_go_on(below: RunFolder, config: Mapping[str, Any], space: Space, expected: int) -> bool:
+    """Whether ``verify`` began that search, so that it can go on, and not every evaluation failed."""
+    same = config["space"] == describe(space) and isinstance(config["seed"], int)
+    settings = Settings(trials=expected, max_failures=expected)
+    return same and Settings(**config["settings"]) == settings and not _in_vain(below, space, expected)
+
+
+def _in_vain(below: RunFolder, space: Space, expected: int) -> bool:
     """Whether every evaluation failed, so that it is better begun anew."""
-    status = below.table(build(below.config()["space"]))["status"].to_pylist()
+    status = below.table(space)["status"].to_pylist()
     return len(status) >= expected and "completed" not in status
 
 
