@@ -64,7 +64,8 @@ OWN_TASK = "Task "
 """How a run folder notes a ``Task`` that was made of arrays, which it does not store."""
 
 PARTS = tuple(kind for kind in KINDS if kind != "evaluators")
-"""Kinds of installed components that an export's space may have as arguments; ``Function`` would import what it names."""
+"""Kinds of installed components that an export's space may be made of. No evaluators: ``Function`` imports what it is
+given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,21 +240,24 @@ def _space_of(genotype: Mapping[str, Any], given: Space | None, folder: Path) ->
     path = folder / GENOTYPE
     expected = 'an object with "class_path" and "init_args"'
     description = _entry(genotype, "space", expected, _is_description, str(path))
-    if given is not None:
-        if describe(given) != description:
-            raise UsageError(
-                f"{path}: space: expected the one that is given, {one_line(describe(given))}, "
-                f"got {component_text(description)}"
-            )
-        return given
-    unknown = _not_installed(description)
+    if given is None:
+        return _installed_space(description, folder)
+    if describe(given) != description:
+        raise UsageError(
+            f"{path}: space: expected the one that is given, {one_line(describe(given))}, "
+            f"got {component_text(description)}"
+        )
+    return given
+
+
+def _installed_space(description: dict[str, Any], folder: Path) -> Space:
+    """The space of a description, of which nothing is imported that is not installed as a component."""
+    path, name, unknown = folder / GENOTYPE, description["class_path"], _not_installed(description)
     if unknown is not None:
-        name = description["class_path"]
         what = name if unknown == name else f"{name} with {unknown}"
-        short = name.replace(":", ".").rpartition(".")[2]
         raise UsageError(
             f"{path}: this network is of {what}, which is not installed as a space; "
-            f"pass it: load_network({str(folder)!r}, space={short}(...))"
+            f"pass it: load_network({str(folder)!r}, space={name.rpartition('.')[2]}(...))"
         )
     try:
         space = build(description)
@@ -261,37 +265,41 @@ def _space_of(genotype: Mapping[str, Any], given: Space | None, folder: Path) ->
         text = component_text(description)
         raise UsageError(f"{path}: space: expected one that can be made, got {text}: {error}") from error
     if not isinstance(space, Space):
-        raise UsageError(f"{path}: space: expected a space, got {description['class_path']}, which is none")
+        raise UsageError(f"{path}: space: expected a space, got {name}, which is none")
     return space
 
 
 def _is_description(value: Any) -> bool:
+    """Whether ``describe`` can have made it."""
     return (
         isinstance(value, dict)
-        and isinstance(value.get("class_path"), str)
-        and isinstance(value.get("init_args"), dict)
+        and "class_path" in value
+        and all(
+            isinstance(each.get("class_path"), str) and isinstance(each.get("init_args"), dict)
+            for each in _components(value)
+        )
     )
 
 
-def _not_installed(description: Mapping[str, Any]) -> str | None:
-    """The first class of a description that no installed package offers; the outermost must be a space."""
-    names = list(_class_paths(description))
-    if not _installed(names[0], ("spaces",)):
-        return names[0]
-    return next((name for name in names[1:] if not _installed(name, PARTS)), None)
-
-
-def _class_paths(description: Any) -> Iterator[str]:
-    """What ``build`` would import for a description, the outermost first."""
+def _components(description: Any) -> Iterator[Mapping[str, Any]]:
+    """The descriptions that ``build`` makes components of, the outermost first."""
     found = [description]  # no recursion: a file may be nested as deeply as it likes
     while found:
         value = found.pop()
         if isinstance(value, dict):
-            if "class_path" in value:
-                yield str(value["class_path"])
+            if "class_path" in value or "init_args" in value:
+                yield value
             found.extend(value.values())
         elif isinstance(value, list):
             found.extend(value)
+
+
+def _not_installed(description: Mapping[str, Any]) -> str | None:
+    """The first class of a description that no installed package offers (the outermost: as a space); None: all are."""
+    outermost, *others = (each["class_path"] for each in _components(description))
+    if not _installed(outermost, ("spaces",)):
+        return str(outermost)
+    return next((str(path) for path in others if not _installed(path, PARTS)), None)
 
 
 def _installed(path: str, kinds: Sequence[str]) -> bool:
@@ -501,19 +509,21 @@ class _Trainings:
 def _has_weights(run: RunFolder) -> bool:
     """Whether the evaluator of a run scores networks with weights."""
     try:
-        cls = load(run.config()["evaluator"]["class_path"])
+        return load(run.config()["evaluator"]["class_path"]).trained is not Evaluator.trained
     except UnknownName:  # of a package that is not here
         return False
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         warnings.warn(
             f"{run.path}: its weights are passed over, since its config.yaml is damaged: {error}", stacklevel=2
         )
         return False
-    return cls.trained is not Evaluator.trained
 
 
 def _trial(run: RunFolder, id_: int) -> Trial:
-    return next(trial for trial in run.trials(run.config()["seed"]) if trial.id == id_)
+    found = next((trial for trial in run.trials(run.config()["seed"]) if trial.id == id_), None)
+    if found is None:
+        raise RunFolderError(f"{run.path}: expected a trial {id_}, but it is gone: files of this run are damaged")
+    return found
 
 
 def _with_task(value: Any, task: Task | None) -> Any:
@@ -806,7 +816,7 @@ class _Card:
         description = describe(self.space)
         lines, given = ["from archsearch.artefacts import load_network"], ""
         if _not_installed(description) is not None:
-            for path in dict.fromkeys(_class_paths(description)):
+            for path in dict.fromkeys(each["class_path"] for each in _components(description)):
                 module, _, name = path.rpartition(".")
                 lines.append(f"from {module} import {name}")
             given = f", space={one_line(description)}"

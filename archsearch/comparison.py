@@ -633,7 +633,7 @@ class _Laboratory:
         for name, evaluator in self.given.items():
             found[name] = (evaluator, "reference" if not self.again and describe(evaluator) == own else "evaluator")
         if not self.again and not any(kind == "reference" for _, kind in found.values()):
-            found[names([self.reference])[0]] = (self.reference, "reference")
+            found[names([self.reference])[0]] = (_anew(self.reference), "reference")
         if size is not None and size not in found:
             found[size] = (_Size(judge, size), "trivial")
         found[RANDOM] = (_Random(), "trivial")
@@ -644,12 +644,13 @@ class _Laboratory:
     ) -> tuple[Compared, list[_Course | None]]:
         """Costs, agreement and searches of one evaluator, under all seeds."""
         set_ups, costs, scores, courses, note = [], [], [], [], ""
-        prepared = None
+        prepared: Prepared | None = None
         for number in range(self.settings.seeds):
             self._say(f"{name}, seed {number + 1} of {self.settings.seeds}")
             folder = f"{folder_name(name)}-{number}"
-            if prepared is None or isinstance(getattr(evaluator, "seed", None), int):
-                prepared = self._prepared(evaluator if kind == "trivial" else _anew(evaluator, number + 1), folder)
+            has_seed = isinstance(getattr(evaluator, "seed", None), int)
+            if prepared is None or has_seed:
+                prepared = self._prepared(_anew(evaluator, number + 1) if has_seed else evaluator, folder)
             trials = self._score(f"{folder}/sample", prepared, architectures, f"sample {number}")
             found = {trial.architecture: trial.score for trial in trials if trial.score is not None}
             scores.append([found.get(each, math.nan) for each in architectures])
@@ -661,6 +662,8 @@ class _Laboratory:
             except TooManyFailures as error:
                 courses.append(None)
                 note = f"no search with it succeeds: {str(error).strip().splitlines()[-1]}"
+        if prepared is not None:
+            prepared.release()
         if kind == "reference":
             self._once_more = np.array(scores[0], np.float64)
         row = Compared(

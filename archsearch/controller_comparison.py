@@ -602,9 +602,7 @@ def _do_task(plan: _Plan, task: str, shared: Prepared, truth: str, best: float) 
                     print(note, file=sys.stderr, flush=True)
             listed = highest_listed(shared, truth)
         finally:
-            shared.folder = None
-            if keeps_files:
-                shared.evaluator.folder = None
+            shared.release()
     highest = max(path.highest for path in itertools.chain.from_iterable(paths.values()))
     return _Task(paths, max(highest, listed, best), shared.set_up)
 

@@ -149,6 +149,12 @@ class Prepared(Evaluator):
             write_whole(self.folder / SET_UP, json.dumps(dataclasses.astuple(self.set_up)).encode())
         self._ready = True
 
+    def release(self) -> None:
+        """Gives the evaluator back, without a folder."""
+        self.folder = self.apart = None
+        if self.evaluator.keeps_files:
+            self.evaluator.folder = None
+
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """As the evaluator does."""
         return self.evaluator.measure(architecture)

@@ -6,7 +6,8 @@ Whether its order holds is seen only where the few best are scored again, by an 
     verification = verify("runs/cheap", Training(task="digits"), top=5)
 
 It is a search of its own, in ``DIRECTORY/verification/n``, so that it goes on where it was stopped. What it found is
-added to the run's history as ``verification/verified-n.parquet``; the run's own files stay as they are, and it may go on.
+added to the run's history as ``verification/verified-n.parquet``; the run's own files stay as they are, and it may go
+on.
 """
 
 from __future__ import annotations
@@ -203,8 +204,8 @@ def verify(
     """Scores the best architectures of a run again, and adds that to its history.
 
     One that was stopped goes on if it is asked for again with the same evaluator and seed, as long as the best
-    architectures of the run are the same; one that is done is not done again, unless its results are damaged. Folders of
-    others that cannot be read are passed over, with a warning, and left as they are.
+    architectures of the run are the same; one that is done is not done again, unless its results are damaged. Where a
+    folder of another one cannot be read, it is passed over, with a warning, and left as it is.
 
     Args:
         directory: The run folder; the search may still be running.
@@ -270,8 +271,8 @@ def newest_verification(folder: RunFolder, history: pa.Table) -> Verification | 
         each = read_verification(folder, number)
         if each is None:
             warnings.warn(
-                f"{folder.path}: verification {number} is damaged and passed over; the same 'archsearch verify' again "
-                "restores it",
+                f"{folder.path}: verification {number} is damaged (verified-{number:06d}.parquet) and passed over; the "
+                "same 'archsearch verify' again restores it",
                 stacklevel=2,
             )
         else:

@@ -527,7 +527,7 @@ def test_ceiling_of_others_is_in_their_own_units():
 
 def test_command_without_options_is_the_default_comparison(tmp_path, capsys):
     out = tmp_path / "default"
-    status = main(["compare", "--samples", "60", "--seeds", "2", "--trials", "10", "--out", str(out), "--quiet"])
+    status = main(["compare", "--samples", "60", "--seeds", "1", "--trials", "5", "--out", str(out), "--quiet"])
     printed = capsys.readouterr().out
     assert status == 0, printed
     for name in (

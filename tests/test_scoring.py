@@ -70,6 +70,8 @@ def test_prepared_once_for_several_searches_and_billed_to_none(tmp_path):
     assert counts.prepared == 1
     assert prepared.set_up.device_seconds == 5
     assert (tmp_path / "files" / "made").exists()
+    prepared.release()
+    assert counts.folder is None
     other = Prepared(Counts())  # as in another process: what it cost is known before it is prepared
     other.folder = tmp_path / "files"
     other.start(SPACE)

@@ -1,16 +1,21 @@
 """Verification: the best of a run, scored again; stopped, repeated, beside a search that goes on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from archsearch import Evaluation, Evaluator, resume, search
+from archsearch.artefacts import export
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluators import Function, OneShot, Tabular, Training
@@ -243,6 +248,85 @@ def test_a_damaged_file_counts_as_none(run):
     again = verify(run, Tabular(), top=3, seed=0)
     assert again.number == 1
     assert RunFolder(run).verifications().num_rows == 3
+
+
+@pytest.mark.parametrize("damage", ["truncated", "inside", "columns", "empty"])
+def test_results_that_are_damaged_count_as_none(run, damage):
+    older = verify(run, Tabular(), top=2, seed=0)
+    newer = verify(run, Function(reversed_score), top=3, seed=0)
+    path = run / "verification" / "verified-000002.parquet"
+    if damage in ("columns", "empty"):
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(["score"]) if damage == "columns" else table[:0], path)
+    else:
+        data = path.read_bytes()
+        half = len(data) // 2
+        path.write_bytes(data[:half] if damage == "truncated" else data[:4] + b"\xff" * (half - 4) + data[half:])
+    with pytest.warns(UserWarning, match=r"verification 2 is damaged \(verified-000002\.parquet\)"):
+        assert newest_verification(RunFolder(run), table_of(run)) == older
+    again = verify(run, Function(reversed_score), top=3, seed=0)
+    assert again.number == 2
+    assert [each.score for each in again.architectures] == [each.score for each in newer.architectures]
+    assert newest_verification(RunFolder(run), table_of(run)) == again  # without a warning
+
+
+def test_results_that_are_damaged_block_neither_report_nor_export(run, capsys):
+    verify(run, Tabular(), top=2, seed=0)
+    (run / "verification" / "verified-000001.parquet").write_text("damaged")
+    with pytest.warns(UserWarning, match="verification 1 is damaged"):
+        report(run, 3)
+    with pytest.warns(UserWarning, match="verification 1 is damaged"):
+        export(run)
+    assert "of verification" not in capsys.readouterr().out
+
+
+def without(name):
+    return lambda config: yaml.safe_dump({key: value for key, value in config.items() if key != name}).encode()
+
+
+def changed(**entries):
+    return lambda config: yaml.safe_dump(config | entries).encode()
+
+
+def test_a_configuration_that_is_damaged_blocks_no_other(run):
+    verify(run, Function(reversed_score), top=2, seed=0)
+    (run / "verification" / "verified-000001.parquet").unlink()  # as if it had been stopped
+    path = run / "verification" / "1" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for change in (
+        *(lambda _, data=data: data for data in (b"{", b"\xff\xfe", b"[]", b"", None)),
+        *map(without, ("space", "controller", "evaluator", "seed", "settings")),
+        changed(seed="many"),
+        changed(space={"class_path": "os.getpid", "init_args": {}}),
+        changed(settings=config["settings"] | {"trials": 1}),
+        changed(settings=config["settings"] | {"max_cost": "much"}),
+    ):
+        data = change(config)
+        path.unlink() if data is None else path.write_bytes(data)
+        before = contents(run / "verification" / "1")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = verify(run, Function(reversed_score), top=2)
+        assert (found.number, len(found.architectures)) == (2, 2)
+        assert contents(run / "verification" / "1") == before
+        assert all("verification/1: this verification cannot be read" in str(each.message) for each in caught)
+        shutil.rmtree(run / "verification" / "2")
+        (run / "verification" / "verified-000002.parquet").unlink()
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_that_a_configuration_is_damaged_is_said(run):
+    verify(run, Tabular(), top=3, seed=0)
+    (run / "verification" / "1" / "config.yaml").write_text("{")
+    with pytest.warns(UserWarning, match=r"verification/1: this verification cannot be read .*config\.yaml"):
+        assert verify(run, Tabular(), top=3, seed=0).number == 2
+    shutil.rmtree(run / "verification" / "1")
+    (run / "verification" / "7").mkdir()
+    with pytest.warns(UserWarning, match="verification/7: this verification cannot be read"):
+        assert verify(run, Tabular(), top=3, seed=1).number == 8
 
 
 def test_a_search_in_progress(tmp_path):
