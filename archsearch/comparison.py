@@ -15,6 +15,7 @@ the Optimization Gap", 2020, for the questions; the figures are those of ``archs
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import importlib.metadata
@@ -38,7 +39,7 @@ from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor, evaluates_batches
 from archsearch.history import read_yaml, write_whole, yaml_text
-from archsearch.loop import ExecutorName
+from archsearch.loop import ExecutorName, make_executor
 from archsearch.ranking import Agreement, agreement, best_of
 from archsearch.scoring import Listed, Prepared, folder_name, highest_listed, search_or_resume, truth_of
 from archsearch.seeding import root_seed, stream
@@ -66,6 +67,9 @@ BATCH = 50
 MIN_SAMPLES = 10
 ROUNDING = 1e-6
 """Share by which sums of seconds may differ and still be taken as equal."""
+
+NEGLIGIBLE_SECONDS = 0.01
+"""A set-up that bills less is none: what is measured of doing nothing is noise."""
 
 SILENT_SECONDS = 1.0
 """Time between two lines that say how far a comparison is, at least."""
@@ -113,7 +117,7 @@ class Compared:
 
     def total(self, n: float) -> float:
         """Billed seconds for ``n`` architectures, set-up included."""
-        return self.set_up.billed_seconds + n * self.each.billed_seconds
+        return set_up_seconds(self.set_up) + n * self.each.billed_seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,8 +203,8 @@ class Comparison:
         set_up, each = (
             (self.reference_set_up, self.reference_cost) if other is None else (self[other].set_up, self[other].each)
         )
-        own = (first.set_up.billed_seconds, first.each.billed_seconds)
-        return break_even(*own, set_up.billed_seconds, each.billed_seconds)
+        own = (set_up_seconds(first.set_up), first.each.billed_seconds)
+        return break_even(*own, set_up_seconds(set_up), each.billed_seconds)
 
     def recommendations(self) -> list[Recommendation]:
         """One for each budget; see ``recommend``."""
@@ -239,6 +243,11 @@ class Comparison:
         from archsearch.comparison_report import text
 
         return text(self)
+
+
+def set_up_seconds(set_up: Cost) -> float:
+    """Billed seconds of a set-up; 0 if they are negligible."""
+    return set_up.billed_seconds if set_up.billed_seconds >= NEGLIGIBLE_SECONDS else 0.0
 
 
 def break_even(set_up: float, each: float, other_set_up: float, other_each: float) -> float:
@@ -395,12 +404,14 @@ def compare(
     if seed is None and known is not None:
         seed = known.get("seed")
     laboratory = _Laboratory(space, by_name, reference, list(again or ()), controller, settings, root_seed(seed))
-    laboratory.executor, laboratory.workers, laboratory.progress = executor, workers, progress
-    if out is not None:
-        laboratory.open(Path(out), known)
-        return laboratory.compare()
-    with tempfile.TemporaryDirectory(prefix="archsearch-", ignore_cleanup_errors=True) as folder:
-        laboratory.folder = Path(folder)
+    laboratory.executor, laboratory.progress = make_executor(executor, workers), progress
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            temporary = tempfile.TemporaryDirectory(prefix="archsearch-", ignore_cleanup_errors=True)
+            laboratory.folder = Path(stack.enter_context(temporary))
+        else:
+            laboratory.open(Path(out), known)
+        stack.enter_context(laboratory.executor.held())
         return laboratory.compare()
 
 
@@ -454,8 +465,7 @@ class _Laboratory:
     """One comparison in progress: every piece of work is a search with a run folder of its own, done once."""
 
     folder: Path
-    executor: ExecutorName | Executor = "local"
-    workers: int = 1
+    executor: Executor
     progress: bool = False
 
     def __init__(
@@ -725,7 +735,7 @@ class _Laboratory:
     def _search(self, folder: str, evaluator: Prepared, number: int) -> _Course | None:
         """A search up to the largest budget; None if the set-up alone costs more."""
         evaluator.apart = (self.folder / "runs" / folder).absolute() / "evaluator"
-        begin = evaluator.set_up.billed_seconds
+        begin = set_up_seconds(evaluator.set_up)
         left = max(self._budgets()) - begin
         if left <= 0:
             return None
@@ -741,7 +751,6 @@ class _Laboratory:
             out=self.folder / "runs" / folder,
             seed=self._root(f"search {number}"),  # the same for all evaluators
             executor=self.executor,
-            workers=self.workers,
             trials=self.settings.trials,
             max_cost=left,
             max_failures=max(MIN_SAMPLES, self.settings.trials),
@@ -801,7 +810,7 @@ class _Laboratory:
         truth = np.array([self._truth[each] for each in architectures])[sound]
         found = []
         for budget in budgets:
-            left = budget * (1 + ROUNDING) - judge.set_up.billed_seconds
+            left = budget * (1 + ROUNDING) - set_up_seconds(judge.set_up)
             paid = left / max(self._reference_cost.billed_seconds, 1e-12)
             n = int(min(max(0.0, paid), self.settings.trials))
             found.append(best_of(truth, self._once_more[sound], n) if 0 < n <= len(truth) > 1 else math.nan)
@@ -829,7 +838,6 @@ class _Laboratory:
             out=self.folder / "runs" / folder,
             seed=self._root(seed),
             executor=self.executor,
-            workers=self.workers,
             trials=len(architectures),
             max_failures=len(architectures) + 1,
             timeout=self.settings.timeout,

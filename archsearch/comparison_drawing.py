@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archsearch.comparison import Compared, Comparison
+from archsearch.comparison import Compared, Comparison, set_up_seconds
 from archsearch.comparison_report import RANDOM_SEARCH
 from archsearch.drawing import GREY, INK, PALETTE, isotonic, legend_label, save_figure
 from archsearch.loop import format_seconds
@@ -114,7 +114,7 @@ def draw_break_even(comparison: Comparison, path: Path) -> None:
     shown = _highlighted(comparison, [row.name for row in rows])
     for row in rows:
         axes.plot(counts, [max(row.total(n), 1e-9) for n in counts], **_look(row.name, shown))
-    first, each = comparison.reference_set_up.billed_seconds, comparison.reference_cost.billed_seconds
+    first, each = set_up_seconds(comparison.reference_set_up), comparison.reference_cost.billed_seconds
     axes.plot(counts, first + counts * max(each, 1e-9), color=INK, linestyle=":", linewidth=1.5, label="reference")
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archsearch.comparison import Compared, Comparison, Recommendation
+from archsearch.comparison import Compared, Comparison, Recommendation, set_up_seconds
 from archsearch.errors import RunFolderError
 from archsearch.history import COST_COLUMNS, write_parquet, write_whole
 from archsearch.loop import format_seconds
@@ -140,8 +140,8 @@ def _facts(comparison: Comparison) -> dict[str, str]:
 
 def _reference_cost(comparison: Comparison) -> str:
     text = f"{_seconds(comparison.reference_cost.billed_seconds)} for an architecture"
-    set_up = comparison.reference_set_up.billed_seconds
-    return text if set_up < 1e-3 else f"{_seconds(set_up)} of set-up, {text}"
+    set_up = set_up_seconds(comparison.reference_set_up)
+    return f"{_seconds(set_up)} of set-up, {text}" if set_up else text
 
 
 def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -158,7 +158,7 @@ def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         rows.append(
             [
                 _label(comparison, row),
-                _seconds(row.set_up.billed_seconds) if row.set_up.billed_seconds >= 1e-3 else "-",
+                _seconds(set_up) if (set_up := set_up_seconds(row.set_up)) else "-",
                 _seconds(row.each.billed_seconds),
                 _seconds(row.total(n)),
                 *(f"{getattr(total, field):.3g}" for field, _ in amounts),

@@ -34,7 +34,7 @@ from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor
 from archsearch.history import RunFolder, write_parquet, write_whole
-from archsearch.loop import ExecutorName, Settings, format_seconds
+from archsearch.loop import ExecutorName, Settings, format_seconds, make_executor
 from archsearch.page import aligned
 from archsearch.ranking import LEVEL, Interval, RankTest, rank_test
 from archsearch.scoring import Prepared, folder_name, highest_listed, search_or_resume, truth_of
@@ -435,8 +435,7 @@ def compare_controllers(
         settings=settings,
         seeds=whole_number("compare_controllers", "seeds", seeds, 2),
         seed=root_seed(seed),
-        executor=executor,
-        workers=workers,
+        executor=make_executor(executor, workers),
         out=None if out is None else Path(out) / SEARCHES,
         progress=progress,
     )
@@ -444,10 +443,11 @@ def compare_controllers(
     for name, evaluator in evaluators.items():
         evaluator.start(space)
         _check_task(name, evaluator, controllers.values())
-    found = {
-        name: _do_task(plan, name, evaluator, truth, (best or {}).get(name, -math.inf))
-        for name, evaluator in evaluators.items()
-    }
+    with plan.executor.held():
+        found = {
+            name: _do_task(plan, name, evaluator, truth, (best or {}).get(name, -math.inf))
+            for name, evaluator in evaluators.items()
+        }
     return _compare(found, baseline, truth, checkpoints, plan.seed)
 
 
@@ -512,8 +512,7 @@ class _Plan:
     settings: Settings
     seeds: int
     seed: int
-    executor: ExecutorName | Executor
-    workers: int
+    executor: Executor
     out: Path | None
     progress: bool
 
@@ -527,8 +526,6 @@ class _Plan:
 
     def check(self, tasks: Iterable[str]) -> None:
         """Raises ``RunFolderError`` if a search that is there was begun under other conditions."""
-        engine: str = self.executor if isinstance(self.executor, str) else self.executor.name
-        workers = self.workers if isinstance(self.executor, str) else getattr(self.executor, "workers", 1)
         for task, controller, number in itertools.product(tasks, self.controllers, range(self.seeds)):
             folder = self.folder(task, controller, number)
             if folder is None or not (folder / "config.yaml").exists():
@@ -536,8 +533,8 @@ class _Plan:
             config = RunFolder(folder).config()
             expected = dataclasses.asdict(self.settings) | {
                 "seed": self.root(task, number),
-                "executor": engine,
-                "workers": workers,
+                "executor": self.executor.name,
+                "workers": getattr(self.executor, "workers", 1),
             }
             there = config["settings"] | {name: config[name] for name in ("seed", "executor", "workers")}
             differing = [name for name, value in expected.items() if there.get(name, value) != value]
@@ -618,7 +615,6 @@ def _search(plan: _Plan, task: str, controller: str, number: int, shared: Prepar
             out=out,
             seed=plan.root(task, number),
             executor=plan.executor,
-            workers=plan.workers,
             **{field.name: getattr(plan.settings, field.name) for field in dataclasses.fields(plan.settings)},
         )
         return _path(result.history, truth, f"{task}: {controller}, seed {number}")

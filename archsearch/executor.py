@@ -121,6 +121,10 @@ class Executor:
     def stop(self) -> None:
         """Frees what ``start`` took; pending jobs are dropped."""
 
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """For several searches one after another: inside, what takes long to start is kept between them."""
+        return contextlib.nullcontext()
+
 
 class LocalExecutor(Executor):
     """Evaluates in this process, one after another: the same trials for the same seed, on any machine."""

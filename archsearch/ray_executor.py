@@ -8,12 +8,13 @@ for evaluators to which these are cheaper, they are as large as it says.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archsearch.errors import ExecutorError, UsageError
@@ -91,7 +92,7 @@ class RayExecutor(Executor):
         self._times = 2 if evaluates_batches(evaluator) else 1
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
-            _connect(self.address, math.ceil(self.workers * self.cpus), math.ceil(self.workers * self.gpus))
+            self._connect()
         connected = time.monotonic()
         self._actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(_Worker)
         self._evaluator_ref = ray.put(evaluator)
@@ -166,6 +167,23 @@ class RayExecutor(Executor):
         self._actors = {}
         if self._owns_ray:
             ray.shutdown()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, a Ray of its own runs on between searches; workers are started for each."""
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        self._connect()
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    def _connect(self) -> None:
+        _connect(self.address, math.ceil(self.workers * self.cpus), math.ceil(self.workers * self.gpus))
 
     # -- the executor contract -----------------------------------------------------------------
 
