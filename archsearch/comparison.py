@@ -503,12 +503,12 @@ class _Laboratory:
         """Makes the folder of a comparison, or takes up the one that is known to be there."""
         self.folder, config = folder, self._described
         if known is not None:
-            both = {k for k in {*config, *known} if config.get(k) != known.get(k)} - {"evaluators"}
+            differing = {k for k in {*config, *known} if config.get(k) != known.get(k)} - {"evaluators"}
             ours, theirs = config["evaluators"], known["evaluators"]
-            both |= {f"evaluators: {k}" for k in ours.keys() & theirs.keys() if ours[k] != theirs[k]}
-            if both:
+            differing |= {f"evaluators: {k}" for k in ours.keys() & theirs.keys() if ours[k] != theirs[k]}
+            if differing:
                 raise RunFolderError(
-                    f"{folder}: another comparison is here already, it differs in {', '.join(sorted(both))}; name "
+                    f"{folder}: another comparison is here already, it differs in {', '.join(sorted(differing))}; name "
                     "another folder"
                 )
         versions = {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "torch")}
@@ -616,8 +616,8 @@ class _Laboratory:
         for evaluator in (judge, *self.given.values(), *self.again):
             evaluator.start(self.space)
             if (listed := evaluator.architectures) is not None:
-                both = set(listed)
-                known = listed if known is None else [each for each in known if each in both]
+                listed_here = set(listed)
+                known = listed if known is None else [each for each in known if each in listed_here]
         self._pool = known if known is not None and len(known) < (self.space.size() or math.inf) else None
         if known is None:
             return judge.draw(self.settings.samples, rng)
