@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test check slow lint types walls wheel bench clean
+.PHONY: setup run test check slow lint types walls browser clean
 
 setup: .venv/ready
 
@@ -34,6 +34,10 @@ walls: types
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# For the test that opens the page of a comparison; without a browser it is skipped. On Debian and its kin, as root.
+browser:
+	command -v chromium >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }
 
 clean:
 	rm -rf build dist *.egg-info .types .coverage .pytest_cache .mypy_cache .ruff_cache

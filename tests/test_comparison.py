@@ -303,21 +303,26 @@ def test_files_hold_every_figure(crossing, tmp_path):
     assert "than cheap" in text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium; 'make browser' installs one on Debian")
-def test_page_opens_in_a_browser_without_an_error(crossing, tmp_path):
-    page = crossing.save(tmp_path / "page")
+def browse(page, folder):
+    """What Chromium says of a page, at the width of a phone; it marks errors of scripts by CONSOLE."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     options += ["--disable-quic", "--disable-component-update", "--disable-sync", "--enable-logging=stderr"]
-    command = [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,2000"]
-    done = subprocess.run(
-        [*command, f"--screenshot={tmp_path / 'page.png'}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    options += [
+        f"--user-data-dir={folder / 'profile'}",
+        "--window-size=390,2000",
+        f"--screenshot={folder / 'page.png'}",
+    ]
+    command = [CHROMIUM, *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium: 'make browser'")
+def test_page_opens_in_a_browser_without_an_error(crossing, tmp_path):
+    assert "CONSOLE" not in browse(crossing.save(tmp_path / "page"), tmp_path)
     assert (tmp_path / "page.png").stat().st_size > 20_000
-    assert "CONSOLE" not in done.stderr  # where Chromium writes the errors of a page
+    broken = tmp_path / "broken.html"
+    broken.write_text("<!doctype html><script>missing()</script>")
+    assert "CONSOLE" in browse(broken, tmp_path)
 
 
 # -- what a review found ---------------------------------------------------------------------------
