@@ -281,7 +281,9 @@ def _add_component(
 
     base: type = {"space": Space, "controller": Controller, "evaluator": Evaluator}[what]
     _import_named(f"{what}s", option or what, arguments)
-    value = {"class_path": import_path(load(default, f"{what}s"))} if default else None
+    # Were the default another class than the user's, jsonargparse would hand on settings that have the same name.
+    named = _named_class(option or what, arguments) or default if default else None
+    value = {"class_path": import_path(load(named, f"{what}s"))} if named else None
     known = ", ".join(entry_points(f"{what}s"))
     parser.add_argument(
         f"--{option or what}",
@@ -289,6 +291,30 @@ def _add_component(
         default=value,
         help=f"{known}, or a class of your own by its import path (default: {default or 'as the run has it'})",
     )
+
+
+def _named_class(option: str, arguments: Sequence[str]) -> str | None:
+    """The class that the user gives for a component, on the command line or in files; None: none that can be told."""
+    import yaml
+
+    from archsearch.components import import_path, load
+
+    found: Any = None
+    for given, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = given.partition("=")
+        value = value if equals else following
+        if name == f"--{option}":
+            found = value
+        elif name == "--config":
+            with contextlib.suppress(yaml.YAMLError):  # which is said when the file is parsed
+                content = yaml.safe_load(_read(value) or value)
+                found = content.get(option, found) if isinstance(content, dict) else found
+    if isinstance(found, dict):
+        found = found.get("class_path")
+    try:
+        return None if found is None else import_path(load(str(found)))
+    except ArchsearchError:
+        return None  # which is said when the arguments are parsed
 
 
 def _import_named(kind: str, option: str, arguments: Sequence[str]) -> None:

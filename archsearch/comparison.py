@@ -264,13 +264,15 @@ def recommend(picks: Mapping[str, Floats], budgets: Sequence[float]) -> list[Rec
 
     Seeds are pairs: what is equally lucky under one seed cancels. Others are level with the best if the 95 % interval
     of the mean difference (Student's t) holds 0. What was chosen for the budget before stays the choice while it is
-    level, so that chance alone changes no advice. An evaluator counts only where each of its searches could afford an
-    evaluation.
+    within one standard error of the best, so that chance alone changes no advice. An evaluator counts only where each
+    of its searches could afford an evaluation.
 
     Args:
         picks: True quality of the pick of each search by evaluator, shape (seeds, budgets); NaN: could not afford one.
         budgets: Rising.
     """
+    from scipy.stats import t
+
     found: list[Recommendation] = []
     for column, budget in enumerate(budgets):
         values = {name: each[:, column] for name, each in picks.items() if np.isfinite(each[:, column]).all()}
@@ -279,24 +281,22 @@ def recommend(picks: Mapping[str, Floats], budgets: Sequence[float]) -> list[Rec
             continue
         best = max(values, key=lambda name: float(values[name].mean()))
         before = found[-1].name if found else None
-        if before in values and _level(values[best] - values[before]):
+        if before in values and _within(values[best] - values[before], errors=1.0):
             best = before
-        level = tuple(name for name in values if name != best and _level(values[best] - values[name]))
         chosen = values[best]
+        errors = float(t.ppf((1 + LEVEL) / 2, len(chosen) - 1)) if len(chosen) > 1 else 0.0
+        level = tuple(name for name in values if name != best and _within(chosen - values[name], errors))
         spread = float(chosen.std(ddof=1)) if len(chosen) > 1 else math.nan
         found.append(Recommendation(budget, best, float(chosen.mean()), spread, level))
     return found
 
 
-def _level(differences: Floats) -> bool:
-    """Whether paired differences are compatible with none; of one seed only equal ones are."""
-    from scipy.stats import t
-
-    count, mean = len(differences), abs(float(differences.mean()))
-    if count == 1 or not differences.any():
+def _within(differences: Floats, errors: float) -> bool:
+    """Whether the mean of paired differences is within so many standard errors of 0; of one seed, only equal ones."""
+    mean = abs(float(differences.mean()))
+    if len(differences) == 1:
         return mean == 0
-    half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * float(differences.std(ddof=1)) / math.sqrt(count)
-    return mean <= half
+    return mean <= errors * float(differences.std(ddof=1)) / math.sqrt(len(differences))
 
 
 # -- comparing -----------------------------------------------------------------------------------

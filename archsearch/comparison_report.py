@@ -39,6 +39,9 @@ SEARCH_NOTE = (
     "evaluations: how many the largest budget paid for, up to the most of a search."
 )
 
+FEW_SEEDS = 5
+"""Fewer seeds are remarked on: with 2, a difference must be 9 times its spread to be told from chance."""
+
 TITLES = {
     "cost_and_rank.png": "What it costs, and how well it ranks",
     "break_even.png": "When it pays off",
@@ -58,6 +61,8 @@ def sentences(comparison: Comparison) -> list[str]:
             group = []
         if each is not None:
             group.append(each)
+    if found and comparison.seeds < FEW_SEEDS:
+        found.append(f"{comparison.seeds} seeds tell little apart; {FEW_SEEDS} or more would say more.")
     return found
 
 
@@ -80,7 +85,7 @@ def sentence(comparison: Comparison, group: Sequence[Recommendation], budget: fl
     everywhere = [name for name in last.level if all(name in each.level for each in group)]
     level = [name for name in everywhere if name not in trivial]
     if level:
-        chosen += f"; not told from it by {comparison.seeds} seeds: {', '.join(level)}"
+        chosen += f"; not told from it by {comparison.seeds} seeds: {'; '.join(level)}"
     if last.name in trivial:
         return f"{chosen}. That knows nothing of quality: no evaluator was shown to be worth its cost here."
     if rivals := [name for name in everywhere if name in trivial]:
@@ -154,7 +159,7 @@ def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     head = ["evaluator", "set-up", "each", f"in all for {n:,}", *(name for _, name in amounts), "pays off from"]
     rows = []
     for row in comparison.rows:
-        total, even = row.set_up + row.each * n, comparison.break_even(row.name)
+        total = row.set_up + row.each * n
         rows.append(
             [
                 _label(comparison, row),
@@ -162,10 +167,17 @@ def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
                 _seconds(row.each.billed_seconds),
                 _seconds(row.total(n)),
                 *(f"{getattr(total, field):.3g}" for field, _ in amounts),
-                "never" if math.isinf(even) else f"{even:,.0f}",
+                _pays_off(comparison, row),
             ]
         )
     return head, rows
+
+
+def _pays_off(comparison: Comparison, row: Compared) -> str:
+    if row.kind in ("reference", "ceiling"):
+        return "-"
+    even = comparison.break_even(row.name)
+    return "never" if math.isinf(even) else f"{even:,.0f}"
 
 
 def _agreement_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

@@ -335,3 +335,24 @@ def test_config_with_an_equals_sign_finds_the_classes_it_names(capsys):
     status, out, err = run(capsys, "run", "--config=c.yaml", "--trials", "1", "--out", "r", "--quiet")
     assert status == 0, err
     assert "at budget 1" in out
+
+
+@pytest.mark.parametrize("way", ["option", "file", "file with settings"])
+def test_settings_of_the_defaults_do_not_become_those_of_another_class(way, tmp_path):
+    """RegularizedEvolution has a population of 100, NASBench201 has 16 channels: that is not for others."""
+    out = tmp_path / "run"
+    arguments = ["--controller", "ElitistEvolution", "--space", "NASBench201", "--trials", "3", "--out", str(out)]
+    if way != "option":
+        content = "ElitistEvolution" if way == "file" else "{class_path: ElitistEvolution, init_args: {parents: 7}}"
+        (tmp_path / "run.yaml").write_text(f"controller: {content}\ntrials: 3\nout: {out}\n")
+        arguments = ["--config", str(tmp_path / "run.yaml")]
+    assert cli.main(["run", *arguments, "--quiet"]) == 0
+    settings = yaml.safe_load((out / "config.yaml").read_text())["controller"]["init_args"]
+    assert settings["population_size"] == 50
+    assert settings["parents"] == (7 if way == "file with settings" else 10)
+
+
+def test_a_space_has_its_own_settings(tmp_path):
+    arguments = ["--space", "DARTS", "--evaluator", "Function", "--evaluator.function", "builtins.len", "--trials", "2"]
+    cli.main(["run", *arguments, "--out", str(tmp_path / "run"), "--quiet", "--max_failures", "1"])
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["space"]["init_args"]["channels"] == 36

@@ -1,5 +1,6 @@
 """Evaluators compared: costs, agreement, searches, advice, files; where the answers are known by construction."""
 
+import itertools
 import math
 import re
 import shutil
@@ -221,10 +222,20 @@ def test_advice_cheap_and_bad_dear_and_good():
     assert recommend(both, [1, 2])[1].level == ()
     assert recommend({"none": nothing}, [1])[0].name is None
     # What chance alone tells apart is level, and does not change the advice.
-    alike = rng.normal(0, 1, (8, 2, 6))
-    advice = recommend({"a": alike[:, 0], "b": alike[:, 1]}, range(1, 7))
-    assert len({each.name for each in advice}) == 1
-    assert {name for each in advice for name in each.level} == {"a", "b"} - {advice[0].name}
+    common = rng.normal(0, 1, (8, 1))
+    alike = common + 0.01 * rng.normal(0, 1, (8, 2, 6)).transpose(1, 0, 2)
+    advice = recommend({"a": alike[0], "b": alike[1]}, range(1, 7))
+    free = ["ab"[int(np.argmax(alike[:, :, i].mean(axis=1)))] for i in range(6)]
+    kept = [each.name for each in advice]
+    assert sum(a != b for a, b in itertools.pairwise(kept)) < sum(a != b for a, b in itertools.pairwise(free))
+    assert all(each.level == ({"a": ("b",), "b": ("a",)}[each.name]) for each in advice)
+
+
+def test_a_clearly_better_one_takes_over_though_few_seeds_cannot_prove_it():
+    values = {"first": np.array([[2.0, 2.0], [2.1, 2.6]]), "later": np.array([[1.0, 3.0], [1.1, 3.1]])}
+    advice = recommend(values, [1, 2])
+    assert [each.name for each in advice] == ["first", "later"]
+    assert advice[1].level == ("first",)  # 0.75 with a standard error of 0.25, and t is 12.7
 
 
 def test_one_seed_tells_nothing_apart_by_luck_but_says_so():

@@ -1,0 +1,590 @@
+"""Ray Tune: a controller as Tune's searcher, an evaluator as Tune's trainable, and Tune's searchers as controllers.
+
+    search = ControllerSearch(RegularizedEvolution(), NASBench201(), seed=0)
+    tuner = tune.Tuner(
+        trainable(Tabular(), NASBench201()),
+        tune_config=tune.TuneConfig(metric="score", mode="max", search_alg=search, num_samples=100),
+    )
+    best = tuner.fit().get_best_result()
+
+Tune itself takes seconds for every trial, or with ``TuneConfig(reuse_actors=True)`` about 0.1 s: it suits trainings,
+and those who use its schedulers. For evaluations that are cheaper than that take ``search`` with ``RayExecutor``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+from ray.tune.search.repeater import TRIAL_INDEX
+from ray.tune.search.sample import Domain
+
+from archsearch.components import describe, import_object, one_line
+from archsearch.controller import Answer, Controller, without_budgets
+from archsearch.errors import ArchsearchError, RunFolderError, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.executor import evaluate_safely, prepare
+from archsearch.seeding import evaluation_seed, root_seed
+from archsearch.space import Space
+from archsearch.trial import Architecture, Budget, Evaluation, Proposal, Query, Trial
+
+__all__ = ["ControllerSearch", "TuneSearch", "trainable"]
+
+RESERVED = ("architecture", "proposal", "parent", "seed")
+"""Keys of a trial's configuration that are no decisions."""
+
+LONGEST = 1_000
+"""Lengths of training up to this are tried on an evaluator, to find those at which it can stop."""
+
+FORMAT = 1
+"""Of the files that ``ControllerSearch.save`` writes."""
+
+
+class ControllerSearch(Searcher):
+    """A searcher of Ray Tune that asks a controller.
+
+    The configuration of a trial has every decision under its name (``Space.label``; ``decision_3`` where the space has
+    none), with its value if the space decodes to named values, else its option; the space's own text for all of it
+    under ``architecture``; and what ``trainable`` needs: ``proposal`` (its id), ``parent`` and the ``seed``. A
+    ``param_space`` given to the tuner may add constants to it.
+
+    The controller is told what was reported last, once Tune has done with a trial. A trial that raised an error, lacks
+    the metric or reported NaN has failed. One that a scheduler stopped early is told with the score that it had
+    reached, which may be after a shorter training than that of others.
+
+    ``save`` and ``restore`` lose nothing, also inside a ``ConcurrencyLimiter``, whose own list of live trials is not
+    saved: the limit is kept here (``batch=True`` of the limiter has therefore no effect). After ``Tuner.restore``
+    unfinished trials go on under their ids, and their results are awaited. After ``restore``, as for a new experiment,
+    what was pending is proposed again; should the old trial be completed first, its result counts.
+    ``Tuner.restore(..., resume_unfinished=False)`` drops trials without telling anybody: they keep their places under a
+    limit, here as in Tune's own limiter.
+
+    Args:
+        controller: Who proposes; it must not ask for budgets itself, since stopping early is what Tune's schedulers do.
+        space: Where to search.
+        seed: Root seed, >= 0. None draws one.
+        metric: What a trainable reports as score. None: as the tuner says if it has a ``param_space`` (Tune does not
+            hand it over otherwise), else ``score``.
+        mode: ``max``, or ``min`` where lower is better. None: as the tuner says, on the same condition, else ``max``.
+
+    Raises:
+        UsageError: If an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        space: Space,
+        seed: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+    ) -> None:
+        if mode not in (None, "min", "max") or not isinstance(metric, (str, type(None))):
+            raise UsageError(
+                f"ControllerSearch: expected one metric by name and mode max or min, got {metric!r} and {mode!r}"
+            )
+        super().__init__(metric or "score", mode or "max")
+        self.controller = without_budgets("ControllerSearch", controller)
+        self.space = space
+        self.seed = root_seed(seed)
+        self._chosen = (metric, mode)
+        self._made_of: dict[str, Any] = {
+            "controller": describe(controller),
+            "space": describe(space),
+            "seed": self.seed,
+        }
+        self._live: dict[str, Proposal] = {}
+        self._again: list[str] = []  # those of the live trials that will not come back
+        self._reported: dict[str, Evaluation] = {}  # last report of each live trial
+        self._max_concurrent: int | None = None
+        controller.start(space, self.seed)
+
+    # -- what Tune calls -----------------------------------------------------------------------
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
+    ) -> bool:
+        """Takes metric and mode from the tuner; called only if that has a ``param_space``.
+
+        Raises:
+            UsageError: If they contradict those given here, or the ``param_space`` has more than constants.
+        """
+        for own, given, name in zip(self._chosen, (metric, mode), ("metric", "mode"), strict=True):
+            if own and given and own != given:
+                raise UsageError(f"ControllerSearch has {name}={own!r}, but the tuner {given!r}; give both the same")
+        if searched := sorted(_searched(config)):
+            raise UsageError(
+                f"param_space: {', '.join(searched)}: the space of ControllerSearch is all that is searched; expected "
+                "constants only"
+            )
+        self._metric, self._mode = self._chosen[0] or metric or "score", self._chosen[1] or mode or "max"
+        return True
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Takes over the limit of a ``ConcurrencyLimiter``, since that forgets its live trials."""
+        self._max_concurrent = max_concurrent
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """The configuration of the next trial; None: not now; ``FINISHED``: the controller has no more to propose."""
+        running = len({proposal.id for proposal in self._live.values()}) - len(self._again)
+        if self._max_concurrent is not None and running >= self._max_concurrent:
+            return None
+        if self._again:
+            proposal = self._live[self._again.pop(0)]
+        else:
+            proposals = [] if self.controller.finished else self.controller.ask()
+            if not proposals:
+                return Searcher.FINISHED
+            (proposal,) = proposals
+        self._live[trial_id] = proposal
+        return self._configuration(proposal)
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Remembers the report: a trial that is stopped while it is paused is completed without a result."""
+        if trial_id in self._live and (evaluation := self._evaluation(result)) is not None:
+            self._reported[trial_id] = evaluation
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        """Tells the controller; passes over trials that it knows nothing of, or whose proposal was told already.
+
+        A trial that was stopped before it reported anything has not been evaluated: it is proposed again.
+        """
+        proposal = self._live.get(trial_id) or self._restarted(result or {})
+        if proposal is None:
+            return
+        if not result and not error and trial_id not in self._reported:
+            self._again += [trial_id] if trial_id not in self._again else []
+            return
+        evaluation = None if error else self._evaluation(result) if result else self._reported[trial_id]
+        for other in [other for other, same in self._live.items() if same.id == proposal.id]:
+            self._forget(other)
+        trial = Trial(proposal.id, proposal.architecture, proposal.parent, evaluation, self._seed_of(proposal))
+        if evaluation is None:
+            text = "the trainable raised an error" if error else f"no finite {self._metric} was reported"
+            trial = trial._replace(failure="exception" if error else "invalid_score", error=text)
+        self.controller.tell([trial])
+
+    def _restarted(self, result: Mapping[str, Any]) -> Proposal | None:
+        """The pending proposal of a trial that Tune began again under a new id, by the configuration in its result."""
+        id_ = result.get("config/proposal")
+        return next((proposal for proposal in self._live.values() if proposal.id == id_), None)
+
+    def _forget(self, trial_id: str) -> None:
+        del self._live[trial_id]
+        self._reported.pop(trial_id, None)
+        if trial_id in self._again:
+            self._again.remove(trial_id)
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def save(self, checkpoint_path: str) -> None:
+        """Writes everything that is needed to go on, as JSON; Tune calls it at every snapshot of the experiment."""
+        state = {
+            "format": FORMAT,
+            **self._made_of,
+            "metric": self._metric,
+            "mode": self._mode,
+            "state": self.controller.state_dict(),
+            "live": {id_: [p.id, list(p.architecture), p.parent] for id_, p in self._live.items()},
+            "again": list(self._again),
+            "reported": {id_: [e.score, dict(e.metrics)] for id_, e in self._reported.items()},
+        }
+        path = Path(checkpoint_path)
+        aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        aside.write_text(json.dumps(state), encoding="utf-8")
+        aside.replace(path)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Goes on from a file that ``save`` wrote, in a new experiment: what was pending is proposed again.
+
+        Raises:
+            RunFolderError: If there is no such file, or it is of another search.
+        """
+        self._load(Path(checkpoint_path))
+        self.propose_again()
+
+    def restore_from_dir(self, checkpoint_dir: str) -> None:
+        """Goes on with an experiment, as ``Tuner.restore`` does: its unfinished trials are awaited.
+
+        Those that have finished by the experiment's own records, but were not told (its files are not written at
+        once, so that a killed process may leave some of them older), are proposed again.
+        """
+        super().restore_from_dir(checkpoint_dir)
+        self._propose_again(_finished_trials(Path(checkpoint_dir)))
+
+    def propose_again(self) -> None:
+        """Proposes again all that is pending: its trials will not come back."""
+        self._propose_again(set(self._live))
+
+    def _propose_again(self, gone: set[str]) -> None:
+        """Proposes again what no trial but these was given; something that was proposed again already has several."""
+        trials: dict[int, list[str]] = {}
+        for trial_id, proposal in self._live.items():
+            trials.setdefault(proposal.id, []).append(trial_id)
+        self._again = [ids[-1] for ids in trials.values() if gone.issuperset(ids)]
+
+    def _load(self, path: Path) -> None:
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(
+                f"{path} cannot be read ({error}); expected what ControllerSearch.save wrote"
+            ) from None
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise RunFolderError(f"{path} is no file of ControllerSearch.save, or one of another version")
+        for name in ("controller", "space"):
+            if state[name] != json.loads(json.dumps(self._made_of[name])):
+                raise RunFolderError(
+                    f"{path}: its {name} is {one_line(state[name])}, not {one_line(self._made_of[name])}; restore it "
+                    "into a ControllerSearch of the same one"
+                )
+        self.seed = self._made_of["seed"] = state["seed"]
+        self.controller.start(self.space, self.seed)
+        self.controller.load_state_dict(state["state"])
+        self._metric, self._mode = state["metric"], state["mode"]
+        self._live = {id_: Proposal(n, tuple(options), parent) for id_, (n, options, parent) in state["live"].items()}
+        self._again = list(state["again"])
+        self._reported = {id_: Evaluation(*reported) for id_, reported in state["reported"].items()}
+
+    # -- translation ---------------------------------------------------------------------------
+
+    def _seed_of(self, proposal: Proposal) -> int:
+        return evaluation_seed(self.seed, proposal.id)
+
+    def _configuration(self, proposal: Proposal) -> dict[str, Any]:
+        return {
+            **_decisions(self.space, proposal.architecture),
+            "architecture": self.space.format(proposal.architecture),
+            "proposal": proposal.id,
+            "parent": proposal.parent,
+            "seed": self._seed_of(proposal),
+        }
+
+    def _evaluation(self, result: Mapping[str, Any]) -> Evaluation | None:
+        """What a report says, in the form that controllers know; None if it has no finite score."""
+        metrics = {name: float(value) for name, value in result.items() if _is_figure(name, value)}
+        score = metrics.pop(self.metric, math.nan)
+        if not math.isfinite(score):
+            return None
+        return Evaluation(-score if self._mode == "min" else score, metrics)
+
+
+def _decisions(space: Space, architecture: Architecture) -> dict[str, Any]:
+    """The decisions by name, each with its value or else its option."""
+    named = space.decode(architecture)
+    values: dict[str, Any] = {}
+    for i, option in enumerate(architecture):
+        label = space.label(architecture[:i])
+        readable = isinstance(named, Mapping) and label in named
+        values[_key(space, architecture[:i])] = named[label] if readable else option
+    return values
+
+
+def _key(space: Space, prefix: Architecture) -> str:
+    """What a decision is called in a configuration."""
+    label = space.label(prefix)
+    name = f"decision_{label}" if label == str(len(prefix)) or label in (*RESERVED, TRIAL_INDEX) else label
+    return name.replace("/", "|")  # which Tune takes for nesting
+
+
+def _is_figure(name: str, value: object) -> bool:
+    """Whether that is a number, NumPy's included, that was reported; Tune adds the configuration to each report."""
+    is_number = hasattr(value, "__float__") and not isinstance(value, bool) and getattr(value, "shape", ()) == ()
+    return is_number and not name.startswith("config/")
+
+
+def _searched(config: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """Names of what is to be searched in a ``param_space``."""
+    for name, value in config.items():
+        if isinstance(value, Domain) or name == "grid_search":
+            yield where + name
+        elif isinstance(value, Mapping):
+            yield from _searched(value, f"{where}{name}/")
+
+
+def _finished_trials(folder: Path) -> set[str]:
+    """Trials that have finished by the newest state of an experiment; empty if it is written in a way unknown here.
+
+    Those of a ``Repeater`` are left out: it tells of the first one when the last one has finished.
+    """
+    finished = set()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        newest = max(folder.glob("experiment_state-*.json"), key=lambda path: path.name)
+        for text, _ in json.loads(newest.read_text(encoding="utf-8"))["trial_data"]:
+            trial = json.loads(text)
+            if trial["status"] in ("TERMINATED", "ERROR") and TRIAL_INDEX not in text:
+                finished.add(str(trial["trial_id"]))
+    return finished
+
+
+# -- evaluators as trainables ------------------------------------------------------------------------
+
+
+def trainable(
+    evaluator: Evaluator,
+    space: Space,
+    lengths: Sequence[int] | None = None,
+    folder: str | Path | None = None,
+) -> Callable[[dict[str, Any]], None]:
+    """A function for Tune that evaluates the architecture of a configuration.
+
+    It reports ``score`` (higher is better), the evaluator's metrics, ``billed_seconds`` so far and, where the evaluator
+    can stop at given lengths of training, does so after each of them, so that Tune's schedulers can stop the trial;
+    ``length`` says after which. ``training_iteration``, by which schedulers count, is the number of the report.
+
+    Of a configuration it uses ``architecture`` (the space's text, needed), ``proposal``, ``parent``, ``seed`` and the
+    index that ``Repeater`` sets: each repetition has its own seed. ``ControllerSearch`` makes such configurations.
+
+    A failed evaluation raises an error in the trial. A trial that Tune begins again is trained from the start.
+
+    Args:
+        evaluator: Who scores; its one-off work is done now, in this process.
+        space: Where its architectures come from.
+        lengths: Where to stop and report, rising, in the evaluator's unit (epochs for ``Training``). None: wherever it
+            can, if these are a limited number; else, as for evaluators that score in one go, one report.
+        folder: Where an evaluator that keeps files has them; all workers must see it. None: a temporary one for each
+            trial, so that nothing is handed from one trial to another, as ``Inherit`` needs.
+
+    Raises:
+        UsageError: If the evaluator cannot score this space, cannot stop at these lengths, or learns on as the
+            search goes.
+    """
+    evaluator.start(space)
+    if evaluator.interval:
+        raise UsageError(
+            f"trainable: {type(evaluator).__name__} learns on after every {evaluator.interval} trials, which Tune's "
+            "trials cannot wait for; set that to 0, or use search() with RayExecutor"
+        )
+    stops = _lengths(evaluator, lengths)
+    kept = Path(folder).absolute() if folder is not None and evaluator.keeps_files else None
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        evaluator.folder = kept
+    prepare(evaluator)
+    evaluator.folder = None
+
+    def train(config: dict[str, Any]) -> None:
+        query, repetition = _query(config, space)
+        with _folder(evaluator, kept, repetition):
+            _evaluate(evaluator, query, stops)
+
+    return train
+
+
+def _lengths(evaluator: Evaluator, lengths: Sequence[int] | None) -> tuple[int, ...]:
+    """The lengths of training after which to report; empty: it is evaluated in one go."""
+    if lengths is not None:
+        if not all(isinstance(n, int) and n >= 1 for n in lengths) or sorted(set(lengths)) != list(lengths):
+            raise UsageError(f"trainable: lengths: expected whole numbers >= 1, rising, got {lengths!r}")
+        evaluator.check_budgets(lengths)
+        return tuple(lengths)
+    found = tuple(n for n in range(1, LONGEST + 1) if _stops_at(evaluator, n))
+    return () if LONGEST in found else found
+
+
+def _stops_at(evaluator: Evaluator, length: int) -> bool:
+    try:
+        evaluator.check_budgets([length])
+    except UsageError:
+        return False
+    return True
+
+
+def _query(config: Mapping[str, Any], space: Space) -> tuple[Query, int]:
+    """What a configuration asks for, and which repetition of it this is."""
+    if not isinstance(config.get("architecture"), str):
+        raise UsageError(
+            f"trainable: expected a configuration with the architecture's text under 'architecture', got {config!r}; "
+            "use ControllerSearch, or have Tune choose among such texts"
+        )
+    seed, repetition = int(config.get("seed", 0)), int(config.get(TRIAL_INDEX, 0))
+    if repetition:
+        seed = evaluation_seed(seed, repetition)
+    architecture = space.parse(config["architecture"])
+    return Query(int(config.get("proposal", 0)), architecture, seed, config.get("parent")), repetition
+
+
+@contextlib.contextmanager
+def _folder(evaluator: Evaluator, kept: Path | None, repetition: int) -> Iterator[None]:
+    """Gives an evaluator that keeps files a folder for one trial; repetitions would overwrite each other's files."""
+    with contextlib.ExitStack() as stack:
+        if evaluator.keeps_files:
+            folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="archsearch-")))
+            evaluator.folder = Evaluator.folder_in(folder, f"repetition-{repetition}") if repetition else folder
+            stack.callback(setattr, evaluator, "folder", None)
+        yield
+
+
+def _evaluate(evaluator: Evaluator, query: Query, stops: Sequence[int]) -> None:
+    """Evaluates, length by length, and reports each time; Tune ends it there if a scheduler wants that."""
+    begun, billed = 0, 0.0
+    for stop in stops or (None,):
+        budget = None if stop is None else Budget(stop, begun, query.id if begun else None)
+        outcome = evaluate_safely(evaluator, query._replace(budget=budget))
+        if outcome.evaluation is None:
+            raise ArchsearchError(f"{outcome.failure}: {outcome.error}")
+        score, metrics, cost, _ = outcome.evaluation
+        billed += cost.billed_seconds or outcome.seconds
+        report = {**metrics, "score": score, "billed_seconds": billed}
+        tune.report(report if stop is None else {**report, "length": stop})
+        begun = stop or 0
+
+
+# -- Tune's searchers as controllers -----------------------------------------------------------------
+
+
+class TuneSearch(Controller):
+    """A searcher of Ray Tune, such as that of Optuna or HyperOpt, as a controller over a space of fixed length.
+
+    Every decision is one categorical parameter, ``tune.choice`` of its options. Conditional spaces are refused: Tune's
+    own search spaces cannot say how many decisions there are.
+
+    Searchers have files of their own, which hold pickles, and these are not read here. A stopped search is instead
+    resumed by a new searcher that is asked and told again all that the old one was: the state has a line for each
+    trial, and resuming takes as long as all suggestions did. It works for searchers that repeat themselves for a seed;
+    for others resuming is a ``UsageError``.
+
+    Args:
+        searcher: Its class, or anything else that makes one, or the import path of that, such as
+            ``ray.tune.search.optuna.OptunaSearch``. Give it neither space nor metric. Or a searcher that was not used
+            yet, of which each search takes a copy; its seed is then its own, and a run folder cannot store it.
+        settings: Further arguments for making it; None: none.
+        seed_argument: Name of the argument that takes its seed; None: it has none.
+
+    Raises:
+        UsageError: If the searcher cannot be made, or has a space already.
+    """
+
+    def __init__(
+        self,
+        searcher: str | Callable[..., Any] | Any,
+        settings: dict[str, Any] | None = None,
+        seed_argument: str | None = "seed",
+    ) -> None:
+        self.searcher = searcher
+        self.settings = settings
+        self.seed_argument = seed_argument
+        if isinstance(searcher, Searcher) and settings:
+            raise UsageError(
+                "TuneSearch: settings are for a class of searchers, but one that is made already was given"
+            )
+        self._make = import_object(searcher) if isinstance(searcher, str) else searcher
+        if not isinstance(searcher, Searcher) and not callable(self._make):
+            raise UsageError(f"TuneSearch: expected a class of searchers or its import path, got {searcher!r}")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the searcher has said so."""
+        return getattr(self, "_finished", False)
+
+    def ask(self, n: int = 1) -> list[Proposal]:
+        """See ``Controller.ask``; fewer once the searcher says that it has finished."""
+        try:
+            return super().ask(n)
+        except _Finished:
+            return []
+
+    def _start(self) -> None:
+        if self.space.arities is None:
+            raise UsageError(
+                f"TuneSearch: {type(self.space).__name__} has decisions that depend on others, which Tune's search "
+                "spaces cannot express; expected a space of fixed length, or use another controller"
+            )
+        self._begin(int(self.rng.integers(2**31)))
+
+    def _begin(self, seed: int) -> None:
+        """A searcher that was asked nothing yet."""
+        self._seed, self._asked, self._finished = seed, 0, False
+        self._told: list[list[Any]] = []  # asked until then, id, score or None
+        self._keys = [_key(self.space, (0,) * i) for i in range(self.space.max_length)]
+        arguments = {**(self.settings or {}), **({self.seed_argument: seed} if self.seed_argument else {})}
+        if isinstance(self._make, Searcher):
+            self._searcher = copy.deepcopy(self._make)
+        else:
+            try:
+                self._searcher = self._make(**arguments)
+            except (TypeError, ImportError, AssertionError) as error:  # Tune asserts that the library is installed
+                raise UsageError(f"TuneSearch: {self.searcher!r} cannot be made with {arguments}: {error}") from error
+        assert self.space.arities is not None
+        config = {key: tune.choice(list(range(n))) for key, n in zip(self._keys, self.space.arities, strict=True)}
+        if not self._searcher.set_search_properties("score", "max", config):
+            raise UsageError(
+                f"TuneSearch: {type(self._searcher).__name__} takes no search space now; give it none, nor a metric"
+            )
+
+    def _ask(self) -> Answer:
+        suggestion: Any = self._searcher.suggest(str(self._asked))
+        if suggestion == Searcher.FINISHED:
+            self._finished = True
+            raise _Finished
+        if suggestion is None:
+            raise UsageError(
+                f"TuneSearch: {type(self._searcher).__name__} makes no suggestion before it has more results "
+                f"({len(self._pending)} are pending); use fewer workers, or let it have more trials at a time"
+            )
+        self._asked += 1
+        return tuple(int(suggestion[key]) for key in self._keys)
+
+    def _ask_many(self, n: int) -> Sequence[Answer]:
+        answers: list[Answer] = []
+        with contextlib.suppress(_Finished):
+            for _ in range(n):
+                answers.append(self._ask())
+        return answers
+
+    def _tell(self, trial: Trial) -> None:
+        self._hand_over(trial.id, trial.score)
+
+    def _hand_over(self, id_: int, score: float | None) -> None:
+        self._told.append([self._asked, id_, score])
+        if score is None:
+            self._searcher.on_trial_complete(str(id_), error=True)
+        else:
+            self._searcher.on_trial_complete(str(id_), {"score": score, "training_iteration": 1})
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {
+            "seed": self._seed,
+            "asked": self._asked,
+            "told": [list(told) for told in self._told],
+            "finished": self._finished,
+        }
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        """Has a new searcher live through it again.
+
+        Raises:
+            UsageError: If it then suggests something else than the old one did.
+        """
+        self._begin(state["seed"])
+        proposed: dict[int, Answer] = {}
+        with contextlib.suppress(_Finished):
+            for asked, id_, score in [*state["told"], [state["asked"], None, None]]:
+                while self._asked < asked:
+                    id_asked = self._asked
+                    proposed[id_asked] = self._ask()
+                if id_ is not None:
+                    self._hand_over(id_, score)
+                    del proposed[id_]
+        self._finished = state["finished"]
+        if proposed != self._pending or self._asked != state["asked"]:
+            raise UsageError(
+                f"TuneSearch: {type(self._searcher).__name__} does not repeat itself for a seed, so that a search "
+                "with it cannot be resumed; start a new one"
+            )
+
+
+class _Finished(Exception):
+    """The searcher has no more to suggest."""

@@ -1,0 +1,250 @@
+"""NSGA-II: the best compromises between several objectives, such as accuracy, latency and parameters.
+
+References: Deb, Pratap, Agarwal & Meyarivan, "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE
+Transactions on Evolutionary Computation 2002. Used by NSGA-Net (Lu et al., GECCO 2019) and FairNAS (Chu, Zhang & Xu,
+ICCV 2021).
+
+A parent is the better of two members of the population: that of the lower rank, or of equal ranks the one with more
+room around it. Rank 0 is what nobody dominates, rank 1 what only those dominate, and so on; the room is the crowding
+distance within a rank. A child is crossed from two parents with ``crossover_probability``, or else a copy of one, and
+one of its decisions is mutated by the space. When as many results have come in as the population has members, the best
+of both together, by rank and then crowding distance, are the next population.
+
+Sorting and crowding distance are DEAP's. Its tournament draws from Python's global generator, so ours is not.
+
+Where we differ:
+
+- Proposals never wait. A generation is ``population_size`` results, whenever they come and whoever their parents were;
+  one worker walks the path of the paper. As long as the population is not full, every result enters it at once.
+- Every child is mutated, in one decision: the paper's probability of 1 / decisions for each, without its variance.
+- An architecture has one place in the population: a repeat counts for the front only. A child that is there, or among
+  the results since, is drawn again, ``CHILD_DRAWS`` times in all; the last of them may be a repeat.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple
+
+from deap import base, tools
+
+from archsearch.controller import Controller
+from archsearch.errors import UsageError
+from archsearch.space import at_least_one, whole_number
+from archsearch.trial import Architecture, Trial
+
+CHILD_DRAWS = 10
+"""Draws of a child, until it is one that is not in the population, nor among the results since."""
+
+DIRECTIONS = {"max": 1.0, "min": -1.0}
+
+
+class NSGA2(Controller):
+    """NSGA-II: evolution towards the best compromises between several objectives (Deb et al. 2002).
+
+    ``pareto_front`` has them at any time. The parent named in a proposal is, of a crossover, the first of the two. A
+    result that lacks an objective, or where one is not finite, counts as failed: nothing is learnt from it.
+
+    State and time per trial grow with the number of trials on the front, of which two with equal values count once.
+
+    Args:
+        objectives: What is wanted, as ``{"score": "max", "latency_seconds": "min"}``: "score" or any metrics that the
+            evaluator reports, each as large ("max") or as small ("min") as possible. None: the score alone.
+        population_size: Members of the population, and results of a generation, >= 2. The paper uses 100, NSGA-Net 40.
+        crossover_probability: That a child has two parents, 0 to 1. The paper uses 0.9.
+        initial: Random architectures at the beginning, >= 1; None: ``population_size``.
+
+    Raises:
+        UsageError: If a setting is out of range.
+    """
+
+    state = ("_asked", "_told", "_population", "_arrived", "_front")
+
+    def __init__(
+        self,
+        objectives: dict[str, Literal["max", "min"]] | None = None,
+        population_size: int = 40,
+        crossover_probability: float = 0.9,
+        initial: int | None = None,
+    ) -> None:
+        self.objectives = objectives
+        self.population_size = whole_number("NSGA2", "population_size", population_size, 2)
+        self.crossover_probability = crossover_probability
+        self.initial = None if initial is None else at_least_one("NSGA2", "initial", initial)
+        if not isinstance(crossover_probability, (int, float)) or not 0 <= crossover_probability <= 1:
+            raise UsageError(
+                f"NSGA2: crossover_probability: expected a number from 0 to 1, got {crossover_probability!r}"
+            )
+        self._check_objectives()
+
+    def _check_objectives(self) -> None:
+        objectives = self.objectives
+        if objectives is None:
+            return
+        if not isinstance(objectives, dict) or not objectives or not all(isinstance(name, str) for name in objectives):
+            raise UsageError(
+                'NSGA2: objectives: expected names with "max" or "min", such as '
+                f'{{"score": "max", "params": "min"}}, got {objectives!r}'
+            )
+        for name, direction in objectives.items():
+            if direction not in ("max", "min"):
+                raise UsageError(f'NSGA2: objectives: expected "max" or "min" for {name!r}, got {direction!r}')
+        if objectives.get("score") == "min":
+            raise UsageError(
+                'NSGA2: objectives: a higher score is better with every evaluator; expected "score": "max"'
+            )
+
+    @property
+    def pareto_front(self) -> list[Compromise]:
+        """The trials that no other result dominates, the best by the first objective first.
+
+        Of several with equal values it is the one with the lowest id.
+        """
+        names, signs = list(self._directions), list(self._directions.values())
+        return [
+            Compromise(
+                member.id,
+                member.architecture,
+                {name: sign * value + 0.0 for name, sign, value in zip(names, signs, member.values, strict=True)},
+            )
+            for member in sorted(self._front, key=lambda member: [-value for value in member.values])
+        ]
+
+    @property
+    def _directions(self) -> dict[str, float]:
+        return {name: DIRECTIONS[direction] for name, direction in (self.objectives or {"score": "max"}).items()}
+
+    def _start(self) -> None:
+        self._asked = 0
+        self._told = 0  # results since the population was chosen
+        self._population: list[_Member] = []
+        self._arrived: list[_Member] = []  # results that are not in the population yet, each architecture once
+        self._front: list[_Member] = []
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def _ask(self) -> Architecture | tuple[Architecture, int | None]:
+        self._asked += 1
+        if self._asked <= (self.initial or self.population_size):
+            return self.space.sample(self.rng)
+        if self._arrived and len(self._population) < self.population_size:
+            self._choose()
+        if not self._population:
+            return self.space.sample(self.rng)
+        taken = {member.architecture for member in (*self._population, *self._arrived)}
+        for _ in range(CHILD_DRAWS):
+            parent, child = self._draw_child()
+            if child not in taken:
+                break
+        return child, parent.id
+
+    def _draw_child(self) -> tuple[_Member, Architecture]:
+        parent = self._draw_parent()
+        child = parent.architecture
+        if self.rng.random() < self.crossover_probability:
+            child = self.space.crossover(child, self._draw_parent().architecture, self.rng)
+        return parent, self.space.mutate(child, self.rng)
+
+    def _draw_parent(self) -> _Member:
+        one, other = (self._population[int(draw * len(self._population))] for draw in self.rng.random(2).tolist())
+        return other if other.place < one.place else one
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _tell(self, trial: Trial) -> None:
+        values = self._values(trial)
+        if values is None:
+            return
+        member = _Member(trial.id, trial.architecture, values)
+        self._front = _with(self._front, member)
+        if all(member.architecture != other.architecture for other in (*self._population, *self._arrived)):
+            self._arrived.append(member)
+        self._told += 1
+        if self._told >= self.population_size:
+            self._choose()
+
+    def _values(self, trial: Trial) -> tuple[float, ...] | None:
+        """The objectives, all to be maximised; None if one is missing or not finite."""
+        if trial.evaluation is None:
+            return None
+        known = {**trial.metrics, "score": trial.evaluation.score}
+        missing = [name for name in self._directions if name not in known]
+        if missing:
+            # Without this, a misspelt objective makes a random search of it, and nobody knows. Python shows it once.
+            warnings.warn(
+                f"NSGA2: objectives: results without {', '.join(missing)} count as failed; there is "
+                f"{', '.join(sorted(known))}",
+                stacklevel=3,
+            )
+            return None
+        values = tuple([sign * float(known[name]) for name, sign in self._directions.items()])
+        return values if all(map(math.isfinite, values)) else None
+
+    def _choose(self) -> None:
+        """The next population: the best of the one before and of what has arrived since."""
+        self._population = _best([*self._population, *self._arrived], self.population_size)
+        self._arrived = []
+        self._told = 0
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        super()._load_state_dict(state)
+        self._population, self._arrived, self._front = (
+            [_Member(id_, tuple(architecture), tuple(values), place) for id_, architecture, values, place in members]
+            for members in (self._population, self._arrived, self._front)
+        )
+
+
+class Compromise(NamedTuple):
+    """A trial on the Pareto front: every other one is worse in an objective, or equal in all.
+
+    Attributes:
+        id: Id of the trial.
+        architecture: One option per decision.
+        objectives: Values by name, as the evaluator gave them.
+    """
+
+    id: int
+    architecture: Architecture
+    objectives: dict[str, float]
+
+
+class _Member(NamedTuple):
+    """A result. All values are to be maximised; the lower the place, the better, equal ones being as good."""
+
+    id: int
+    architecture: Architecture
+    values: tuple[float, ...]
+    place: int = 0
+
+
+def _best(members: Sequence[_Member], size: int) -> list[_Member]:
+    """Up to ``size`` of them by rank, then by crowding distance, the best first, with their places."""
+    # A class per number of objectives, as DEAP wants it. Sorted, so that the order of arrival plays no part.
+    fitness = type("_Fitness", (base.Fitness,), {"weights": (1.0,) * len(members[0].values)})
+    individuals = [SimpleNamespace(member=member, fitness=fitness(member.values)) for member in sorted(members)]
+    ranked: list[tuple[tuple[int, float], _Member]] = []
+    for rank, front in enumerate(tools.sortNondominated(individuals, size)):
+        tools.emo.assignCrowdingDist(front)
+        ranked += [((rank, -individual.fitness.crowding_dist), individual.member) for individual in front]
+    ranked = sorted(ranked, key=lambda each: each[0])[:size]
+    places = {key: place for place, key in enumerate(dict.fromkeys(key for key, _ in ranked))}
+    return [member._replace(place=places[key]) for key, member in ranked]
+
+
+def _with(front: list[_Member], new: _Member) -> list[_Member]:
+    """The front after a result; of equal values the oldest trial stays."""
+    for i, member in enumerate(front):
+        if member.values == new.values:
+            return [*front[:i], min(member, new), *front[i + 1 :]]
+        if _nowhere_worse(member.values, new.values):
+            return front
+    return [*(member for member in front if not _nowhere_worse(new.values, member.values)), new]
+
+
+def _nowhere_worse(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(a >= b for a, b in zip(one, other, strict=True))
