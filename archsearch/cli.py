@@ -458,6 +458,14 @@ def _compare_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     _add_component(parser, "evaluator", DEFAULTS["evaluator"], arguments, option="reference")
     _add_component(parser, "controller", None, arguments)
     many = "repeat --{0}+ NAME, each with its settings as --{0}.SETTING VALUE; or by names of your own: --{0}.MINE NAME"
+    for option in ("evaluators", "controllers"):
+        kinds = [
+            "+" if given.startswith(f"--{option}+") else "." for given in arguments if given.startswith(f"--{option}")
+        ]
+        if "+" in kinds and kinds[0] == ".":  # jsonargparse would forget the ones before
+            raise UsageError(
+                f"--{option}: give all as --{option}+ NAME, or all by names of your own, --{option}.MINE NAME"
+            )
     for option, base, text in (
         ("evaluators", Evaluator, "what is compared; with --controllers: the tasks"),
         ("again", Evaluator, "stand for the reference under different seeds, for the noise ceiling"),

@@ -162,7 +162,7 @@ class Comparison:
             the best of as many architectures as the budget pays for (at most ``trials``), by the reference's scores of
             the sample under another seed. NaN where that is none, or more than the sample has.
         seed: The root seed.
-        seconds: How long the comparison took.
+        seconds: How long this call took; less than all, if it went on with what was there.
     """
 
     rows: tuple[Compared, ...]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from archsearch.comparison import Compared, Comparison, set_up_seconds
 from archsearch.comparison_report import RANDOM_SEARCH
-from archsearch.drawing import GREY, INK, PALETTE, isotonic, legend_label, save_figure
+from archsearch.drawing import GREY, INK, LABEL_LETTERS, PALETTE, isotonic, legend_label, save_figure
 from archsearch.loop import format_seconds
 from archsearch.ranking import Interval, bootstrap
 
@@ -23,6 +23,11 @@ HIGHLIGHTED = len(PALETTE)
 
 STYLES = ("-", "--", "-.")
 LABEL_POINTS = 8
+
+CLOSE = 3.0
+"""Points that are so many lines of text apart, from left to right, or less, are named together."""
+
+Floats = npt.NDArray[np.float64]
 
 
 def draw_cost_and_rank(comparison: Comparison, path: Path) -> None:
@@ -72,7 +77,8 @@ def _name_points(figure: Figure, axes: Axes, costs: Sequence[float], rows: Seque
     figure.draw_without_rendering()
     points = axes.transData.transform([(cost, tau.value) for cost, (_, tau) in zip(costs, rows, strict=True)])
     line, gap = 1.25 * LABEL_POINTS * figure.dpi / 72, 8 * figure.dpi / 72
-    for group in _groups(points[:, 0], width=90 * figure.dpi / 72):
+    widths = [0.6 * LABEL_POINTS * figure.dpi / 72 * min(len(row.name), LABEL_LETTERS) for row, _ in rows]
+    for group in _groups(points, np.array(widths) + 2 * gap, line):
         group = sorted(group, key=lambda i: points[i][1])
         steps = line * np.arange(len(group))
         wishes = [points[i][1] - step for i, step in zip(group, steps, strict=True)]
@@ -94,15 +100,30 @@ def _name_points(figure: Figure, axes: Axes, costs: Sequence[float], rows: Seque
             )
 
 
-def _groups(xs: npt.NDArray[np.float64], width: float) -> list[list[int]]:
-    """Points that lie together: from the left, each group ends where the next one is ``width`` from its first."""
+def _groups(points: Floats, widths: Floats, line: float) -> list[list[int]]:
+    """Points that are named in one column: those that lie close, or whose names would run into others.
+
+    Args:
+        points: Where they are, in pixels, shape (points, 2).
+        widths: How much room each name needs.
+        line: Height of a name.
+    """
     groups: list[list[int]] = []
-    for i in np.argsort(xs):
-        if groups and xs[i] - xs[groups[-1][0]] < width:
-            groups[-1].append(int(i))
+    for i in map(int, np.argsort(points[:, 0])):
+        if groups and (
+            points[i, 0] - points[groups[-1], 0].max() < CLOSE * line or _run_into(points, widths, groups[-1], i, line)
+        ):
+            groups[-1].append(i)
         else:
-            groups.append([int(i)])
+            groups.append([i])
     return groups
+
+
+def _run_into(points: Floats, widths: Floats, group: list[int], other: int, line: float) -> bool:
+    """Whether the names of a group, to its right, would cover another point."""
+    end = points[group, 0].max() + widths[group].max()
+    heights, room = points[group, 1], line * (1 + len(group) / 2)
+    return bool(points[other, 0] < end and heights.min() - room < points[other, 1] < heights.max() + room)
 
 
 def draw_break_even(comparison: Comparison, path: Path) -> None:
@@ -198,6 +219,8 @@ def _time_ticks(axes: Axes, which: str = "x") -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     marks = [m for m in TIMES if low <= m <= high]
+    if len(marks) < 4:
+        marks = [m for m in FINER_TIMES if low <= m <= high]
     step = math.ceil(len(marks) / 9)
     if marks:
         axis.set_ticks(marks[::step], [_mark(mark) for mark in marks[::step]])
@@ -207,6 +230,13 @@ def _time_ticks(axes: Axes, which: str = "x") -> None:
 TIMES = (
     *(1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 60.0, 600.0, 3600.0, 36_000.0),
     *(86_400.0 * days for days in (1, 10, 100, 1_000, 10_000, 100_000)),
+)
+
+
+FINER_TIMES = (
+    *(mantissa * 10.0**exponent for exponent in range(-9, 1) for mantissa in (1, 2, 5)),
+    *(10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 18_000.0, 36_000.0),
+    *(86_400.0 * days * power for power in (1, 10, 100, 1_000) for days in (1, 2, 5)),
 )
 
 

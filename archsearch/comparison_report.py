@@ -139,7 +139,7 @@ def _facts(comparison: Comparison) -> dict[str, str]:
     if comparison.budgets:
         facts["searches"] = f"{comparison.controller}, up to {comparison.trials:,} evaluations"
     facts["seed"] = str(comparison.seed)
-    facts["took"] = format_seconds(comparison.seconds)
+    facts["this call"] = format_seconds(comparison.seconds)
     return facts
 
 

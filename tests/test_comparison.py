@@ -598,6 +598,10 @@ def test_command_compares_controllers(tmp_path, capsys):
             ["--controllers+", "RegularizedEvolution", "--controllers.population_size", "0"],
             "archsearch: RegularizedEvolution: expected population_size >= 1",
         ),
+        (
+            ["--evaluators.a", "Tabular", "--evaluators+", "ZeroCost"],
+            "--evaluators: give all as --evaluators+ NAME, or",
+        ),
         (["--controllers+", "RandomSearch", "--best", "94.4"], "best: it goes with a comparison of evaluators"),
         (["--truth", "beauty", "--samples", "20"], "the reference reports no 'beauty'; expected score or one of test_"),
         (["--controllers+", "RandomSearch", "--samples", "20"], "samples: it goes with a comparison of evaluators"),
