@@ -3,9 +3,9 @@
     python benchmarks/comparison.py
     python benchmarks/comparison.py --simulations 1000
 
-The truth is known by construction: for normal quality and scores with correlation rho, Kendall's tau of the population is
-2 / pi arcsin(rho), Spearman's rho 6 / pi arcsin(rho / 2), and the regret of the best of n is (1 - rho) times the expected
-largest of n standard normal numbers.
+The truth is known by construction: for normal quality and scores with correlation rho, Kendall's tau of the population
+is 2 / pi arcsin(rho), Spearman's rho 6 / pi arcsin(rho / 2), and the regret of the best of n is (1 - rho) times the
+expected largest of n standard normal numbers.
 """
 
 from __future__ import annotations
