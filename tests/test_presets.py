@@ -103,6 +103,8 @@ def test_settings_of_the_papers(capsys):
     assert (spos["trials"], spos["batch"], spos["duplicates"]) == (1000, 50, "reuse")
     fair = config_of(capsys, "--preset", "fairnas")
     assert fair["evaluator"]["init_args"]["sampler"] == "fair"
+    assert fair["controller"]["class_path"].endswith(".NSGA2")
+    assert fair["controller"]["init_args"]["objectives"] == {"score": "max", "flops": "min", "params": "max"}
     assert fair["space"]["init_args"]["identity"] == "never"
     enas = config_of(capsys, "--preset", "enas")
     assert enas["controller"]["init_args"] == {
