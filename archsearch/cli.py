@@ -1,4 +1,4 @@
-"""The command line: ``archsearch run | resume | compare | report | verify | export | show | list``.
+"""The command line: ``archsearch run | resume | compare | status | report | verify | export | show | list``.
 
 Options come from the signatures and docstrings of the classes themselves. Only what a command needs is imported, so
 that ``archsearch --help`` is quick.
@@ -36,6 +36,7 @@ commands:
   run       search; with no options: NAS-Bench-201, regularized evolution, the embedded table
   resume    go on with a run that was stopped, or extend one that has ended
   compare   what each evaluator costs, how well it ranks, when it pays off; or controllers, side by side
+  status    how far a search is, from another terminal
   report    the best architectures of a run, its learning curve, one HTML page
   verify    score the best of a run again, by a better evaluator: does their order hold?
   export    the best of a run as files without code: genotype, weights, ONNX, a model card
@@ -514,6 +515,17 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
+def status(arguments: Sequence[str]) -> int:
+    """Says how far a run is."""
+    parser = _parser("status", "How far a search is: progress, rate, failures, cost so far, expected end.")
+    parser.add_argument("directory", type=str, help="the run folder; the search may be running, in another terminal")
+    given = parser.parse_args(list(arguments)).as_dict()
+    from archsearch.report import status as status_of_run
+
+    print(status_of_run(given["directory"]))
+    return 0
+
+
 def verify(arguments: Sequence[str]) -> int:
     """Verifies the best of a run."""
     parser = _parser(
@@ -626,6 +638,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": run,
     "resume": resume,
     "compare": compare,
+    "status": status,
     "report": report,
     "verify": verify,
     "export": export,

@@ -229,6 +229,17 @@ class RunFolder:
             ) from None
         self._lock = lock
 
+    def in_use(self) -> bool:
+        """Whether a process is running this search, on this machine or on one that shares the folder's locks."""
+        try:
+            with open(self.path / "lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     # -- writing ---------------------------------------------------------------------------------
 
     def append(self, lines: str) -> None:

@@ -12,7 +12,7 @@ from archsearch.components import KINDS, build, entry_points, load, one_line, su
 from archsearch.controller import Controller
 from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.history import RESERVED_COLUMNS, RunFolder
+from archsearch.history import COST_COLUMNS, RESERVED_COLUMNS, RunFolder
 from archsearch.model import Model
 from archsearch.page import aligned, heading, page, picture, table, terms
 from archsearch.space import Space
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from archsearch.verification import Verification
+
+RECENT_TRIALS = 200
+"""Trials from which the rate of a running search is taken."""
 
 # -- the report of a run -----------------------------------------------------------------------
 
@@ -94,19 +97,15 @@ def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost:
     """What was run and what it cost, as text."""
     import pyarrow.compute as pc
 
-    from archsearch.loop import NOTE, format_cost, format_seconds
-
-    def total(column: str) -> float:
-        return pc.sum(table[column]).as_py() or 0.0
+    from archsearch.loop import NOTE, format_cost
 
     failures = table.filter(pc.equal(table["status"], "failed"))["failure"].value_counts().to_pylist()
     facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
     if failures:
         facts["failed"] = ", ".join(f"{f['counts']:,} {f['values']}" for f in failures)
-    facts["cost"] = f"{format_seconds(total('wall_seconds'))} on the run's clock"
-    if recorded := total("recorded_seconds"):
-        facts["cost"] += f", {format_seconds(recorded)} recorded"
+    spent = {field: pc.sum(table[column]).as_py() or 0.0 for field, column in COST_COLUMNS.items()}
+    facts["cost"] = format_cost(Cost(**spent))
     facts["set-up"] = format_cost(setup_cost)
     note = directory / "evaluator" / NOTE
     if note.exists():
@@ -242,6 +241,46 @@ def _page(
         *([] if verification is None else [verification.html()]),
         *(heading(title) + picture(target / file, title) for title, file in pictures.items()),
     )
+
+
+# -- a search that is running ------------------------------------------------------------------
+
+
+def status(directory: str | Path) -> str:
+    """How far a search is, from its folder: progress, rate, failures, cost so far, expected end.
+
+    Args:
+        directory: The run folder; the search may be running, in another process.
+
+    Raises:
+        RunFolderError: If there is no run.
+    """
+    import numpy as np
+
+    from archsearch.loop import format_seconds
+
+    folder = RunFolder(directory)
+    config, running = folder.config(), folder.in_use()
+    table = folder.table(build(config["space"]))
+    facts = _facts(folder.path, config, table, folder.setup_cost())
+    ends = np.sort(np.asarray(table["started_seconds"]) + np.asarray(table["wall_seconds"]))
+    completed = int((np.asarray(table["status"]) == "completed").sum())
+    limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
+    asked = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
+    lines = {"state": "running" if running else "not running", "trials": f"{facts['trials']}; stops at {asked}"}
+    if "failed" in facts:
+        lines["failed"] = facts["failed"]
+    recent = ends[-RECENT_TRIALS:]
+    if len(recent) > 1 and recent[-1] > recent[0]:
+        rate = (len(recent) - 1) / float(recent[-1] - recent[0])
+        lines["rate"] = f"{rate:,.3g} trials a second on the run's clock, of the last {len(recent):,}"
+        if limits["trials"] is not None and completed < limits["trials"]:
+            left = (limits["trials"] - completed) * len(table) / max(completed, 1) / rate
+            lines["left"] = f"{limits['trials'] - completed:,} trials, about {format_seconds(left)}"
+    if rows := best_rows(table, 1):
+        lines["best"] = f"{number_text(rows[0]['score'])} (trial {rows[0]['id']}), {rows[0]['name']}"
+    lines |= {name: facts[name] for name in ("cost", "set-up", "executor")}
+    return "\n".join(f"{name:<10}{text}" for name, text in lines.items())
 
 
 # -- one architecture --------------------------------------------------------------------------

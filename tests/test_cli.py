@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -356,3 +357,42 @@ def test_a_space_has_its_own_settings(tmp_path):
     arguments = ["--space", "DARTS", "--evaluator", "Function", "--evaluator.function", "builtins.len", "--trials", "2"]
     cli.main(["run", *arguments, "--out", str(tmp_path / "run"), "--quiet", "--max_failures", "1"])
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["space"]["init_args"]["channels"] == 36
+
+
+def test_status_of_a_search_that_runs_and_of_one_that_does_not(capsys):
+    """Seen from another process, as from another terminal."""
+    assert cli.main(["run", "--trials", "30", "--seed", "0", "--out", "run", "--quiet"]) == 0
+    assert cli.main(["status", "run"]) == 0
+    printed = capsys.readouterr().out
+    assert "state     not running" in printed
+    assert "trials    30 completed; stops at trials 30" in printed
+    assert "left" not in printed
+    assert "recorded" in printed
+    Path("slow_lab.py").write_text(
+        "import pathlib, time\n"
+        "def score(values):\n"
+        "    while len(list(pathlib.Path('.').glob('go*'))) == 0 and pathlib.Path('count').read_text() == '...':\n"
+        "        time.sleep(0.05)\n"
+        "    with open('count', 'a') as file:\n"
+        "        file.write('.')\n"
+        "    if pathlib.Path('count').read_text() == '..':\n"
+        "        raise RuntimeError('one of them fails')\n"
+        "    return 1.0\n"
+    )
+    Path("count").write_text("")
+    command = [sys.executable, "-m", "archsearch.cli", "run", "--evaluator", "Function", "--trials", "10", "--quiet"]
+    command += ["--evaluator.function", "slow_lab.score", "--out", "slow"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while Path("count").read_text() != "...":
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert cli.main(["status", "slow"]) == 0
+        Path("go").touch()
+    assert process.returncode == 0
+    printed = capsys.readouterr().out
+    assert "state     running" in printed
+    assert re.search(r"trials    [12] completed; stops at trials 10", printed)
+    assert re.search(r"failed    1 exception", printed)
+    assert re.search(r"left      [89] trials, about ", printed)
+    assert cli.main(["status", "nothing"]) == 2
+    assert "no run here" in capsys.readouterr().err

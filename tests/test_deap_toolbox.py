@@ -242,6 +242,35 @@ def test_late_results_make_generations_too(late):
     assert [proposal.parent is None for proposal in proposals] == [True] * first + [False] * (200 - first)
 
 
+@pytest.mark.parametrize("late", [0, 3, 12])
+@pytest.mark.parametrize("mutation", [0.2, 1.0])
+def test_children_have_parents_of_the_newest_generation_whose_members_are_kept_once(late, mutation):
+    controller = started(scheme="generational", crossover_probability=0.0, mutation_probability=mutation)
+    proposals: list[Proposal] = []
+    populations: list[list[int]] = [[]]
+    kept: list[int] = [0]  # how often members arrived without a result, by generation
+    for _ in range(150):
+        arrived = len(controller.state_dict()["state"]["_arrived"])
+        proposals += controller.ask()
+        state = controller.state_dict()["state"]
+        kept[-1] += len(state["_arrived"]) > arrived
+        if populations[-1]:
+            assert proposals[-1].parent in populations[-1]
+        if len(proposals) > late:
+            id_, architecture, parent, _ = proposals[len(proposals) - late - 1]
+            # Failures, so that the children of a generation do not suffice to fill it.
+            evaluation = Evaluation(score(architecture)) if id_ < 8 or id_ % 2 else None
+            controller.tell([Trial(id_, architecture, parent, evaluation)])
+        population = [each[0] for each in controller.state_dict()["state"]["_population"]]
+        if population != populations[-1]:
+            populations.append(population)
+            kept.append(0)
+    assert len(populations) >= 10
+    assert populations[1] == list(range(8))
+    assert kept[0] == 0
+    assert set(kept) == ({0} if mutation == 1.0 else {0, 1})
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_failed_trials_are_nobodys_parents_and_no_members(scheme):
     controller = started(scheme=scheme)
@@ -263,6 +292,33 @@ def test_children_that_no_operator_touched_are_drawn_again_and_never_without_end
         proposals = run(started(scheme=scheme, crossover_probability=0.0, mutation_probability=1e-12), 40)
         earlier = {proposal.architecture for proposal in proposals[:8]}
         assert {proposal.architecture for proposal in proposals[8:]} <= earlier
+
+
+def test_in_a_steady_state_children_differ_from_their_parents():
+    # All ten draws of a child miss the mutation with probability 1e-10.
+    make = with_operator("mutate", lambda each: ([*each[:3], 1 - each[3], *each[4:]],))
+    proposals = run(started(make, crossover_probability=0.0, mutation_probability=0.9), 100)
+    for proposal in proposals[8:]:
+        assert proposal.architecture[3] != proposals[proposal.parent or 0].architecture[3]
+
+
+@pytest.mark.parametrize("crossover", [0.0, 1.0])
+def test_a_steady_state_selects_as_many_as_a_child_has_parents(crossover):
+    selected = []
+    make = with_operator("select", lambda each, k: selected.append(k) or each[:k])
+    proposals = run(started(make, crossover_probability=crossover, mutation_probability=1.0), 30)
+    assert selected == [1 + int(crossover)] * 22
+    # The oldest of the population is the first parent.
+    assert [proposal.parent for proposal in proposals[8:]] == list(range(22))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_each_child_of_a_crossover_has_its_own_parent(scheme):
+    make = with_operator("mate", lambda one, other: (one, other))
+    proposals = run(started(make, scheme=scheme, crossover_probability=1.0, mutation_probability=0.0), 60)
+    for proposal in proposals[8:]:
+        assert proposal.parent is not None
+        assert proposal.architecture == proposals[proposal.parent].architecture
 
 
 # -- wrong toolboxes -------------------------------------------------------------------------------
