@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import networkx
     from matplotlib.axes import Axes
 
-__all__ = ["draw_columns", "draw_graph", "draw_learning_curve", "text_graph"]
+__all__ = ["draw_columns", "draw_front", "draw_graph", "draw_learning_curve", "text_graph"]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
@@ -446,6 +446,41 @@ def draw_learning_curve(
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, markerscale=2)
+    save_figure(figure, path)
+
+
+def draw_front(
+    path: str | Path, points: npt.NDArray[np.float64], on_front: npt.NDArray[np.bool_], labels: tuple[str, str]
+) -> None:
+    """Draws all points, and in colour those that are the best compromises.
+
+    Args:
+        path: Where to write; its suffix chooses the format.
+        points: Shape (points, 2).
+        on_front: Which of them are the best compromises, shape (points,).
+        labels: What the axes say.
+
+    Raises:
+        UsageError: If no picture can be written with that suffix.
+    """
+    figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
+    axes = figure.add_subplot(xlabel=labels[0].replace("_", " "), ylabel=labels[1].replace("_", " "))
+    others = points[~on_front]
+    chosen = np.linspace(0, len(others) - 1, min(len(others), MAX_POINTS)).astype(int)
+    xs, ys = others[chosen].T
+    axes.scatter(xs, ys, s=12, color=GREY, alpha=0.4, linewidths=0, rasterized=True, label="each trial")
+    front = points[on_front]
+    front = front[np.argsort(front[:, 0])]
+    axes.plot(*front.T, color=RED, marker="o", markersize=4, linewidth=1, label="best compromises")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    # Most of the front, and as much above and below it: a few extremes would flatten the picture.
+    low, high = np.quantile(front[:, 1], (0.1, 0.9))
+    room = 0.05 * (high - low) or 0.5
+    lowest, highest = max(points[:, 1].min(), 2 * low - high), min(points[:, 1].max(), 2 * high - low)
+    axes.set_ylim(lowest - room, highest + room)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     save_figure(figure, path)
 
 

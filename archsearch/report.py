@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import difflib
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderErr
 from archsearch.evaluator import Evaluator
 from archsearch.history import COST_COLUMNS, RESERVED_COLUMNS, RunFolder
 from archsearch.model import Model
-from archsearch.page import aligned, heading, page, picture, table, terms
+from archsearch.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost
 
@@ -57,18 +59,20 @@ def report(directory: str | Path, top: int = 10) -> Path:
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to report")
     facts = _facts(folder.path, config, table, folder.setup_cost())
-    verification = newest_verification(folder, table)
+    verification, front = newest_verification(folder, table), pareto_front(config, table)
     target = Path(directory) / "report"
     try:
         target.mkdir(exist_ok=True)
         _draw_curves(table, target, Path(directory).name)
         _draw_best(space, tuple(rows[0]["architecture"]), target)
-        set_up = _draw_set_up(Path(directory), target)
+        pictures = _draw_front(front, target) | _draw_set_up(Path(directory), target)
         page = target / "index.html"
-        page.write_text(_page(Path(directory).name, facts, rows, target, set_up, verification))
+        page.write_text(_page(Path(directory).name, facts, rows, target, pictures, verification, front, top))
     except OSError as error:
         raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
     _print_rows(rows, facts)
+    if front is not None:
+        print(f"front     {front}\n\n{aligned(front.cells(top), left=-1)}\n")
     if verification is not None:
         print(f"{verification}\n")
     print(f"report    {page}")
@@ -201,6 +205,22 @@ def _draw_best(space: Space, architecture: Architecture, target: Path) -> None:
     draw_graph(space.graph(architecture), target / "best.png", title="best architecture")
 
 
+def _front_parts(front: Front, top: int) -> list[str]:
+    head, *rows = front.cells(top)
+    return [heading("Best compromises"), paragraph(f"{front}."), table(head, rows, last_is_code=True)]
+
+
+def _draw_front(front: Front | None, target: Path) -> dict[str, str]:
+    """Draws the first two objectives: title and file of the picture."""
+    from archsearch.drawing import draw_front
+
+    if front is None:
+        return {}
+    (first, second), points = list(front.objectives)[:2], front.points[:, :2]
+    draw_front(target / "front.png", points[:, ::-1], front.on_front, (second, first))
+    return {"Best compromises": "front.png"}
+
+
 def _draw_set_up(directory: Path, target: Path) -> dict[str, str]:
     """Draws what the evaluator noted of its preparation: title and file of each picture."""
     from archsearch.drawing import draw_columns
@@ -223,6 +243,8 @@ def _page(
     target: Path,
     further: dict[str, str],
     verification: Verification | None,
+    front: Front | None,
+    top: int,
 ) -> str:
     """One self-contained HTML page."""
     columns = shown_columns(rows)
@@ -238,9 +260,79 @@ def _page(
         terms(facts),
         heading("Best architectures"),
         table(["rank", *columns, "architecture"], cells, last_is_code=True),
+        *([] if front is None else _front_parts(front, top)),
         *([] if verification is None else [verification.html()]),
         *(heading(title) + picture(target / file, title) for title, file in pictures.items()),
     )
+
+
+# -- several objectives ------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """The best compromises of a run between several objectives.
+
+    Attributes:
+        objectives: Name of each, and whether it is to be large ("max") or small ("min").
+        rows: Trials that no other one beats in all of them, one per architecture, by the first objective.
+        points: Of all completed trials, shape (trials, objectives), as they were reported.
+        on_front: Which of these are not dominated.
+        hypervolume: Of the front, above the worst of each objective: its share of the box up to the best of each.
+    """
+
+    objectives: Mapping[str, str]
+    rows: list[dict[str, Any]]
+    points: npt.NDArray[np.float64]
+    on_front: npt.NDArray[np.bool_]
+    hypervolume: float
+
+    def cells(self, top: int) -> list[list[str]]:
+        """A table, its head first."""
+        head = ["trial", *self.objectives, "architecture"]
+        rows = [
+            [str(row["id"]), *(number_text(row[name]) for name in self.objectives), row["name"]] for row in self.rows
+        ]
+        return [head, *rows[:top]]
+
+    def __str__(self) -> str:
+        wanted = ", ".join(f"{name} {direction}" for name, direction in self.objectives.items())
+        return (
+            f"{len(self.rows):,} compromises of {wanted}; hypervolume {self.hypervolume:.4f} of the box that was seen"
+        )
+
+
+def pareto_front(config: Mapping[str, Any], table: pa.Table) -> Front | None:
+    """The front of a run whose controller has several ``objectives``, such as ``NSGA2``; None for others.
+
+    Args:
+        config: The run's configuration.
+        table: Its trials.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from archsearch.pareto import hypervolume, non_dominated
+
+    objectives = config["controller"]["init_args"].get("objectives")
+    if not isinstance(objectives, Mapping) or len(objectives) < 2 or not set(objectives) <= set(table.column_names):
+        return None
+    completed = table.filter(pc.equal(table["status"], "completed"))
+    points = np.array([completed[name].to_numpy() for name in objectives], np.float64).T
+    sound = np.isfinite(points).all(axis=1)
+    if not sound.any():
+        return None
+    completed, points = completed.filter(sound), points[sound]
+    upwards = points * [1.0 if direction == "max" else -1.0 for direction in objectives.values()]
+    mask = non_dominated(upwards)
+    found: dict[str, dict[str, Any]] = {}
+    for row in completed.filter(mask).to_pylist():
+        found.setdefault(row["name"], row)
+    first, direction = next(iter(objectives.items()))
+    rows = sorted(found.values(), key=lambda row: -row[first] if direction == "max" else row[first])
+    worst, box = upwards.min(axis=0), np.ptp(upwards, axis=0)
+    share = hypervolume(upwards[mask], worst) / box.prod() if box.all() else 0.0
+    return Front(dict(objectives), rows, points, mask, float(share))
 
 
 # -- a search that is running ------------------------------------------------------------------

@@ -4,7 +4,8 @@ Embedded: NAS-Bench-201 (Dong & Yang, ICLR 2020; figures of Dong, Liu, Musial & 
 its scores at initialisation of Krishnakumar et al., "NAS-Bench-Suite-Zero", NeurIPS 2022, and of Mellor et al., "Neural
 architecture search without training", ICML 2021; NAS-Bench-Macro (Su et al., CVPR 2021), EC-NAS (Bakhtiarifard, Igel &
 Selvan, ICASSP 2024) and our own ``digits201``.
-``archsearch/data/README.md`` says where every column comes from.
+Latency and energy on devices: Li et al., "HW-NAS-Bench", ICLR 2021. ``archsearch/data/README.md`` says where every
+column comes from.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ Published = Literal[
     "zen",
     "naswot_paper",
 ]
+Device = Literal["edgegpu", "edgetpu", "eyeriss", "fpga", "pixel3", "raspi4"]
 Rows = dict[Architecture, Evaluation | None]
 
-MEASURED = ("params", "flops", "latency_seconds")
+MEASURED = ("params", "flops", "latency_seconds", "energy_joules")
 """Columns that are known of an architecture without training it."""
 
 
@@ -68,6 +70,10 @@ class Tabular(Evaluator):
     lie on no path from input to output. A cell that has such operations scores as it does without them; what is still
     missing then has no score. Nothing is billed, since how long it took was not published.
 
+    With ``device`` the ``latency_seconds`` of the NAS-Bench-201 tables are those that HW-NAS-Bench has for that device,
+    with its ``energy_joules`` (``edgegpu``, ``eyeriss``, ``fpga``). ``edgetpu`` could not run 4,699 cells, which then
+    have none. Cells whose output does not depend on the input take next to no time on some devices.
+
     Under a controller with budgets the other lengths of ``digits201`` and EC-NAS are looked up. Of ``digits201`` the
     seconds of the added epochs are billed; of EC-NAS those of the whole training, since each length was one of its own.
 
@@ -84,6 +90,7 @@ class Tabular(Evaluator):
         maximize: Own table: False for a score that should be low, such as a loss; it is negated.
         zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a published score at initialisation to search
             on, in place of the accuracy that ``epochs`` and ``run`` select.
+        device: Embedded table of ``cifar10``, ``cifar100`` or ``ImageNet16-120``: whose latency and energy to report.
 
     Raises:
         UsageError: If settings exclude each other, or the embedded table has no such run.
@@ -102,6 +109,7 @@ class Tabular(Evaluator):
         cost: str | None = None,
         maximize: bool = True,
         zero_cost: Published | None = None,
+        device: Device | None = None,
     ) -> None:
         own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost}
         if table is None:
@@ -113,11 +121,14 @@ class Tabular(Evaluator):
             _check_embedded(dataset, epochs, run)
             if zero_cost is not None:
                 _check_zero_cost(zero_cost, dataset, epochs, run)
+            if device is not None:
+                _check_device(device, dataset)
         elif architecture is None or score is None:
             raise UsageError(f"Tabular: table={str(table)!r} needs the names of two columns: architecture and score")
-        elif (dataset, epochs, run, zero_cost) != ("cifar10", None, "mean", None):
+        elif (dataset, epochs, run, zero_cost, device) != ("cifar10", None, "mean", None, None):
             raise UsageError(
-                "Tabular: dataset, epochs, run and zero_cost select from the embedded table; leave them out with table"
+                "Tabular: dataset, epochs, run, zero_cost and device select from the embedded table; leave them out "
+                "with table"
             )
         self.dataset = dataset
         self.epochs = epochs
@@ -129,6 +140,7 @@ class Tabular(Evaluator):
         self.cost = cost
         self.maximize = maximize
         self.zero_cost = zero_cost
+        self.device = device
         self._evaluations: Rows = {}
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
@@ -289,6 +301,17 @@ def _check_zero_cost(zero_cost: str, dataset: str, epochs: int | None, run: str 
         )
 
 
+def _check_device(device: str, dataset: str) -> None:
+    if device not in get_args(Device):
+        raise UsageError(f"Tabular: device: expected one of {', '.join(get_args(Device))}, got {device!r}")
+    if dataset not in NASBENCH201_FACTOR:
+        known = ", ".join(NASBENCH201_FACTOR)
+        raise UsageError(f"Tabular: device: known for dataset={known}, not for {dataset}")
+
+
+HAS_ENERGY = ("edgegpu", "eyeriss", "fpga")
+"""Devices whose energy HW-NAS-Bench has."""
+
 ZERO_COST: Mapping[str, tuple[str, ...]] = {
     "cifar10": get_args(Published),
     "ImageNet16-120": tuple(name for name in get_args(Published) if name != "naswot_paper"),
@@ -326,7 +349,25 @@ def _nasbench201(evaluator: Tabular, epochs: int) -> Rows:
         cost = Cost(recorded_seconds=seconds * per_epoch) if seconds else NO_COST
         found = None if score is None else Evaluation(score, dict(zip(names, values, strict=True)), cost)
         rows[architecture] = found
-    return rows
+    return rows if evaluator.device is None else _on_device(evaluator.device, prefix, rows)
+
+
+def _on_device(device: str, prefix: str, rows: Rows) -> Rows:
+    """The same with a device's latency and energy; both tables have all cells in the order of their official index."""
+    columns = {"latency_seconds": f"{prefix}_{device}_latency_ms"}
+    if device in HAS_ENERGY:
+        columns["energy_joules"] = f"{prefix}_{device}_energy_mj"
+    table = embedded_columns("nasbench201_hardware", tuple(columns.values()))
+    measured: Rows = {}
+    for (architecture, found), *values in zip(
+        rows.items(), *(table[column] for column in columns.values()), strict=True
+    ):
+        if found is not None:
+            own = {name: value / 1_000 for name, value in zip(columns, values, strict=True) if value is not None}
+            rest = {name: value for name, value in found.metrics.items() if name != "latency_seconds"}
+            found = found._replace(metrics=rest | own)
+        measured[architecture] = found
+    return measured
 
 
 def _zero_cost(space: Space, architectures: Sequence[Architecture], column: str) -> list[float | None]:

@@ -14,6 +14,7 @@ from common import run_command as run
 
 from archsearch import cli
 from archsearch.history import RunFolder
+from archsearch.spaces import NASBench201
 
 
 @pytest.fixture(autouse=True)
@@ -396,3 +397,29 @@ def test_status_of_a_search_that_runs_and_of_one_that_does_not(capsys):
     assert re.search(r"left      [89] trials, about ", printed)
     assert cli.main(["status", "nothing"]) == 2
     assert "no run here" in capsys.readouterr().err
+
+
+def test_report_of_several_objectives_has_the_front(capsys):
+    objectives = "{score: max, latency_seconds: min}"
+    arguments = ["--controller", "NSGA2", "--controller.objectives", objectives, "--evaluator.device", "raspi4"]
+    assert cli.main(["run", *arguments, "--trials", "120", "--seed", "0", "--out", "front", "--quiet"]) == 0
+    assert cli.main(["report", "front", "--top", "3"]) == 0
+    printed = capsys.readouterr().out
+    found = re.search(r"front     (\d+) compromises of score max, latency_seconds min; hypervolume (0\.\d+)", printed)
+    trials = RunFolder("front").table(NASBench201()).to_pandas()
+    beaten = [
+        (
+            (trials.score >= row.score)
+            & (trials.latency_seconds <= row.latency_seconds)
+            & ((trials.score > row.score) | (trials.latency_seconds < row.latency_seconds))
+        ).any()
+        for row in trials.itertuples()
+    ]
+    front = trials[~np.array(beaten)].drop_duplicates("name")
+    assert int(found[1]) == len(front)
+    assert 0.5 < float(found[2]) < 1
+    best = front.sort_values("score", ascending=False).iloc[0]
+    assert re.search(rf"^ *{best.id} +{best.score:.6g} +{best.latency_seconds:.6g}", printed, re.MULTILINE)
+    page = Path("front/report/index.html").read_text()
+    assert "Best compromises" in page
+    assert Path("front/report/front.png").stat().st_size > 10_000

@@ -511,3 +511,52 @@ def test_functions_without_a_signature_work():
     evaluator = Function(max)
     evaluator.start(Numbers())
     assert evaluator.evaluate((1, 2, 3, 0, 0, 0), 0).score == 3.0
+
+
+def test_latency_and_energy_of_devices():
+    """Cell 0 on CIFAR-10, as the page of HW-NAS-Bench prints it."""
+    space = NASBench201()
+    cell = space.parse(
+        "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+    )
+    printed = {
+        "edgegpu": (5.807418537139893, 24.226614330768584),
+        "raspi4": (10.481976820010459, None),
+        "edgetpu": (0.9571811309997429, None),
+        "pixel3": (3.6058499999999998, None),
+        "eyeriss": (3.645620000000001, 0.6872827644999999),
+        "fpga": (2.57296, 18.01072),
+    }
+    plain = Tabular()
+    plain.start(space)
+    for device, (latency, energy) in printed.items():
+        table = Tabular(device=device)
+        table.start(space)
+        found = table.evaluate(cell, 0)
+        assert found.score == plain.evaluate(cell, 0).score
+        assert found.metrics["latency_seconds"] == pytest.approx(latency / 1_000, rel=1e-6)
+        assert found.metrics.get("energy_joules") == (
+            None if energy is None else pytest.approx(energy / 1_000, rel=1e-6)
+        )
+        assert table.measure(cell)["latency_seconds"] == found.metrics["latency_seconds"]
+    cannot = Tabular(device="edgetpu")
+    cannot.start(space)
+    without = [each for each in cannot.architectures if "latency_seconds" not in cannot.evaluate(each, 0).metrics]
+    assert len(without) == 4_699
+    assert math.isnan(cannot.measure(without[0])["latency_seconds"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"device": "abacus"}, "device: expected one of edgegpu, edgetpu"),
+        ({"device": "fpga", "dataset": "digits201"}, "device: known for dataset=cifar10, cifar100, ImageNet16-120"),
+        (
+            {"device": "fpga", "table": "x.csv", "architecture": "a", "score": "b"},
+            "device select from the embedded table",
+        ),
+    ],
+)
+def test_devices_that_are_not_there(settings, message):
+    with pytest.raises(UsageError, match=message):
+        Tabular(**settings)
