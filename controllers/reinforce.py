@@ -34,6 +34,7 @@ import torch
 
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
+from archsearch.models.networks import one_thread
 from archsearch.space import Space
 from archsearch.trial import Architecture, Trial
 
@@ -225,6 +226,7 @@ class _LstmPolicy:
         self._squares = [torch.zeros_like(weight) for weight in self._weights]
         self._steps = 0
 
+    @one_thread()
     @torch.no_grad()
     def sample(self, n: int, rng: np.random.Generator) -> list[Architecture]:
         """Draws ``n`` architectures, one decision of all of them at a time."""
@@ -247,6 +249,7 @@ class _LstmPolicy:
             tokens = torch.from_numpy(self._tokens(i, options))[:, None]
         return prefixes
 
+    @one_thread()
     def update(self, architectures: Sequence[Architecture], advantages: FloatArray) -> None:
         """One step of Adam on -mean(advantage * log p(a) + entropy_weight * entropy)."""
         log_probabilities, entropies = self._evaluate(architectures)
