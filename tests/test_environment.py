@@ -235,6 +235,7 @@ def run_example(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("sb3_contrib") is None, reason="needs the extra rl")
 def test_the_example_runs():
     output = run_example(str(EXAMPLE), "--steps", "300").stdout

@@ -114,11 +114,11 @@ def test_every_signal_is_the_recorded_one(dataset, epochs, run, recorded):
         ({"run": 777, "zero_cost": "zen"}, "epochs and run select an accuracy to search on"),
         (
             {"table": "t.csv", "architecture": "a", "score": "s", "zero_cost": "zen"},
-            "dataset, epochs, run and zero_cost select from the embedded table",
+            "dataset, epochs, run, zero_cost and device select from the embedded table",
         ),
         (
             {"table": "t.csv", "architecture": "a", "score": "s", "epochs": 12},
-            "dataset, epochs, run and zero_cost select from the embedded table",
+            "dataset, epochs, run, zero_cost and device select from the embedded table",
         ),
     ],
 )

@@ -224,6 +224,7 @@ def test_killed_among_rejections_it_equals_an_uninterrupted_run(options, tmp_pat
     assert (resumed.rejected, resumed.reused) == (whole.rejected, whole.reused)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_workers_on_ray_obey():
     import ray

@@ -790,6 +790,7 @@ def test_a_search_trains_the_super_network_once(tmp_path):
     assert evaluator.folder is None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_on_ray_it_gives_the_same(cluster):
     here, there = enas_search(lag=2), enas_search(lag=2, executor=RayExecutor(2))
@@ -823,6 +824,7 @@ def test_read_only_memory_is_used_without_a_copy(trained):
     assert len(pickle.dumps(evaluator)) < 1.2 * len(pickle.dumps(trained)), "the network is not sent along"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_workers_of_a_machine_hold_the_weights_once(cluster, trained):
     large = untrained(channels=96)

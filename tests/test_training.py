@@ -486,6 +486,7 @@ def test_a_search_resumes_with_all_that_was_kept(tmp_path):
     assert [len(curve) for curve in table["curve"].to_pylist()] == [3] * 6
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_results():
     results = [
         search(SPACE, RandomSearch(), Training(**SMALL), trials=4, seed=3, executor=executor, workers=workers)
