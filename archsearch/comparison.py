@@ -512,7 +512,8 @@ class _Laboratory:
                     "another folder"
                 )
         versions = {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "torch")}
-        comment = f"# archsearch compare --config {CONFIG} --out FOLDER\n# made with {_words(versions)}\n"
+        made_with = ", ".join(f"{name} {version}" for name, version in versions.items())
+        comment = f"# archsearch compare --config {CONFIG} --out FOLDER\n# made with {made_with}\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / CONFIG, (comment + yaml_text(config)).encode())
@@ -569,7 +570,7 @@ class _Laboratory:
             trials=self.settings.trials,
             budgets=tuple(budgets) if self.settings.trials else (),
             best=self._best(judge),
-            average=float(np.mean([self._truth[each] for each in architectures])),
+            average=float(self._truths(architectures).mean()),
             random_search=self._random_search(judge, architectures, budgets) if self.settings.trials else (),
             seed=self.seed,
             seconds=time.monotonic() - begun,
@@ -596,6 +597,9 @@ class _Laboratory:
                 truth = truth_of(trial.evaluation, self.settings.truth)
                 if math.isfinite(truth):
                     self._truth[trial.architecture] = truth
+
+    def _truths(self, architectures: Sequence[Architecture]) -> Floats:
+        return np.array([self._truth[each] for each in architectures])
 
     def _too_few(self, trials: Sequence[Trial]) -> str:
         name, scored = self.settings.truth, [trial for trial in trials if trial.evaluation is not None]
@@ -639,9 +643,9 @@ class _Laboratory:
     def _contenders(self, judge: Prepared, size: str | None) -> dict[str, tuple[Evaluator, Kind]]:
         """Everything that is compared, but for the ceiling of other evaluators."""
         found: dict[str, tuple[Evaluator, Kind]] = {}
-        own = describe(self.reference)
+        own, others = self._described["reference"], self._described["evaluators"]
         for name, evaluator in self.given.items():
-            found[name] = (evaluator, "reference" if not self.again and describe(evaluator) == own else "evaluator")
+            found[name] = (evaluator, "reference" if not self.again and others[name] == own else "evaluator")
         if not self.again and not any(kind == "reference" for _, kind in found.values()):
             found[names([self.reference])[0]] = (_anew(self.reference), "reference")
         if size is not None and size not in found:
@@ -662,8 +666,7 @@ class _Laboratory:
             if prepared is None or has_seed:
                 prepared = self._prepared(_anew(evaluator, number + 1) if has_seed else evaluator, folder)
             trials = self._score(f"{folder}/sample", prepared, architectures, f"sample {number}")
-            found = {trial.architecture: trial.score for trial in trials if trial.score is not None}
-            scores.append([found.get(each, math.nan) for each in architectures])
+            scores.append(_scores(trials, architectures))
             costs += [trial.cost for trial in trials]
             set_ups.append(prepared.set_up)
             note = note or prepared.note
@@ -695,8 +698,7 @@ class _Laboratory:
             self._say(f"{CEILING}, {number + 1} of {len(self.again)}")
             prepared = self._prepared(evaluator, f"ceiling/{number}")
             trials = self._score(f"ceiling/{number}/sample", prepared, architectures, f"again {number}")
-            found = {trial.architecture: trial.score for trial in trials if trial.score is not None}
-            scores.append([found.get(each, math.nan) for each in architectures])
+            scores.append(_scores(trials, architectures))
             costs += [trial.cost for trial in trials]
         table = np.array(scores)
         self._once_more = table[0]
@@ -718,7 +720,7 @@ class _Laboratory:
         truth: Floats | None = None,
     ) -> Agreement | None:
         if truth is None:
-            truth = np.array([self._truth[each] for each in architectures])
+            truth = self._truths(architectures)
         sound = np.isfinite(scores).all(axis=0) & np.isfinite(truth)
         if sound.sum() < 2:
             return None
@@ -807,7 +809,7 @@ class _Laboratory:
     ) -> tuple[float, ...]:
         """See ``Comparison``."""
         sound = np.isfinite(self._once_more)
-        truth = np.array([self._truth[each] for each in architectures])[sound]
+        truth = self._truths(architectures)[sound]
         found = []
         for budget in budgets:
             left = budget * (1 + ROUNDING) - set_up_seconds(judge.set_up)
@@ -896,9 +898,11 @@ def _unstarted(value: Any) -> Any:
     return _anew(value) if isinstance(value, Evaluator) else value
 
 
+def _scores(trials: Sequence[Trial], architectures: Sequence[Architecture]) -> list[float]:
+    """The score of each architecture; NaN where it failed."""
+    found = {trial.architecture: trial.score for trial in trials if trial.score is not None}
+    return [found.get(each, math.nan) for each in architectures]
+
+
 def _mean(costs: Sequence[Cost]) -> Cost:
     return sum(costs, NO_COST) * (1 / len(costs)) if costs else NO_COST
-
-
-def _words(facts: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in facts.items())

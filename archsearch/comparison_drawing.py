@@ -16,6 +16,7 @@ from archsearch.comparison import Compared, Comparison, set_up_seconds
 from archsearch.comparison_report import RANDOM_SEARCH
 from archsearch.drawing import GREY, INK, LABEL_LETTERS, PALETTE, isotonic, legend_label, save_figure
 from archsearch.loop import format_seconds
+from archsearch.pareto import non_dominated
 from archsearch.ranking import Interval, bootstrap
 
 HIGHLIGHTED = len(PALETTE)
@@ -64,11 +65,10 @@ def draw_cost_and_rank(comparison: Comparison, path: Path) -> None:
 
 def _draw_front(axes: Axes, costs: Sequence[float], taus: Sequence[float]) -> None:
     """The Pareto front: what nothing cheaper ranks as well as."""
-    xs, ys, best = list[float](), list[float](), -math.inf
-    for cost, tau in sorted(zip(costs, taus, strict=True), key=lambda point: (point[0], -point[1])):
-        if tau > best:
-            xs, ys, best = [*xs, cost], [*ys, tau], tau
-    axes.step([*xs, max(costs)], [*ys, best], where="post", color=PALETTE[1], linewidth=1.5, label="Pareto front")
+    points = np.array([costs, taus]).T
+    xs, ys = np.unique(points[non_dominated(points * [-1.0, 1.0])], axis=0).T  # by rising cost
+    label = "Pareto front"
+    axes.step([*xs, max(costs)], [*ys, ys[-1]], where="post", color=PALETTE[1], linewidth=1.5, label=label)
     axes.legend(loc="lower right", frameon=False, fontsize=LABEL_POINTS)
 
 

@@ -137,15 +137,15 @@ class Prepared(Evaluator):
 
     def _prepare(self) -> None:
         known = self.set_up
-        if self.evaluator.keeps_files and self.folder is not None:
+        if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
+        if self.evaluator.keeps_files and self.folder is not None:
             self.evaluator.folder = self.folder
             self.set_up = prepare_below(self, self.evaluator, known)
         else:  # another process that goes on does the same work again, which is no part of what the set-up costs
             again = prepare_below(self, self.evaluator)
             self.set_up = again if known == NO_COST else known
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / SET_UP, json.dumps(dataclasses.astuple(self.set_up)).encode())
         self._ready = True
 
