@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import inspect
 import os
 import re
 import shlex
@@ -133,6 +134,10 @@ def resume(arguments: Sequence[str]) -> int:
 
     defaults = parser.get_defaults().as_dict()
     changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
+    if given["executor"] == "ray" and given["workers"] is None:
+        from archsearch.history import RunFolder
+
+        given["workers"] = RunFolder(given["directory"]).config()["workers"]
     executor = _executor(given)  # also refuses Ray's options without --executor ray
     result = resume_search(
         given["directory"],
@@ -342,26 +347,28 @@ def _read(path: str) -> str:
 
 def _add_executor(parser: jsonargparse.ArgumentParser, executor: str | None, workers: int | None) -> None:
     from archsearch.loop import ExecutorName
+    from archsearch.ray_executor import RayExecutor
 
     parser.add_argument("--executor", type=ExecutorName | None, default=executor, help="local, ray or simulated")
     parser.add_argument("--workers", type=int | None, default=workers, help="parallel evaluations (ray, simulated)")
-    parser.add_argument(
-        "--address", type=str | None, default=None, help="ray: address of a running cluster, such as auto"
-    )
-    parser.add_argument("--cpus", type=float, default=1.0, help="ray: CPUs that each worker reserves")
-    parser.add_argument("--gpus", type=float, default=0.0, help="ray: GPUs that each worker reserves")
+    parser.add_class_arguments(RayExecutor, skip={"workers"})
 
 
 def _executor(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments ``executor`` and ``workers`` of ``search``."""
-    if given["executor"] != "ray":
-        if given["address"] is not None or given["cpus"] != 1 or given["gpus"] != 0:
-            raise UsageError("--address, --cpus and --gpus go with --executor ray")
-        return {"executor": given["executor"], "workers": given["workers"]}
     from archsearch.ray_executor import RayExecutor
 
-    workers = given["workers"] or 1
-    return {"executor": RayExecutor(workers, given["address"], given["cpus"], given["gpus"]), "workers": workers}
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(RayExecutor).parameters.items()
+        if name != "workers"
+    }
+    if given["executor"] == "ray":
+        workers = given["workers"] or 1
+        return {"executor": RayExecutor(workers, **{name: given[name] for name in defaults}), "workers": workers}
+    if meant_for_ray := [f"--{name}" for name, default in defaults.items() if given[name] != default]:
+        raise UsageError(f"{', '.join(meant_for_ray)}: only together with --executor ray")
+    return {"executor": given["executor"], "workers": given["workers"]}
 
 
 def _add_settings(parser: jsonargparse.ArgumentParser) -> None:

@@ -26,6 +26,8 @@ from archsearch.history import RESERVED_COLUMNS
 from archsearch.trial import COST_FIELDS, NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
 
 FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
+FAULTS = (*FAILURES, "node_died", "driver_died")
+"""Kinds of faults: a try that failed, a worker or node that was lost, an earlier session that did not end in order."""
 
 Log = Callable[[str], None]
 
@@ -68,6 +70,22 @@ class Outcome(NamedTuple):
     error: str = ""
 
 
+class Fault(NamedTuple):
+    """Something that went wrong, whether or not a trial failed for it in the end.
+
+    Attributes:
+        kind: One of ``FAULTS``.
+        error: What is known of it.
+        worker: The worker that it happened to; -1 if to none, or to several.
+        trial: The trial whose try failed; None if none is to blame.
+    """
+
+    kind: str
+    error: str
+    worker: int = -1
+    trial: int | None = None
+
+
 class Executor:
     """Base class of the executors.
 
@@ -76,12 +94,14 @@ class Executor:
         concurrent: Whether several trials can be pending at once.
         batch: Jobs that are evaluated together.
         timeout: Seconds that the search gives one evaluation; for one-off work that is done on it before it starts.
+        on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
     """
 
     name: str
     concurrent: bool = False
     batch: int = 1
     timeout: float | None = None
+    on_fault: Callable[[Fault], None] | None = None
 
     def set_batch(self, batch: int, one_by_one: bool = False) -> None:
         """Says how to evaluate together; called before ``start``.

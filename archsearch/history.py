@@ -11,7 +11,8 @@ renamed). Until the next part, the journal that a part was made from and the sta
 one damaged file can be rebuilt.
 
 ``verification/verified-n.parquet`` has trials that another evaluator scored again (``archsearch verify``): history,
-but no part of the search.
+but no part of the search. ``faults.jsonl`` has a line for everything that went wrong, tries that succeeded later
+included.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PART_ROWS = 20_000
+FAULTS_FILE = "faults.jsonl"
+RUNNING = b"running"
+"""In the file ``lock`` from the begin of a session until it has ended in order."""
 
 COST_COLUMNS = {
     "wall_seconds": "wall_seconds",
@@ -152,6 +157,9 @@ class RunFolder:
 
     Args:
         path: The folder.
+
+    Attributes:
+        died: Whether the session before this one did not end in order: it was killed, or could not write.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -161,6 +169,7 @@ class RunFolder:
         self._lock: IO[bytes] | None = None
         self._number = 0
         self._previous_state = 0
+        self.died = False
 
     # -- creating and opening --------------------------------------------------------------------
 
@@ -219,7 +228,7 @@ class RunFolder:
         return config
 
     def _acquire(self) -> None:
-        lock = open(self.path / "lock", "wb")  # noqa: SIM115
+        lock = open(self.path / "lock", "a+b", buffering=0)  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -228,6 +237,10 @@ class RunFolder:
                 f"{self.path}: another process is running this search; wait for it or stop it"
             ) from None
         self._lock = lock
+        lock.seek(0)
+        self.died = lock.read() == RUNNING
+        lock.truncate(0)
+        lock.write(RUNNING)
 
     def in_use(self) -> bool:
         """Whether a process is running this search, on this machine or on one that shares the folder's locks."""
@@ -276,8 +289,12 @@ class RunFolder:
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
         self._previous_state = number
 
-    def close(self) -> None:
-        """Releases the folder; after a part was written, the empty journal and the backups go."""
+    def close(self, in_order: bool = True) -> None:
+        """Releases the folder; after a part was written, the empty journal and the backups go.
+
+        Args:
+            in_order: Whether everything was saved.
+        """
         if self._journal is not None:
             empty = self._journal.tell() == 0
             self._journal.close()
@@ -286,6 +303,8 @@ class RunFolder:
                 self._discard(self._previous_state)
                 self._name("journal", self._number).unlink()
         if self._lock is not None:
+            if in_order:
+                self._lock.truncate(0)
             self._lock.close()
             self._lock = None
 
@@ -304,6 +323,18 @@ class RunFolder:
         self._number = number
         # Unbuffered: one system call per append, so that a killed process loses nothing.
         self._journal = open(self._name("journal", number), "ab", buffering=0)  # noqa: SIM115
+
+    def add_fault(self, fault: Mapping[str, Any]) -> None:
+        """Adds a line to ``faults.jsonl``.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        try:
+            with open(self.path / FAULTS_FILE, "ab") as file:
+                file.write((json.dumps(fault) + "\n").encode())
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
 
     # -- going on ----------------------------------------------------------------------------------
 
@@ -384,6 +415,14 @@ class RunFolder:
             elif event[0] == "v":
                 learnt += Cost(*event[2:])
         return prepared + learnt
+
+    def faults(self) -> Counter[str]:
+        """How often what went wrong, over all sessions of the run."""
+        path, counts = self.path / FAULTS_FILE, Counter[str]()
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            with contextlib.suppress(ValueError):  # half-written, on a full disk
+                counts[json.loads(line)["kind"]] += 1
+        return counts
 
     # -- verifications: beside the search, which may be running ----------------------------------------
 

@@ -12,15 +12,18 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
+import logging
 import math
 import platform
 import signal
 import tempfile
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
@@ -34,7 +37,7 @@ from archsearch.errors import (
     UsageError,
 )
 from archsearch.evaluator import Evaluator
-from archsearch.executor import FAILURES, Executor, Job, LocalExecutor, SimulatedExecutor, advance, prepare
+from archsearch.executor import FAILURES, Executor, Fault, Job, LocalExecutor, SimulatedExecutor, advance, prepare
 from archsearch.history import (
     History,
     RunFolder,
@@ -46,17 +49,19 @@ from archsearch.history import (
 )
 from archsearch.limits import LATENCY, Limits, checked_limits
 from archsearch.loggers import Logger
+from archsearch.progress import Display
 from archsearch.seeding import root_seed
 from archsearch.space import Space, at_least_one
 from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
-
-if TYPE_CHECKING:
-    from archsearch.progress import Display
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
 Listener = Callable[[Trial], object]
 Answer = TypeVar("Answer")
+
+_log = logging.getLogger("archsearch")
+"""Has a line for every fault, at level WARNING."""
+_log.addHandler(logging.NullHandler())  # else Python would print them where no logging is set up
 
 DEFAULT_RETRIES: Mapping[str, int] = {"worker_died": 3, "out_of_memory": 1}
 MAX_REUSED_IN_A_ROW = 2_000
@@ -66,6 +71,8 @@ NOTED_SECONDS = 1.0
 """Set-up that took no longer, and cost nothing else, is in the state of a run, but not worth a line in its journal."""
 NOTE = "note.txt"
 """File in the evaluator's folder that holds its note."""
+MAX_FAULT_TEXT = 300
+"""Characters of a fault's error that are kept: its end, which says what it was."""
 MAX_ANSWERED = 5_000
 """Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
 
@@ -153,6 +160,8 @@ class Result:
         rejected: Proposals that were beyond the limits.
         cost: Cost of all evaluations.
         setup_cost: Cost of the evaluator's one-off work: its preparation, and what it learnt on the way.
+        faults: How often what went wrong, by kind (``archsearch.executor.FAULTS``): tries that succeeded when they were
+            repeated, lost workers and nodes, and earlier sessions that did not end in order, included.
         seconds: Seconds on the run's clock.
         stopped: Why it stopped: trials, max_seconds, max_cost, target, exhausted (nothing new to propose), interrupted.
         seed: The root seed; the same seed repeats the search.
@@ -173,6 +182,7 @@ class Result:
     seed: int
     history: History
     space: Space
+    faults: Mapping[str, int] = dataclasses.field(default_factory=dict)
     note: str = ""
 
     @property
@@ -195,6 +205,8 @@ class Result:
         if self.rejected:
             counts.append(f"{self.rejected:,} beyond the limits")
         lines.append(f"trials    {', '.join(counts)}; stopped by {self.stopped}")
+        if self.faults:
+            lines.append(f"faults    {format_faults(self.faults)}")
         lines.append(f"cost      {format_cost(self.cost)}; set-up {format_cost(self.setup_cost)}; seed {self.seed}")
         if self.note:
             lines.append(f"evaluator {self.note}")
@@ -212,6 +224,12 @@ def format_cost(cost: Cost) -> str:
         if amount := getattr(cost, name):
             parts.append(f"{amount:.4g} {unit}")
     return "nothing" if cost.wall_seconds < 0.001 and len(parts) == 1 else ", ".join(parts)
+
+
+def format_faults(faults: Mapping[str, int]) -> str:
+    """Kinds of faults and how often each occurred, the most frequent first."""
+    ordered = sorted(faults.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{times:,} {kind}" for kind, times in ordered)
 
 
 def format_seconds(seconds: float) -> str:
@@ -340,7 +358,7 @@ def resume(
     evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
     settings = _settings(config["settings"], changes)
     listeners = _listeners(on_trial)
-    engine = make_executor(executor or config["executor"], workers or config["workers"])
+    engine = make_executor(executor or _stored_executor(config, workers), workers or config["workers"])
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
@@ -348,6 +366,16 @@ def resume(
     history = History(space, config["seed"], RunFolder.open(directory))
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
+
+
+def _stored_executor(config: dict[str, Any], workers: int | None) -> ExecutorName | Executor:
+    """The executor of a run, with its settings."""
+    settings = config.get("executor_settings")
+    if not settings:
+        return cast(ExecutorName, config["executor"])
+    if workers is not None:
+        settings = settings | {"init_args": settings["init_args"] | {"workers": workers}}
+    return cast(Executor, build(settings))
 
 
 def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
@@ -445,7 +473,10 @@ def _config(
     """Everything needed to run it again."""
     versions = {"python": platform.python_version()}
     versions |= {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "pyarrow", "torch", "ray")}
+    executor_settings = None
     if isinstance(executor, Executor):
+        if executor.name == "ray":
+            executor_settings = describe(executor)
         executor, workers = executor.name, getattr(executor, "workers", 1)
     return {
         "space": describe(space),
@@ -455,6 +486,7 @@ def _config(
         "settings": dataclasses.asdict(settings),
         "executor": executor,
         "workers": workers,
+        "executor_settings": executor_settings,
         "versions": versions,
     }
 
@@ -566,7 +598,7 @@ class Search:
         self.settings = settings
         self.history = history
         self.listeners = listeners
-        self._progress = progress
+        self._show = Display(settings, progress)
         self._limits = limits
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
         self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
@@ -588,6 +620,7 @@ class Search:
         self._least: dict[str, float] = {}  # figures of these
         self._failures_in_a_row = 0
         self._first_failure = ""
+        self.faults: Counter[str] = Counter()
         self.best: Trial | None = None
         self._costs = [0.0] * len(COST_FIELDS)
         self.billed_seconds = 0.0
@@ -601,14 +634,14 @@ class Search:
         """Searches until something stops it; the history is in good order whatever happens."""
         with _Interrupts() as self._interrupts:
             try:
-                with self._display() as show, self._evaluator_folder():
+                with self._show, self._evaluator_folder():
                     self._stopped = self._why_stop()
                     if self._stopped is None:
-                        self._prepare(show)
-                        self._execute(show)
+                        self._prepare()
+                        self._execute()
             except StorageError:
                 if self.history.folder:
-                    self.history.folder.close()
+                    self.history.folder.close(in_order=False)
                 raise
             except BaseException:
                 self.history.close(self._state)
@@ -616,10 +649,10 @@ class Search:
             self.history.close(self._state)
         return self._result()
 
-    def _prepare(self, show: Display) -> None:
+    def _prepare(self) -> None:
         self.evaluator.executor, self.executor.timeout = self.executor, self.settings.timeout
         try:
-            with show.watching(self.evaluator):
+            with self._show.watching(self.evaluator):
                 cost = self._prepare_cost = prepare(self.evaluator, self._prepare_cost)
         finally:
             self.evaluator.executor = None  # else it would go to the workers
@@ -628,29 +661,30 @@ class Search:
         if cost.wall_seconds >= NOTED_SECONDS or dataclasses.replace(cost, wall_seconds=0.0) != NO_COST:
             self.history.note(["s", *dataclasses.astuple(cost)])
 
-    def _execute(self, show: Display) -> None:
-        self.executor.start(self.evaluator, self._clock, self.settings.timeout, show.log)
+    def _execute(self) -> None:
+        self.executor.on_fault = self._fault
+        self.executor.start(self.evaluator, self._clock, self.settings.timeout, self._show.log)
         self._running = True
         try:
             self._interrupts.hold_back()
-            self._loop(show)
+            self._loop()
         finally:
             self._clock = self.executor.now()
             self._running = False
             self.executor.stop()
 
-    def _loop(self, show: Display) -> None:
+    def _loop(self) -> None:
         for job in self._pending.values():  # of a resumed run
             self.executor.submit(job)
         wait = functools.partial(self.executor.wait, self.settings.max_seconds or math.inf)
         try:
             while self._stopped is None:
                 if self._advances is not None and not self._pending and self._to_advance(self._advances) < 1:
-                    self._advance(self._advances, show)
+                    self._advance(self._advances)
                 self._fill()
                 # With nothing pending, this waits for a worker to start.
                 self._finish(self._interrupts.call(wait))
-                show.update(self)
+                self._show.update(self)
                 self._stopped = self._stopped or self._why_stop()
         except KeyboardInterrupt:
             self._stopped = "interrupted"
@@ -677,11 +711,6 @@ class Search:
         """For ``archsearch report``."""
         if self.evaluator.note:
             (folder / NOTE).write_text(self.evaluator.note)
-
-    def _display(self) -> Display:
-        from archsearch.progress import Display
-
-        return Display(self.settings, self._progress)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -798,10 +827,10 @@ class Search:
         """Trials that are still to finish before the evaluator advances."""
         return advances.last + advances.interval - self.completed - self.failed
 
-    def _advance(self, advances: _Advances, show: Display) -> None:
+    def _advance(self, advances: _Advances) -> None:
         """Lets the evaluator learn from what the controller proposed; nothing is pending."""
         sample = sorted(advances.sample, key=lambda trial: trial.id)
-        with show.watching(self.evaluator):
+        with self._show.watching(self.evaluator):
             cost = self._interrupts.call(functools.partial(advance, self.evaluator, sample))
         self.history.note(["v", self.executor.now(), *dataclasses.astuple(cost)])
         self._advanced(advances, cost)
@@ -823,6 +852,9 @@ class Search:
 
     def _finish(self, trials: Sequence[Trial]) -> None:
         """Records trials, then tells the controller; failed ones may be tried again instead."""
+        for trial in trials:
+            if trial.failure:
+                self._fault(Fault(trial.failure, trial.error, trial.worker, trial.id))
         done = [trial for trial in trials if not (trial.failure and self._retry(trial))]
         if not done:
             return
@@ -837,6 +869,20 @@ class Search:
                 f"{self._failures_in_a_row} trials failed one after another (max_failures="
                 f"{self.settings.max_failures}). The first of them:\n{self._first_failure}"
             )
+
+    def _fault(self, fault: Fault) -> None:
+        """Counts what went wrong and notes it: in the run folder, in the log, and on the terminal."""
+        self.faults[fault.kind] += 1
+        now, error = self._now(), fault.error.strip()[-MAX_FAULT_TEXT:]
+        who = "" if fault.trial is None else f"trial {fault.trial}"
+        who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
+        what = error.rpartition("\n")[2]
+        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {what}"
+        _log.warning(text)
+        self._show.fault(text)
+        if self.history.folder:
+            facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
+            self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})
 
     def _retry(self, trial: Trial) -> bool:
         if trial.attempts > self._retries.get(trial.failure, 0):
@@ -1002,6 +1048,9 @@ class Search:
         self._failures_in_a_row = 0
         if self.history.recent:
             self.history.compact(self._state)
+        self.faults = self.history.folder.faults()
+        if self.history.folder.died:
+            self._fault(Fault("driver_died", "the session before did not end in order: killed, or its disk was full"))
 
     def _replay(self, events: Iterator[list[Any]]) -> None:
         for event in events:
@@ -1055,5 +1104,6 @@ class Search:
             seed=self.history.seed,
             history=self.history,
             space=self.space,
+            faults=dict(self.faults),
             note=self.evaluator.note,
         )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 0.2
 LOG_SECONDS = 10.0
+MAX_FAULTS = 20
+"""Faults that are shown; the run folder has them all."""
 
 
 class Display:
@@ -34,6 +36,7 @@ class Display:
         self._completed_before: int | None = None
         self._bar: Any = None
         self._work: Any = None  # the bar's line for one-off work
+        self._faults = 0
 
     def __enter__(self) -> Display:
         if self._enabled and sys.stderr.isatty():
@@ -63,6 +66,14 @@ class Display:
             self._bar.console.print(note, highlight=False)
         elif self._enabled:
             print(note, file=sys.stderr, flush=True)
+
+    def fault(self, text: str) -> None:
+        """Prints what went wrong, for the first faults."""
+        self._faults += 1
+        if self._faults <= MAX_FAULTS:
+            self.log(text)
+        if self._faults == MAX_FAULTS:
+            self.log("further faults are counted, not shown; a run folder has them in faults.jsonl")
 
     @contextlib.contextmanager
     def watching(self, evaluator: Evaluator) -> Iterator[None]:

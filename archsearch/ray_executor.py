@@ -4,6 +4,9 @@ Each worker has at most two batches: one running, one waiting in its queue, so t
 A batch holds as many evaluations as take about ``batch_seconds``: long evaluations travel alone, short ones
 together, so that a 1 ms evaluation is not drowned by a 1 ms round trip. If the search asks for batches of its own,
 for evaluators to which these are cheaper, they are as large as it says.
+
+A worker that has no place yet waits for one: the cluster may grow and shrink while the search runs. What waits behind
+an evaluation that takes long is taken back when another worker has nothing to do.
 """
 
 from __future__ import annotations
@@ -12,15 +15,18 @@ import contextlib
 import logging
 import math
 import os
+import socket
+import statistics
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from archsearch.errors import ExecutorError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import (
     Executor,
+    Fault,
     Job,
     Log,
     Outcome,
@@ -35,20 +41,35 @@ QUEUE = 2
 SETTLE_SECONDS = 2.0
 GRACE_SECONDS = 2.0
 MAX_LOST_IN_A_ROW = 3
+LATE = 2.0
+"""A batch that runs for so many times the usual seconds is late: what waits behind it may go elsewhere."""
+RECENT_EVALUATIONS = 200
+"""Evaluations whose seconds are remembered."""
+HEAD_SECONDS = 20.0
+"""How long the cluster's head may be out of reach. Ray itself ends the whole process after 60 s."""
+PROBE_SECONDS = 5.0
+METRICS_SECONDS = 2.0
+"""Seconds between two updates of the metrics."""
 
 
 class RayExecutor(Executor):
     """Evaluates on actors of a Ray cluster.
 
     Args:
-        workers: Actors, >= 1.
-        address: Address of a running cluster, such as ``auto``; None starts one on this machine.
+        workers: Actors, >= 1. Those for which the cluster has no place yet start as soon as it has.
+        address: Address of a running cluster, such as ``auto`` or ``HOST:PORT``; None starts one on this machine.
         cpus: CPUs that each worker reserves, >= 0.
-        gpus: GPUs that each worker reserves, >= 0.
+        gpus: GPUs that each worker reserves, >= 0; below 1 they share one.
+        resources: Amounts of the cluster's other resources that each worker reserves, by name, such as ``{"a100": 1}``.
+        runtime_env: What Ray installs or copies for the workers, such as ``{"working_dir": "."}``; see Ray's
+            documentation of runtime environments.
         batch_seconds: Evaluations are sent in batches that take about this many seconds, unless the search says how
             many are to be evaluated together.
         max_batch: Most evaluations in such a batch.
         start_seconds: How long to wait for the first worker.
+        speculate: When workers idle at the end of a search, an evaluation that has taken this many times the median is
+            begun a second time elsewhere, > 1; the answer that comes first counts, and is all that is billed. It helps
+            against slow machines, not against architectures that take long. None: never.
 
     Raises:
         UsageError: If a number is out of range.
@@ -56,6 +77,7 @@ class RayExecutor(Executor):
 
     name = "ray"
     concurrent = True
+    _holds_ray = False
 
     def __init__(
         self,
@@ -63,22 +85,32 @@ class RayExecutor(Executor):
         address: str | None = None,
         cpus: float = 1.0,
         gpus: float = 0.0,
+        resources: Mapping[str, float] | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
         batch_seconds: float = 0.05,
         max_batch: int = 256,
         start_seconds: float = 120.0,
+        speculate: float | None = None,
     ) -> None:
         if workers < 1 or cpus < 0 or gpus < 0 or max_batch < 1:
             raise UsageError(
                 f"RayExecutor: expected workers >= 1, cpus >= 0, gpus >= 0, max_batch >= 1, "
                 f"got {workers}, {cpus}, {gpus}, {max_batch}"
             )
+        if any(amount < 0 for amount in (resources or {}).values()):
+            raise UsageError(f"resources: expected amounts >= 0, got {resources}")
+        if speculate is not None and speculate <= 1:
+            raise UsageError(f"speculate: expected a number above 1, got {speculate}")
         self.workers = workers
         self.address = address
         self.cpus = cpus
         self.gpus = gpus
+        self.resources = resources
+        self.runtime_env = runtime_env
         self.batch_seconds = batch_seconds
         self.max_batch = max_batch
         self.start_seconds = start_seconds
+        self.speculate = speculate
 
     # -- start and stop ------------------------------------------------------------------------
 
@@ -86,6 +118,11 @@ class RayExecutor(Executor):
         """Connects to the cluster and starts the workers; late ones join while the search runs."""
         import ray
 
+        if self.speculate is not None and evaluator.keeps_files:
+            raise UsageError(
+                f"speculate: {type(evaluator).__name__} keeps files, which two evaluations of one trial would both "
+                "write; leave speculate out"
+            )
         begun = time.monotonic()
         self._timeout = timeout
         # What could not be evaluated together within its time is evaluated once more, one by one.
@@ -93,8 +130,14 @@ class RayExecutor(Executor):
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             self._connect()
+        elif self.runtime_env and not self._holds_ray:
+            raise UsageError("runtime_env: Ray runs in this process already; give it to your ray.init instead")
         connected = time.monotonic()
-        self._actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(_Worker)
+        self._head = _Head(ray.get_runtime_context().gcs_address)
+        self._metrics = _Metrics()
+        self._actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, resources=dict(self.resources or {}))(
+            _Worker
+        )
         self._evaluator_ref = ray.put(evaluator)
         self._waiting: deque[Job] = deque()
         self._alone: deque[Job] = deque()  # to be run with no other job on the same worker
@@ -104,6 +147,7 @@ class RayExecutor(Executor):
         self._actors: dict[int, Any] = {}
         self._queues: dict[int, deque[Any]] = {}
         self._seconds_each: float | None = None
+        self._recent: deque[float] = deque(maxlen=RECENT_EVALUATIONS)
         self._lost_in_a_row = 0
         for worker in range(self.workers):
             self._start_worker(worker)
@@ -133,9 +177,12 @@ class RayExecutor(Executor):
         if not self._queues:
             have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
             self.stop()
+            needs = {"CPU": self.cpus, "GPU": self.gpus, **(self.resources or {})}
+            needed = ", ".join(f"{amount:g} {name}" for name, amount in needs.items())
+            there = ", ".join(f"{have.get(name, 0):g} {name}" for name in needs)
             raise ExecutorError(
-                f"no worker started within {self.start_seconds:g} s: each needs {self.cpus:g} CPUs and {self.gpus:g} "
-                f"GPUs, the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; ask for less"
+                f"no worker started within {self.start_seconds:g} s: each needs {needed}, the cluster has {there}; "
+                "ask for less"
             )
 
     def _welcome(self, reference: Any) -> None:
@@ -146,7 +193,13 @@ class RayExecutor(Executor):
         try:
             ray.get(reference)
         except ray.exceptions.RayError as error:
-            self._lose(worker, str(error), "worker_died")
+            if "creation task" in str(error) or isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+                self.stop()
+                raise ExecutorError(
+                    f"a worker cannot be set up: {_last_line(error)}. Your own code must be importable on every node: "
+                    "install it there, or ship it by runtime_env, such as {'working_dir': '.'}"
+                ) from None
+            self._lose(worker, str(error), _kind_of_loss(error))
             return
         self._queues[worker] = deque()
 
@@ -155,6 +208,7 @@ class RayExecutor(Executor):
         import ray
 
         self._evaluator_ref = ray.put(evaluator)  # for later workers, too
+        self._live = {}  # whatever was begun twice
         self._queues = {}
         self._starting = {actor.update.remote(self._evaluator_ref): worker for worker, actor in self._actors.items()}
 
@@ -162,6 +216,10 @@ class RayExecutor(Executor):
         """Ends the workers; ends Ray too, if this executor started it."""
         import ray
 
+        if self._head.lost:  # nobody is there to hear of it, and Ray would wait
+            self._actors = {}
+            return
+        self._metrics.flush(workers=0, pending=0)
         for actor in self._actors.values():
             ray.kill(actor)
         self._actors = {}
@@ -177,13 +235,21 @@ class RayExecutor(Executor):
             yield
             return
         self._connect()
+        self._holds_ray = True
         try:
             yield
         finally:
+            self._holds_ray = False
             ray.shutdown()
 
     def _connect(self) -> None:
-        _connect(self.address, math.ceil(self.workers * self.cpus), math.ceil(self.workers * self.gpus))
+        """Starts Ray on this machine, with all that the workers ask for, or joins the cluster at ``address``."""
+        needs = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        # Logical CPUs: as many as the workers ask for, whatever the machine has.
+        local: dict[str, Any] = {name: math.ceil(self.workers * each) or None for name, each in needs.items()}
+        local["num_cpus"] = local["num_cpus"] or 1
+        local["resources"] = {name: self.workers * each for name, each in (self.resources or {}).items()} or None
+        _connect(self.address, local, self.runtime_env)
 
     # -- the executor contract -----------------------------------------------------------------
 
@@ -206,11 +272,15 @@ class RayExecutor(Executor):
 
         while True:
             self._send()
+            self._share()
             references = [*self._live, *self._starting]
             if not references:
                 return []
-            pause = max(0.0, min(until - self.now(), self._next_deadline() - self.now()))
-            ready, _ = ray.wait(references, num_returns=1, timeout=None if math.isinf(pause) else pause)
+            pending = sum(len(batch.jobs) for batch in self._live.values())
+            self._metrics.update(self.now(), workers=len(self._queues), pending=pending)
+            pause = max(0.0, min(until, self._next_deadline(), self._next_late()) - self.now())
+            ready, _ = ray.wait(references, num_returns=1, timeout=min(pause, PROBE_SECONDS))
+            self._head.check()
             if ready and len(references) > 1:  # whatever else has come meanwhile
                 ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
             trials: list[Trial] = []
@@ -258,12 +328,16 @@ class RayExecutor(Executor):
                 self._suspects.add(worker)
             else:
                 jobs = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
-            queries = [tuple(job.query) for job in jobs]
-            reference = self._actors[worker].evaluate.remote(queries, self._timeout)
-            self._live[reference] = _Batch(worker, jobs)
-            self._queues[worker].append(reference)
-            if len(self._queues[worker]) == 1:
-                self._begin(reference)
+            self._dispatch(worker, jobs)
+
+    def _dispatch(self, worker: int, jobs: Sequence[Job]) -> Any:
+        queries = [tuple(job.query) for job in jobs]
+        reference = self._actors[worker].evaluate.remote(queries, self._timeout)
+        self._live[reference] = _Batch(worker, jobs)
+        self._queues[worker].append(reference)
+        if len(self._queues[worker]) == 1:
+            self._begin(reference)
+        return reference
 
     def _freest(self, avoid: int, depth: int) -> int | None:
         """The worker with the shortest queue below ``depth`` that is to share; ``avoid`` only if there is no other."""
@@ -281,6 +355,54 @@ class RayExecutor(Executor):
             times = self._times if len(batch.jobs) > 1 else 1
             batch.deadline = batch.begun + self._timeout * len(batch.jobs) * times + GRACE_SECONDS
 
+    # -- stragglers ----------------------------------------------------------------------------
+
+    def _share(self) -> None:
+        """Gives workers that have nothing to do what waits, or by ``speculate`` takes long, elsewhere."""
+        import ray
+
+        idle = [worker for worker, queue in self._queues.items() if not queue and worker not in self._suspects]
+        if not idle or self._waiting or self._alone:
+            return
+        for queue in self._queues.values():
+            if len(queue) > 1 and not self._live[queue[1]].recalled and self._late_at(queue[0]) <= self.now():
+                self._live[queue[1]].recalled = True
+                ray.cancel(queue[1])  # a call that has begun goes on, and its results count
+        for reference in [reference for reference, at in self._copy_at().items() if at <= self.now()]:
+            if not idle:
+                return
+            self._copy(reference, idle.pop())
+
+    def _late_at(self, reference: Any) -> float:
+        """When a batch that runs is late."""
+        batch = self._live[reference]
+        return batch.begun + LATE * len(batch.jobs) * (self._seconds_each or 0.0)
+
+    def _copy_at(self) -> dict[Any, float]:
+        """When each evaluation that runs alone and is not begun twice has taken ``speculate`` times the median."""
+        if self.speculate is None or not self._recent:
+            return {}
+        patience = self.speculate * statistics.median(self._recent)
+        running = {queue[0]: self._live[queue[0]] for queue in self._queues.values() if queue}
+        return {
+            reference: batch.begun + patience
+            for reference, batch in running.items()
+            if len(batch.jobs) == 1 and batch.twin is None
+        }
+
+    def _copy(self, reference: Any, worker: int) -> None:
+        """Begins the same evaluation on another worker."""
+        original = self._live[reference]
+        copy = self._dispatch(worker, original.jobs)
+        original.twin, self._live[copy].twin = copy, reference
+
+    def _next_late(self) -> float:
+        """When ``_share`` should look again."""
+        if self._waiting or self._alone or all(self._queues.values()):
+            return math.inf
+        behind = [q[0] for q in self._queues.values() if len(q) > 1 and not self._live[q[1]].recalled]
+        return min([*map(self._late_at, behind), *self._copy_at().values()], default=math.inf)
+
     def _next_deadline(self) -> float:
         return min((batch.deadline for batch in self._live.values()), default=math.inf)
 
@@ -292,12 +414,18 @@ class RayExecutor(Executor):
         batch = self._live[reference]
         try:
             outcomes = ray.get(reference)
-        except ray.exceptions.ActorDiedError as error:
-            return self._lose(batch.worker, str(error), "worker_died")
-        except ray.exceptions.OutOfMemoryError as error:
-            return self._lose(batch.worker, str(error), "out_of_memory")
+        except ray.exceptions.TaskCancelledError:
+            self._remove(reference)
+            self._waiting.extendleft(reversed(batch.jobs))
+            return []
+        except ray.exceptions.RayTaskError as error:  # such as results that cannot be sent
+            if len(batch.jobs) > 1:
+                self._remove(reference)
+                self._alone.extend(batch.jobs)
+                return []
+            outcomes = [Outcome(None, self.now() - batch.begun, "exception", str(error))]
         except ray.exceptions.RayError as error:
-            outcomes = [Outcome(None, 0.0, "exception", str(error))] * len(batch.jobs)
+            return self._lose(batch.worker, str(error), _kind_of_loss(error))
         return self._accept(reference, outcomes)
 
     def _accept(self, reference: Any, outcomes: Sequence[tuple[Any, ...]]) -> list[Trial]:
@@ -305,6 +433,12 @@ class RayExecutor(Executor):
         batch = self._live[reference]
         self._remove(reference)
         self._lost_in_a_row = 0
+        if not batch.jobs:  # another worker was quicker
+            return []
+        if batch.twin in self._live:
+            self._live[batch.twin].jobs = []
+        self._recent.extend(outcome[1] for outcome in outcomes)
+        self._metrics.count("evaluations", (outcome[2] or "completed" for outcome in outcomes))
         each = sum(outcome[1] for outcome in outcomes) / len(outcomes)
         # The first evaluation is often slow; a moving average forgets it.
         self._seconds_each = each if self._seconds_each is None else 0.7 * self._seconds_each + 0.3 * each
@@ -313,20 +447,19 @@ class RayExecutor(Executor):
     def _remove(self, reference: Any) -> None:
         batch = self._live.pop(reference)
         queue = self._queues[batch.worker]
+        was_running = queue[0] is reference
         queue.remove(reference)
-        self._suspects.discard(batch.worker)
-        if queue:
-            self._begin(queue[0])
+        if was_running:
+            self._suspects.discard(batch.worker)
+            if queue:
+                self._begin(queue[0])
 
     def _kill_overdue(self) -> list[Trial]:
         """Kills workers whose batch takes too long: native code that hangs ignores the alarm inside the worker."""
-        import ray
-
         trials = []
         now = self.now()
         for batch in [batch for batch in self._live.values() if batch.deadline <= now]:
             if batch.worker in self._actors:
-                ray.kill(self._actors[batch.worker])
                 trials += self._lose(
                     batch.worker, f"no result within {self._timeout:g} s; its worker was killed", "timeout"
                 )
@@ -334,27 +467,35 @@ class RayExecutor(Executor):
 
     def _lose(self, worker: int, error: str, failure: str) -> list[Trial]:
         """Replaces a lost worker; the job to blame failed, if that is certain, and the others are sent again."""
+        import ray
+
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW * self.workers + 10:
             raise ExecutorError(
                 f"workers die one after another, {self._lost_in_a_row} without a result; the last: {error}"
             )
-        # How Ray's memory monitor words it; its text for any other death only guesses at the kernel's "OOM killer".
-        if "running low on memory" in error or "out of memory" in error.lower():
-            failure = "out_of_memory"
         trials = self._accept_finished(worker)
         queue = self._queues.pop(worker, deque())
         self._suspects.discard(worker)
         # Certain who is to blame: a job that ran with no other on this worker, or whose time ran out.
-        certain = len(queue) == 1 or failure == "timeout"
+        certain = failure == "timeout" or (len(queue) == 1 and failure != "node_died")
+        blamed = False
         for position, reference in enumerate(queue):
             batch = self._live.pop(reference)
-            if certain and position == 0 and len(batch.jobs) == 1:
-                seconds = self.now() - batch.begun
+            if batch.twin in self._live:  # the same evaluation goes on elsewhere
+                self._live[batch.twin].twin = None
+            elif certain and position == 0 and len(batch.jobs) == 1:
+                seconds, blamed = self.now() - batch.begun, True
                 trials.append(finished(batch.jobs[0], Outcome(None, seconds, failure, error), batch.begun, worker))
+            elif failure == "node_died":
+                self._waiting.extendleft(reversed(batch.jobs))
             else:  # otherwise each is tried again, alone on a worker
                 self._alone.extend(batch.jobs)
-        self._actors.pop(worker, None)
+        if not blamed and self.on_fault is not None:
+            self.on_fault(Fault(failure, error, worker))
+        self._metrics.count("faults", [failure])
+        if worker in self._actors:  # it may only be out of reach, and hold on to what it reserves
+            ray.kill(self._actors.pop(worker))
         self._start_worker(worker)
         return trials
 
@@ -372,15 +513,90 @@ class RayExecutor(Executor):
 
 
 class _Batch:
-    """Jobs sent to a worker in one call."""
+    """Jobs sent to a worker in one call.
 
-    __slots__ = ("begun", "deadline", "jobs", "worker")
+    Attributes:
+        jobs: What is to be done; empty if another worker has done it meanwhile.
+        begun: When it came to the head of the worker's queue, on the run's clock.
+        deadline: When its worker is killed.
+        recalled: Whether the worker was told not to begin it.
+        twin: The call that does the same elsewhere.
+    """
+
+    __slots__ = ("begun", "deadline", "jobs", "recalled", "twin", "worker")
 
     def __init__(self, worker: int, jobs: Sequence[Job]) -> None:
         self.worker = worker
         self.jobs = jobs
         self.begun = 0.0
         self.deadline = math.inf
+        self.recalled = False
+        self.twin: Any = None
+
+
+class _Head:
+    """Watches whether the cluster's head can be reached: without it Ray ends this process, saying nothing to Python.
+
+    Args:
+        address: ``HOST:PORT`` of its control service.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.lost = False
+        self._address = address
+        self._seen = self._probed = time.monotonic()
+
+    def check(self) -> None:
+        """Raises ``ExecutorError`` if the head has been out of reach for ``HEAD_SECONDS``; asks it now and then."""
+        if time.monotonic() - self._probed < PROBE_SECONDS:
+            return
+        if can_connect(self._address):
+            self._seen = time.monotonic()
+        self._probed = time.monotonic()
+        if self._probed - self._seen >= HEAD_SECONDS:
+            self.lost = True
+            raise ExecutorError(
+                f"the head of the Ray cluster at {self._address} has been out of reach for {HEAD_SECONDS:g} s. What was "
+                "completed is in the run folder, if there is one: start the cluster again, then 'archsearch resume DIR'"
+            )
+
+
+class _Metrics:
+    """Counters and gauges for Ray's own metrics, updated every few seconds: ``archsearch_...`` in Prometheus."""
+
+    def __init__(self) -> None:
+        from ray.util.metrics import Counter as RayCounter
+        from ray.util.metrics import Gauge
+
+        self._counters = {
+            "evaluations": RayCounter("archsearch_evaluations", "Evaluations that ended, by outcome", ("kind",)),
+            "faults": RayCounter("archsearch_lost_workers", "Workers that were lost, by reason", ("kind",)),
+        }
+        self._gauges = {
+            "workers": Gauge("archsearch_workers", "Workers that take part"),
+            "pending": Gauge("archsearch_pending", "Evaluations that workers have been sent"),
+        }
+        self._counts: dict[str, Counter[str]] = {name: Counter() for name in self._counters}
+        self._next = 0.0
+
+    def count(self, name: str, kinds: Iterable[str]) -> None:
+        """Counts one event of each kind."""
+        self._counts[name].update(kinds)
+
+    def update(self, now: float, **gauges: float) -> None:
+        """Hands over what was counted, if it is time to."""
+        if now >= self._next:
+            self._next = now + METRICS_SECONDS
+            self.flush(**gauges)
+
+    def flush(self, **gauges: float) -> None:
+        """Hands over what was counted, and what the gauges show."""
+        for name, counts in self._counts.items():
+            for kind, times in counts.items():
+                self._counters[name].inc(times, {"kind": kind})
+            counts.clear()
+        for name, value in gauges.items():
+            self._gauges[name].set(value)
 
 
 class _Worker:
@@ -401,18 +617,52 @@ class _Worker:
         return [tuple(outcome) for outcome in evaluate_batch_safely(self._evaluator, asked, timeout)]
 
 
-def _connect(address: str | None, cpus: int, gpus: int) -> None:
-    """Starts Ray on this machine, or joins the cluster at ``address``."""
+def _kind_of_loss(error: Exception) -> str:
+    """What happened to a worker, by Ray's error."""
+    import ray
+
+    text = str(error)
+    # How Ray's memory monitor words it; its text for any other death only guesses at the kernel's "OOM killer".
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or any(
+        words in text.lower() for words in ("running low on memory", "out of memory")
+    ):
+        return "out_of_memory"
+    unreachable = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
+    if isinstance(error, unreachable) or "node has died" in text or "node was terminated" in text:
+        return "node_died"
+    return "worker_died"
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2]
+
+
+def can_connect(address: str, seconds: float = 2.0) -> bool:
+    """Whether something listens at ``HOST:PORT``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
+
+
+def _connect(address: str | None, local: Mapping[str, Any], runtime_env: Mapping[str, Any] | None) -> None:
+    """Starts Ray on this machine with what is in ``local``, or joins the cluster at ``address``."""
     import ray
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if runtime_env:
+        quiet["runtime_env"] = dict(runtime_env)
     try:
         if address is None:
-            # Logical CPUs: as many as the workers ask for, whatever the machine has.
-            ray.init("local", num_cpus=max(cpus, 1), num_gpus=gpus or None, include_dashboard=False, **quiet)
-        else:
-            ray.init(address, **quiet)
+            ray.init("local", include_dashboard=False, **local, **quiet)
+            return
+        _, _, port = address.rpartition(":")
+        if port.isdecimal() and "://" not in address and not can_connect(address, 5.0):
+            raise ConnectionError("nothing listens there")  # Ray itself would try for half a minute
+        ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ExecutorError(
             f"cannot reach a Ray cluster at {address or 'this machine'}: {error}; start one by 'ray start --head', "

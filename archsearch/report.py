@@ -101,13 +101,15 @@ def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost:
     """What was run and what it cost, as text."""
     import pyarrow.compute as pc
 
-    from archsearch.loop import NOTE, format_cost
+    from archsearch.loop import NOTE, format_cost, format_faults
 
     failures = table.filter(pc.equal(table["status"], "failed"))["failure"].value_counts().to_pylist()
     facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
     if failures:
-        facts["failed"] = ", ".join(f"{f['counts']:,} {f['values']}" for f in failures)
+        facts["failed"] = format_faults({f["values"]: f["counts"] for f in failures})
+    if faults := RunFolder(directory).faults():
+        facts["faults"] = f"{format_faults(faults)} (in faults.jsonl)"
     spent = {field: pc.sum(table[column]).as_py() or 0.0 for field, column in COST_COLUMNS.items()}
     facts["cost"] = format_cost(Cost(**spent))
     facts["set-up"] = format_cost(setup_cost)
@@ -136,7 +138,7 @@ def without_none(value: Any) -> Any:
 
 def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
     width = max(len(name) for name in facts) + 2
-    for name in ("space", "controller", "evaluator", "trials", "failed", "cost", "set-up", "note", "seed"):
+    for name in ("space", "controller", "evaluator", "trials", "failed", "faults", "cost", "set-up", "note", "seed"):
         if name in facts:
             print(f"{name:<{width}}{facts[name]}")
     columns = shown_columns(rows)
@@ -360,8 +362,7 @@ def status(directory: str | Path) -> str:
     limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
     asked = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
     lines = {"state": "running" if running else "not running", "trials": f"{facts['trials']}; stops at {asked}"}
-    if "failed" in facts:
-        lines["failed"] = facts["failed"]
+    lines |= {name: facts[name] for name in ("failed", "faults") if name in facts}
     recent = ends[-RECENT_TRIALS:]
     if len(recent) > 1 and recent[-1] > recent[0]:
         rate = (len(recent) - 1) / float(recent[-1] - recent[0])

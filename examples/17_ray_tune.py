@@ -49,7 +49,7 @@ def optuna_as_a_controller() -> None:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     evolution_in_a_tuner()
     if importlib.util.find_spec("optuna") is None:
         print("The second part uses Optuna, which is missing: pip install optuna")

@@ -217,7 +217,7 @@ def test_one_that_fails_does_not_take_the_others_along():
 @pytest.mark.slow  # it starts a Ray of its own; tests/test_ray.py has the same path in a predictor
 def test_on_ray_two_workers_give_the_same():
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         remote = run(trials=40, executor=RayExecutor(2), batch=5)
     finally:

@@ -229,7 +229,7 @@ def test_killed_among_rejections_it_equals_an_uninterrupted_run(options, tmp_pat
 def test_workers_on_ray_obey():
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         result = run(lag=4, executor="ray", workers=2)
         assert within(result.history)

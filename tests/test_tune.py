@@ -274,7 +274,7 @@ def test_files_of_other_searches_are_refused(tmp_path):
 def _ray():
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
@@ -582,7 +582,7 @@ def drive_tune(folder):
     """Begins an experiment, or goes on with it, and prints what it came to."""
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     function = trainable(Function(sum), PLAIN)
     if (folder / "run").exists():
         tuner = tune.Tuner.restore(str(folder / "run"), function)
