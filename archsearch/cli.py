@@ -15,7 +15,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from archsearch.errors import ArchsearchError, UsageError
 
@@ -515,10 +515,17 @@ def report(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("directory", type=str, help="the run folder; the search may still be running")
     parser.add_argument("--top", type=int, default=10, help="how many architectures to list")
+    parser.add_argument(
+        "--objectives",
+        type=dict[str, Literal["max", "min"]] | None,
+        default=None,
+        help="the score or metrics of which to show the best compromises, such as "
+        "'{score: max, params: min}'; default: those of the controller, if it has several",
+    )
     given = parser.parse_args(list(arguments)).as_dict()
     from archsearch.report import report as report_run
 
-    report_run(given["directory"], given["top"])
+    report_run(given["directory"], given["top"], given["objectives"])
     return 0
 
 

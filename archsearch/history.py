@@ -38,6 +38,8 @@ from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Tr
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from archsearch.pareto import Direction, Front
+
 PART_ROWS = 20_000
 FAULTS_FILE = "faults.jsonl"
 RUNNING = b"running"
@@ -141,6 +143,17 @@ class History:
             return self.folder.table(self.space)
         tables = [*self._tables, trials_to_table(self.recent, self.space)]
         return pa.concat_tables(tables, promote_options="default")
+
+    def front(self, objectives: Mapping[str, Direction]) -> Front | None:
+        """The best compromises between several objectives, and their hypervolume; see ``archsearch.pareto.front_of``.
+
+        Args:
+            objectives: Names of the score or metrics, each ``max`` or ``min``, such as ``{"score": "max", "params":
+                "min"}``.
+        """
+        from archsearch.pareto import front_of
+
+        return front_of(self.table(), objectives)
 
     def __iter__(self) -> Iterator[Trial]:
         """All trials, in the order in which they finished, one part in memory at a time."""

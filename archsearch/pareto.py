@@ -12,7 +12,9 @@ DEAP has had no function for the hypervolume itself since 1.4.4: its own names t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,8 +22,93 @@ from archsearch.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pyarrow as pa
 
-__all__ = ["hypervolume", "non_dominated"]
+__all__ = ["Direction", "Front", "front_of", "hypervolume", "non_dominated"]
+
+Direction = Literal["max", "min"]
+
+GROWTH_POINTS = 100
+"""At so many moments of a search the hypervolume is computed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """The best compromises of a run between several objectives.
+
+    Attributes:
+        objectives: Name of each, and whether it is to be large (``max``) or small (``min``).
+        rows: Trials that no other one beats in all of them, one per architecture, by the first objective.
+        points: Of all completed trials, shape (trials, objectives), as they were reported.
+        on_front: Which of these are not dominated, shape (trials,).
+        hypervolume: Of the front, above the worst of each objective: its share of the box up to the best of each.
+        growth: The hypervolume as the search went on, shape (moments, 2): completed trials, and share of that box.
+    """
+
+    objectives: Mapping[str, Direction]
+    rows: list[dict[str, Any]]
+    points: npt.NDArray[np.float64]
+    on_front: npt.NDArray[np.bool_]
+    hypervolume: float
+    growth: npt.NDArray[np.float64]
+
+    def __str__(self) -> str:
+        wanted = ", ".join(f"{name} {direction}" for name, direction in self.objectives.items())
+        return (
+            f"{len(self.rows):,} compromises of {wanted}; hypervolume {self.hypervolume:.4f} of the box that was seen"
+        )
+
+
+def front_of(table: pa.Table, objectives: Mapping[str, Direction]) -> Front | None:
+    """The best compromises of a run.
+
+    Args:
+        table: Its trials, as ``History.table`` gives them.
+        objectives: Names of the score or metrics, each ``max`` or ``min``.
+
+    Returns:
+        The front; None if no trial has completed with finite values.
+
+    Raises:
+        UsageError: If an objective is no column, or no direction.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    for name, direction in objectives.items():
+        if name not in numbers or direction not in ("max", "min"):
+            raise UsageError(
+                f"objectives: expected the score or a metric and max or min for each, got {name!r}: {direction!r}; "
+                f"there are {', '.join(numbers)}"
+            )
+    completed = table.filter(pc.equal(table["status"], "completed"))
+    points = np.array([completed[name].to_numpy() for name in objectives], np.float64).T
+    sound = np.isfinite(points).all(axis=1)
+    if not sound.any():
+        return None
+    completed, points = completed.filter(sound), points[sound]
+    upwards = points * [1.0 if direction == "max" else -1.0 for direction in objectives.values()]
+    mask = non_dominated(upwards)
+    found: dict[str, dict[str, Any]] = {}
+    for row in completed.filter(mask).to_pylist():
+        found.setdefault(row["name"], row)
+    first, direction = next(iter(objectives.items()))
+    rows = sorted(found.values(), key=lambda row: -row[first] if direction == "max" else row[first])
+    growth = _growth(upwards)
+    return Front(dict(objectives), rows, points, mask, float(growth[-1, 1]), growth)
+
+
+def _growth(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """After so many points: their hypervolume, as a share of the box from the worst to the best of each objective."""
+    worst, volume = points.min(axis=0), np.ptp(points, axis=0).prod()
+    moments = np.unique(np.linspace(1, len(points), GROWTH_POINTS).astype(int))
+    front, shares, before = points[:0], [], 0
+    for moment in moments:
+        front = np.vstack([front, points[before:moment]])
+        front, before = front[non_dominated(front)], moment
+        shares.append(hypervolume(front, worst) / volume if volume else 0.0)
+    return np.column_stack([moments, shares])
 
 
 def non_dominated(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import difflib
 import inspect
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from archsearch.pareto import Direction, Front
     from archsearch.verification import Verification
 
 RECENT_TRIALS = 200
@@ -33,20 +33,23 @@ RECENT_TRIALS = 200
 # -- the report of a run -----------------------------------------------------------------------
 
 
-def report(directory: str | Path, top: int = 10) -> Path:
+def report(directory: str | Path, top: int = 10, objectives: Mapping[str, Direction] | None = None) -> Path:
     """Prints the best architectures of a run; writes the learning curve and one HTML page to ``DIRECTORY/report``.
 
     Args:
         directory: The run folder; the search may still be running.
         top: How many architectures to list, >= 1.
+        objectives: Names of the score or metrics of which to show the best compromises, each ``max`` or ``min``; None:
+            those of the controller, if it has several.
 
     Returns:
         The page.
 
     Raises:
         RunFolderError: If there is no run, or no trial has completed.
-        UsageError: If ``top`` is below 1.
+        UsageError: If ``top`` is below 1, or an objective is no column of the trials.
     """
+    from archsearch.pareto import front_of
     from archsearch.verification import newest_verification  # which needs best_rows
 
     if top < 1:
@@ -59,7 +62,8 @@ def report(directory: str | Path, top: int = 10) -> Path:
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to report")
     facts = _facts(folder.path, config, table, folder.setup_cost())
-    verification, front = newest_verification(folder, table), pareto_front(config, table)
+    objectives = objectives or _objectives(config, table)
+    verification, front = newest_verification(folder, table), front_of(table, objectives) if objectives else None
     target = Path(directory) / "report"
     try:
         target.mkdir(exist_ok=True)
@@ -72,7 +76,7 @@ def report(directory: str | Path, top: int = 10) -> Path:
         raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
     _print_rows(rows, facts)
     if front is not None:
-        print(f"front     {front}\n\n{aligned(front.cells(top), left=-1)}\n")
+        print(f"front     {front}\n\n{aligned(_front_cells(front, top), left=-1)}\n")
     if verification is not None:
         print(f"{verification}\n")
     print(f"report    {page}")
@@ -208,19 +212,21 @@ def _draw_best(space: Space, architecture: Architecture, target: Path) -> None:
 
 
 def _front_parts(front: Front, top: int) -> list[str]:
-    head, *rows = front.cells(top)
+    head, *rows = _front_cells(front, top)
     return [heading("Best compromises"), paragraph(f"{front}."), table(head, rows, last_is_code=True)]
 
 
 def _draw_front(front: Front | None, target: Path) -> dict[str, str]:
-    """Draws the first two objectives: title and file of the picture."""
-    from archsearch.drawing import draw_front
+    """Draws the first two objectives, and how the hypervolume grew: title and file of each picture."""
+    from archsearch.drawing import draw_columns, draw_front
 
     if front is None:
         return {}
     (first, second), points = list(front.objectives)[:2], front.points[:, :2]
     draw_front(target / "front.png", points[:, ::-1], front.on_front, (second, first))
-    return {"Best compromises": "front.png"}
+    columns = dict(zip(("completed trials", "hypervolume"), front.growth.T.tolist(), strict=True))
+    draw_columns(target / "hypervolume.png", columns, "share of the box that was seen")
+    return {"Best compromises": "front.png", "Hypervolume by trials": "hypervolume.png"}
 
 
 def _draw_set_up(directory: Path, target: Path) -> dict[str, str]:
@@ -271,70 +277,21 @@ def _page(
 # -- several objectives ------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class Front:
-    """The best compromises of a run between several objectives.
-
-    Attributes:
-        objectives: Name of each, and whether it is to be large ("max") or small ("min").
-        rows: Trials that no other one beats in all of them, one per architecture, by the first objective.
-        points: Of all completed trials, shape (trials, objectives), as they were reported.
-        on_front: Which of these are not dominated.
-        hypervolume: Of the front, above the worst of each objective: its share of the box up to the best of each.
-    """
-
-    objectives: Mapping[str, str]
-    rows: list[dict[str, Any]]
-    points: npt.NDArray[np.float64]
-    on_front: npt.NDArray[np.bool_]
-    hypervolume: float
-
-    def cells(self, top: int) -> list[list[str]]:
-        """A table, its head first."""
-        head = ["trial", *self.objectives, "architecture"]
-        rows = [
-            [str(row["id"]), *(number_text(row[name]) for name in self.objectives), row["name"]] for row in self.rows
-        ]
-        return [head, *rows[:top]]
-
-    def __str__(self) -> str:
-        wanted = ", ".join(f"{name} {direction}" for name, direction in self.objectives.items())
-        return (
-            f"{len(self.rows):,} compromises of {wanted}; hypervolume {self.hypervolume:.4f} of the box that was seen"
-        )
-
-
-def pareto_front(config: Mapping[str, Any], table: pa.Table) -> Front | None:
-    """The front of a run whose controller has several ``objectives``, such as ``NSGA2``; None for others.
-
-    Args:
-        config: The run's configuration.
-        table: Its trials.
-    """
-    import numpy as np
-    import pyarrow.compute as pc
-
-    from archsearch.pareto import hypervolume, non_dominated
-
+def _objectives(config: Mapping[str, Any], table: pa.Table) -> Mapping[str, Direction] | None:
+    """The objectives of a run's controller, such as ``NSGA2``; None if it has one, or the trials lack them."""
     objectives = config["controller"]["init_args"].get("objectives")
-    if not isinstance(objectives, Mapping) or len(objectives) < 2 or not set(objectives) <= set(table.column_names):
-        return None
-    completed = table.filter(pc.equal(table["status"], "completed"))
-    points = np.array([completed[name].to_numpy() for name in objectives], np.float64).T
-    sound = np.isfinite(points).all(axis=1)
-    if not sound.any():
-        return None
-    completed, points = completed.filter(sound), points[sound]
-    upwards = points * [1.0 if direction == "max" else -1.0 for direction in objectives.values()]
-    mask = non_dominated(upwards)
-    found: dict[str, dict[str, Any]] = {}
-    for row in completed.filter(mask).to_pylist():
-        found.setdefault(row["name"], row)
-    first, direction = next(iter(objectives.items()))
-    rows = sorted(found.values(), key=lambda row: -row[first] if direction == "max" else row[first])
-    worst, box = upwards.min(axis=0), np.ptp(upwards, axis=0)
-    share = hypervolume(upwards[mask], worst) / box.prod() if box.all() else 0.0
-    return Front(dict(objectives), rows, points, mask, float(share))
+    known = isinstance(objectives, Mapping) and set(objectives) <= set(table.column_names)
+    return objectives if known and len(objectives) > 1 else None
+
+
+def _front_cells(front: Front, top: int) -> list[list[str]]:
+    """The best compromises as a table, its head first."""
+    head = ["trial", *front.objectives, "architecture"]
+    rows = [
+        [str(row["id"]), *(number_text(row[name]) for name in front.objectives), row["name"]]
+        for row in front.rows[:top]
+    ]
+    return [head, *rows]
 
 
 # -- a search that is running ------------------------------------------------------------------

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archsearch import search
+from archsearch.controllers import RandomSearch
 from archsearch.errors import UsageError
-from archsearch.pareto import hypervolume, non_dominated
+from archsearch.evaluators import Tabular
+from archsearch.history import History
+from archsearch.pareto import Direction, hypervolume, non_dominated
+from archsearch.spaces import NASBench201
 
 quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -149,3 +154,37 @@ def test_large_values_and_a_large_front_are_exact() -> None:
     staircase = np.column_stack([steps, steps[::-1]])
     assert non_dominated(staircase).all()
     assert hypervolume(staircase, [0, 0]) == steps.sum()
+
+
+# -- the front of a run ------------------------------------------------------------------------------
+
+
+def test_the_history_has_the_front_of_any_run_and_how_it_grew() -> None:
+    result = search(NASBench201(), RandomSearch(), Tabular(), trials=250, seed=4)
+    front = result.history.front({"score": "max", "params": "min"})
+    assert front is not None
+    trials = [(t.score, t.metrics["params"], result.space.format(t.architecture)) for t in result.history]
+    beaten = [any((a >= s and b <= p) and (a, b) != (s, p) for a, b, _ in trials) for s, p, _ in trials]
+    assert front.on_front.tolist() == [not b for b in beaten]
+    expected = {name for (_, _, name), b in zip(trials, beaten, strict=True) if not b}
+    assert {row["name"] for row in front.rows} == expected
+    assert [row["score"] for row in front.rows] == sorted((row["score"] for row in front.rows), reverse=True)
+    moments, shares = front.growth.T
+    assert (moments[0], moments[-1], len(moments)) == (1, 250, 100)
+    assert (np.diff(shares) >= 0).all()
+    assert shares[0] < shares[-1] == front.hypervolume < 1
+    half = np.array([(s, -p) for s, p, _ in trials])
+    worst, box = half.min(axis=0), np.ptp(half, axis=0).prod()
+    k = int(moments[40])
+    assert shares[40] == pytest.approx(hypervolume(half[:k], worst) / box, rel=1e-12)
+
+
+@pytest.mark.parametrize("objectives", [{"score": "up"}, {"parms": "min"}, {"name": "max"}], ids=str)
+def test_objectives_that_are_no_figures_are_refused(objectives: dict[str, Direction]) -> None:
+    result = search(NASBench201(), RandomSearch(), Tabular(), trials=5, seed=4)
+    with pytest.raises(UsageError, match="expected the score or a metric and max or min for each"):
+        result.history.front(objectives)
+
+
+def test_without_completed_trials_there_is_no_front() -> None:
+    assert History(NASBench201(), seed=0).front({"score": "max"}) is None
