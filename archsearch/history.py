@@ -132,7 +132,11 @@ class History:
     def close(self, state: Callable[[], dict[str, Any]]) -> None:
         """Ends the run in good order: one last part, no journal left behind."""
         if self.folder:
-            self.compact(state)
+            try:
+                self.compact(state)
+            except StorageError:
+                self.folder.close(in_order=False)
+                raise
             self.folder.close()
 
     def table(self) -> pa.Table:
@@ -252,8 +256,9 @@ class RunFolder:
         self._lock = lock
         lock.seek(0)
         self.died = lock.read() == RUNNING
-        lock.truncate(0)
-        lock.write(RUNNING)
+        if not self.died:  # else nothing is to be done, at which it could be killed or the disk be full
+            lock.truncate(0)
+            lock.write(RUNNING)
 
     def in_use(self) -> bool:
         """Whether a process is running this search, on this machine or on one that shares the folder's locks."""
@@ -275,10 +280,8 @@ class RunFolder:
             StorageError: If they cannot be written.
         """
         assert self._journal is not None
-        data = lines.encode()
         try:
-            if self._journal.write(data) != len(data):
-                raise OSError(0, "only a part of the line could be written")
+            _write_all(self._journal, lines.encode())
         except OSError as error:
             raise StorageError(
                 f"{self.path}: cannot write to the run folder ({error.strerror}); what was done before is saved: "
@@ -331,11 +334,11 @@ class RunFolder:
                 self._name("journal", old).unlink()
 
     def _open_journal(self, number: int) -> None:
+        # Unbuffered: one system call per append, so that a killed process loses nothing.
+        journal = open(self._name("journal", number), "ab", buffering=0)  # noqa: SIM115
         if self._journal is not None:
             self._journal.close()
-        self._number = number
-        # Unbuffered: one system call per append, so that a killed process loses nothing.
-        self._journal = open(self._name("journal", number), "ab", buffering=0)  # noqa: SIM115
+        self._journal, self._number = journal, number
 
     def add_fault(self, fault: Mapping[str, Any]) -> None:
         """Adds a line to ``faults.jsonl``.
@@ -344,8 +347,10 @@ class RunFolder:
             StorageError: If it cannot be written.
         """
         try:
-            with open(self.path / FAULTS_FILE, "ab") as file:
-                file.write((json.dumps(fault) + "\n").encode())
+            with open(self.path / FAULTS_FILE, "a+b", buffering=0) as file:
+                # The disk was full in the middle of the last line: this one must not be a part of it.
+                begin = b"\n" if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n" else b""
+                _write_all(file, begin + json.dumps(fault).encode() + b"\n")
         except OSError as error:
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
 
@@ -652,6 +657,12 @@ def read_yaml(text: str) -> Any:
         yaml.YAMLError: If it is none.
     """
     return yaml.load(text, Loader=_LOADER)
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    """Writes to an unbuffered file: a disk that is nearly full takes a part, and says only then why."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -29,6 +29,7 @@ from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
 from archsearch.errors import (
     ConstraintError,
+    ExecutorError,
     InvalidArchitecture,
     RunFolderError,
     StorageError,
@@ -643,8 +644,14 @@ class Search:
                 if self.history.folder:
                     self.history.folder.close(in_order=False)
                 raise
-            except BaseException:
+            except (KeyboardInterrupt, ExecutorError, TooManyFailures, ConstraintError):
                 self.history.close(self._state)
+                raise
+            except BaseException:
+                # Someone's own code failed in the middle of something, such as a controller that was being told: only
+                # the journal is to be trusted.
+                if self.history.folder:
+                    self.history.folder.close()
                 raise
             self.history.close(self._state)
         return self._result()
@@ -1031,13 +1038,21 @@ class Search:
                 self._advances.last = self.completed + self.failed
 
     def recover(self) -> None:
-        """Brings this search to where its folder's run was, by the last state and the events after it."""
+        """Brings this search to where its folder's run was; releases the folder if that cannot be."""
         assert self.history.folder is not None
+        try:
+            self._recover(self.history.folder)
+        except BaseException:
+            self.history.folder.close(in_order=not self.history.folder.died)
+            raise
+
+    def _recover(self, folder: RunFolder) -> None:
+        """Loads the last state and replays the events after it."""
         state, events = self.history.recover()
         if state is not None:
             self._load(state)
             if self._known is not None:
-                parts = self.history.folder.part_trials(self.history.seed)
+                parts = folder.part_trials(self.history.seed)
                 told: Iterable[Trial] = (
                     trial for trial in parts if trial.id not in self._waiting and self._is_fresh(trial)
                 )
@@ -1048,8 +1063,8 @@ class Search:
         self._failures_in_a_row = 0
         if self.history.recent:
             self.history.compact(self._state)
-        self.faults = self.history.folder.faults()
-        if self.history.folder.died:
+        self.faults = folder.faults()
+        if folder.died:
             self._fault(Fault("driver_died", "the session before did not end in order: killed, or its disk was full"))
 
     def _replay(self, events: Iterator[list[Any]]) -> None:

@@ -5,21 +5,25 @@ A batch holds as many evaluations as take about ``batch_seconds``: long evaluati
 together, so that a 1 ms evaluation is not drowned by a 1 ms round trip. If the search asks for batches of its own,
 for evaluators to which these are cheaper, they are as large as it says.
 
-A worker that has no place yet waits for one: the cluster may grow and shrink while the search runs. What waits behind
-an evaluation that takes long is taken back when another worker has nothing to do.
+What waits in a worker's queue cannot be taken back (Ray's ``cancel`` does not reach it, and drops the result of what
+has begun). So nothing waits behind evaluations to which a round trip is short: a worker that is busy with one for long
+holds up no other.
+
+A worker that has no place yet waits for one: the cluster may grow and shrink while the search runs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import logging
 import math
 import os
 import socket
 import statistics
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archsearch.errors import ExecutorError, UsageError
@@ -38,16 +42,18 @@ from archsearch.executor import (
 from archsearch.trial import Query, Trial
 
 QUEUE = 2
+QUEUE_SECONDS = 0.5
+"""Batches that take longer are sent when the worker is free: the round trip, some milliseconds, is short to them."""
 SETTLE_SECONDS = 2.0
 GRACE_SECONDS = 2.0
 MAX_LOST_IN_A_ROW = 3
-LATE = 2.0
-"""A batch that runs for so many times the usual seconds is late: what waits behind it may go elsewhere."""
 RECENT_EVALUATIONS = 200
 """Evaluations whose seconds are remembered."""
 HEAD_SECONDS = 20.0
 """How long the cluster's head may be out of reach. Ray itself ends the whole process after 60 s."""
 PROBE_SECONDS = 5.0
+MAX_SETUP_TEXT = 600
+"""Characters, the last ones, of what is shown of an environment that cannot be built."""
 METRICS_SECONDS = 2.0
 """Seconds between two updates of the metrics."""
 
@@ -101,6 +107,8 @@ class RayExecutor(Executor):
             raise UsageError(f"resources: expected amounts >= 0, got {resources}")
         if speculate is not None and speculate <= 1:
             raise UsageError(f"speculate: expected a number above 1, got {speculate}")
+        if runtime_env:
+            _check_runtime_env(runtime_env)
         self.workers = workers
         self.address = address
         self.cpus = cpus
@@ -138,7 +146,7 @@ class RayExecutor(Executor):
         self._actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, resources=dict(self.resources or {}))(
             _Worker
         )
-        self._evaluator_ref = ray.put(evaluator)
+        self._evaluator_ref: Any = ray.put(evaluator)
         self._waiting: deque[Job] = deque()
         self._alone: deque[Job] = deque()  # to be run with no other job on the same worker
         self._suspects: set[int] = set()  # workers that run such a job
@@ -146,16 +154,18 @@ class RayExecutor(Executor):
         self._starting: dict[Any, int] = {}
         self._actors: dict[int, Any] = {}
         self._queues: dict[int, deque[Any]] = {}
+        self._nodes: dict[int, str] = {}
         self._seconds_each: float | None = None
         self._recent: deque[float] = deque(maxlen=RECENT_EVALUATIONS)
         self._lost_in_a_row = 0
         for worker in range(self.workers):
             self._start_worker(worker)
         self._await_workers()
+        starts_ray = self._owns_ray and self.address is None
         self.connect_seconds = connected - begun
         self.workers_seconds = time.monotonic() - connected
         log(
-            f"Ray: {self.connect_seconds:.1f} s to {'start' if self._owns_ray else 'find'} the cluster, "
+            f"Ray: {self.connect_seconds:.1f} s to {'start' if starts_ray else 'find'} the cluster, "
             f"{self.workers_seconds:.1f} s to {len(self._queues)} of {self.workers} workers"
         )
         self._origin = time.monotonic() - clock
@@ -191,9 +201,14 @@ class RayExecutor(Executor):
 
         worker = self._starting.pop(reference)
         try:
-            ray.get(reference)
+            self._nodes[worker] = ray.get(reference)
         except ray.exceptions.RayError as error:
-            if "creation task" in str(error) or isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+            if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+                self.stop()
+                raise ExecutorError(
+                    f"the runtime_env cannot be built on a node: {' '.join(str(error).split())[-MAX_SETUP_TEXT:]}"
+                ) from None
+            if "creation task" in str(error):
                 self.stop()
                 raise ExecutorError(
                     f"a worker cannot be set up: {_last_line(error)}. Your own code must be importable on every node: "
@@ -208,9 +223,15 @@ class RayExecutor(Executor):
         import ray
 
         self._evaluator_ref = ray.put(evaluator)  # for later workers, too
-        self._live = {}  # whatever was begun twice
+        late = {batch.worker for batch in self._live.values()}  # at what another worker has done meanwhile
+        self._live = {}
         self._queues = {}
-        self._starting = {actor.update.remote(self._evaluator_ref): worker for worker, actor in self._actors.items()}
+        self._suspects = set()
+        rest = {worker: actor for worker, actor in self._actors.items() if worker not in late}
+        self._starting = {actor.update.remote(self._evaluator_ref): worker for worker, actor in rest.items()}
+        for worker in late:
+            ray.kill(self._actors[worker])
+            self._start_worker(worker)
 
     def stop(self) -> None:
         """Ends the workers; ends Ray too, if this executor started it."""
@@ -223,6 +244,7 @@ class RayExecutor(Executor):
         for actor in self._actors.values():
             ray.kill(actor)
         self._actors = {}
+        self._live, self._starting, self._evaluator_ref = {}, {}, None  # what is referred to stays in the object store
         if self._owns_ray:
             ray.shutdown()
 
@@ -272,7 +294,7 @@ class RayExecutor(Executor):
 
         while True:
             self._send()
-            self._share()
+            self._speculate()
             references = [*self._live, *self._starting]
             if not references:
                 return []
@@ -298,6 +320,10 @@ class RayExecutor(Executor):
     # -- sending -------------------------------------------------------------------------------
 
     def _depth(self, remaining: int | None) -> int:
+        """How many batches a worker may have, the one that runs included."""
+        # By the longest of late, not the mean: of heavy-tailed ones most are short, but behind some one waits for long.
+        if not self._recent or max(self._recent) * self.batch > QUEUE_SECONDS:
+            return 1
         return 1 if remaining is not None and remaining <= self.workers * self.batch else QUEUE
 
     def _free_places(self, depth: int) -> int:
@@ -316,19 +342,28 @@ class RayExecutor(Executor):
         return max(1, min(size, self.max_batch))
 
     def _send(self) -> None:
-        size = self._batch_size(None)
+        size, depth = self._batch_size(None), self._depth(None)
         if self.batch == 1:  # evenly over the free places: ``room`` asked for no more than they should hold
-            size = min(size, math.ceil(len(self._waiting) / max(self._free_places(QUEUE), 1)))
-        while self._alone or self._waiting:
-            worker = self._freest(self._alone[0].avoid if self._alone else -1, 1 if self._alone else QUEUE)
+            size = min(size, math.ceil(len(self._waiting) / max(self._free_places(depth), 1)))
+        while self._alone:
+            worker = self._freest(self._alone[0].avoid)
             if worker is None:
                 return
-            if self._alone:
-                jobs = [self._alone.popleft()]
-                self._suspects.add(worker)
+            self._suspects.add(worker)
+            self._dispatch(worker, [self._alone.popleft()])
+        if not self._waiting:
+            return
+        # The shortest queue first; a heap, since thousands of workers would be looked through for each batch.
+        free = [worker for worker in self._queues if worker not in self._suspects]
+        places = [(len(self._queues[worker]), worker) for worker in free if len(self._queues[worker]) < depth]
+        heapq.heapify(places)
+        while self._waiting and places:
+            length, worker = places[0]
+            self._dispatch(worker, [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))])
+            if length + 1 < depth:
+                heapq.heapreplace(places, (length + 1, worker))
             else:
-                jobs = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
-            self._dispatch(worker, jobs)
+                heapq.heappop(places)
 
     def _dispatch(self, worker: int, jobs: Sequence[Job]) -> Any:
         queries = [tuple(job.query) for job in jobs]
@@ -339,69 +374,57 @@ class RayExecutor(Executor):
             self._begin(reference)
         return reference
 
-    def _freest(self, avoid: int, depth: int) -> int | None:
-        """The worker with the shortest queue below ``depth`` that is to share; ``avoid`` only if there is no other."""
-        room = {w: len(queue) for w, queue in self._queues.items() if len(queue) < depth and w not in self._suspects}
-        others = {worker: length for worker, length in room.items() if worker != avoid} or (
-            room if len(self._queues) == 1 else {}
-        )
-        return min(others, key=lambda worker: (others[worker], worker)) if others else None
+    def _freest(self, avoid: int) -> int | None:
+        """A worker with nothing to do; ``avoid`` only if there is no other."""
+        free = [worker for worker, queue in self._queues.items() if not queue and worker not in self._suspects]
+        others = [worker for worker in free if worker != avoid] or (free if len(self._queues) == 1 else [])
+        return min(others, default=None)
 
     def _begin(self, reference: Any) -> None:
         """A batch has come to the head of its worker's queue: its time runs from now."""
         batch = self._live[reference]
         batch.begun = self.now()
         if self._timeout is not None:
-            times = self._times if len(batch.jobs) > 1 else 1
-            batch.deadline = batch.begun + self._timeout * len(batch.jobs) * times + GRACE_SECONDS
+            times = self._times if batch.size > 1 else 1
+            batch.deadline = batch.begun + self._timeout * batch.size * times + GRACE_SECONDS
 
     # -- stragglers ----------------------------------------------------------------------------
 
-    def _share(self) -> None:
-        """Gives workers that have nothing to do what waits, or by ``speculate`` takes long, elsewhere."""
-        import ray
-
-        idle = [worker for worker, queue in self._queues.items() if not queue and worker not in self._suspects]
-        if not idle or self._waiting or self._alone:
+    def _speculate(self) -> None:
+        """Begins what takes long a second time, on workers that have nothing to do."""
+        if self.speculate is None or self._waiting or self._alone:
             return
-        for queue in self._queues.values():
-            if len(queue) > 1 and not self._live[queue[1]].recalled and self._late_at(queue[0]) <= self.now():
-                self._live[queue[1]].recalled = True
-                ray.cancel(queue[1])  # a call that has begun goes on, and its results count
-        for reference in [reference for reference, at in self._copy_at().items() if at <= self.now()]:
-            if not idle:
-                return
-            self._copy(reference, idle.pop())
+        idle = [worker for worker, queue in self._queues.items() if not queue]
+        for reference in [reference for reference, at in self._late_at().items() if at <= self.now()][: len(idle)]:
+            self._begin_twice(reference, idle)
 
-    def _late_at(self, reference: Any) -> float:
-        """When a batch that runs is late."""
-        batch = self._live[reference]
-        return batch.begun + LATE * len(batch.jobs) * (self._seconds_each or 0.0)
-
-    def _copy_at(self) -> dict[Any, float]:
-        """When each evaluation that runs alone and is not begun twice has taken ``speculate`` times the median."""
+    def _late_at(self) -> dict[Any, float]:
+        """When that which was begun once takes, or waits behind what takes, ``speculate`` times the median."""
         if self.speculate is None or not self._recent:
             return {}
         patience = self.speculate * statistics.median(self._recent)
-        running = {queue[0]: self._live[queue[0]] for queue in self._queues.values() if queue}
-        return {
-            reference: batch.begun + patience
-            for reference, batch in running.items()
-            if len(batch.jobs) == 1 and batch.twin is None
-        }
+        late = {}
+        for queue in filter(None, self._queues.values()):
+            running = self._live[queue[0]]
+            for reference in queue:
+                if self._live[reference].jobs and self._live[reference].twin is None:
+                    late[reference] = running.begun + patience * len(running.jobs)
+        return late
 
-    def _copy(self, reference: Any, worker: int) -> None:
-        """Begins the same evaluation on another worker."""
+    def _begin_twice(self, reference: Any, idle: list[int]) -> None:
+        """Has one of the idle workers do the same, on another node if there is one: a whole node may be slow."""
         original = self._live[reference]
+        elsewhere = [worker for worker in idle if self._nodes[worker] != self._nodes[original.worker]]
+        worker = (elsewhere or idle)[-1]
+        idle.remove(worker)
         copy = self._dispatch(worker, original.jobs)
         original.twin, self._live[copy].twin = copy, reference
 
     def _next_late(self) -> float:
-        """When ``_share`` should look again."""
+        """When ``_speculate`` should look again."""
         if self._waiting or self._alone or all(self._queues.values()):
             return math.inf
-        behind = [q[0] for q in self._queues.values() if len(q) > 1 and not self._live[q[1]].recalled]
-        return min([*map(self._late_at, behind), *self._copy_at().values()], default=math.inf)
+        return min(self._late_at().values(), default=math.inf)
 
     def _next_deadline(self) -> float:
         return min((batch.deadline for batch in self._live.values()), default=math.inf)
@@ -414,16 +437,12 @@ class RayExecutor(Executor):
         batch = self._live[reference]
         try:
             outcomes = ray.get(reference)
-        except ray.exceptions.TaskCancelledError:
-            self._remove(reference)
-            self._waiting.extendleft(reversed(batch.jobs))
-            return []
         except ray.exceptions.RayTaskError as error:  # such as results that cannot be sent
-            if len(batch.jobs) > 1:
+            if len(batch.jobs) > 1 and batch.twin not in self._live:
                 self._remove(reference)
                 self._alone.extend(batch.jobs)
                 return []
-            outcomes = [Outcome(None, self.now() - batch.begun, "exception", str(error))]
+            outcomes = [Outcome(None, self.now() - batch.begun, "exception", str(error))]  # at most one job, or a twin
         except ray.exceptions.RayError as error:
             return self._lose(batch.worker, str(error), _kind_of_loss(error))
         return self._accept(reference, outcomes)
@@ -435,10 +454,18 @@ class RayExecutor(Executor):
         self._lost_in_a_row = 0
         if not batch.jobs:  # another worker was quicker
             return []
-        if batch.twin in self._live:
-            self._live[batch.twin].jobs = []
+        twin = self._live.get(batch.twin)
+        if twin is not None and (failures := [outcome for outcome in outcomes if outcome[2]]):
+            twin.twin = None  # it decides: what failed here may succeed there
+            for _, _, kind, error in failures:
+                self._tell_of(Fault(kind, error, batch.worker))
+            return []
+        if twin is not None:
+            twin.jobs = []
         self._recent.extend(outcome[1] for outcome in outcomes)
-        self._metrics.count("evaluations", (outcome[2] or "completed" for outcome in outcomes))
+        for outcome in outcomes:
+            self._metrics.count("evaluations", outcome[2] or "completed")
+            self._metrics.count("seconds", outcome[2] or "completed", outcome[1])
         each = sum(outcome[1] for outcome in outcomes) / len(outcomes)
         # The first evaluation is often slow; a moving average forgets it.
         self._seconds_each = each if self._seconds_each is None else 0.7 * self._seconds_each + 0.3 * each
@@ -459,7 +486,8 @@ class RayExecutor(Executor):
         trials = []
         now = self.now()
         for batch in [batch for batch in self._live.values() if batch.deadline <= now]:
-            if batch.worker in self._actors:
+            trials += self._accept_finished(batch.worker)  # its result may have come just now
+            if batch in self._live.values():
                 trials += self._lose(
                     batch.worker, f"no result within {self._timeout:g} s; its worker was killed", "timeout"
                 )
@@ -486,18 +514,24 @@ class RayExecutor(Executor):
                 self._live[batch.twin].twin = None
             elif certain and position == 0 and len(batch.jobs) == 1:
                 seconds, blamed = self.now() - batch.begun, True
+                self._metrics.count("evaluations", failure)
+                self._metrics.count("seconds", failure, seconds)
                 trials.append(finished(batch.jobs[0], Outcome(None, seconds, failure, error), batch.begun, worker))
             elif failure == "node_died":
                 self._waiting.extendleft(reversed(batch.jobs))
             else:  # otherwise each is tried again, alone on a worker
                 self._alone.extend(batch.jobs)
-        if not blamed and self.on_fault is not None:
-            self.on_fault(Fault(failure, error, worker))
-        self._metrics.count("faults", [failure])
+        if not blamed:
+            self._tell_of(Fault(failure, error, worker))
+        self._metrics.count("faults", failure)
         if worker in self._actors:  # it may only be out of reach, and hold on to what it reserves
             ray.kill(self._actors.pop(worker))
         self._start_worker(worker)
         return trials
+
+    def _tell_of(self, fault: Fault) -> None:
+        if self.on_fault is not None:
+            self.on_fault(fault)
 
     def _accept_finished(self, worker: int) -> list[Trial]:
         """What a lost worker had finished before: its death may be heard of before its last results."""
@@ -519,18 +553,18 @@ class _Batch:
         jobs: What is to be done; empty if another worker has done it meanwhile.
         begun: When it came to the head of the worker's queue, on the run's clock.
         deadline: When its worker is killed.
-        recalled: Whether the worker was told not to begin it.
+        size: Jobs that were sent.
         twin: The call that does the same elsewhere.
     """
 
-    __slots__ = ("begun", "deadline", "jobs", "recalled", "twin", "worker")
+    __slots__ = ("begun", "deadline", "jobs", "size", "twin", "worker")
 
     def __init__(self, worker: int, jobs: Sequence[Job]) -> None:
         self.worker = worker
         self.jobs = jobs
+        self.size = len(jobs)
         self.begun = 0.0
         self.deadline = math.inf
-        self.recalled = False
         self.twin: Any = None
 
 
@@ -556,8 +590,8 @@ class _Head:
         if self._probed - self._seen >= HEAD_SECONDS:
             self.lost = True
             raise ExecutorError(
-                f"the head of the Ray cluster at {self._address} has been out of reach for {HEAD_SECONDS:g} s. What was "
-                "completed is in the run folder, if there is one: start the cluster again, then 'archsearch resume DIR'"
+                f"the head of the Ray cluster at {self._address} has been out of reach for {HEAD_SECONDS:g} s. What "
+                "was completed is in the run folder, if there is one: start the cluster again, then resume it"
             )
 
 
@@ -569,19 +603,20 @@ class _Metrics:
         from ray.util.metrics import Gauge
 
         self._counters = {
-            "evaluations": RayCounter("archsearch_evaluations", "Evaluations that ended, by outcome", ("kind",)),
+            "evaluations": RayCounter("archsearch_evaluations", "Tries that ended, by outcome", ("kind",)),
+            "seconds": RayCounter("archsearch_evaluation_seconds", "Seconds that workers spent on them", ("kind",)),
             "faults": RayCounter("archsearch_lost_workers", "Workers that were lost, by reason", ("kind",)),
         }
         self._gauges = {
             "workers": Gauge("archsearch_workers", "Workers that take part"),
             "pending": Gauge("archsearch_pending", "Evaluations that workers have been sent"),
         }
-        self._counts: dict[str, Counter[str]] = {name: Counter() for name in self._counters}
+        self._counts: dict[str, dict[str, float]] = {name: {} for name in self._counters}
         self._next = 0.0
 
-    def count(self, name: str, kinds: Iterable[str]) -> None:
-        """Counts one event of each kind."""
-        self._counts[name].update(kinds)
+    def count(self, name: str, kind: str, amount: float = 1.0) -> None:
+        """Adds to what was counted of a kind."""
+        self._counts[name][kind] = self._counts[name].get(kind, 0.0) + amount
 
     def update(self, now: float, **gauges: float) -> None:
         """Hands over what was counted, if it is time to."""
@@ -592,8 +627,9 @@ class _Metrics:
     def flush(self, **gauges: float) -> None:
         """Hands over what was counted, and what the gauges show."""
         for name, counts in self._counts.items():
-            for kind, times in counts.items():
-                self._counters[name].inc(times, {"kind": kind})
+            for kind, amount in counts.items():
+                if amount > 0:  # else Ray refuses it
+                    self._counters[name].inc(amount, {"kind": kind})
             counts.clear()
         for name, value in gauges.items():
             self._gauges[name].set(value)
@@ -605,12 +641,16 @@ class _Worker:
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
 
-    def ready(self) -> bool:
-        return True
+    def ready(self) -> str:
+        """The node that it runs on, once it can."""
+        import ray
 
-    def update(self, evaluator: Evaluator) -> bool:
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
+
+    def update(self, evaluator: Evaluator) -> str:
         self._evaluator = evaluator
-        return True
+        return self.ready()
 
     def evaluate(self, queries: Sequence[tuple[Any, ...]], timeout: float | None) -> list[tuple[Any, ...]]:
         asked = [Query(*query) for query in queries]
@@ -631,6 +671,25 @@ def _kind_of_loss(error: Exception) -> str:
     if isinstance(error, unreachable) or "node has died" in text or "node was terminated" in text:
         return "node_died"
     return "worker_died"
+
+
+def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
+    """Finds mistakes that Ray would ignore, or tell of late."""
+    from ray.runtime_env import RuntimeEnv
+
+    known = sorted({name for name in RuntimeEnv.known_fields if name[0] != "_"} | {"nsight", "rocprof_sys"})
+    plugins = "RAY_RUNTIME_ENV_PLUGINS" in os.environ  # which have fields of their own
+    if not plugins and (unknown := sorted(set(runtime_env) - set(known))):
+        raise UsageError(f"runtime_env: expected any of {', '.join(known)}, got {', '.join(unknown)}")
+    for path in (runtime_env.get("working_dir"), *(runtime_env.get("py_modules") or ())):
+        if isinstance(path, str) and "://" not in path and not os.path.exists(path):
+            raise UsageError(
+                f"runtime_env: nothing is at {path!r}; expected a path from the current folder, {os.getcwd()}, or a URI"
+            )
+    try:
+        RuntimeEnv(**runtime_env)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"runtime_env: {error}") from None
 
 
 def _last_line(error: Exception) -> str:
@@ -663,8 +722,13 @@ def _connect(address: str | None, local: Mapping[str, Any], runtime_env: Mapping
         if port.isdecimal() and "://" not in address and not can_connect(address, 5.0):
             raise ConnectionError("nothing listens there")  # Ray itself would try for half a minute
         ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except ray.exceptions.RuntimeEnvSetupError as error:
+        raise UsageError(f"runtime_env: {_last_line(error)}") from None
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        if "runtime env" in str(error):  # such as one that the job of 'ray job submit' has already
+            raise UsageError(f"runtime_env: {error}") from None
         raise ExecutorError(
             f"cannot reach a Ray cluster at {address or 'this machine'}: {error}; start one by 'ray start --head', "
-            "or leave out the address to use this machine alone"
+            "or leave out the address to use this machine alone. A cluster that asks for a token wants the same one "
+            "here: see 'Token' in docs/cluster.md"
         ) from None
