@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test check slow lint types walls browser clean
+.PHONY: setup run test check slow faults soak lint types walls browser clean
 
 setup: .venv/ready
 
@@ -34,6 +34,15 @@ walls: types
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Causes every kind of fault and prints what came of it as a table. About ten minutes on two cores; the full disks need
+# the right to mount a file system.
+faults: setup
+	$(BIN)/python -m pytest -n 0 -m "slow or not slow" --fault-table tests/test_fault_matrix.py
+
+# 2 x 100,000 trials on Ray, one in a hundred goes wrong: nothing lost, all counted, memory flat.
+soak: setup
+	$(BIN)/python benchmarks/soak.py
 
 # For the test that opens the page of a comparison; without a browser it is skipped. On Debian and its kin, as root.
 browser:

@@ -1,5 +1,31 @@
-"""What all tests share: one thread per process, so that torch sums in the same order everywhere."""
+"""What all tests share: one thread per process, so that torch sums in the same order everywhere; the fault table."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Equal to the last bit is what the same sums on the processor are; `benchmarks/cuda.py` tries the other device.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+FAULT_COLUMNS = ("fault", "how", "asked", "completed", "failed", "lost", "twice", "faults counted")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fault-table", action="store_true", help="print what the tests of the fault matrix found")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The fault matrix as a table: the rows that its tests hand over by ``record_property``."""
+    if not config.getoption("fault_table"):
+        return
+    reports = [report for outcome in ("passed", "failed", "skipped") for report in terminalreporter.getreports(outcome)]
+    rows = [["test", *FAULT_COLUMNS, "result"]]
+    for report in reports:
+        for name, facts in report.user_properties:
+            if name == "fault matrix" and (report.when == "call" or report.skipped):
+                number = str(len(rows))
+                rows.append([number, *(str(facts.get(column, "")) for column in FAULT_COLUMNS), report.outcome])
+    rows[0][0] = ""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    terminalreporter.section("fault matrix")
+    for row in rows:
+        terminalreporter.write_line("  ".join(map(str.ljust, row, widths)).rstrip())
