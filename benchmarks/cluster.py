@@ -10,7 +10,8 @@ once, in turn; "plain Ray" is a hand-written ``ray.wait`` loop with so many call
    of the workers' time between the beginning of the first evaluation and that of the last, by the workers' own clocks,
    the part in which they evaluated. After that there is nothing left to share out.
 3. One node is ``--slow`` times slower: the end of the search without and with ``speculate``.
-4. Memory: the driver's growth per trial after a tenth of the trials, and what the nodes' object stores hold.
+4. Memory: the driver's growth per trial, and what the nodes' object stores hold. The growth counts from two parts of
+   the history on: before, the trials of the part that is to be written come to lie in memory, and PyArrow with them.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from ray.cluster_utils import Cluster
 
 from archsearch import Evaluation, Evaluator, RayExecutor, Space, search
 from archsearch.controllers import RandomSearch
+from archsearch.history import PART_ROWS
 
 SPACE = Space(arities=[5] * 6)
 STORE_BYTES = 100 * 2**20
@@ -174,19 +176,22 @@ def slow_machine(arguments, workers, slow_node, figures):
 
 def memory(arguments, workers, address, figures):
     """One search of evaluations that return at once, with a run folder."""
-    resident, stored = {}, []
+    finished, resident, stored = 0, [], []
+    before = max(2 * PART_ROWS, arguments.memory_trials // 10)
 
-    def look(trial):
-        if trial.id % (arguments.memory_trials // 10) == 0:
-            resident[len(resident)] = resident_bytes()
+    def look(_):
+        nonlocal finished
+        finished += 1
+        if finished in (before, arguments.memory_trials):
+            resident.append(resident_bytes())
+        if finished % 2_000 == 0:
             stored.append(stored_bytes(address))
 
     with tempfile.TemporaryDirectory() as folder:
         settings = {"trials": arguments.memory_trials, "seed": 0, "executor": RayExecutor(workers)}
         search(SPACE, RandomSearch(), AtOnce(), out=Path(folder) / "run", on_trial=look, **settings)
-    values = list(resident.values())
-    counted = arguments.memory_trials * (len(values) - 2) / 10
-    figures["driver's memory, bytes a trial"]["archsearch"].append((values[-1] - values[1]) / counted)
+    growth = (resident[1] - resident[0]) / (arguments.memory_trials - before)
+    figures["driver's memory, bytes a trial"]["archsearch"].append(growth)
     figures["object stores, MiB at most"]["archsearch"].append(max(stored) / 2**20)
     figures["object stores, MiB at the end"]["archsearch"].append(stored[-1] / 2**20)
 
@@ -233,7 +238,7 @@ def main():
     parser.add_argument("--tail", type=float, default=50.0, help="times the median that some take")
     parser.add_argument("--tail-share", type=float, default=0.02, help="share that does")
     parser.add_argument("--slow", type=float, default=20.0, help="times longer on the slow node")
-    parser.add_argument("--memory-trials", type=int, default=20_000, help="evaluations of the search for memory")
+    parser.add_argument("--memory-trials", type=int, default=100_000, help="evaluations of the search for memory")
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
     arguments = parser.parse_args()
     cluster = start_cluster(arguments)
