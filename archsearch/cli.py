@@ -13,11 +13,11 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from archsearch.errors import ArchsearchError, UsageError
+from archsearch.errors import ArchsearchError, RunFolderError, UsageError
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -134,11 +134,7 @@ def resume(arguments: Sequence[str]) -> int:
 
     defaults = parser.get_defaults().as_dict()
     changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
-    if given["executor"] == "ray" and given["workers"] is None:
-        from archsearch.history import RunFolder
-
-        given["workers"] = RunFolder(given["directory"]).config()["workers"]
-    executor = _executor(given)  # also refuses Ray's options without --executor ray
+    executor = _executor(given, _stored_ray(given["directory"]))  # also refuses Ray's options without --executor ray
     result = resume_search(
         given["directory"],
         space=objects.space,
@@ -354,8 +350,27 @@ def _add_executor(parser: jsonargparse.ArgumentParser, executor: str | None, wor
     parser.add_class_arguments(RayExecutor, skip={"workers"})
 
 
-def _executor(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments ``executor`` and ``workers`` of ``search``."""
+def _stored_ray(directory: str) -> dict[str, Any] | None:
+    """Arguments of the ``RayExecutor`` of a run; None if it had none, or there is no run."""
+    from archsearch.history import RunFolder
+
+    try:
+        config = RunFolder(directory).config()
+    except RunFolderError:
+        return None
+    if config["executor"] != "ray":
+        return None
+    settings = config.get("executor_settings") or {"init_args": {"workers": config["workers"]}}
+    return dict(settings["init_args"])
+
+
+def _executor(given: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The arguments ``executor`` and ``workers`` of ``search``.
+
+    Args:
+        given: The options.
+        stored: Arguments of the ``RayExecutor`` of the run that goes on, which options override; None: there is none.
+    """
     from archsearch.ray_executor import RayExecutor
 
     defaults = {
@@ -363,11 +378,15 @@ def _executor(given: dict[str, Any]) -> dict[str, Any]:
         for name, parameter in inspect.signature(RayExecutor).parameters.items()
         if name != "workers"
     }
-    if given["executor"] == "ray":
-        workers = given["workers"] or 1
-        return {"executor": RayExecutor(workers, **{name: given[name] for name in defaults}), "workers": workers}
-    if meant_for_ray := [f"--{name}" for name, default in defaults.items() if given[name] != default]:
-        raise UsageError(f"{', '.join(meant_for_ray)}: only together with --executor ray")
+    meant_for_ray = {name: given[name] for name, default in defaults.items() if given[name] != default}
+    if given["executor"] == "ray" or (given["executor"] is None and stored is not None):
+        settings = {"workers": 1, **(stored or {}), **meant_for_ray}
+        if given["workers"] is not None:
+            settings["workers"] = given["workers"]
+        return {"executor": RayExecutor(**settings), "workers": settings["workers"]}
+    if meant_for_ray:
+        options = ", ".join(f"--{name}" for name in meant_for_ray)
+        raise UsageError(f"{options}: only together with --executor ray")
     return {"executor": given["executor"], "workers": given["workers"]}
 
 

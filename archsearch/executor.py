@@ -115,6 +115,9 @@ class Executor:
         """
         self.batch = batch
 
+    def check(self, evaluator: Evaluator) -> None:
+        """Raises ``UsageError`` if the evaluator cannot be used here as asked; called before anything is written."""
+
     def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
         """Gets ready; ``clock`` is where the run's clock stands (0 for a new run), in seconds."""
         raise NotImplementedError

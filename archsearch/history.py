@@ -22,6 +22,7 @@ import fcntl
 import json
 import os
 import re
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 PART_ROWS = 20_000
 FAULTS_FILE = "faults.jsonl"
+LOCK_TRIES, LOCK_SECONDS = 5, 0.05
 RUNNING = b"running"
 """In the file ``lock`` from the begin of a session until it has ended in order."""
 
@@ -246,13 +248,18 @@ class RunFolder:
 
     def _acquire(self) -> None:
         lock = open(self.path / "lock", "a+b", buffering=0)  # noqa: SIM115
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise RunFolderError(
-                f"{self.path}: another process is running this search; wait for it or stop it"
-            ) from None
+        for tries_left in reversed(range(LOCK_TRIES)):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if tries_left:  # it may be someone who asks ``in_use``, for a moment
+                    time.sleep(LOCK_SECONDS)
+                    continue
+                lock.close()
+                raise RunFolderError(
+                    f"{self.path}: another process is running this search; wait for it or stop it"
+                ) from None
         self._lock = lock
         lock.seek(0)
         self.died = lock.read() == RUNNING
@@ -438,7 +445,7 @@ class RunFolder:
         """How often what went wrong, over all sessions of the run."""
         path, counts = self.path / FAULTS_FILE, Counter[str]()
         for line in path.read_bytes().splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError):  # half-written, on a full disk
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # half-written, on a full disk
                 counts[json.loads(line)["kind"]] += 1
         return counts
 

@@ -133,6 +133,9 @@ class Settings:
             if limit is not None and not limit > 0:
                 raise UsageError(f"{name}: expected a number above 0, got {limit!r}")
         at_least_one("search", "batch", self.batch)
+        for name, whole in (("trials", self.trials), ("lag", self.lag)):
+            if whole is not None:
+                at_least_one("search", name, whole)
         if self.duplicates not in ("evaluate", "reuse"):
             raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")
         object.__setattr__(self, "limits", checked_limits(self.limits))
@@ -316,12 +319,15 @@ def search(
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
+    engine.check(evaluator)
     checked = _limits(space, evaluator, settings)
     config = {}
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers)
-    history = History(space, seed, None if out is None else RunFolder.create(out, config))
+    history = History(space, seed)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, checked)
+    if out is not None:  # last, so that what cannot be leaves no folder behind
+        history.folder = RunFolder.create(out, config)
     return _run(loop, config, resumed=False)
 
 
@@ -359,13 +365,17 @@ def resume(
     evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
     settings = _settings(config["settings"], changes)
     listeners = _listeners(on_trial)
+    if executor == "local":
+        workers = workers or 1
     engine = make_executor(executor or _stored_executor(config, workers), workers or config["workers"])
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
+    engine.check(evaluator)
     limits = _limits(space, evaluator, settings)
-    history = History(space, config["seed"], RunFolder.open(directory))
+    history = History(space, config["seed"])
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
+    history.folder = RunFolder.open(directory)
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
 
 

@@ -39,7 +39,7 @@ class Front:
     Attributes:
         objectives: Name of each, and whether it is to be large (``max``) or small (``min``).
         rows: Trials that no other one beats in all of them, one per architecture, by the first objective.
-        points: Of all completed trials, shape (trials, objectives), as they were reported.
+        points: Of all trials that were compared, shape (trials, objectives), as they were reported.
         on_front: Which of these are not dominated, shape (trials,).
         hypervolume: Of the front, above the worst of each objective: its share of the box up to the best of each.
         growth: The hypervolume as the search went on, shape (moments, 2): completed trials, and share of that box.
@@ -60,21 +60,25 @@ class Front:
 
 
 def front_of(table: pa.Table, objectives: Mapping[str, Direction]) -> Front | None:
-    """The best compromises of a run.
+    """The best compromises of a run; with budgets, among the trials that were trained longest.
 
     Args:
         table: Its trials, as ``History.table`` gives them.
-        objectives: Names of the score or metrics, each ``max`` or ``min``.
+        objectives: Names of the score or metrics, two or more, each ``max`` or ``min``.
 
     Returns:
         The front; None if no trial has completed with finite values.
 
     Raises:
-        UsageError: If an objective is no column, or no direction.
+        UsageError: If there are fewer than two, or one is no column, or its direction none.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if len(objectives) < 2:
+        raise UsageError(
+            f"objectives: expected two or more, such as {{'score': 'max', 'params': 'min'}}, got {objectives}"
+        )
     numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     for name, direction in objectives.items():
         if name not in numbers or direction not in ("max", "min"):
@@ -83,6 +87,8 @@ def front_of(table: pa.Table, objectives: Mapping[str, Direction]) -> Front | No
                 f"there are {', '.join(numbers)}"
             )
     completed = table.filter(pc.equal(table["status"], "completed"))
+    if "budget" in table.column_names:  # scores of unequally long trainings cannot be compared
+        completed = completed.filter(pc.equal(completed["budget"], pc.max(completed["budget"])))
     points = np.array([completed[name].to_numpy() for name in objectives], np.float64).T
     sound = np.isfinite(points).all(axis=1)
     if not sound.any():
@@ -125,13 +131,13 @@ def non_dominated(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """
     if not np.size(points):
         return np.empty(0, dtype=bool)
-    table = _table(points)
+    table, back = np.unique(_table(points), axis=0, return_inverse=True)  # repeats of the best may be many
     mask = np.ones(len(table), dtype=bool)
     # The best by the first objective first, then by the second and so on: none is dominated by what comes later.
     for i in np.lexsort(-table.T[::-1]):
         if mask[i]:
             mask &= (table > table[i]).any(1) | (table == table[i]).all(1)
-    return mask
+    return mask[back.reshape(-1)]
 
 
 def hypervolume(points: npt.ArrayLike, reference: npt.ArrayLike) -> float:

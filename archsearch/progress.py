@@ -63,7 +63,7 @@ class Display:
     def log(self, note: str) -> None:
         """Prints a note, such as how long Ray took to start."""
         if self._bar is not None:
-            self._bar.console.print(note, highlight=False)
+            self._bar.console.print(note, markup=False, highlight=False)
         elif self._enabled:
             print(note, file=sys.stderr, flush=True)
 

@@ -6,8 +6,7 @@ together, so that a 1 ms evaluation is not drowned by a 1 ms round trip. If the 
 for evaluators to which these are cheaper, they are as large as it says.
 
 What waits in a worker's queue cannot be taken back (Ray's ``cancel`` does not reach it, and drops the result of what
-has begun). So nothing waits behind evaluations to which a round trip is short: a worker that is busy with one for long
-holds up no other.
+has begun). So nothing is queued as long as any of the recent evaluations took so long that a round trip is short to it.
 
 A worker that has no place yet waits for one: the cluster may grow and shrink while the search runs.
 """
@@ -21,6 +20,7 @@ import math
 import os
 import socket
 import statistics
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +39,7 @@ from archsearch.executor import (
     finished,
     finished_batch,
 )
+from archsearch.space import at_least_one
 from archsearch.trial import Query, Trial
 
 QUEUE = 2
@@ -98,13 +99,18 @@ class RayExecutor(Executor):
         start_seconds: float = 120.0,
         speculate: float | None = None,
     ) -> None:
-        if workers < 1 or cpus < 0 or gpus < 0 or max_batch < 1:
+        at_least_one("RayExecutor", "workers", workers)
+        at_least_one("RayExecutor", "max_batch", max_batch)
+        for name, amount in {"cpus": cpus, "gpus": gpus, **(resources or {})}.items():
+            if not (0 <= amount <= 1 or (amount > 1 and amount == int(amount)) or (name == "cpus" and amount > 1)):
+                raise UsageError(f"{name}: expected an amount >= 0, above 1 a whole number, got {amount}")
+        if own := sorted({"CPU", "GPU", "memory", "object_store_memory"}.intersection(resources or ())):
             raise UsageError(
-                f"RayExecutor: expected workers >= 1, cpus >= 0, gpus >= 0, max_batch >= 1, "
-                f"got {workers}, {cpus}, {gpus}, {max_batch}"
+                f"resources: {own[0]} is Ray's own; expected others' names; for CPUs and GPUs give cpus, gpus"
             )
-        if any(amount < 0 for amount in (resources or {}).values()):
-            raise UsageError(f"resources: expected amounts >= 0, got {resources}")
+        for name, seconds in (("batch_seconds", batch_seconds), ("start_seconds", start_seconds)):
+            if not seconds > 0:
+                raise UsageError(f"{name}: expected a number above 0, got {seconds}")
         if speculate is not None and speculate <= 1:
             raise UsageError(f"speculate: expected a number above 1, got {speculate}")
         if runtime_env:
@@ -122,37 +128,63 @@ class RayExecutor(Executor):
 
     # -- start and stop ------------------------------------------------------------------------
 
-    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
-        """Connects to the cluster and starts the workers; late ones join while the search runs."""
-        import ray
-
+    def check(self, evaluator: Evaluator) -> None:
+        """Refuses ``speculate`` for evaluators that keep files, and what does not fit a Ray that runs here already."""
         if self.speculate is not None and evaluator.keeps_files:
             raise UsageError(
                 f"speculate: {type(evaluator).__name__} keeps files, which two evaluations of one trial would both "
                 "write; leave speculate out"
             )
+        ray = sys.modules.get("ray")
+        if ray is None or not ray.is_initialized() or self._holds_ray:
+            return
+        if self.runtime_env:
+            raise UsageError("runtime_env: Ray runs in this process already; give it to your ray.init instead")
+        there = ray.get_runtime_context().gcs_address
+        if self.address not in (None, "auto", there):
+            raise UsageError(f"address: Ray runs in this process already, at {there}, got {self.address}; leave it out")
+
+    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
+        """Connects to the cluster and starts the workers; late ones join while the search runs."""
+        import ray
+
         begun = time.monotonic()
-        self._timeout = timeout
-        # What could not be evaluated together within its time is evaluated once more, one by one.
-        self._times = 2 if evaluates_batches(evaluator) else 1
+        self._actors: dict[int, Any] = {}
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             self._connect()
-        elif self.runtime_env and not self._holds_ray:
-            raise UsageError("runtime_env: Ray runs in this process already; give it to your ray.init instead")
-        connected = time.monotonic()
+        self.connect_seconds = time.monotonic() - begun
         self._head = _Head(ray.get_runtime_context().gcs_address)
         self._metrics = _Metrics()
+        self._timeout = timeout
+        try:
+            self._start_workers(evaluator, log)
+        except BaseException:
+            self.stop()
+            raise
+        self._origin = time.monotonic() - clock
+
+    def _start_workers(self, evaluator: Evaluator, log: Log) -> None:
+        import ray
+
+        begun = time.monotonic()
+        # What could not be evaluated together within its time is evaluated once more, one by one.
+        self._times = 2 if evaluates_batches(evaluator) else 1
         self._actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, resources=dict(self.resources or {}))(
             _Worker
         )
-        self._evaluator_ref: Any = ray.put(evaluator)
+        try:
+            self._evaluator_ref: Any = ray.put(evaluator)
+        except TypeError as error:
+            raise UsageError(
+                f"{type(evaluator).__name__} cannot be sent to the workers ({_last_line(error)}); make what cannot be "
+                "pickled, such as locks and open files, where it is used"
+            ) from None
         self._waiting: deque[Job] = deque()
         self._alone: deque[Job] = deque()  # to be run with no other job on the same worker
         self._suspects: set[int] = set()  # workers that run such a job
         self._live: dict[Any, _Batch] = {}
         self._starting: dict[Any, int] = {}
-        self._actors: dict[int, Any] = {}
         self._queues: dict[int, deque[Any]] = {}
         self._nodes: dict[int, str] = {}
         self._seconds_each: float | None = None
@@ -162,13 +194,11 @@ class RayExecutor(Executor):
             self._start_worker(worker)
         self._await_workers()
         starts_ray = self._owns_ray and self.address is None
-        self.connect_seconds = connected - begun
-        self.workers_seconds = time.monotonic() - connected
+        self.workers_seconds = time.monotonic() - begun
         log(
             f"Ray: {self.connect_seconds:.1f} s to {'start' if starts_ray else 'find'} the cluster, "
             f"{self.workers_seconds:.1f} s to {len(self._queues)} of {self.workers} workers"
         )
-        self._origin = time.monotonic() - clock
 
     def _start_worker(self, worker: int) -> None:
         self._actors[worker] = self._actor_class.remote(self._evaluator_ref)
@@ -186,7 +216,6 @@ class RayExecutor(Executor):
                 self._welcome(reference)
         if not self._queues:
             have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            self.stop()
             needs = {"CPU": self.cpus, "GPU": self.gpus, **(self.resources or {})}
             needed = ", ".join(f"{amount:g} {name}" for name, amount in needs.items())
             there = ", ".join(f"{have.get(name, 0):g} {name}" for name in needs)
@@ -204,12 +233,10 @@ class RayExecutor(Executor):
             self._nodes[worker] = ray.get(reference)
         except ray.exceptions.RayError as error:
             if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
-                self.stop()
                 raise ExecutorError(
                     f"the runtime_env cannot be built on a node: {' '.join(str(error).split())[-MAX_SETUP_TEXT:]}"
                 ) from None
             if "creation task" in str(error):
-                self.stop()
                 raise ExecutorError(
                     f"a worker cannot be set up: {_last_line(error)}. Your own code must be importable on every node: "
                     "install it there, or ship it by runtime_env, such as {'working_dir': '.'}"
@@ -237,12 +264,10 @@ class RayExecutor(Executor):
         """Ends the workers; ends Ray too, if this executor started it."""
         import ray
 
-        if self._head.lost:  # nobody is there to hear of it, and Ray would wait
-            self._actors = {}
-            return
-        self._metrics.flush(workers=0, pending=0)
-        for actor in self._actors.values():
-            ray.kill(actor)
+        if not self._head.lost:  # else nobody is there to hear of it
+            self._metrics.flush(workers=0, pending=0)
+            for actor in self._actors.values():
+                ray.kill(actor)
         self._actors = {}
         self._live, self._starting, self._evaluator_ref = {}, {}, None  # what is referred to stays in the object store
         if self._owns_ray:
@@ -282,7 +307,7 @@ class RayExecutor(Executor):
     def room(self, remaining: int | None) -> int:
         """As many jobs as the workers' queues have room for; near the end only what starts at once."""
         slots = self._free_places(self._depth(remaining))
-        return max(0, slots * self._batch_size(remaining) - len(self._waiting) - len(self._alone))
+        return max(0, slots * self._batch_size(remaining) - len(self._waiting) - len(self._places_alone()))
 
     def submit(self, job: Job) -> None:
         """Queues the job; ``wait`` sends it."""
@@ -321,6 +346,8 @@ class RayExecutor(Executor):
 
     def _depth(self, remaining: int | None) -> int:
         """How many batches a worker may have, the one that runs included."""
+        if self._alone:  # these need a worker with an empty queue
+            return 1
         # By the longest of late, not the mean: of heavy-tailed ones most are short, but behind some one waits for long.
         if not self._recent or max(self._recent) * self.batch > QUEUE_SECONDS:
             return 1
@@ -345,12 +372,10 @@ class RayExecutor(Executor):
         size, depth = self._batch_size(None), self._depth(None)
         if self.batch == 1:  # evenly over the free places: ``room`` asked for no more than they should hold
             size = min(size, math.ceil(len(self._waiting) / max(self._free_places(depth), 1)))
-        while self._alone:
-            worker = self._freest(self._alone[0].avoid)
-            if worker is None:
-                return
+        for job, worker in self._places_alone():
+            self._alone.remove(job)
             self._suspects.add(worker)
-            self._dispatch(worker, [self._alone.popleft()])
+            self._dispatch(worker, [job])
         if not self._waiting:
             return
         # The shortest queue first; a heap, since thousands of workers would be looked through for each batch.
@@ -374,11 +399,19 @@ class RayExecutor(Executor):
             self._begin(reference)
         return reference
 
-    def _freest(self, avoid: int) -> int | None:
-        """A worker with nothing to do; ``avoid`` only if there is no other."""
-        free = [worker for worker, queue in self._queues.items() if not queue and worker not in self._suspects]
-        others = [worker for worker in free if worker != avoid] or (free if len(self._queues) == 1 else [])
-        return min(others, default=None)
+    def _places_alone(self) -> list[tuple[Job, int]]:
+        """Which jobs are to run alone now, and where: on a worker with nothing to do, elsewhere than they failed."""
+        if not self._alone:
+            return []
+        free = sorted(worker for worker, queue in self._queues.items() if not queue and worker not in self._suspects)
+        places = []
+        for job in self._alone:
+            others = [worker for worker in free if worker != job.avoid]
+            if others or (free and len(self._queues) == 1):  # there is no elsewhere
+                worker = (others or free)[0]
+                free.remove(worker)
+                places.append((job, worker))
+        return places
 
     def _begin(self, reference: Any) -> None:
         """A batch has come to the head of its worker's queue: its time runs from now."""
@@ -437,7 +470,10 @@ class RayExecutor(Executor):
         batch = self._live[reference]
         try:
             outcomes = ray.get(reference)
-        except ray.exceptions.RayTaskError as error:  # such as results that cannot be sent
+        except (
+            ray.exceptions.RayTaskError,
+            ray.exceptions.RaySystemError,
+        ) as error:  # results that cannot be (un)pickled
             if len(batch.jobs) > 1 and batch.twin not in self._live:
                 self._remove(reference)
                 self._alone.extend(batch.jobs)
@@ -578,16 +614,18 @@ class _Head:
     def __init__(self, address: str) -> None:
         self.lost = False
         self._address = address
-        self._seen = self._probed = time.monotonic()
+        self._probed = time.monotonic()
+        self._missing_since: float | None = None
 
     def check(self) -> None:
         """Raises ``ExecutorError`` if the head has been out of reach for ``HEAD_SECONDS``; asks it now and then."""
         if time.monotonic() - self._probed < PROBE_SECONDS:
             return
-        if can_connect(self._address):
-            self._seen = time.monotonic()
+        asked = time.monotonic()
+        there = can_connect(self._address)
+        self._missing_since = None if there else self._missing_since or asked
         self._probed = time.monotonic()
-        if self._probed - self._seen >= HEAD_SECONDS:
+        if self._missing_since is not None and self._probed - self._missing_since >= HEAD_SECONDS:
             self.lost = True
             raise ExecutorError(
                 f"the head of the Ray cluster at {self._address} has been out of reach for {HEAD_SECONDS:g} s. What "
@@ -681,11 +719,16 @@ def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
     plugins = "RAY_RUNTIME_ENV_PLUGINS" in os.environ  # which have fields of their own
     if not plugins and (unknown := sorted(set(runtime_env) - set(known))):
         raise UsageError(f"runtime_env: expected any of {', '.join(known)}, got {', '.join(unknown)}")
-    for path in (runtime_env.get("working_dir"), *(runtime_env.get("py_modules") or ())):
+    modules, folder = runtime_env.get("py_modules") or (), runtime_env.get("working_dir")
+    if not isinstance(modules, (list, tuple)):
+        raise UsageError(f"runtime_env: py_modules: expected a list of paths, got {modules!r}")
+    for path in (folder, *modules):
         if isinstance(path, str) and "://" not in path and not os.path.exists(path):
             raise UsageError(
                 f"runtime_env: nothing is at {path!r}; expected a path from the current folder, {os.getcwd()}, or a URI"
             )
+    if isinstance(folder, str) and os.path.isfile(folder) and not folder.endswith(".zip"):
+        raise UsageError(f"runtime_env: working_dir: expected a folder or a .zip file, got {folder!r}")
     try:
         RuntimeEnv(**runtime_env)
     except (TypeError, ValueError) as error:
@@ -706,6 +749,15 @@ def can_connect(address: str, seconds: float = 2.0) -> bool:
     return True
 
 
+def _cluster_at(address: str) -> str:
+    """What ``auto`` stands for, if that can be told."""
+    if address != "auto":
+        return address
+    from ray._private.utils import read_ray_address
+
+    return os.environ.get("RAY_ADDRESS") or read_ray_address() or address
+
+
 def _connect(address: str | None, local: Mapping[str, Any], runtime_env: Mapping[str, Any] | None) -> None:
     """Starts Ray on this machine with what is in ``local``, or joins the cluster at ``address``."""
     import ray
@@ -718,8 +770,8 @@ def _connect(address: str | None, local: Mapping[str, Any], runtime_env: Mapping
         if address is None:
             ray.init("local", include_dashboard=False, **local, **quiet)
             return
-        _, _, port = address.rpartition(":")
-        if port.isdecimal() and "://" not in address and not can_connect(address, 5.0):
+        _, _, port = _cluster_at(address).rpartition(":")
+        if port.isdecimal() and "://" not in address and not can_connect(_cluster_at(address), 5.0):
             raise ConnectionError("nothing listens there")  # Ray itself would try for half a minute
         ray.init(address, **quiet)
     except ray.exceptions.RuntimeEnvSetupError as error:

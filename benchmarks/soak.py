@@ -32,6 +32,8 @@ from archsearch.history import RunFolder  # noqa: E402
 from archsearch.loop import format_faults  # noqa: E402
 
 PART = 5_000
+MOST = 200
+"""Bytes a trial by which a process may grow."""
 TIMEOUT = 2.0
 PARTS = {
     "all faults": {"raises": 0.0045, "nan": 0.0044, "hangs": 0.0001, "exits": 0.0005, "is_killed": 0.0005},
@@ -100,9 +102,11 @@ def soak(name, causes, trials, workers, folder):
     for who in ["driver", *lived]:
         most = (memory.most[who] / 2**20).round(1).tolist()
         name = "driver" if who == "driver" else "worker"
-        print(f"  {name}   {memory.growth(who):+.0f} bytes a trial; MiB by part: {most}")
+        print(f"  {name}   {memory.growth(who) or 0:+.0f} bytes a trial; MiB by part: {most}")
     print(f"           {len(lived)} of {len(memory.most) - 1} worker processes lived to the end", flush=True)
-    return (result.completed, lost, twice) == (trials, 0, 0) and caused == counted == result.faults
+    grown = [memory.growth(who) for who in ("driver", *lived)]
+    flat = all(growth is not None and growth <= MOST for growth in grown)
+    return (result.completed, lost, twice) == (trials, 0, 0) and caused == counted == result.faults and flat
 
 
 def main():

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -69,6 +70,61 @@ def slow_with_process(options):
     """Takes 20 ms; says which process it ran in, so that the test can kill that."""
     time.sleep(0.02)
     return {"score": float(sum(options)), "process": os.getpid()}
+
+
+def one_is_long_one_fails(options):
+    """The first one waits for six others, in vain for 20 s; the second fails once. Says whether it waited in vain."""
+    folder = Path(os.environ["ARCHSEARCH_TEST_FOLDER"])
+    for role in ("long", "fails"):
+        try:
+            (folder / role).mkdir()
+        except FileExistsError:
+            continue
+        if role == "fails":
+            raise ValueError("once")
+        end = time.monotonic() + 20
+        while len(list(folder.glob("quick-*"))) < 6 and time.monotonic() < end:
+            time.sleep(0.02)
+        return {"score": 0.0, "in_vain": float(time.monotonic() >= end)}
+    time.sleep(0.7)  # too long to be queued behind another
+    (folder / f"quick-{os.getpid()}-{time.monotonic_ns()}").touch()
+    return {"score": float(sum(options)), "in_vain": 0.0}
+
+
+def cannot_be_made_in(process):
+    """Stands for a class that is not there."""
+    if os.getpid() == process:
+        raise ImportError("no such module here")
+    return {}
+
+
+class Odd(dict):
+    """Metrics that this process can send, and the driver cannot read."""
+
+    def __init__(self, driver):
+        super().__init__(size=1.0)
+        self.driver = driver
+
+    def __reduce__(self):
+        return cannot_be_made_in, (self.driver,)
+
+
+class OddMetrics(Evaluator):
+    """Its metrics cannot be read by the driver, for one architecture in five."""
+
+    def __init__(self, driver: int) -> None:
+        self.driver = driver
+
+    def evaluate(self, architecture, seed):
+        odd = sum(architecture) % 5 == 0
+        return Evaluation(float(sum(architecture)), Odd(self.driver) if odd else {"size": 1.0})
+
+
+class Locked(Evaluator):
+    """Cannot be pickled."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
 
 
 class NumpyNumbers(Evaluator):

