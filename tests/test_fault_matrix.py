@@ -372,7 +372,7 @@ def wait_for(what, process, seconds=90):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("executor", "kills", "trials"), [("local", 50, 6000), ("ray", 8, 4000)])
+@pytest.mark.parametrize(("executor", "kills", "trials"), [("local", 50, 25_000), ("ray", 8, 4000)])
 def test_driver_killed(executor, kills, trials, row, no_ray, tmp_path, capsys):
     """Half of the kills come at any time after the start, half in the middle of the work."""
     row(fault=f"driver killed (SIGKILL) {kills} times", how=f"{'Ray' if executor == 'ray' else executor}, at random")
@@ -578,7 +578,7 @@ def test_no_room_for_the_note_of_a_fault(executor, row, request, tmp_path):
         assert result.faults == {**expected_faults(tmp_path), "driver_died": 1}
         assert path(after) == whole_run(tmp_path, 150, **causes)[0]
     else:  # the worker whose death could not be noted, and perhaps the other one: dead before the driver stopped
-        assert 1 <= expected_faults(tmp_path)["worker_died"] - result.faults["worker_died"] <= 2
+        assert 1 <= expected_faults(tmp_path)["worker_died"] - result.faults.get("worker_died", 0) <= 2
 
 
 def test_a_fault_after_a_half_written_one_is_counted(tmp_path):
