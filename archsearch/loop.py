@@ -73,7 +73,7 @@ NOTED_SECONDS = 1.0
 NOTE = "note.txt"
 """File in the evaluator's folder that holds its note."""
 MAX_FAULT_TEXT = 300
-"""Characters of a fault's error that are kept: its end, which says what it was."""
+"""Characters of a fault's error that are noted; the whole error of a failed trial is in the history."""
 MAX_ANSWERED = 5_000
 """Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
 
@@ -890,11 +890,12 @@ class Search:
     def _fault(self, fault: Fault) -> None:
         """Counts what went wrong and notes it: in the run folder, in the log, and on the terminal."""
         self.faults[fault.kind] += 1
-        now, error = self._now(), fault.error.strip()[-MAX_FAULT_TEXT:]
+        now = self._now()
+        # Of a traceback the line that says what it was.
+        error = fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT]
         who = "" if fault.trial is None else f"trial {fault.trial}"
         who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
-        what = error.rpartition("\n")[2]
-        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {what}"
+        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {error}"
         _log.warning(text)
         self._show.fault(text)
         if self.history.folder:

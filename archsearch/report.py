@@ -121,7 +121,7 @@ def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost:
     if note.exists():
         facts["note"] = note.read_text()
     facts["seed"] = str(config["seed"])
-    facts["executor"] = f"{config['executor']}, {config['workers']} workers"
+    facts["executor"] = f"{config['executor']}, {config['workers']} worker{'s' if config['workers'] != 1 else ''}"
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
     return facts
 
