@@ -171,7 +171,7 @@ class Mixture(Evaluator):
 
     comparable = True
 
-    def __init__(self, path: str, seconds: float = 0.003, faults: float = 0.02, interval: int = 0) -> None:
+    def __init__(self, path: str, seconds: float = 0.003, faults: float = 0.03, interval: int = 0) -> None:
         self.path = path
         self.seconds = seconds
         self.faults = faults

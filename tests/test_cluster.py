@@ -333,8 +333,8 @@ def test_a_mixture_of_everything_loses_nothing(cluster, tmp_path, seed):
     assert len({trial.id for trial in trials}) == len(trials) == result.completed + result.failed
     assert result.cost.device_seconds == 500
     assert {trial.failure for trial in trials} <= {"", "timeout"}
-    assert result.faults["worker_died"] >= 2
-    assert result.faults["exception"] >= 2
+    assert result.faults["worker_died"] >= 1
+    assert result.faults["exception"] >= 1
 
 
 # -- the object store ------------------------------------------------------------------------------
