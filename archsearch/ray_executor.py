@@ -102,7 +102,7 @@ class RayExecutor(Executor):
         at_least_one("RayExecutor", "workers", workers)
         at_least_one("RayExecutor", "max_batch", max_batch)
         for name, amount in {"cpus": cpus, "gpus": gpus, **(resources or {})}.items():
-            if not (0 <= amount <= 1 or (amount > 1 and amount == int(amount)) or (name == "cpus" and amount > 1)):
+            if not amount >= 0 or (name != "cpus" and amount > 1 and amount % 1 != 0):
                 raise UsageError(f"{name}: expected an amount >= 0, above 1 a whole number, got {amount}")
         if own := sorted({"CPU", "GPU", "memory", "object_store_memory"}.intersection(resources or ())):
             raise UsageError(
@@ -323,8 +323,9 @@ class RayExecutor(Executor):
             references = [*self._live, *self._starting]
             if not references:
                 return []
-            pending = sum(len(batch.jobs) for batch in self._live.values())
-            self._metrics.update(self.now(), workers=len(self._queues), pending=pending)
+            if self._metrics.due(self.now()):
+                pending = sum(len(batch.jobs) for batch in self._live.values())
+                self._metrics.flush(workers=len(self._queues), pending=pending)
             pause = max(0.0, min(until, self._next_deadline(), self._next_late()) - self.now())
             ready, _ = ray.wait(references, num_returns=1, timeout=min(pause, PROBE_SECONDS))
             self._head.check()
@@ -656,11 +657,12 @@ class _Metrics:
         """Adds to what was counted of a kind."""
         self._counts[name][kind] = self._counts[name].get(kind, 0.0) + amount
 
-    def update(self, now: float, **gauges: float) -> None:
-        """Hands over what was counted, if it is time to."""
-        if now >= self._next:
-            self._next = now + METRICS_SECONDS
-            self.flush(**gauges)
+    def due(self, now: float) -> bool:
+        """Whether it is time to hand over what was counted."""
+        if now < self._next:
+            return False
+        self._next = now + METRICS_SECONDS
+        return True
 
     def flush(self, **gauges: float) -> None:
         """Hands over what was counted, and what the gauges show."""
@@ -770,8 +772,8 @@ def _connect(address: str | None, local: Mapping[str, Any], runtime_env: Mapping
         if address is None:
             ray.init("local", include_dashboard=False, **local, **quiet)
             return
-        _, _, port = _cluster_at(address).rpartition(":")
-        if port.isdecimal() and "://" not in address and not can_connect(_cluster_at(address), 5.0):
+        there = _cluster_at(address)
+        if there.rpartition(":")[2].isdecimal() and "://" not in there and not can_connect(there, 5.0):
             raise ConnectionError("nothing listens there")  # Ray itself would try for half a minute
         ray.init(address, **quiet)
     except ray.exceptions.RuntimeEnvSetupError as error:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import ray
+from plain import ray_loop
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from ray.cluster_utils import Cluster
 
@@ -101,25 +102,7 @@ class Worker:
 def plain_ray(evaluator, architectures, workers, depth):
     """Seconds that a hand-written loop needs, and when its evaluations began and ended."""
     evaluator.start(SPACE)
-    actors = [Worker.remote(evaluator) for _ in range(workers)]
-    ray.get([actor.evaluate.remote((0,) * 6) for actor in actors])
-    begun = time.perf_counter()
-    queue = iter(architectures)
-    live, times = {}, []
-    for _ in range(depth):
-        for actor in actors:
-            live[actor.evaluate.remote(next(queue))] = actor
-    while live:
-        (reference,), _ = ray.wait(list(live), num_returns=1)
-        actor = live.pop(reference)
-        times.append(ray.get(reference))
-        following = next(queue, None)
-        if following is not None:
-            live[actor.evaluate.remote(following)] = actor
-    seconds = time.perf_counter() - begun
-    for actor in actors:
-        ray.kill(actor)
-    return seconds, times
+    return ray_loop([Worker.remote(evaluator) for _ in range(workers)], architectures, depth)
 
 
 def ours(evaluator, trials, workers, **settings):

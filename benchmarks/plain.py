@@ -1,7 +1,8 @@
-"""What our searches are measured against: aging evolution (100/25) on 6 x 5 decisions in plain Python."""
+"""What our searches are measured against: aging evolution (100/25) on 6 x 5 decisions, and a loop on plain Ray."""
 
 import collections
 import random
+import time
 
 
 def aging_evolution(score):
@@ -21,3 +22,36 @@ def aging_evolution(score):
         return population[-1]
 
     return step
+
+
+def ray_loop(actors, options, depth):
+    """A hand-written ``ray.wait`` loop; ends the actors.
+
+    Args:
+        actors: With a remote method ``evaluate``.
+        options: What each evaluation is asked.
+        depth: Calls in flight per actor.
+
+    Returns:
+        Seconds of the loop, once all actors are there, and the answers as they came.
+    """
+    import ray
+
+    ray.get([actor.evaluate.remote((0,) * 6) for actor in actors])
+    begun = time.perf_counter()
+    queue = iter(options)
+    live, answers = {}, []
+    for _ in range(depth):
+        for actor in actors:
+            live[actor.evaluate.remote(next(queue))] = actor
+    while live:
+        (reference,), _ = ray.wait(list(live), num_returns=1)
+        actor = live.pop(reference)
+        answers.append(ray.get(reference))
+        following = next(queue, None)
+        if following is not None:
+            live[actor.evaluate.remote(following)] = actor
+    seconds = time.perf_counter() - begun
+    for actor in actors:
+        ray.kill(actor)
+    return seconds, answers

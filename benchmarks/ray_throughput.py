@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 import ray
+from plain import ray_loop
 
 from archsearch import RayExecutor, Space, search
 from archsearch.controllers import RandomSearch
@@ -55,25 +56,7 @@ class Worker:
 
 def plain_ray(function, options, workers, depth):
     """Seconds that a hand-written ``ray.wait`` loop needs, with ``depth`` calls in flight per actor."""
-    actors = [Worker.remote(function) for _ in range(workers)]
-    ray.get([actor.evaluate.remote((0,) * 6) for actor in actors])
-    begun = time.perf_counter()
-    queue = iter(options)
-    live = {}
-    for _ in range(depth):
-        for actor in actors:
-            live[actor.evaluate.remote(next(queue))] = actor
-    while live:
-        (reference,), _ = ray.wait(list(live), num_returns=1)
-        actor = live.pop(reference)
-        ray.get(reference)
-        following = next(queue, None)
-        if following is not None:
-            live[actor.evaluate.remote(following)] = actor
-    seconds = time.perf_counter() - begun
-    for actor in actors:
-        ray.kill(actor)
-    return seconds
+    return ray_loop([Worker.remote(function) for _ in range(workers)], options, depth)[0]
 
 
 def ceiling(workers, each=1000):

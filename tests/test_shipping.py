@@ -174,7 +174,8 @@ def test_metrics_count_and_are_handed_over_now_and_then(monkeypatch):
     for now in range(10):
         metrics.count("evaluations", "completed")
         metrics.count("seconds", "completed", 0.5)
-        metrics.update(now / 10, workers=2, pending=now)
+        if metrics.due(now / 10):
+            metrics.flush(workers=2, pending=now)
     assert Recorder.all["archsearch_pending"] == {"sets": 1, "last": 0}, "not with every result"
     metrics.count("faults", "worker_died")
     metrics.count("seconds", "exception", 0.0)  # Ray refuses an increase by nothing
