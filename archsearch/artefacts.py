@@ -39,6 +39,7 @@ from archsearch.errors import RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator, Trained
 from archsearch.executor import prepare
 from archsearch.history import RESERVED_COLUMNS, RunFolder
+from archsearch.ledger import total_cost
 from archsearch.report import best_rows, component_text, number_text, without_none
 from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Query, Trial
@@ -760,7 +761,7 @@ class _Card:
     def _cost(self) -> str:
         from archsearch.loop import format_cost
 
-        lines = ["## Cost", "", f"- the search: {format_cost(_total(self.history))}"]
+        lines = ["## Cost", "", f"- the search: {format_cost(total_cost(self.history))}"]
         lines.append(f"- its set-up: {format_cost(self.folder.setup_cost())}")
         if self.verification is not None:
             lines.append(f"- the verification: {format_cost(self.verification.cost)}")
@@ -857,15 +858,6 @@ def _meaning(description: Mapping[str, Any]) -> str:
     except UnknownName:  # of a package that is not here
         text = ""
     return f"{component_text(dict(description))}. {' '.join(text.split())}".strip()
-
-
-def _total(history: pa.Table) -> Cost:
-    """Cost of all trials."""
-    import pyarrow.compute as pc
-
-    from archsearch.history import COST_COLUMNS
-
-    return Cost(**{field: pc.sum(history[column]).as_py() or 0.0 for field, column in COST_COLUMNS.items()})
 
 
 def _versions(versions: Mapping[str, str]) -> str:

@@ -7,23 +7,23 @@ the controller.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import heapq
-import math
-import operator
 import signal
 import threading
 import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NamedTuple
 
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.history import RESERVED_COLUMNS
-from archsearch.trial import COST_FIELDS, NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
+from archsearch.gate import Refused, admit, admit_cost
+from archsearch.texts import shortened
+from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
 
 FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
 FAULTS = (*FAILURES, "node_died", "driver_died")
@@ -44,6 +44,8 @@ class Job(NamedTuple):
         attempt: 1 for the first try.
         avoid: Worker that failed the last try; -1 if there is none.
         budget: How long to train; None: full length.
+        lost_seconds: Wall seconds of the tries before this one.
+        spared: Tries before this one that it is not to blame for: they were lost with a worker that others shared.
     """
 
     id: int
@@ -54,11 +56,17 @@ class Job(NamedTuple):
     attempt: int = 1
     avoid: int = -1
     budget: Budget | None = None
+    lost_seconds: float = 0.0
+    spared: int = 0
 
     @property
     def query(self) -> Query:
         """What the evaluator is asked."""
         return Query(self.id, self.architecture, self.seed, self.parent, self.budget)
+
+    def lost(self, seconds: float) -> Job:
+        """The job after a try that took so many seconds and was lost, for which it is not to blame."""
+        return self._replace(attempt=self.attempt + 1, lost_seconds=self.lost_seconds + seconds, spared=self.spared + 1)
 
 
 class Outcome(NamedTuple):
@@ -95,6 +103,7 @@ class Executor:
         batch: Jobs that are evaluated together.
         timeout: Seconds that the search gives one evaluation; for one-off work that is done on it before it starts.
         on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
+        on_loss: Told of jobs whose try was lost with a worker and which are tried again, as they are now.
     """
 
     name: str
@@ -102,6 +111,7 @@ class Executor:
     batch: int = 1
     timeout: float | None = None
     on_fault: Callable[[Fault], None] | None = None
+    on_loss: Callable[[Sequence[Job]], None] | None = None
 
     def set_batch(self, batch: int, one_by_one: bool = False) -> None:
         """Says how to evaluate together; called before ``start``.
@@ -291,8 +301,9 @@ def finished(job: Job, outcome: Outcome, started: float, worker: int) -> Trial:
         worker,
         job.attempt,
         outcome.failure,
-        outcome.error,
+        outcome.error and shortened(outcome.error),
         job.budget,
+        job.lost_seconds,
     )
 
 
@@ -316,10 +327,8 @@ def prepare(evaluator: Evaluator, before: Cost = NO_COST) -> Cost:
         What it has cost so far, with the wall time measured.
     """
     begun = time.perf_counter()
-    cost = evaluator.prepare()
+    cost = admit_cost(evaluator.prepare(), f"{type(evaluator).__name__}.prepare")
     seconds = time.perf_counter() - begun
-    if not _is_amount(cost):
-        raise UsageError(f"{type(evaluator).__name__}.prepare: {_expected_amounts(cost)}")
     if not evaluator.keeps_files:
         return before + _timed(cost, seconds)
     # Its other amounts have the earlier sessions in them; its wall time too, if it says one.
@@ -344,7 +353,7 @@ def prepare_below(evaluator: Evaluator, below: Evaluator, before: Cost = NO_COST
 def advance(evaluator: Evaluator, sample: Sequence[Trial]) -> Cost:
     """Has an evaluator learn on from a sample; returns the cost of that, with the wall time measured."""
     begun = time.perf_counter()
-    cost = evaluator.advance(sample)
+    cost = admit_cost(evaluator.advance(sample), f"{type(evaluator).__name__}.advance")
     seconds = time.perf_counter() - begun
     if evaluator.keeps_files:  # it may have found in its folder that this was done, and how long it took
         seconds = max(cost.wall_seconds, seconds)
@@ -352,8 +361,8 @@ def advance(evaluator: Evaluator, sample: Sequence[Trial]) -> Cost:
 
 
 def _timed(cost: Cost, seconds: float) -> Cost:
-    """The cost with this wall time, in Python's own numbers."""
-    return Cost(*map(float, (seconds, *_amounts(cost)[1:])))
+    """The cost with this wall time."""
+    return dataclasses.replace(cost, wall_seconds=seconds)
 
 
 def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = None) -> Outcome:
@@ -364,23 +373,20 @@ def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = 
     start = time.perf_counter()
     try:
         if timeout is None:
-            evaluation = evaluator.evaluate_query(query)
+            evaluation = admit(evaluator.evaluate_query(query))
         else:
             with _alarm(timeout):
-                evaluation = evaluator.evaluate_query(query)
-        failure, error = _judge(evaluation, evaluator)
-        if not failure:
-            evaluation = _plain(evaluation)
+                evaluation = admit(evaluator.evaluate_query(query))
+        return Outcome(evaluation, time.perf_counter() - start)
     except EvaluationTimeout:
         failure, error = "timeout", f"no result within {timeout:g} s"
+    except Refused as refused:
+        failure, error = refused.kind, _refusal(evaluator, refused)
     except MemoryError:
         failure, error = "out_of_memory", traceback.format_exc(limit=-3)
     except Exception:
         failure, error = "exception", traceback.format_exc(limit=-3)
-    seconds = time.perf_counter() - start
-    if failure:
-        return Outcome(None, seconds, failure, error)
-    return Outcome(evaluation, seconds)
+    return Outcome(None, time.perf_counter() - start, failure, shortened(error))
 
 
 def evaluates_batches(evaluator: Evaluator) -> bool:
@@ -415,7 +421,7 @@ def evaluate_batch_safely(
     except EvaluationTimeout:
         problem = f"{name}: no result within {n} x {timeout:g} s"
     except Exception:
-        problem = traceback.format_exc(limit=-3)
+        problem = shortened(traceback.format_exc(limit=-3))
     each = (time.perf_counter() - start) / n
     if evaluations is not None and not problem:
         return [_outcome(evaluation, evaluator, each) for evaluation in evaluations]
@@ -428,57 +434,15 @@ def evaluate_batch_safely(
 def _outcome(evaluation: Evaluation, evaluator: Evaluator, seconds: float) -> Outcome:
     """One of the answers that came together, judged."""
     try:
-        failure, error = _judge(evaluation, evaluator)
-        if not failure:
-            return Outcome(_plain(evaluation), seconds)
+        return Outcome(admit(evaluation), seconds)
+    except Refused as refused:
+        return Outcome(None, seconds, refused.kind, _refusal(evaluator, refused))
     except Exception:
-        failure, error = "exception", traceback.format_exc(limit=-3)
-    return Outcome(None, seconds, failure, error)
+        return Outcome(None, seconds, "exception", shortened(traceback.format_exc(limit=-3)))
 
 
-def _judge(evaluation: object, evaluator: Evaluator) -> tuple[str, str]:
-    if not isinstance(evaluation, Evaluation):
-        got = f"{type(evaluation).__name__} {evaluation!r}"
-        return "exception", f"{type(evaluator).__name__}.evaluate: expected an Evaluation, got {got}"
-    if not isinstance(evaluation.score, (int, float)) and not hasattr(evaluation.score, "__float__"):
-        return "exception", f"{type(evaluator).__name__}.evaluate: expected a number as score, got {evaluation.score!r}"
-    if not math.isfinite(evaluation.score):
-        return "invalid_score", f"{type(evaluator).__name__}.evaluate: the score is {evaluation.score}, not finite"
-    if not isinstance(evaluation.metrics, Mapping) or not isinstance(evaluation.cost, Cost):
-        got = f"{type(evaluation.metrics).__name__} and {type(evaluation.cost).__name__}"
-        return "exception", f"{type(evaluator).__name__}.evaluate: expected a mapping as metrics and a Cost, got {got}"
-    if evaluation.cost is not NO_COST and not _is_amount(evaluation.cost):
-        return "exception", f"{type(evaluator).__name__}.evaluate: {_expected_amounts(evaluation.cost)}"
-    if reserved := RESERVED_COLUMNS.intersection(evaluation.metrics):
-        names = ", ".join(sorted(reserved))
-        return "exception", f"{type(evaluator).__name__}.evaluate: rename the metrics {names}, which are columns"
-    return "", ""
-
-
-def _is_amount(cost: Cost) -> bool:
-    return all(0 <= amount < math.inf for amount in _amounts(cost))
-
-
-def _expected_amounts(cost: Cost) -> str:
-    return f"expected finite amounts >= 0 as cost, got {cost}"
-
-
-_PLAIN = {int, float}
-_amounts = operator.attrgetter(*COST_FIELDS)
-
-
-def _plain(evaluation: Evaluation) -> Evaluation:
-    """The same in Python's own numbers: the journal cannot hold those of NumPy or torch."""
-    score, metrics, cost, curve = evaluation
-    types = {type(score), *map(type, metrics.values()), *map(type, curve)}
-    if cost is not NO_COST:
-        types.update(map(type, _amounts(cost)))
-    if types <= _PLAIN:  # the usual case, and the quick one
-        return evaluation
-    if cost is not NO_COST:
-        cost = Cost(*map(float, _amounts(cost)))
-    plain = {name: float(value) for name, value in metrics.items()}
-    return Evaluation(float(score), plain, cost, tuple(map(float, curve)))
+def _refusal(evaluator: Evaluator, refused: Refused) -> str:
+    return f"{type(evaluator).__name__}.evaluate: {refused}"
 
 
 class EvaluationTimeout(BaseException):

@@ -34,7 +34,8 @@ import yaml
 from archsearch.errors import RunFolderError, StorageError
 from archsearch.seeding import evaluation_seed
 from archsearch.space import Space
-from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Trial
+from archsearch.texts import name_of
+from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Architecture, Budget, Cost, Evaluation, Trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,15 +55,22 @@ COST_COLUMNS = {
     "examples": "training_examples",
     "updates": "parameter_updates",
     "flops": "floating_point_operations",
+    "failed_seconds": "failed_seconds",
 }
 """Field of ``Cost`` to column of the history."""
 
 BUDGET_COLUMNS = {"stop": "budget", "start": "budget_start", "origin": "origin"}
 """Field of ``Budget`` to column of the history."""
 
+EVALUATED = tuple(field for field in COST_FIELDS if field not in MEASURED)
+"""Fields of ``Cost`` that evaluators fill in."""
+
+LOST = "lost_seconds"
+"""Column that has, of the wall seconds of a trial, those of the tries before the last one."""
+
 RESERVED_COLUMNS = frozenset(
     ("id", "architecture", "name", "parent", "status", "score", "started_seconds", "worker", "attempts", "failure")
-).union(("error", "curve"), BUDGET_COLUMNS.values(), COST_COLUMNS.values())
+).union(("error", "curve", LOST), BUDGET_COLUMNS.values(), COST_COLUMNS.values())
 """Names that a metric cannot have."""
 
 # In C where PyYAML was built with it: ten times as fast.
@@ -96,6 +104,7 @@ class History:
 
         ``a``: the controller was asked (only searches with several pending trials note that). ``s``: what preparing the
         evaluator has cost, earlier sessions included. ``v``: the evaluator has advanced, when, and what that cost.
+        ``f``: a try failed, or was lost, and the trial is tried again; what its tries have cost so far.
         """
         if self.folder:
             self.folder.append(_encode(event) + "\n")
@@ -441,6 +450,18 @@ class RunFolder:
                 learnt += Cost(*event[2:])
         return prepared + learnt
 
+    def pending_cost(self) -> Cost:
+        """Cost of the tries that failed of trials which are not finished, and so in no table yet."""
+        number, state = self._newest_sound_state()
+        lost: dict[int, float] = {job[0]: _lost_seconds(job) for job in (state["pending"] if state else ())}
+        for event in self._events([n for n in self._numbers("journal") if n > number]):
+            if event[0] == "f":
+                lost[event[1]] = event[4]
+            elif event[0] == "t":
+                lost.pop(event[1], None)
+        seconds = sum(lost.values())
+        return Cost(wall_seconds=seconds, failed_seconds=seconds)
+
     def faults(self) -> Counter[str]:
         """How often what went wrong, over all sessions of the run."""
         path, counts = self.path / FAULTS_FILE, Counter[str]()
@@ -521,7 +542,8 @@ def trial_to_event(trial: Trial) -> list[Any]:
     evaluation = trial.evaluation
     parent = trial.parent if trial.budget is None else [trial.parent, *trial.budget]
     event: list[Any] = ["t", trial.id, trial.architecture, parent]
-    event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, trial.attempts)
+    attempts = [trial.attempts, round(trial.lost_seconds, 7)] if trial.lost_seconds else trial.attempts
+    event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, attempts)
     if evaluation is None:
         return [*event, trial.failure, trial.error]
     cost = evaluation.cost
@@ -535,7 +557,9 @@ def trial_to_event(trial: Trial) -> list[Any]:
 def event_to_trial(event: list[Any], seed: int) -> Trial:
     """The trial that a journal line holds."""
     _, id_, architecture, parent, started, seconds, worker, attempts, *outcome = event
-    evaluation, failure, error, budget = None, "", "", None
+    evaluation, failure, error, budget, lost = None, "", "", None, 0.0
+    if isinstance(attempts, list):
+        attempts, lost = attempts
     if isinstance(parent, list):
         parent, budget = parent[0], Budget(*parent[1:])
     if len(outcome) == 2:
@@ -545,7 +569,7 @@ def event_to_trial(event: list[Any], seed: int) -> Trial:
         spent = Cost(0.0, *cost) if any(cost) else NO_COST
         evaluation = Evaluation(score, dict(zip(names, values, strict=True)), spent, *map(tuple, curve))
     run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
-    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost)
 
 
 def training_seed(seed: int, id_: int, budget: Budget | None) -> int:
@@ -582,9 +606,10 @@ def trials_to_table(trials: Sequence[Trial], space: Space) -> pa.Table:
     }
     columns |= _metric_columns(trials) | _training_columns(trials)
     costs = [NO_COST if t.evaluation is None else t.evaluation.cost for t in trials]
-    for field, column in COST_COLUMNS.items():
-        values = [t.seconds for t in trials] if field == "wall_seconds" else [getattr(cost, field) for cost in costs]
-        columns[column] = pa.array(values, pa.float64())
+    columns[COST_COLUMNS["wall_seconds"]] = pa.array([t.seconds + t.lost_seconds for t in trials], pa.float64())
+    for field in EVALUATED:
+        columns[COST_COLUMNS[field]] = pa.array([getattr(cost, field) for cost in costs], pa.float64())
+    columns[LOST] = pa.array([t.lost_seconds for t in trials], pa.float64())
     columns["started_seconds"] = pa.array([t.started for t in trials], pa.float64())
     columns["worker"] = pa.array([t.worker for t in trials], pa.int32())
     columns["attempts"] = pa.array([t.attempts for t in trials], pa.int32())
@@ -594,7 +619,7 @@ def trials_to_table(trials: Sequence[Trial], space: Space) -> pa.Table:
 
 
 def _names(architectures: Sequence[Architecture], space: Space) -> list[str]:
-    known = {architecture: space.format(architecture) for architecture in set(architectures)}
+    known = {architecture: name_of(space, architecture) for architecture in set(architectures)}
     return [known[architecture] for architecture in architectures]
 
 
@@ -627,12 +652,13 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
         for row in batch.to_pylist():
             evaluation = None
             if row["status"] == "completed":
-                cost = Cost(0.0, *(row[COST_COLUMNS[f]] for f in Cost.__slots__[1:]))
+                cost = Cost(0.0, *(row[COST_COLUMNS[field]] for field in EVALUATED))
                 figures = {m: row[m] for m in metrics if row[m] is not None}
                 evaluation = Evaluation(row["score"], figures, cost, tuple(row.get("curve") or ()))
             budget = None
             if row.get("budget") is not None:
                 budget = Budget(*(row[column] for column in BUDGET_COLUMNS.values()))
+            lost = row.get(LOST) or 0.0  # 0.1.0 did not keep it
             yield Trial(
                 row["id"],
                 tuple(row["architecture"]),
@@ -640,12 +666,13 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
                 evaluation,
                 training_seed(seed, row["id"], budget),
                 row["started_seconds"],
-                row["wall_seconds"],
+                row["wall_seconds"] - lost,
                 row["worker"],
                 row["attempts"],
                 row["failure"],
                 row["error"],
                 budget,
+                lost,
             )
 
 
@@ -712,6 +739,11 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     write_whole(path, sink.getvalue().to_pybytes())
+
+
+def _lost_seconds(job: Sequence[Any]) -> float:
+    """Of a pending job in a state: what its earlier tries have cost, which 0.1.0 did not keep."""
+    return float(job[8]) if len(job) > 8 else 0.0
 
 
 def _rows(path: Path) -> int | None:

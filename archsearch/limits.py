@@ -19,6 +19,7 @@ import numpy as np
 
 from archsearch.errors import TableError, UsageError
 from archsearch.evaluator import Evaluator
+from archsearch.gate import figures_of
 from archsearch.space import Space
 from archsearch.tables import numbers as column_of_numbers
 from archsearch.tables import read_table
@@ -55,7 +56,7 @@ class Limits:
         self.limits = dict(limits)
         self._evaluator = evaluator
         self._latency = None if latency_table is None else LatencyTable(latency_table, space)
-        self._check_names(evaluator.measure(space.sample(np.random.default_rng(0))))
+        self._check_names(figures_of(evaluator, space.sample(np.random.default_rng(0))))
         self.figures = functools.lru_cache(maxsize=REMEMBERED)(self._figures)
 
     def _check_names(self, measured: Mapping[str, float]) -> None:
@@ -70,8 +71,9 @@ class Limits:
 
     def _figures(self, architecture: Architecture) -> dict[str, float]:
         """What is limited, of one architecture; NaN: not known."""
-        measured = self._evaluator.measure(architecture) if self.limits.keys() - {LATENCY} or not self._latency else {}
-        found = {name: float(measured.get(name, math.nan)) for name in self.limits}
+        asks = self.limits.keys() - {LATENCY} or not self._latency
+        measured = figures_of(self._evaluator, architecture) if asks else {}
+        found = {name: measured.get(name, math.nan) for name in self.limits}
         if self._latency and LATENCY in found:
             found[LATENCY] = self._latency.seconds(architecture)
         return found

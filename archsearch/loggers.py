@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archsearch.errors import UnknownName, UsageError
 from archsearch.history import write_whole
+from archsearch.texts import name_of
 from archsearch.trial import COST_FIELDS, Trial
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Logger(abc.ABC):
             return
         figures["best"] = best.score
         is_new, self._best = best is not self._best, best
-        self._attempt(self.log, trial.id, figures, search.space.format(best.architecture) if is_new else None)
+        self._attempt(self.log, trial.id, figures, name_of(search.space, best.architecture) if is_new else None)
 
     def end(self, result: Result | None) -> None:
         """Called by the search when it is over, however it ended.

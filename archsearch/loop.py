@@ -39,6 +39,7 @@ from archsearch.errors import (
 )
 from archsearch.evaluator import Evaluator
 from archsearch.executor import FAILURES, Executor, Fault, Job, LocalExecutor, SimulatedExecutor, advance, prepare
+from archsearch.gate import note_of
 from archsearch.history import (
     History,
     RunFolder,
@@ -53,7 +54,8 @@ from archsearch.loggers import Logger
 from archsearch.progress import Display
 from archsearch.seeding import root_seed
 from archsearch.space import Space, at_least_one
-from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
+from archsearch.texts import name_of, well_formed
+from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Budget, Cost, Evaluation, Trial
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
@@ -74,6 +76,7 @@ NOTE = "note.txt"
 """File in the evaluator's folder that holds its note."""
 MAX_FAULT_TEXT = 300
 """Characters of a fault's error that are noted; the whole error of a failed trial is in the history."""
+_WALL, _FAILED = (COST_FIELDS.index(field) for field in MEASURED)
 MAX_ANSWERED = 5_000
 """Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
 
@@ -84,9 +87,11 @@ class Settings:
 
     Args:
         trials: Stop after this many completed trials.
-        max_seconds: Stop when the run's clock (virtual for ``simulated``) reaches this many seconds.
-        max_cost: Stop when the trials, failed ones included, have billed this many seconds; the trial that crosses the
-            limit counts.
+        max_seconds: Stop when the run's clock (virtual for ``simulated``) reaches this many seconds; what fails then is
+            not tried again.
+        max_cost: Stop when all tries, failed ones included, have billed this many seconds; the trial that crosses the
+            limit counts, and what fails then is not tried again. With several workers, what is under way at that moment
+            is dropped, and not billed.
         target: Stop when the best trial (of those trained longest) scores at least this.
         duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
             whose canonical form was scored before from memory: free of charge, no trial.
@@ -162,7 +167,7 @@ class Result:
         failed: Failed trials.
         reused: Proposals that were answered from memory.
         rejected: Proposals that were beyond the limits.
-        cost: Cost of all evaluations.
+        cost: Cost of all evaluations, tries that failed included; its ``billed_seconds`` are what ``max_cost`` counts.
         setup_cost: Cost of the evaluator's one-off work: its preparation, and what it learnt on the way.
         faults: How often what went wrong, by kind (``archsearch.executor.FAULTS``): tries that succeeded when they were
             repeated, lost workers and nodes, and earlier sessions that did not end in order, included.
@@ -192,7 +197,7 @@ class Result:
     @property
     def best_name(self) -> str | None:
         """The best architecture in the space's own notation."""
-        return None if self.best is None else self.space.format(self.best.architecture)
+        return None if self.best is None else name_of(self.space, self.best.architecture)
 
     def __str__(self) -> str:
         lines = []
@@ -224,6 +229,8 @@ def format_cost(cost: Cost) -> str:
         parts.append(f"{format_seconds(cost.recorded_seconds)} recorded")
     if cost.device_seconds:
         parts.append(f"{format_seconds(cost.device_seconds)} on devices")
+    if cost.failed_seconds:
+        parts.append(f"{format_seconds(cost.failed_seconds)} of it in tries that failed")
     for name, unit in (("examples", "examples"), ("updates", "updates"), ("flops", "FLOPs")):
         if amount := getattr(cost, name):
             parts.append(f"{amount:.4g} {unit}")
@@ -680,6 +687,7 @@ class Search:
 
     def _execute(self) -> None:
         self.executor.on_fault = self._fault
+        self.executor.on_loss = self._lose
         self.executor.start(self.evaluator, self._clock, self.settings.timeout, self._show.log)
         self._running = True
         try:
@@ -688,6 +696,7 @@ class Search:
         finally:
             self._clock = self.executor.now()
             self._running = False
+            self.executor.on_fault = self.executor.on_loss = None  # whoever uses it next is no part of this search
             self.executor.stop()
 
     def _loop(self) -> None:
@@ -726,8 +735,8 @@ class Search:
 
     def _keep_note(self, folder: Path) -> None:
         """For ``archsearch report``."""
-        if self.evaluator.note:
-            (folder / NOTE).write_text(self.evaluator.note)
+        if note := note_of(self.evaluator):
+            (folder / NOTE).write_text(note, encoding="utf-8")
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -869,10 +878,7 @@ class Search:
 
     def _finish(self, trials: Sequence[Trial]) -> None:
         """Records trials, then tells the controller; failed ones may be tried again instead."""
-        for trial in trials:
-            if trial.failure:
-                self._fault(Fault(trial.failure, trial.error, trial.worker, trial.id))
-        done = [trial for trial in trials if not (trial.failure and self._retry(trial))]
+        done = self._retry_failed(trials) if any(trial.failure for trial in trials) else trials
         if not done:
             return
         self.history.record(done)
@@ -892,7 +898,7 @@ class Search:
         self.faults[fault.kind] += 1
         now = self._now()
         # Of a traceback the line that says what it was.
-        error = fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT]
+        error = well_formed(fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT])
         who = "" if fault.trial is None else f"trial {fault.trial}"
         who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
         text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {error}"
@@ -902,18 +908,63 @@ class Search:
             facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
             self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})
 
-    def _retry(self, trial: Trial) -> bool:
-        if trial.attempts > self._retries.get(trial.failure, 0):
+    def _retry_failed(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Notes the failures among trials that came together; returns those trials that are not tried again."""
+        done = []
+        billed = sum(trial.cost.billed_seconds for trial in trials if not trial.failure)  # as it soon will be
+        for trial in trials:
+            if trial.failure:
+                self._fault(Fault(trial.failure, trial.error, trial.worker, trial.id))
+                if self._retry(trial, billed):
+                    continue
+                billed += trial.seconds
+            done.append(trial)
+        return done
+
+    def _retry(self, trial: Trial, billed: float) -> bool:
+        """Has a failed trial tried again, if its kind allows that and, beside what is yet to be billed, the budget."""
+        job = self._pending[trial.id]
+        if trial.attempts - job.spared > self._retries.get(trial.failure, 0):
+            return False
+        lost = trial.lost_seconds + trial.seconds
+        if self._spent(billed + lost - job.lost_seconds) is not None:
             return False
         now = self.executor.now()
-        job = self._pending[trial.id]._replace(attempt=trial.attempts + 1, avoid=trial.worker, asked_at=now)
-        self._pending[trial.id] = job
+        job = job._replace(attempt=trial.attempts + 1, avoid=trial.worker, asked_at=now, lost_seconds=lost)
+        self._lose([job])
         self.executor.submit(job)
         return True
 
+    def _lose(self, jobs: Sequence[Job]) -> None:
+        """Bills tries that failed, or were lost with a worker; a resume finds in the journal that they were made."""
+        for job in jobs:
+            self.history.note(["f", job.id, job.asked_at, job.attempt, round(job.lost_seconds, 7), job.spared])
+            self._bill_tries(job)
+
+    def _bill_tries(self, job: Job) -> None:
+        """Bills what the tries of a job have cost since they were billed last."""
+        self._bill_failed(job.lost_seconds - self._pending[job.id].lost_seconds)
+        self._pending[job.id] = job
+
+    def _bill_failed(self, seconds: float) -> None:
+        self._costs[_WALL] += seconds
+        self._costs[_FAILED] += seconds
+        self.billed_seconds += seconds
+
+    def _spent(self, more: float = 0.0) -> str | None:
+        """Which budget is used up, if so many seconds more are billed."""
+        settings = self.settings
+        if settings.max_cost is not None and self.billed_seconds + more >= settings.max_cost:
+            return "max_cost"
+        if settings.max_seconds is not None and self._now() >= settings.max_seconds:
+            return "max_seconds"
+        return None
+
     def _settle(self, trial: Trial) -> None:
         """Everything that follows from a finished trial that is on disk."""
-        del self._pending[trial.id]
+        untold = trial.lost_seconds - self._pending.pop(trial.id).lost_seconds
+        if untold > 0.0:  # an executor's own tries, or a line that the journal has lost
+            self._bill_failed(untold)
         if self._answered_in_a_row and self._asked_in_vain():  # what is proposed may change now
             self._answered_in_a_row = self._rejected_in_a_row = 0
         self._count(trial)
@@ -922,17 +973,16 @@ class Search:
             listener(trial)
 
     def _count(self, trial: Trial) -> None:
-        self._costs[0] += trial.seconds
         evaluation = trial.evaluation
         if evaluation is None:
             self.failed += 1
             if not self._failures_in_a_row:
-                self._first_failure = (
-                    f"trial {trial.id}, {self.space.format(trial.architecture)}: {trial.failure}: {trial.error}"
-                )
+                name = name_of(self.space, trial.architecture)
+                self._first_failure = f"trial {trial.id}, {name}: {trial.failure}: {trial.error}"
             self._failures_in_a_row += 1
-            self.billed_seconds += trial.seconds
+            self._bill_failed(trial.seconds)
             return
+        self._costs[_WALL] += trial.seconds
         self.completed += 1
         if self._advances is not None:
             self._advances.sample.append(trial)
@@ -940,7 +990,7 @@ class Search:
         cost = evaluation.cost
         self.billed_seconds += cost.billed_seconds or trial.seconds
         if cost is not NO_COST:
-            costs = self._costs
+            costs = self._costs  # as in ``COST_FIELDS``
             costs[1] += cost.device_seconds
             costs[2] += cost.examples
             costs[3] += cost.updates
@@ -981,11 +1031,7 @@ class Search:
             return "trials"
         if settings.target is not None and self.best is not None and (self.best.score or 0.0) >= settings.target:
             return "target"
-        if settings.max_cost is not None and self.billed_seconds >= settings.max_cost:
-            return "max_cost"
-        if settings.max_seconds is not None and self._now() >= settings.max_seconds:
-            return "max_seconds"
-        return None
+        return self._spent()
 
     def _now(self) -> float:
         return self.executor.now() if self._running else self._clock
@@ -1040,7 +1086,8 @@ class Search:
         self._failures_in_a_row = state["failures_in_a_row"]
         self._first_failure = state["first_failure"]
         self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
-        self._costs, self.billed_seconds = state["costs"], state["billed"]
+        costs = [*state["costs"], *[0.0] * len(COST_FIELDS)]  # an older run has not counted all of them
+        self._costs, self.billed_seconds = costs[: len(COST_FIELDS)], state["billed"]
         self._prepare_cost = Cost(*state["setup_cost"])
         if self._advances is not None:
             if state.get("advances"):
@@ -1099,16 +1146,26 @@ class Search:
                 self._clock = max(self._clock, now)
                 self._advanced(self._advances, Cost(*cost))
                 continue
+            if event[0] == "f":
+                _, id_, now, attempt, lost, spared = event
+                self._replay_asking(id_, now)
+                job = self._pending[id_]._replace(attempt=attempt, asked_at=now, lost_seconds=lost, spared=spared)
+                self._bill_tries(job)
+                self._clock = max(self._clock, now)
+                continue
             trial = event_to_trial(event, self.history.seed)
-            while trial.id not in self._pending:
-                # A search with one trial at a time does not journal its asking.
-                if trial.id < self._next_id or self._ask(1, trial.started) is None:
-                    raise self._diverged()
+            self._replay_asking(trial.id, trial.started)
             if self._pending[trial.id].architecture != trial.architecture:
                 raise self._diverged()
             self.history.restore([trial])
             self._settle(trial)
             self._clock = max(self._clock, trial.started + trial.seconds)
+
+    def _replay_asking(self, id_: int, now: float) -> None:
+        """Has a trial pending: a search with one trial at a time does not journal its asking."""
+        while id_ not in self._pending:
+            if id_ < self._next_id or self._ask(1, now) is None:
+                raise self._diverged()
 
     def _diverged(self) -> RunFolderError:
         return RunFolderError(
@@ -1131,5 +1188,5 @@ class Search:
             history=self.history,
             space=self.space,
             faults=dict(self.faults),
-            note=self.evaluator.note,
+            note=note_of(self.evaluator),
         )

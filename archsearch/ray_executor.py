@@ -477,7 +477,7 @@ class RayExecutor(Executor):
         ) as error:  # results that cannot be (un)pickled
             if len(batch.jobs) > 1 and batch.twin not in self._live:
                 self._remove(reference)
-                self._alone.extend(batch.jobs)
+                self._alone.extend(self._lost(batch, self.now() - batch.begun))
                 return []
             outcomes = [Outcome(None, self.now() - batch.begun, "exception", str(error))]  # at most one job, or a twin
         except ray.exceptions.RayError as error:
@@ -554,10 +554,13 @@ class RayExecutor(Executor):
                 self._metrics.count("evaluations", failure)
                 self._metrics.count("seconds", failure, seconds)
                 trials.append(finished(batch.jobs[0], Outcome(None, seconds, failure, error), batch.begun, worker))
-            elif failure == "node_died":
-                self._waiting.extendleft(reversed(batch.jobs))
-            else:  # otherwise each is tried again, alone on a worker
-                self._alone.extend(batch.jobs)
+            else:
+                # Those at the head of the queue had been begun; each is billed its share of the time.
+                jobs = batch.jobs if position else self._lost(batch, self.now() - batch.begun)
+                if failure == "node_died":
+                    self._waiting.extendleft(reversed(jobs))
+                else:  # each is tried again, alone on a worker
+                    self._alone.extend(jobs)
         if not blamed:
             self._tell_of(Fault(failure, error, worker))
         self._metrics.count("faults", failure)
@@ -565,6 +568,13 @@ class RayExecutor(Executor):
             ray.kill(self._actors.pop(worker))
         self._start_worker(worker)
         return trials
+
+    def _lost(self, batch: _Batch, seconds: float) -> list[Job]:
+        """The jobs of a batch whose try was lost, with what that took, which the search is told of."""
+        jobs = [job.lost(seconds / len(batch.jobs)) for job in batch.jobs]
+        if jobs and self.on_loss is not None:
+            self.on_loss(jobs)
+        return jobs
 
     def _tell_of(self, fault: Fault) -> None:
         if self.on_fault is not None:

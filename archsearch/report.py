@@ -13,7 +13,8 @@ from archsearch.components import KINDS, build, entry_points, load, one_line, su
 from archsearch.controller import Controller
 from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.history import COST_COLUMNS, RESERVED_COLUMNS, RunFolder
+from archsearch.history import RESERVED_COLUMNS, RunFolder
+from archsearch.ledger import billed_seconds, ends, total_cost
 from archsearch.model import Model
 from archsearch.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.space import Space
@@ -114,8 +115,7 @@ def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost:
         facts["failed"] = format_faults({f["values"]: f["counts"] for f in failures})
     if faults := RunFolder(directory).faults():
         facts["faults"] = f"{format_faults(faults)} (in faults.jsonl)"
-    spent = {field: pc.sum(table[column]).as_py() or 0.0 for field, column in COST_COLUMNS.items()}
-    facts["cost"] = format_cost(Cost(**spent))
+    facts["cost"] = format_cost(total_cost(table) + RunFolder(directory).pending_cost())
     facts["set-up"] = format_cost(setup_cost)
     note = directory / "evaluator" / NOTE
     if note.exists():
@@ -175,16 +175,12 @@ def _draw_curves(table: pa.Table, target: Path, title: str) -> None:
 
     from archsearch.drawing import draw_learning_curve
 
-    completed = table.filter(pc.equal(table["status"], "completed"))
+    is_completed = pc.equal(table["status"], "completed")
+    completed = table.filter(is_completed)
     scores = completed["score"].to_numpy()
-    billed = completed["recorded_seconds"].to_numpy()
-    if not billed.any():
-        billed = completed["device_seconds"].to_numpy()
-    if not billed.any():
-        billed = completed["wall_seconds"].to_numpy()
+    seconds = np.cumsum(billed_seconds(table))[np.asarray(is_completed)]
     best = _best_so_far(completed, scores)
     draw_learning_curve(target / "learning_curve.png", scores, best, xlabel="completed trials", title=title)
-    seconds = np.cumsum(billed)
     draw_learning_curve(target / "learning_curve_cost.png", scores, best, title=title, seconds=seconds)
 
 
@@ -314,13 +310,13 @@ def status(directory: str | Path) -> str:
     config, running = folder.config(), folder.in_use()
     table = folder.table(build(config["space"]))
     facts = _facts(folder.path, config, table, folder.setup_cost())
-    ends = np.sort(np.asarray(table["started_seconds"]) + np.asarray(table["wall_seconds"]))
+    ended = np.sort(ends(table))
     completed = int((np.asarray(table["status"]) == "completed").sum())
     limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
     asked = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
     lines = {"state": "running" if running else "not running", "trials": f"{facts['trials']}; stops at {asked}"}
     lines |= {name: facts[name] for name in ("failed", "faults") if name in facts}
-    recent = ends[-RECENT_TRIALS:]
+    recent = ended[-RECENT_TRIALS:]
     if len(recent) > 1 and recent[-1] > recent[0]:
         rate = (len(recent) - 1) / float(recent[-1] - recent[0])
         lines["rate"] = f"{rate:,.3g} trials a second on the run's clock, of the last {len(recent):,}"

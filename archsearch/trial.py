@@ -5,12 +5,25 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 Architecture = tuple[int, ...]
 """One small integer per decision, in decision order."""
 
-NO_METRICS: Mapping[str, float] = {}
+
+class _NoMetrics(dict[str, float]):
+    """The metrics of evaluations that have none: all of them hold this object, so nobody may write to it."""
+
+    def _refuse(self, *_arguments: object, **_named: object) -> NoReturn:
+        raise TypeError("these metrics belong to every evaluation that has none; make a dict of your own")
+
+    __setitem__ = __ior__ = update = setdefault = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> str:
+        return "NO_METRICS"
+
+
+NO_METRICS: Mapping[str, float] = _NoMetrics()
 
 
 class Budget(NamedTuple):
@@ -66,12 +79,14 @@ class Cost:
     """What something cost. All amounts are >= 0 and add up.
 
     Attributes:
-        wall_seconds: Seconds on the run's clock; the executor measures them, evaluators leave 0.
+        wall_seconds: Seconds on the run's clock, of all tries; the executor measures them, evaluators leave 0.
         device_seconds: Accelerator or core time in seconds, where the evaluator measures it.
         examples: Training examples seen (forward and backward).
         updates: Parameter updates.
         flops: Floating-point operations.
         recorded_seconds: For tables: seconds that the original training took.
+        failed_seconds: Those of the wall seconds that went into tries that failed, of which nothing else is known; the
+            search knows them, evaluators leave 0.
     """
 
     wall_seconds: float = 0.0
@@ -80,6 +95,7 @@ class Cost:
     updates: float = 0.0
     flops: float = 0.0
     recorded_seconds: float = 0.0
+    failed_seconds: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -89,6 +105,7 @@ class Cost:
             self.updates + other.updates,
             self.flops + other.flops,
             self.recorded_seconds + other.recorded_seconds,
+            self.failed_seconds + other.failed_seconds,
         )
 
     def __mul__(self, share: float) -> Cost:
@@ -96,11 +113,14 @@ class Cost:
 
     @property
     def billed_seconds(self) -> float:
-        """Seconds to charge: the recorded ones of a table, else device time, else wall time."""
-        return self.recorded_seconds or self.device_seconds or self.wall_seconds
+        """Seconds to charge: recorded ones of a table, else device time, else wall time; and those of failed tries."""
+        failed = self.failed_seconds
+        return (self.recorded_seconds or self.device_seconds or max(0.0, self.wall_seconds - failed)) + failed
 
 
 COST_FIELDS = tuple(field.name for field in dataclasses.fields(Cost))
+MEASURED = ("wall_seconds", "failed_seconds")
+"""Fields that the executor and the search fill in."""
 NO_COST = Cost()
 
 
@@ -130,13 +150,14 @@ class Trial(NamedTuple):
         evaluation: The outcome, or None if the trial failed.
         seed: The seed that the evaluation was given.
         started: Seconds on the run's clock when the evaluation began (virtual seconds if simulated).
-        seconds: Wall seconds that the evaluation took (for ``simulated``: billed seconds).
+        seconds: Wall seconds that the evaluation, its last try, took (for ``simulated``: billed seconds).
         worker: Number of the worker that ran it.
         attempts: How many times it was tried.
         failure: Empty, or one of ``exception``, ``invalid_score``, ``timeout``, ``worker_died``, ``out_of_memory``; a
             controller is also told of ``limit``: the architecture is beyond the search's limits, and was not scored.
         error: Error text of a failed trial.
         budget: How long to train was asked for; None: full length.
+        lost_seconds: Wall seconds of the tries before the last one, which are billed, too.
     """
 
     id: int
@@ -151,6 +172,7 @@ class Trial(NamedTuple):
     failure: str = ""
     error: str = ""
     budget: Budget | None = None
+    lost_seconds: float = 0.0
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -174,6 +196,8 @@ class Trial(NamedTuple):
 
     @property
     def cost(self) -> Cost:
-        """What the evaluation cost, with the measured wall time; a failed one cost only that."""
-        cost = NO_COST if self.evaluation is None else self.evaluation.cost
-        return dataclasses.replace(cost, wall_seconds=self.seconds)
+        """What all tries cost, with the measured wall time; of those that failed that is all that is known."""
+        wall = self.seconds + self.lost_seconds
+        if self.evaluation is None:
+            return Cost(wall_seconds=wall, failed_seconds=wall)
+        return dataclasses.replace(self.evaluation.cost, wall_seconds=wall, failed_seconds=self.lost_seconds)

@@ -321,7 +321,7 @@ def _verified(row: Mapping[str, Any], metrics: Sequence[str]) -> Verified:
         search_budget=row.get("search_budget"),
         score=row["score"],
         metrics={name: row[name] for name in metrics if row[name] is not None},
-        cost=Cost(**{field: row[column] for field, column in COST_COLUMNS.items()}),
+        cost=Cost(**{field: row.get(column) or 0.0 for field, column in COST_COLUMNS.items()}),
         failure=row["failure"],
         error=row["error"],
     )
