@@ -100,6 +100,7 @@ class Executor:
     Attributes:
         name: As in the run folder's ``config.yaml`` and on the command line.
         concurrent: Whether several trials can be pending at once.
+        judges: Whether its trials come from ``evaluate_safely``, which judges evaluations; else the search does.
         batch: Jobs that are evaluated together.
         timeout: Seconds that the search gives one evaluation; for one-off work that is done on it before it starts.
         on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
@@ -108,6 +109,7 @@ class Executor:
 
     name: str
     concurrent: bool = False
+    judges: bool = False
     batch: int = 1
     timeout: float | None = None
     on_fault: Callable[[Fault], None] | None = None
@@ -163,6 +165,7 @@ class LocalExecutor(Executor):
     """Evaluates in this process, one after another: the same trials for the same seed, on any machine."""
 
     name = "local"
+    judges = True
     _fills = False
 
     def set_batch(self, batch: int, one_by_one: bool = False) -> None:
@@ -228,6 +231,7 @@ class SimulatedExecutor(Executor):
 
     name = "simulated"
     concurrent = True
+    judges = True
 
     def __init__(self, workers: int = 1) -> None:
         if workers < 1:

@@ -20,7 +20,7 @@ from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.texts import shortened, shown, well_formed
-from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, NO_METRICS, Architecture, Cost, Evaluation
+from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, NO_METRICS, Architecture, Cost, Evaluation, Trial
 
 MAX_NAME = 200
 """Most characters in the name of a metric."""
@@ -165,6 +165,21 @@ def _admit_curve(curve: object) -> tuple[float, ...]:
     if len(entries) > MAX_CURVE:
         raise Refused(f"expected at most {MAX_CURVE:,} entries in the curve, got more")
     return tuple([entry if type(entry) is float else number(entry, "entry of the curve") for entry in entries])
+
+
+def admit_trial(trial: Trial) -> Trial:
+    """A trial that an executor of the user's own made, with its evaluation and its error text judged.
+
+    Args:
+        trial: Any trial; one whose evaluation cannot be kept becomes a failed one.
+    """
+    trial = trial._replace(failure=well_formed(str(trial.failure)), error=shortened(str(trial.error)))
+    if trial.evaluation is None:
+        return trial
+    try:
+        return trial._replace(evaluation=admit(trial.evaluation))
+    except Refused as refused:
+        return trial._replace(evaluation=None, failure=refused.kind, error=str(refused))
 
 
 def admit_cost(cost: object, where: str) -> Cost:

@@ -31,10 +31,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
-from archsearch.errors import RunFolderError, StorageError
+from archsearch.errors import RunFolderError, StorageError, UsageError
 from archsearch.seeding import evaluation_seed
 from archsearch.space import Space
-from archsearch.texts import name_of
+from archsearch.texts import name_of, shown
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Architecture, Budget, Cost, Evaluation, Trial
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ LOST = "lost_seconds"
 
 RESERVED_COLUMNS = frozenset(
     ("id", "architecture", "name", "parent", "status", "score", "started_seconds", "worker", "attempts", "failure")
-).union(("error", "curve", LOST), BUDGET_COLUMNS.values(), COST_COLUMNS.values())
+).union(("error", "curve", LOST), BUDGET_COLUMNS.values(), (COST_COLUMNS[field] for field in COST_FIELDS[:-1]))
 """Names that a metric cannot have."""
 
 # In C where PyYAML was built with it: ten times as fast.
@@ -211,10 +211,11 @@ class RunFolder:
         folder = cls(path)
         if (folder.path / "config.yaml").exists():
             raise RunFolderError(f"{path}: there is a run here already; 'archsearch resume {path}' goes on with it")
+        text = yaml_text(config)  # first, so that what cannot be written leaves no folder behind
         try:
             folder._trials.mkdir(parents=True, exist_ok=True)
             folder._acquire()
-            write_whole(folder.path / "config.yaml", yaml_text(config).encode())
+            write_whole(folder.path / "config.yaml", text.encode())
             folder._open_journal(1)
         except OSError as error:
             folder.close()
@@ -680,8 +681,17 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
 
 
 def yaml_text(data: Any) -> str:
-    """Plain data as YAML, in its own order."""
-    return yaml.dump(data, Dumper=_DUMPER, sort_keys=False)
+    """Plain data as YAML, in its own order.
+
+    Raises:
+        UsageError: If a text in it cannot be written, such as the name of a file that is not UTF-8.
+    """
+    try:
+        return yaml.dump(data, Dumper=_DUMPER, sort_keys=False)
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"settings: expected texts that UTF-8 can hold, got {shown(error.object)}; rename what that stands for"
+        ) from None
 
 
 def read_yaml(text: str) -> Any:

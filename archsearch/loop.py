@@ -39,7 +39,7 @@ from archsearch.errors import (
 )
 from archsearch.evaluator import Evaluator
 from archsearch.executor import FAILURES, Executor, Fault, Job, LocalExecutor, SimulatedExecutor, advance, prepare
-from archsearch.gate import note_of
+from archsearch.gate import admit_trial, note_of
 from archsearch.history import (
     History,
     RunFolder,
@@ -878,6 +878,8 @@ class Search:
 
     def _finish(self, trials: Sequence[Trial]) -> None:
         """Records trials, then tells the controller; failed ones may be tried again instead."""
+        if not self.executor.judges:
+            trials = [admit_trial(trial) for trial in trials]
         done = self._retry_failed(trials) if any(trial.failure for trial in trials) else trials
         if not done:
             return

@@ -84,6 +84,7 @@ class RayExecutor(Executor):
 
     name = "ray"
     concurrent = True
+    judges = True
     _holds_ray = False
 
     def __init__(

@@ -542,7 +542,7 @@ def test_answers_that_are_no_evaluations_fail_alone():
     outcomes = evaluate_batch_safely(Odd(), queries())
     assert [outcome.failure for outcome in outcomes] == ["", "exception", "exception", ""]
     assert "got str 'ninety-nine'" in outcomes[1].error
-    assert "could not convert string to float" in outcomes[2].error
+    assert "expected a number as metric 'size', got 'large'" in outcomes[2].error
 
 
 def test_evaluators_without_batches_of_their_own_are_asked_one_by_one():

@@ -77,8 +77,8 @@ def test_numbers_of_numpy_are_kept_as_plain_numbers(on_disk, tmp_path):
     ("evaluation", "text"),
     [
         *((Evaluation(0.5, {name: 9.0}), f"rename the metrics {name}") for name in sorted(RESERVED_COLUMNS)),
-        (Evaluation(0.5, {"size": "large"}), "could not convert string to float"),
-        (Evaluation(0.5, {"size": None}), "TypeError"),
+        (Evaluation(0.5, {"size": "large"}), "expected a number as metric 'size', got 'large'"),
+        (Evaluation(0.5, {"size": None}), "expected a number as metric 'size', got None"),
         (Evaluation(0.5, [1.0]), "expected a mapping as metrics and a Cost, got list and Cost"),
         (Evaluation(0.5, {}, 3.0), "expected a mapping as metrics and a Cost, got dict and float"),
         (Evaluation("high"), "expected a number as score, got 'high'"),
