@@ -229,7 +229,7 @@ def format_cost(cost: Cost) -> str:
         parts.append(f"{format_seconds(cost.recorded_seconds)} recorded")
     if cost.device_seconds:
         parts.append(f"{format_seconds(cost.device_seconds)} on devices")
-    if cost.failed_seconds:
+    if cost.failed_seconds >= 0.001:
         parts.append(f"{format_seconds(cost.failed_seconds)} of it in tries that failed")
     for name, unit in (("examples", "examples"), ("updates", "updates"), ("flops", "FLOPs")):
         if amount := getattr(cost, name):
