@@ -32,6 +32,7 @@ def commands(card):
 def test_an_export_elsewhere_names_the_folder_of_the_run_from_anywhere(verified, tmp_path, monkeypatch, capsys):
     (folder,) = export(verified, out="elsewhere")
     card = (folder / "README.md").read_text()
+    capsys.readouterr()
     again = commands(card)[0]
     assert again[:2] == ["export", str((tmp_path / verified).resolve())]
     other = tmp_path / "other"
