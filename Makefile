@@ -6,17 +6,36 @@ BIN := .venv/bin
 
 setup: .venv/ready
 
+# One that was interrupted is taken up again: what is installed stays, a broken environment is made anew.
 .venv/ready: pyproject.toml constraints.txt
-	test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,rl]"
-	touch .venv/ready
+	@command -v $(PYTHON) >/dev/null || { echo "setup: no program is called $(PYTHON); $$NAME_ANOTHER"; exit 1; }
+	@$(PYTHON) -c "$$CHECK_PYTHON" "$(PYTHON)"
+	@echo "setup 1/3: an environment in .venv, with $$($(PYTHON) --version 2>&1)"
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --upgrade pip
+	@echo "setup 2/3: PyTorch, the largest part; a few minutes where it is not downloaded yet"
+	$(BIN)/python -m pip install -c constraints.txt torch
+	@echo "setup 3/3: archsearch, what it needs, and what its tests need"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,rl]"
+	@touch .venv/ready
+	@echo "setup: done; '. .venv/bin/activate' makes 'archsearch' a command of this terminal"
+
+export NAME_ANOTHER = name a Python of version 3.11, 3.12 or 3.13: make setup PYTHON=python3.12
+
+# In words that older versions understand, too.
+define CHECK_PYTHON
+import os, sys
+if not (3, 11) <= sys.version_info[:2] < (3, 14):
+    sys.exit("setup: %s is of version %d.%d; %s" % ((sys.argv[1],) + sys.version_info[:2] + (os.environ["NAME_ANOTHER"],)))
+endef
+export CHECK_PYTHON
 
 run: setup
+	@echo "run: the main job, 1,000 trials on NAS-Bench-201, a few seconds"
 	$(BIN)/archsearch run
 
 test: setup
+	@echo "test: about ten minutes on two cores"
 	$(BIN)/python -m pytest
 
 check: setup lint types walls

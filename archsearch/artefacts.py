@@ -778,18 +778,34 @@ class _Card:
         facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
         facts |= {"trial": str(self.chosen.trial), "seed of the search": str(config["seed"])}
         facts["versions of the search"] = _versions(config["versions"])
-        command = f"archsearch export {shlex.quote(str(self.folder.path))} --trial {self.chosen.trial}"
+        options = " --onnx" * onnx
         if weights is not None:
             facts["weights"] = f"{weights.origin}, by {component_text(dict(weights.evaluator))}, seed {weights.seed}"
             if weights.recorded is None:
-                command += f" {_option('evaluator', weights.evaluator)}"
+                options = f" {_option('evaluator', weights.evaluator)}{options}"
         here = {name: importlib.metadata.version(name) for name in ("archsearch", "torch")}
         facts["exported"] = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d} with {_versions(here)}"
         lines = [f"- {name}: {text}" for name, text in facts.items()]
-        commands = [_run_command(config), command + " --onnx" * onnx]
-        return "\n".join(
-            ["## Provenance", "", *lines, "", "Search again, and export again:", "", "```", *commands, "```"]
-        )
+        from_run = f"archsearch export {shlex.quote(str(self.folder.path.resolve()))} --trial {self.chosen.trial}"
+        for text, commands in (
+            ("Export again, from the folder of the run:", [from_run + options]),
+            ("All of it again, in a new folder:", self._all_again(options)),
+        ):
+            lines += ["", text, "", "```", *commands, "```"]
+        return "\n".join(["## Provenance", "", *lines])
+
+    def _all_again(self, options: str) -> Iterator[str]:
+        """The commands that search, verify and export as it was done for this card."""
+        yield _run_command(self.config)
+        if self.verification is not None:
+            below = RunFolder(verification_folder(self.folder, self.verification.number))
+            top, seed = len(self.verification.architectures), self.verification.seed
+            with contextlib.suppress(RunFolderError):  # what was verified is known without that folder
+                evaluator = _option("evaluator", below.config()["evaluator"])
+                yield f"archsearch verify NEW_FOLDER {evaluator} --top {top} --seed {seed}"
+        # Only where the path of the search depends on the seed alone has a trial the same number again.
+        same = self.config["executor"] != "ray" or self.config["settings"].get("lag") is not None
+        yield f"archsearch export NEW_FOLDER{f' --trial {self.chosen.trial}' if same else ''}{options}"
 
     def _use(self, onnx: bool) -> str:
         if self.weights is None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import difflib
 import inspect
+import itertools
 import os
 import re
 import shlex
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
-    if arguments[0] == "--version":
+    if arguments[0] in ("-V", "--version"):
         from archsearch import __version__
 
         print(f"archsearch {__version__}")
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS.get(arguments[0])
     try:
         if command is None:
-            raise UsageError(f"no command is called {arguments[0]!r}; expected one of {', '.join(COMMANDS)}")
+            raise UsageError(_unknown_command(arguments[0]))
         return command(arguments[1:])
     except UsageError as error:
         print(f"archsearch: {error}", file=sys.stderr)
@@ -81,6 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+
+
+def _unknown_command(name: str) -> str:
+    close = difflib.get_close_matches(name.strip("-").lower(), COMMANDS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(COMMANDS)}."
+    return f"no command is called {name!r}; {hint} See 'archsearch --help'"
 
 
 # -- run and resume ----------------------------------------------------------------------------
@@ -152,10 +160,13 @@ def _files_first(arguments: Sequence[str]) -> list[str]:
     """The arguments in the order in which later ones override earlier ones: preset, files, options."""
     import argparse
 
-    files = argparse.ArgumentParser(prog="archsearch run", add_help=False, allow_abbrev=False)
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     files.add_argument("--preset", action="append", default=[])
     files.add_argument("--config", action="append", default=[])
-    given, options = files.parse_known_args(list(arguments))
+    try:
+        given, options = files.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error}; see 'archsearch run --help'") from None
     if len(given.preset) > 1:
         raise UsageError(f"preset: expected one, got {', '.join(given.preset)}")
     texts = [_preset_text(given.preset[0], given.config, options)] if given.preset else []
@@ -178,13 +189,21 @@ def _preset_text(preset: str, files: Sequence[str], options: Sequence[str]) -> s
         with contextlib.suppress(yaml.YAMLError):  # which is said when the file is parsed
             found = yaml.safe_load(_read(path))
             others |= found if isinstance(found, dict) else {}
-    for option, following in zip(options, [*options[1:], ""], strict=True):
-        name, equals, value = option.partition("=")
-        others[name.removeprefix("--")] = value if equals else following
+    for name, value in _with_values(options):
+        others[name.removeprefix("--")] = value
     for what in DEFAULTS:
         if what in others and _class_name(others[what]) != _class_name(content[what]):
             del content[what]
     return yaml.safe_dump(content)
+
+
+def _with_values(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """Each argument with the value that it would have as an option: after an equals sign, or else the next one."""
+    pairs = []
+    for given, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, value = given.partition("=")
+        pairs.append((name, value if equals else following))
+    return pairs
 
 
 def _class_name(component: Any) -> str:
@@ -232,9 +251,9 @@ def _loggers(given: dict[str, Any], out: str) -> list[Logger]:
 
 
 def _parser(command: str, description: str) -> jsonargparse.ArgumentParser:
-    import jsonargparse
+    from archsearch.option_parser import OptionParser
 
-    return jsonargparse.ArgumentParser(prog=f"archsearch {command}", description=description, default_env=False)
+    return OptionParser(command=command, description=description)
 
 
 def _instantiate(parser: jsonargparse.ArgumentParser, config: Any) -> Any:
@@ -302,9 +321,7 @@ def _named_class(option: str, arguments: Sequence[str]) -> str | None:
     from archsearch.components import import_path, load
 
     found: Any = None
-    for given, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, equals, value = given.partition("=")
-        value = value if equals else following
+    for name, value in _with_values(arguments):
         if name == f"--{option}":
             found = value
         elif name == "--config":
@@ -325,8 +342,8 @@ def _import_named(kind: str, option: str, arguments: Sequence[str]) -> None:
 
     files = [argument.removeprefix("--config=") for argument in arguments if argument.endswith((".yaml", ".yml"))]
     text = " ".join(arguments) + " ".join(map(_read, files))
-    for given, named in zip(arguments, [*arguments[1:], ""], strict=True):
-        if given in (f"--{option}", f"--{option}+", f"--{option}.help") and named.isidentifier():
+    for name, named in _with_values(arguments):
+        if name in (f"--{option}", f"--{option}+", f"--{option}.help") and named.isidentifier():
             load(named, kind)  # an unknown name is an error that says which ones there are
     for each in (kind, "models"):  # which components are made of
         for name in entry_points(each):

@@ -47,7 +47,7 @@ def load(name: str, kind: str | None = None) -> Any:
 
 def _unknown_message(name: str, what: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = f"; did you mean {close[0]}?" if close else "."
     return (
         f"no {what} is called {name!r}{hint} Known: {', '.join(known)}. A class of your own works by its import path."
     )

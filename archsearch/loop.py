@@ -655,6 +655,7 @@ class Search:
                 with self._show, self._evaluator_folder():
                     self._stopped = self._why_stop()
                     if self._stopped is None:
+                        self._show.begin(self)
                         self._prepare()
                         self._execute()
             except StorageError:

@@ -60,6 +60,22 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
 
+    def begin(self, search: Search) -> None:
+        """Prints what is going to be done, in one line."""
+        space, controller, evaluator, executor = (
+            type(each).__name__ for each in (search.space, search.controller, search.evaluator, search.executor)
+        )
+        settings, folder = self._settings, search.history.folder
+        ends = {name: getattr(settings, name) for name in ("trials", "max_seconds", "max_cost", "target")}
+        facts = [
+            f"searching {space}: {controller} proposes, {evaluator} scores, on {executor}",
+            "stops at " + " or ".join(f"{name} {value:,}" for name, value in ends.items() if value is not None),
+            f"seed {search.history.seed}",
+            f"into {folder.path}" if folder is not None else "",
+            f"goes on after {search.completed:,} completed trials" if search.completed else "",
+        ]
+        self.log("; ".join(filter(None, facts)))
+
     def log(self, note: str) -> None:
         """Prints a note, such as how long Ray took to start."""
         if self._bar is not None:

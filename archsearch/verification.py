@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch.agreement import Agreement
 from archsearch.components import build, describe, one_line
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
@@ -29,7 +30,6 @@ from archsearch.executor import Executor
 from archsearch.history import COST_COLUMNS, RunFolder
 from archsearch.loop import ExecutorName, Result, Settings, format_cost
 from archsearch.page import aligned, heading, paragraph, table, terms
-from archsearch.ranking import kendall_tau
 from archsearch.report import best_rows, number_text, without_none
 from archsearch.scoring import Listed, search_or_resume
 from archsearch.space import Space, at_least_one
@@ -121,31 +121,23 @@ class Verification:
 
     @property
     def kendall_tau(self) -> float | None:
-        """How far the two orders agree, -1 to 1; None where fewer than two architectures were scored."""
-        completed = [each for each in self.architectures if each.score is not None]
-        if len(completed) < 2:
-            return None
-        # By the search's rule: scores of the longest trainings first.
-        keys = [(each.search_budget or 0, each.search_score) for each in completed]
-        order = sorted(set(keys))
-        return kendall_tau([order.index(key) for key in keys], [each.score or 0.0 for each in completed])
+        """How far the two orders agree, -1 to 1; None where one of the two has no two different scores."""
+        return self._agreement.tau
 
     @property
     def sentence(self) -> str:
         """What came of it."""
-        first, best = self.architectures[0], self.ranked[0]
-        by = f"by {self.evaluator.partition('(')[0]}"
-        score = number_text(best.score)
+        by, first = f"by {self.evaluator.partition('(')[0]}", self.architectures[0]
         if len(self.architectures) == 1:
-            return f"the search's best scores {score} {by}, {number_text(best.search_score)} in the search"
-        if best is first:
-            same = self.ranked == [*self.architectures]
-            kept = "the order stays the same" if same else "the order below it changed"
-            return f"the search's best stays the best {by} ({score}); {kept}"
-        other = f"the search's best failed: {first.failure}"
-        if first.score is not None:
-            other = f"against {number_text(first.score)} of the search's best"
-        return f"the order changed: number {best.rank} of the search is the best {by} ({score} {other})"
+            score, before = number_text(first.score), number_text(first.search_score)
+            return f"the search's best scores {score} {by}, {before} in the search"
+        return self._agreement.sentence(by, first.failure, [number_text(each.score) for each in self.architectures])
+
+    @property
+    def _agreement(self) -> Agreement:
+        # By the search's rule: scores of the longest trainings first.
+        before = [(each.search_budget or 0, each.search_score) for each in self.architectures]
+        return Agreement(before, [each.score for each in self.architectures])
 
     def cells(self) -> list[list[str]]:
         """The table as text: names of the columns, then a row per architecture, in the new order."""

@@ -8,14 +8,11 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from common import run_command
+from pages import FENCE, PAGES, ROOT, blocks
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MODULES = [
     ".".join(("archsearch", *parts))
     for folder, parts in (
@@ -25,14 +22,6 @@ MODULES = [
     )
     for parts in [(*parts, path.stem) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
 ]
-
-
-def blocks(page):
-    """(number, language, text, output expected) of each fenced block of a page."""
-    found = FENCE.findall(page.read_text())
-    for number, (language, text) in enumerate(found):
-        following = found[number + 1] if number + 1 < len(found) else ("", "")
-        yield number, language, text, following[1] if following[0] == "output" else None
 
 
 def cases(language):

@@ -1,5 +1,6 @@
 """The package: its wheel has what the tree has, imports are light, names are public."""
 
+import configparser
 import shutil
 import subprocess
 import sys
@@ -67,26 +68,43 @@ def test_constraints_pin_torch():
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
 
 
-def test_wheel_holds_what_the_tree_holds(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel of the tree as it is, with the traces of a use in it, and all files of the packages' folders."""
     # In a copy: a build leaves files behind that a later build would take along.
-    tree = tmp_path / "tree"
+    tree = tmp_path_factory.mktemp("wheel") / "tree"
     for folder in ("archsearch", *SHELVES):
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    files = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    for folder in ("archsearch", "archsearch/models", "spaces"):
+        (tree / folder / "__pycache__").mkdir()
+        (tree / folder / "__pycache__" / "used.cpython-311.pyc").touch()
     for name in ("pyproject.toml", "README.md", "LICENSE", "THIRD_PARTY_NOTICES.md"):
         shutil.copy(ROOT / name, tree)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
-        [*build, "--wheel-dir", str(tmp_path), str(tree)], capture_output=True, text=True, check=False
+        [*build, "--wheel-dir", str(tree.parent), str(tree)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    expected = {f"archsearch/{path.name}" for path in (ROOT / "archsearch").glob("*.py")} | {"archsearch/py.typed"}
-    expected |= {f"archsearch/data/{path.name}" for path in (ROOT / "archsearch/data").iterdir() if path.is_file()}
-    expected |= {f"archsearch/models/{path.name}" for path in (ROOT / "archsearch/models").glob("*.py")}
-    expected |= {f"archsearch/presets/{path.name}" for path in (ROOT / "archsearch/presets").glob("*.yaml")}
-    for shelf in SHELVES:
-        expected |= {f"archsearch/{shelf}/{path.name}" for path in (ROOT / shelf).glob("*.py")}
-    assert names == expected
-    licences = [name for name in zipfile.ZipFile(wheel).namelist() if "licenses/" in name]
-    assert len(licences) == 2
+    (path,) = tree.parent.glob("*.whl")
+    return zipfile.ZipFile(path), files
+
+
+def test_wheel_holds_every_file_of_the_packages_and_no_other(wheel):
+    archive, files = wheel
+    names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == {name if name.startswith("archsearch/") else f"archsearch/{name}" for name in files}
+    assert "archsearch/comparison.yaml" in names  # without which `archsearch compare` ends in an error
+
+
+def test_wheel_holds_the_licences_and_the_entry_points(wheel):
+    archive, _ = wheel
+    information = {Path(name).name: name for name in archive.namelist() if ".dist-info/" in name}
+    for name in ("LICENSE", "THIRD_PARTY_NOTICES.md"):
+        assert archive.read(information[name]) == (ROOT / name).read_bytes()
+    points = configparser.ConfigParser(delimiters="=")
+    points.optionxform = str  # names as they are written
+    points.read_string(archive.read(information["entry_points.txt"]).decode())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    expected = {**project["entry-points"], "console_scripts": project["scripts"]}
+    assert {section: dict(points[section]) for section in points.sections()} == expected
