@@ -1,4 +1,4 @@
-"""Where evaluations run: in this process, on a virtual clock, or (``ray_executor.py``) on a Ray cluster.
+"""Where evaluations run: here (``local_executor.py``), on a virtual clock, or on a Ray cluster (``ray_executor.py``).
 
 The search hands over jobs with ``submit`` and collects finished trials with ``wait``. An executor never talks to
 the controller.
@@ -15,7 +15,6 @@ import threading
 import time
 import traceback
 import warnings
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
@@ -28,6 +27,9 @@ from archsearch.trial import COST_FIELDS, NO_COST, Architecture, Budget, Cost, E
 FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
 FAULTS = (*FAILURES, "node_died", "driver_died")
 """Kinds of faults: a try that failed, a worker or node that was lost, an earlier session that did not end in order."""
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals whose handlers may raise something that an evaluation is not to swallow."""
 
 Log = Callable[[str], None]
 
@@ -93,11 +95,13 @@ class Executor:
         name: As in the run folder's ``config.yaml`` and on the command line.
         concurrent: Whether several trials can be pending at once.
         batch: Jobs that are evaluated together.
-        timeout: Seconds that the search gives one evaluation; for one-off work that is done on it before it starts.
+        timeout: Seconds that the search gives one evaluation; for what is done on it before it starts.
         on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
+        in_process: Whether evaluations run in this process, so that one that ends its process ends the search.
     """
 
     name: str
+    in_process: bool = False
     concurrent: bool = False
     batch: int = 1
     timeout: float | None = None
@@ -149,61 +153,6 @@ class Executor:
         return contextlib.nullcontext()
 
 
-class LocalExecutor(Executor):
-    """Evaluates in this process, one after another: the same trials for the same seed, on any machine."""
-
-    name = "local"
-    _fills = False
-
-    def set_batch(self, batch: int, one_by_one: bool = False) -> None:
-        """See ``Executor.set_batch``."""
-        self.batch = batch
-        self.concurrent = batch > 1
-        self._fills = one_by_one and batch > 1
-
-    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
-        """See ``Executor.start``."""
-        self._evaluator = evaluator
-        self._timeout = timeout
-        self._origin = time.monotonic() - clock
-        self._jobs: deque[Job] = deque()  # several only after the resume of a parallel run
-
-    def now(self) -> float:
-        """Wall seconds."""
-        return time.monotonic() - self._origin
-
-    def room(self, remaining: int | None) -> int:
-        """One job, or one batch, at a time."""
-        if not self._jobs:
-            return self.batch
-        # Without a lag a batch that is there must not grow: a resumed search could not tell when it was asked for.
-        return self.batch - len(self._jobs) if self._fills else 0
-
-    def submit(self, job: Job) -> None:
-        """Keeps the job until ``wait``."""
-        self._jobs.append(job)
-
-    def wait(self, until: float) -> list[Trial]:
-        """Evaluates the oldest job, or the oldest ones together."""
-        if not self._jobs:
-            return []
-        if self.batch > 1 and evaluates_batches(self._evaluator):
-            return self._wait_for_batch()
-        job = self._jobs[0]
-        started = self.now()
-        outcome = evaluate_safely(self._evaluator, job.query, self._timeout)
-        self._jobs.popleft()
-        return [finished(job, outcome, started, 0)]
-
-    def _wait_for_batch(self) -> list[Trial]:
-        jobs = [self._jobs[i] for i in range(min(self.batch, len(self._jobs)))]
-        started = self.now()
-        outcomes = evaluate_batch_safely(self._evaluator, [job.query for job in jobs], self._timeout)
-        for _ in jobs:
-            self._jobs.popleft()
-        return finished_batch(jobs, outcomes, started, 0)
-
-
 class SimulatedExecutor(Executor):
     """Replays recorded costs on a virtual clock: thousands of workers for hours, in seconds.
 
@@ -212,12 +161,15 @@ class SimulatedExecutor(Executor):
     seeds then give equal trials, on any machine, if the bill does not depend on the machine: a table's does not, a real
     training's does.
 
+    They really run in this process, one after another, and time-outs are virtual, too: nothing ends one that hangs.
+
     Args:
         workers: Virtual workers, >= 1.
     """
 
     name = "simulated"
     concurrent = True
+    in_process = True
 
     def __init__(self, workers: int = 1) -> None:
         if workers < 1:
@@ -356,31 +308,76 @@ def _timed(cost: Cost, seconds: float) -> Cost:
     return Cost(*map(float, (seconds, *_amounts(cost)[1:])))
 
 
-def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = None) -> Outcome:
+def evaluate_safely(
+    evaluator: Evaluator, query: Query, timeout: float | None = None, in_worker: bool = False
+) -> Outcome:
     """Answers one query; whatever goes wrong becomes a failure, never an exception.
 
-    Only ``KeyboardInterrupt`` and other requests to end the process pass through.
+    ``SystemExit`` and its kin are failures like others. Only what a signal's handler raises passes through: it is meant
+    for the process, such as the ``KeyboardInterrupt`` of Ctrl-C.
+
+    Args:
+        evaluator: Who answers.
+        query: What is asked.
+        timeout: Seconds. An alarm of the process interrupts what takes longer: only in the main thread, and neither
+            native code that never returns nor an evaluator that sets an alarm of its own.
+        in_worker: Whether this is a process for evaluations: Ctrl-C is then meant for the one that has started it.
     """
     start = time.perf_counter()
+    evaluation = None
     try:
-        if timeout is None:
+        with contextlib.nullcontext() if timeout is None else _alarm(timeout):
             evaluation = evaluator.evaluate_query(query)
-        else:
-            with _alarm(timeout):
-                evaluation = evaluator.evaluate_query(query)
         failure, error = _judge(evaluation, evaluator)
         if not failure:
             evaluation = _plain(evaluation)
-    except EvaluationTimeout:
-        failure, error = "timeout", f"no result within {timeout:g} s"
-    except MemoryError:
-        failure, error = "out_of_memory", traceback.format_exc(limit=-3)
-    except Exception:
-        failure, error = "exception", traceback.format_exc(limit=-3)
+    except BaseException as raised:
+        if asked_to_end(raised, in_worker):
+            raise
+        failure, error = _failure(raised, timeout)
     seconds = time.perf_counter() - start
     if failure:
         return Outcome(None, seconds, failure, error)
     return Outcome(evaluation, seconds)
+
+
+def asked_to_end(error: BaseException, in_worker: bool = False) -> bool:
+    """Whether an exception was raised by the handler of a signal that asks a process to end, such as Ctrl-C.
+
+    Args:
+        error: What was caught.
+        in_worker: Whether a ``KeyboardInterrupt`` without a handler of ours is the evaluator's own.
+    """
+    if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
+        return False  # handlers run in the main thread
+    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        return not in_worker  # it leaves no trace in the traceback
+    handlers = {getattr(signal.getsignal(each), "__code__", None) for each in ENDING_SIGNALS} - {None}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _failure(error: BaseException, timeout: float | None = None) -> tuple[str, str]:
+    """Kind and text of the failure that an exception makes."""
+    if isinstance(error, EvaluationTimeout):
+        return "timeout", f"no result within {timeout:g} s"
+    if not _is_out_of_memory(error):
+        return "exception", _text(error)
+    traceback.clear_frames(error.__traceback__)  # lets go of what filled it: the text needs some
+    try:
+        return "out_of_memory", _text(error)
+    except MemoryError:
+        return "out_of_memory", "MemoryError"
+
+
+def _text(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error, limit=-3))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also as torch words it: its errors are no ``MemoryError``, and it need not be imported to know them."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def evaluates_batches(evaluator: Evaluator) -> bool:
@@ -388,8 +385,16 @@ def evaluates_batches(evaluator: Evaluator) -> bool:
     return type(evaluator).evaluate_batch is not Evaluator.evaluate_batch
 
 
+class Together(NamedTuple):
+    """What ``evaluate_together`` returns: outcomes, or why there are none; and the seconds it took for each query."""
+
+    outcomes: list[Outcome]
+    seconds: float
+    problem: str = ""
+
+
 def evaluate_batch_safely(
-    evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None
+    evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None, in_worker: bool = False
 ) -> list[Outcome]:
     """Answers queries together, if the evaluator has a way of its own to do that; failures as ``evaluate_safely``.
 
@@ -399,14 +404,27 @@ def evaluate_batch_safely(
         evaluator: Who answers.
         queries: What is asked.
         timeout: Seconds for each; together they have as many times that.
+        in_worker: See ``evaluate_safely``.
 
     Returns:
         One outcome a query, in their order. The time that was spent together is shared evenly.
     """
     if len(queries) == 1 or not evaluates_batches(evaluator):
-        return [evaluate_safely(evaluator, query, timeout) for query in queries]
+        return [evaluate_safely(evaluator, query, timeout, in_worker) for query in queries]
+    together = evaluate_together(evaluator, queries, timeout, in_worker)
+    if together.outcomes:
+        return together.outcomes
+    return evaluate_one_by_one(
+        together, [evaluate_safely(evaluator, query, timeout, in_worker) for query in queries], stacklevel=3
+    )
+
+
+def evaluate_together(
+    evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None, in_worker: bool = False
+) -> Together:
+    """Answers queries by the evaluator's own ``evaluate_batch``; arguments as those of ``evaluate_batch_safely``."""
     name, n = f"{type(evaluator).__name__}.evaluate_batch", len(queries)
-    evaluations: Sequence[Evaluation] | None = None
+    evaluations: Sequence[Evaluation] = ()
     start = time.perf_counter()
     try:
         with contextlib.nullcontext() if timeout is None else _alarm(timeout * n):
@@ -414,15 +432,22 @@ def evaluate_batch_safely(
         problem = "" if len(evaluations) == n else f"{name}: expected {n} evaluations, got {len(evaluations)}"
     except EvaluationTimeout:
         problem = f"{name}: no result within {n} x {timeout:g} s"
-    except Exception:
-        problem = traceback.format_exc(limit=-3)
+    except BaseException as error:
+        if asked_to_end(error, in_worker):
+            raise
+        _, problem = _failure(error)
     each = (time.perf_counter() - start) / n
-    if evaluations is not None and not problem:
-        return [_outcome(evaluation, evaluator, each) for evaluation in evaluations]
-    outcomes = [evaluate_safely(evaluator, query, timeout) for query in queries]
-    if not any(outcome.failure for outcome in outcomes):  # else those that failed say why
-        warnings.warn(f"{n} architectures were evaluated one by one, not together: {problem}", stacklevel=2)
-    return [outcome._replace(seconds=each + outcome.seconds) for outcome in outcomes]
+    if problem:
+        return Together([], each, problem)
+    return Together([_outcome(evaluation, evaluator, each) for evaluation in evaluations], each)
+
+
+def evaluate_one_by_one(together: Together, alone: Sequence[Outcome], stacklevel: int = 2) -> list[Outcome]:
+    """Outcomes of queries that were answered alone since they could not be together; says so if none failed."""
+    if not any(outcome.failure for outcome in alone):  # else those that failed say why
+        text = f"{len(alone)} architectures were evaluated one by one, not together: {together.problem}"
+        warnings.warn(text, stacklevel=stacklevel)
+    return [outcome._replace(seconds=together.seconds + outcome.seconds) for outcome in alone]
 
 
 def _outcome(evaluation: Evaluation, evaluator: Evaluator, seconds: float) -> Outcome:
@@ -431,8 +456,8 @@ def _outcome(evaluation: Evaluation, evaluator: Evaluator, seconds: float) -> Ou
         failure, error = _judge(evaluation, evaluator)
         if not failure:
             return Outcome(_plain(evaluation), seconds)
-    except Exception:
-        failure, error = "exception", traceback.format_exc(limit=-3)
+    except Exception as raised:
+        failure, error = _failure(raised)
     return Outcome(None, seconds, failure, error)
 
 
@@ -488,13 +513,14 @@ class EvaluationTimeout(BaseException):
 class _alarm:
     """Raises ``EvaluationTimeout`` in the main thread after some seconds, by the operating system's timer.
 
-    Code that never returns to the interpreter (a hanging native call) is not interrupted; on Ray the driver then
-    kills the worker.
+    For workers on Ray, whose driver kills those that this does not interrupt. An evaluator that swallows it is too
+    late all the same.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._usable = threading.current_thread() is threading.main_thread()
+        self._rang = False
 
     def __enter__(self) -> None:
         if self._usable:
@@ -505,7 +531,9 @@ class _alarm:
         if self._usable:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)
+        if self._rang:
+            raise EvaluationTimeout
 
-    @staticmethod
-    def _ring(_signal: int, _frame: FrameType | None) -> None:
+    def _ring(self, _signal: int, _frame: FrameType | None) -> None:
+        self._rang = True
         raise EvaluationTimeout
