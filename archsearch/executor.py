@@ -10,6 +10,7 @@ import contextlib
 import heapq
 import math
 import operator
+import os
 import signal
 import threading
 import time
@@ -323,15 +324,17 @@ def evaluate_safely(
             native code that never returns nor an evaluator that sets an alarm of its own.
         in_worker: Whether this is a process for evaluations: Ctrl-C is then meant for the one that has started it.
     """
-    start = time.perf_counter()
+    start, process = time.perf_counter(), os.getpid()
     evaluation = None
     try:
         with contextlib.nullcontext() if timeout is None else _alarm(timeout):
             evaluation = evaluator.evaluate_query(query)
+        _only_in(process)
         failure, error = _judge(evaluation, evaluator)
         if not failure:
             evaluation = _plain(evaluation)
     except BaseException as raised:
+        _only_in(process, raised)
         if asked_to_end(raised, in_worker):
             raise
         failure, error = _failure(raised, timeout)
@@ -354,6 +357,14 @@ def asked_to_end(error: BaseException, in_worker: bool = False) -> bool:
         return not in_worker  # it leaves no trace in the traceback
     handlers = {getattr(signal.getsignal(each), "__code__", None) for each in ENDING_SIGNALS} - {None}
     return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _only_in(process: int, error: BaseException | None = None) -> None:
+    """Ends this process if it is a fork that an evaluator made and let return: only one of the two is to go on here."""
+    if os.getpid() == process:
+        return
+    code = getattr(error, "code", 1 if error else 0)
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _failure(error: BaseException, timeout: float | None = None) -> tuple[str, str]:
@@ -425,14 +436,17 @@ def evaluate_together(
     """Answers queries by the evaluator's own ``evaluate_batch``; arguments as those of ``evaluate_batch_safely``."""
     name, n = f"{type(evaluator).__name__}.evaluate_batch", len(queries)
     evaluations: Sequence[Evaluation] = ()
-    start = time.perf_counter()
+    start, process = time.perf_counter(), os.getpid()
     try:
         with contextlib.nullcontext() if timeout is None else _alarm(timeout * n):
             evaluations = evaluator.evaluate_batch(list(queries))
+        _only_in(process)
         problem = "" if len(evaluations) == n else f"{name}: expected {n} evaluations, got {len(evaluations)}"
     except EvaluationTimeout:
+        _only_in(process)
         problem = f"{name}: no result within {n} x {timeout:g} s"
     except BaseException as error:
+        _only_in(process, error)
         if asked_to_end(error, in_worker):
             raise
         _, problem = _failure(error)
