@@ -104,7 +104,7 @@ def _end_anyway(status: int) -> None:
     left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
     for thread in left:
         thread.join(max(0.0, end - time.monotonic()))
-    names = [thread.name for thread in left if thread.is_alive()]
+    names = sorted({thread.name for thread in left if thread.is_alive()})[:5]
     if not names:
         return
     print(f"archsearch: ended without waiting for what still runs: {', '.join(names)}", file=sys.stderr)

@@ -309,9 +309,7 @@ def _timed(cost: Cost, seconds: float) -> Cost:
     return Cost(*map(float, (seconds, *_amounts(cost)[1:])))
 
 
-def evaluate_safely(
-    evaluator: Evaluator, query: Query, timeout: float | None = None, in_worker: bool = False
-) -> Outcome:
+def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = None) -> Outcome:
     """Answers one query; whatever goes wrong becomes a failure, never an exception.
 
     ``SystemExit`` and its kin are failures like others. Only what a signal's handler raises passes through: it is meant
@@ -322,7 +320,6 @@ def evaluate_safely(
         query: What is asked.
         timeout: Seconds. An alarm of the process interrupts what takes longer: only in the main thread, and neither
             native code that never returns nor an evaluator that sets an alarm of its own.
-        in_worker: Whether this is a process for evaluations: Ctrl-C is then meant for the one that has started it.
     """
     start, process = time.perf_counter(), os.getpid()
     evaluation = None
@@ -335,7 +332,7 @@ def evaluate_safely(
             evaluation = _plain(evaluation)
     except BaseException as raised:
         _only_in(process, raised)
-        if asked_to_end(raised, in_worker):
+        if asked_to_end(raised):
             raise
         failure, error = _failure(raised, timeout)
     seconds = time.perf_counter() - start
@@ -344,17 +341,12 @@ def evaluate_safely(
     return Outcome(evaluation, seconds)
 
 
-def asked_to_end(error: BaseException, in_worker: bool = False) -> bool:
-    """Whether an exception was raised by the handler of a signal that asks a process to end, such as Ctrl-C.
-
-    Args:
-        error: What was caught.
-        in_worker: Whether a ``KeyboardInterrupt`` without a handler of ours is the evaluator's own.
-    """
+def asked_to_end(error: BaseException) -> bool:
+    """Whether an exception was raised by the handler of a signal that asks this process to end, such as Ctrl-C."""
     if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
         return False  # handlers run in the main thread
     if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        return not in_worker  # it leaves no trace in the traceback
+        return True  # it leaves no trace in the traceback
     handlers = {getattr(signal.getsignal(each), "__code__", None) for each in ENDING_SIGNALS} - {None}
     return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
 
@@ -405,7 +397,7 @@ class Together(NamedTuple):
 
 
 def evaluate_batch_safely(
-    evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None, in_worker: bool = False
+    evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None
 ) -> list[Outcome]:
     """Answers queries together, if the evaluator has a way of its own to do that; failures as ``evaluate_safely``.
 
@@ -415,24 +407,21 @@ def evaluate_batch_safely(
         evaluator: Who answers.
         queries: What is asked.
         timeout: Seconds for each; together they have as many times that.
-        in_worker: See ``evaluate_safely``.
 
     Returns:
         One outcome a query, in their order. The time that was spent together is shared evenly.
     """
     if len(queries) == 1 or not evaluates_batches(evaluator):
-        return [evaluate_safely(evaluator, query, timeout, in_worker) for query in queries]
-    together = evaluate_together(evaluator, queries, timeout, in_worker)
+        return [evaluate_safely(evaluator, query, timeout) for query in queries]
+    together = evaluate_together(evaluator, queries, timeout)
     if together.outcomes:
         return together.outcomes
     return evaluate_one_by_one(
-        together, [evaluate_safely(evaluator, query, timeout, in_worker) for query in queries], stacklevel=3
+        together, [evaluate_safely(evaluator, query, timeout) for query in queries], stacklevel=3
     )
 
 
-def evaluate_together(
-    evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None, in_worker: bool = False
-) -> Together:
+def evaluate_together(evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None) -> Together:
     """Answers queries by the evaluator's own ``evaluate_batch``; arguments as those of ``evaluate_batch_safely``."""
     name, n = f"{type(evaluator).__name__}.evaluate_batch", len(queries)
     evaluations: Sequence[Evaluation] = ()
@@ -447,7 +436,7 @@ def evaluate_together(
         problem = f"{name}: no result within {n} x {timeout:g} s"
     except BaseException as error:
         _only_in(process, error)
-        if asked_to_end(error, in_worker):
+        if asked_to_end(error):
             raise
         _, problem = _failure(error)
     each = (time.perf_counter() - start) / n

@@ -139,8 +139,8 @@ class LocalExecutor(Executor):
         """The worker process; a new one if it has ended."""
         assert self._worker is not None
         if not self._worker.alive:
-            if self._worker.ended:  # when nothing was asked of it: no trial is to blame
-                self._tell_of(Fault("worker_died", self._worker.ended, 0))
+            if self._worker.ended is not None:
+                self._tell_of(Fault(*self._worker.ended, worker=0))
             self._worker.kill()
             self._worker = self._new_worker()
         return self._worker

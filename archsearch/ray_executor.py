@@ -694,7 +694,7 @@ class _Worker:
 
     def evaluate(self, queries: Sequence[tuple[Any, ...]], timeout: float | None) -> list[tuple[Any, ...]]:
         asked = [Query(*query) for query in queries]
-        return [tuple(outcome) for outcome in evaluate_batch_safely(self._evaluator, asked, timeout, True)]
+        return [tuple(outcome) for outcome in evaluate_batch_safely(self._evaluator, asked, timeout)]
 
 
 def _kind_of_loss(error: Exception) -> str:

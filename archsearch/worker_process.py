@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pickle
 import select
@@ -74,7 +75,7 @@ class WorkerProcess:
         memory: The most bytes that it may ask for; None: no limit.
 
     Attributes:
-        ended: What is known of an end that nothing was asked for at; an empty string if there is nothing to tell.
+        ended: Kind and text of an end for which no single query is to blame; None if there is none to tell of.
 
     Raises:
         UsageError: If the evaluator cannot be sent.
@@ -83,7 +84,7 @@ class WorkerProcess:
 
     def __init__(self, evaluator: Evaluator, memory: int | None = None) -> None:
         data = pickled(evaluator)
-        self.ended = ""
+        self.ended: tuple[str, str] | None = None
         self._killed = False
         self._memory = memory
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115  (closed by kill)
@@ -99,6 +100,8 @@ class WorkerProcess:
 
         self._connection, theirs = multiprocessing.Pipe()
         lifeline, self._lifeline = os.pipe()
+        self._arrival = select.poll()  # that of the connection makes a new selector each time
+        self._arrival.register(self._connection.fileno(), select.POLLIN)
         numbers = (theirs.fileno(), lifeline, self._stack.fileno())
         path = json.dumps([os.path.abspath(entry) for entry in sys.path])
         command = [sys.executable, "-c", CHILD, path, *map(str, (*numbers, os.getpid()))]
@@ -131,7 +134,7 @@ class WorkerProcess:
             return False
         if self._process.poll() is None:
             return True
-        self.ended = self._how_it_ended()
+        self.ended = "worker_died", self._how_it_ended()
         return False
 
     def evaluate(self, query: Query, timeout: float | None) -> Outcome:
@@ -155,6 +158,7 @@ class WorkerProcess:
         try:
             together: Together = self._ask("together", queries, timeout and timeout * len(queries))
         except _Lost as lost:
+            self.ended = lost.kind, lost.error
             return Together([], (time.perf_counter() - begun) / len(queries), lost.error)
         return together
 
@@ -197,14 +201,14 @@ class WorkerProcess:
         end = None if seconds is None else time.monotonic() + seconds
         while True:
             left = LOOK_SECONDS if end is None else max(0.0, min(LOOK_SECONDS, end - time.monotonic()))
-            if self._connection.poll(left):
+            if self._arrival.poll(math.ceil(1000 * left)):
                 return True
             if self._process.poll() is not None:  # its own children may hold the connection
-                if self._connection.poll():
+                if self._arrival.poll(0):
                     return True
                 raise EOFError
             if end is not None and time.monotonic() >= end:
-                return self._connection.poll()  # where this process was stopped for a while
+                return bool(self._arrival.poll(0))  # where this process was stopped for a while
 
     def _lost(self) -> _Lost:
         try:
@@ -274,6 +278,7 @@ def main(connection: int, lifeline: int, stack: int, driver: int) -> None:
 
     for descriptor in (connection, lifeline, stack):
         os.set_inheritable(descriptor, False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
     _guard(lifeline, driver, (0, 1, 2, connection, stack))
     faulthandler.enable(stack, all_threads=False)
     faulthandler.register(WHERE, stack, all_threads=False)
@@ -327,9 +332,9 @@ def _answer(connection: Connection) -> None:
         if name == "load":
             evaluator, answer = _load(*argument)
         elif name == "evaluate":
-            answer = evaluate_safely(evaluator, argument, in_worker=True)
+            answer = evaluate_safely(evaluator, argument)
         else:
-            answer = evaluate_together(evaluator, argument, in_worker=True)
+            answer = evaluate_together(evaluator, argument)
         for stream in filter(None, (sys.stdout, sys.stderr)):
             with contextlib.suppress(OSError, ValueError):  # closed by the evaluator, or nobody reads it
                 stream.flush()
