@@ -16,11 +16,11 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
-from archsearch.errors import UsageError
+from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.trial import COST_FIELDS, NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
@@ -269,7 +269,8 @@ def prepare(evaluator: Evaluator, before: Cost = NO_COST) -> Cost:
         What it has cost so far, with the wall time measured.
     """
     begun = time.perf_counter()
-    cost = evaluator.prepare()
+    with _no_exit(f"{type(evaluator).__name__}.prepare"):
+        cost = evaluator.prepare()
     seconds = time.perf_counter() - begun
     if not _is_amount(cost):
         raise UsageError(f"{type(evaluator).__name__}.prepare: {_expected_amounts(cost)}")
@@ -297,11 +298,23 @@ def prepare_below(evaluator: Evaluator, below: Evaluator, before: Cost = NO_COST
 def advance(evaluator: Evaluator, sample: Sequence[Trial]) -> Cost:
     """Has an evaluator learn on from a sample; returns the cost of that, with the wall time measured."""
     begun = time.perf_counter()
-    cost = evaluator.advance(sample)
+    with _no_exit(f"{type(evaluator).__name__}.advance"):
+        cost = evaluator.advance(sample)
     seconds = time.perf_counter() - begun
     if evaluator.keeps_files:  # it may have found in its folder that this was done, and how long it took
         seconds = max(cost.wall_seconds, seconds)
     return _timed(cost, seconds)
+
+
+@contextlib.contextmanager
+def _no_exit(what: str) -> Iterator[None]:
+    """Makes ``SystemExit`` an error that says who it was, else the program would end with its status and no word."""
+    try:
+        yield
+    except SystemExit as error:
+        if asked_to_end(error):
+            raise
+        raise ArchsearchError(f"{what}: it called sys.exit({error.code!r})") from error
 
 
 def _timed(cost: Cost, seconds: float) -> Cost:

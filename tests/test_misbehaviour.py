@@ -2,6 +2,8 @@
 
 import os
 import random
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPA
 
 from misbehaving_lab import DIED, EXPECTED, MEMORY, SPACE, TIMEOUT, WAYS, Misbehaving  # noqa: E402
 
-from archsearch import LocalExecutor, RayExecutor, SimulatedExecutor, search  # noqa: E402
+from archsearch import Evaluation, Evaluator, LocalExecutor, RayExecutor, SimulatedExecutor, search  # noqa: E402
+from archsearch.controllers import RandomSearch  # noqa: E402
+from archsearch.errors import ArchsearchError  # noqa: E402
 from archsearch.history import RunFolder  # noqa: E402
 from archsearch.scoring import Listed  # noqa: E402
 
@@ -98,3 +102,48 @@ def test_memory_is_limited_in_the_worker_process(tmp_path):
     trials = outcomes(["raises", "fills_memory"], tmp_path / "r", LocalExecutor(memory_gib=1.0))
     assert [trials[i].failure for i in (1, 3)] == ["exception", MEMORY]
     assert "MemoryError" in trials[3].error
+
+
+@pytest.mark.parametrize("method", ["prepare", "advance"])
+def test_sys_exit_in_one_off_work_is_an_error_that_says_who(method, tmp_path):
+    class Exits(Evaluator):
+        interval = 2
+
+        def evaluate(self, architecture, seed):
+            return Evaluation(1.0)
+
+    setattr(Exits, method, lambda self, *_: sys.exit(0))
+    with pytest.raises(ArchsearchError, match=rf"Exits.{method}: it called sys.exit\(0\)"):
+        search(SPACE, RandomSearch(), Exits(), trials=5, seed=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_asks_the_process_to_end_is_no_failed_trial(number):
+    """The user's own handler, as cluster schedulers need it; Ctrl-C is the search's."""
+
+    class Signalled(Evaluator):
+        def evaluate(self, architecture, seed):
+            signal.raise_signal(number)
+            return Evaluation(1.0)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    try:
+        if number == signal.SIGTERM:
+            with pytest.raises(SystemExit):
+                search(SPACE, RandomSearch(), Signalled(), trials=5, seed=0)
+        else:
+            result = search(SPACE, RandomSearch(), Signalled(), trials=5, seed=0)
+            assert (result.stopped, result.completed, result.failed) == ("interrupted", 0, 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_errors_of_torch_about_memory_are_of_that_kind():
+    import torch
+
+    class Large(Evaluator):
+        def evaluate(self, architecture, seed):
+            torch.empty(1 << 50)
+
+    result = search(SPACE, Listed([[0] * 6]), Large(), trials=5, seed=0)
+    assert result.faults == {"out_of_memory": 2}
