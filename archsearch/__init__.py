@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from archsearch.controller_comparison import compare_controllers as compare_controllers
     from archsearch.environment import ArchitectureEnv as ArchitectureEnv
     from archsearch.evaluator import Evaluator as Evaluator
-    from archsearch.executor import LocalExecutor as LocalExecutor
     from archsearch.executor import SimulatedExecutor as SimulatedExecutor
+    from archsearch.local_executor import LocalExecutor as LocalExecutor
     from archsearch.loggers import MLflowLogger as MLflowLogger
     from archsearch.loggers import TensorBoardLogger as TensorBoardLogger
     from archsearch.loop import Result as Result
@@ -43,7 +43,7 @@ _MODULES = {
     "Cost": "trial",
     "Evaluation": "trial",
     "Evaluator": "evaluator",
-    "LocalExecutor": "executor",
+    "LocalExecutor": "local_executor",
     "MLflowLogger": "loggers",
     "Proposal": "trial",
     "Query": "trial",

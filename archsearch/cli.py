@@ -15,6 +15,8 @@ import os
 import re
 import shlex
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 DEFAULTS = {"space": "NASBench201", "controller": "RegularizedEvolution", "evaluator": "Tabular"}
 DEFAULT_TRIALS = 1_000
+THREAD_SECONDS = 2.0
+"""How long the program waits for threads that are left when it is done."""
 
 HELP = """usage: archsearch COMMAND [OPTIONS]
 
@@ -91,6 +95,33 @@ def _unknown_command(name: str) -> str:
     return f"no command is called {name!r}; {hint} See 'archsearch --help'"
 
 
+def console() -> None:
+    """The program ``archsearch``: a command, and then the end, whatever threads an evaluator has left running."""
+    status = 1
+    try:
+        status = main()
+    finally:
+        watch = threading.Thread(target=_end_anyway, args=(status,), daemon=True)
+        watch.start()
+    raise SystemExit(status)
+
+
+def _end_anyway(status: int) -> None:
+    """Ends this process if it waits for threads that do not end; it runs beside the ordinary end, which stops it."""
+    end = time.monotonic() + THREAD_SECONDS
+    left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    for thread in left:
+        thread.join(max(0.0, end - time.monotonic()))
+    names = sorted({thread.name for thread in left if thread.is_alive()})[:5]
+    if not names:
+        return
+    print(f"archsearch: ended without waiting for what still runs: {', '.join(names)}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
 # -- run and resume ----------------------------------------------------------------------------
 
 
@@ -142,7 +173,8 @@ def resume(arguments: Sequence[str]) -> int:
 
     defaults = parser.get_defaults().as_dict()
     changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
-    executor = _executor(given, _stored_ray(given["directory"]))  # also refuses Ray's options without --executor ray
+    stored = [_stored_arguments(given["directory"], name) for name in ("ray", "local")]
+    executor = _executor(given, *stored)  # also refuses Ray's options without --executor ray
     result = resume_search(
         given["directory"],
         space=objects.space,
@@ -365,30 +397,81 @@ def _add_executor(parser: jsonargparse.ArgumentParser, executor: str | None, wor
     parser.add_argument("--executor", type=ExecutorName | None, default=executor, help="local, ray or simulated")
     parser.add_argument("--workers", type=int | None, default=workers, help="parallel evaluations (ray, simulated)")
     parser.add_class_arguments(RayExecutor, skip={"workers"})
+    _add_isolation(parser)
 
 
-def _stored_ray(directory: str) -> dict[str, Any] | None:
-    """Arguments of the ``RayExecutor`` of a run; None if it had none, or there is no run."""
+def _add_isolation(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds the options of the local executor."""
+    import jsonargparse
+
+    parser.add_argument(
+        "--isolate",
+        action=jsonargparse.ActionYesNo,
+        nargs="?",
+        default=None,
+        help="evaluate in a worker process, which may hang, exit or crash (local; always so with a timeout)",
+    )
+    parser.add_argument(
+        "--memory_gib",
+        type=float | None,
+        default=None,
+        help="the most memory of its own that this worker process may ask for, in GiB (local, on Linux)",
+    )
+
+
+def _stored_arguments(directory: str, executor: str) -> dict[str, Any] | None:
+    """Arguments of the executor of a run, if it is of that name; None if it is not, or there is no run."""
     from archsearch.history import RunFolder
 
     try:
         config = RunFolder(directory).config()
     except RunFolderError:
         return None
-    if config["executor"] != "ray":
+    if config["executor"] != executor:
         return None
-    settings = config.get("executor_settings") or {"init_args": {"workers": config["workers"]}}
+    settings = config.get("executor_settings") or {
+        "init_args": {"workers": config["workers"]} if executor == "ray" else {}
+    }
     return dict(settings["init_args"])
 
 
-def _executor(given: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _isolated(given: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The arguments ``executor`` and ``workers``, where the options are about the worker process of the local executor.
+
+    Args:
+        given: The options.
+        stored: Arguments of the ``LocalExecutor`` of the run that goes on, which options override; None: it has none.
+    """
+    options = {name: given[name] for name in ("isolate", "memory_gib") if given[name] is not None}
+    if not options:
+        return None
+    if given["executor"] != "local" and (given["executor"] is not None or stored is None):
+        text = ", ".join(f"--{name}" for name in options)
+        raise UsageError(
+            f"{text}: only together with --executor local (on ray each worker is a process of its own already; "
+            "simulated evaluates in this process)"
+        )
+    from archsearch.local_executor import LocalExecutor
+    from archsearch.loop import make_executor
+
+    make_executor("local", given["workers"] or 1)  # has one worker, or says so
+    return {"executor": LocalExecutor(**{**(stored or {}), **options}), "workers": 1}
+
+
+def _executor(
+    given: dict[str, Any], stored: Mapping[str, Any] | None = None, stored_local: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The arguments ``executor`` and ``workers`` of ``search``.
 
     Args:
         given: The options.
         stored: Arguments of the ``RayExecutor`` of the run that goes on, which options override; None: there is none.
+        stored_local: Likewise of the ``LocalExecutor``.
     """
     from archsearch.ray_executor import RayExecutor
+
+    if (isolated := _isolated(given, stored_local)) is not None:
+        return isolated
 
     defaults = {
         name: parameter.default
@@ -698,4 +781,4 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console()

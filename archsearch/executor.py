@@ -1,4 +1,4 @@
-"""Where evaluations run: in this process, on a virtual clock, or (``ray_executor.py``) on a Ray cluster.
+"""Where evaluations run: here (``local_executor.py``), on a virtual clock, or on a Ray cluster (``ray_executor.py``).
 
 The search hands over jobs with ``submit`` and collects finished trials with ``wait``. An executor never talks to
 the controller.
@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import heapq
+import os
 import signal
 import threading
 import time
 import traceback
 import warnings
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NamedTuple
 
-from archsearch.errors import UsageError
+from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.gate import Refused, admit, admit_cost
 from archsearch.texts import shortened
@@ -28,6 +28,9 @@ from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Qu
 FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
 FAULTS = (*FAILURES, "node_died", "driver_died")
 """Kinds of faults: a try that failed, a worker or node that was lost, an earlier session that did not end in order."""
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals whose handlers may raise something that an evaluation is not to swallow."""
 
 Log = Callable[[str], None]
 
@@ -102,12 +105,14 @@ class Executor:
         concurrent: Whether several trials can be pending at once.
         judges: Whether its trials come from ``evaluate_safely``, which judges evaluations; else the search does.
         batch: Jobs that are evaluated together.
-        timeout: Seconds that the search gives one evaluation; for one-off work that is done on it before it starts.
+        timeout: Seconds that the search gives one evaluation; for what is done on it before it starts.
         on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
         on_loss: Told of jobs whose try was lost with a worker and which are tried again, as they are now.
+        in_process: Whether evaluations run in this process, so that one that ends its process ends the search.
     """
 
     name: str
+    in_process: bool = False
     concurrent: bool = False
     judges: bool = False
     batch: int = 1
@@ -161,62 +166,6 @@ class Executor:
         return contextlib.nullcontext()
 
 
-class LocalExecutor(Executor):
-    """Evaluates in this process, one after another: the same trials for the same seed, on any machine."""
-
-    name = "local"
-    judges = True
-    _fills = False
-
-    def set_batch(self, batch: int, one_by_one: bool = False) -> None:
-        """See ``Executor.set_batch``."""
-        self.batch = batch
-        self.concurrent = batch > 1
-        self._fills = one_by_one and batch > 1
-
-    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
-        """See ``Executor.start``."""
-        self._evaluator = evaluator
-        self._timeout = timeout
-        self._origin = time.monotonic() - clock
-        self._jobs: deque[Job] = deque()  # several only after the resume of a parallel run
-
-    def now(self) -> float:
-        """Wall seconds."""
-        return time.monotonic() - self._origin
-
-    def room(self, remaining: int | None) -> int:
-        """One job, or one batch, at a time."""
-        if not self._jobs:
-            return self.batch
-        # Without a lag a batch that is there must not grow: a resumed search could not tell when it was asked for.
-        return self.batch - len(self._jobs) if self._fills else 0
-
-    def submit(self, job: Job) -> None:
-        """Keeps the job until ``wait``."""
-        self._jobs.append(job)
-
-    def wait(self, until: float) -> list[Trial]:
-        """Evaluates the oldest job, or the oldest ones together."""
-        if not self._jobs:
-            return []
-        if self.batch > 1 and evaluates_batches(self._evaluator):
-            return self._wait_for_batch()
-        job = self._jobs[0]
-        started = self.now()
-        outcome = evaluate_safely(self._evaluator, job.query, self._timeout)
-        self._jobs.popleft()
-        return [finished(job, outcome, started, 0)]
-
-    def _wait_for_batch(self) -> list[Trial]:
-        jobs = [self._jobs[i] for i in range(min(self.batch, len(self._jobs)))]
-        started = self.now()
-        outcomes = evaluate_batch_safely(self._evaluator, [job.query for job in jobs], self._timeout)
-        for _ in jobs:
-            self._jobs.popleft()
-        return finished_batch(jobs, outcomes, started, 0)
-
-
 class SimulatedExecutor(Executor):
     """Replays recorded costs on a virtual clock: thousands of workers for hours, in seconds.
 
@@ -225,6 +174,8 @@ class SimulatedExecutor(Executor):
     seeds then give equal trials, on any machine, if the bill does not depend on the machine: a table's does not, a real
     training's does.
 
+    They really run in this process, one after another, and time-outs are virtual, too: nothing ends one that hangs.
+
     Args:
         workers: Virtual workers, >= 1.
     """
@@ -232,6 +183,7 @@ class SimulatedExecutor(Executor):
     name = "simulated"
     concurrent = True
     judges = True
+    in_process = True
 
     def __init__(self, workers: int = 1) -> None:
         if workers < 1:
@@ -331,7 +283,8 @@ def prepare(evaluator: Evaluator, before: Cost = NO_COST) -> Cost:
         What it has cost so far, with the wall time measured.
     """
     begun = time.perf_counter()
-    cost = admit_cost(evaluator.prepare(), f"{type(evaluator).__name__}.prepare")
+    with _no_exit(f"{type(evaluator).__name__}.prepare"):
+        cost = admit_cost(evaluator.prepare(), f"{type(evaluator).__name__}.prepare")
     seconds = time.perf_counter() - begun
     if not evaluator.keeps_files:
         return before + _timed(cost, seconds)
@@ -357,11 +310,23 @@ def prepare_below(evaluator: Evaluator, below: Evaluator, before: Cost = NO_COST
 def advance(evaluator: Evaluator, sample: Sequence[Trial]) -> Cost:
     """Has an evaluator learn on from a sample; returns the cost of that, with the wall time measured."""
     begun = time.perf_counter()
-    cost = admit_cost(evaluator.advance(sample), f"{type(evaluator).__name__}.advance")
+    with _no_exit(f"{type(evaluator).__name__}.advance"):
+        cost = admit_cost(evaluator.advance(sample), f"{type(evaluator).__name__}.advance")
     seconds = time.perf_counter() - begun
     if evaluator.keeps_files:  # it may have found in its folder that this was done, and how long it took
         seconds = max(cost.wall_seconds, seconds)
     return _timed(cost, seconds)
+
+
+@contextlib.contextmanager
+def _no_exit(what: str) -> Iterator[None]:
+    """Makes ``SystemExit`` an error that says who it was, else the program would end with its status and no word."""
+    try:
+        yield
+    except SystemExit as error:
+        if asked_to_end(error):
+            raise
+        raise ArchsearchError(f"{what}: it called sys.exit({error.code!r})") from error
 
 
 def _timed(cost: Cost, seconds: float) -> Cost:
@@ -372,30 +337,85 @@ def _timed(cost: Cost, seconds: float) -> Cost:
 def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = None) -> Outcome:
     """Answers one query; whatever goes wrong becomes a failure, never an exception.
 
-    Only ``KeyboardInterrupt`` and other requests to end the process pass through.
+    ``SystemExit`` and its kin are failures like others. Only what a signal's handler raises passes through: it is meant
+    for the process, such as the ``KeyboardInterrupt`` of Ctrl-C.
+
+    Args:
+        evaluator: Who answers.
+        query: What is asked.
+        timeout: Seconds. An alarm of the process interrupts what takes longer: only in the main thread, and neither
+            native code that never returns nor an evaluator that sets an alarm of its own.
     """
-    start = time.perf_counter()
+    start, process = time.perf_counter(), os.getpid()
     try:
-        if timeout is None:
+        with contextlib.nullcontext() if timeout is None else _alarm(timeout):
             evaluation = admit(evaluator.evaluate_query(query))
-        else:
-            with _alarm(timeout):
-                evaluation = admit(evaluator.evaluate_query(query))
+        _only_in(process)
         return Outcome(evaluation, time.perf_counter() - start)
-    except EvaluationTimeout:
-        failure, error = "timeout", f"no result within {timeout:g} s"
     except Refused as refused:
+        _only_in(process, refused)
         failure, error = refused.kind, _refusal(evaluator, refused)
-    except MemoryError:
-        failure, error = "out_of_memory", traceback.format_exc(limit=-3)
-    except Exception:
-        failure, error = "exception", traceback.format_exc(limit=-3)
+    except BaseException as raised:
+        _only_in(process, raised)
+        if asked_to_end(raised):
+            raise
+        failure, error = _failure(raised, timeout)
     return Outcome(None, time.perf_counter() - start, failure, shortened(error))
+
+
+def asked_to_end(error: BaseException) -> bool:
+    """Whether an exception was raised by the handler of a signal that asks this process to end, such as Ctrl-C."""
+    if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
+        return False  # handlers run in the main thread
+    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        return True  # it leaves no trace in the traceback
+    handlers = {getattr(signal.getsignal(each), "__code__", None) for each in ENDING_SIGNALS} - {None}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _only_in(process: int, error: BaseException | None = None) -> None:
+    """Ends this process if it is a fork that an evaluator made and let return: only one of the two is to go on here."""
+    if os.getpid() == process:
+        return
+    code = getattr(error, "code", 1 if error else 0)
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _failure(error: BaseException, timeout: float | None = None) -> tuple[str, str]:
+    """Kind and text of the failure that an exception makes."""
+    if isinstance(error, EvaluationTimeout):
+        return "timeout", f"no result within {timeout:g} s"
+    if not _is_out_of_memory(error):
+        return "exception", _text(error)
+    traceback.clear_frames(error.__traceback__)  # lets go of what filled it: the text needs some
+    try:
+        return "out_of_memory", _text(error)
+    except MemoryError:
+        return "out_of_memory", "MemoryError"
+
+
+def _text(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error, limit=-3))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also as torch words it: its errors are no ``MemoryError``, and it need not be imported to know them."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def evaluates_batches(evaluator: Evaluator) -> bool:
     """Whether it has an ``evaluate_batch`` of its own."""
     return type(evaluator).evaluate_batch is not Evaluator.evaluate_batch
+
+
+class Together(NamedTuple):
+    """What ``evaluate_together`` returns: outcomes, or why there are none; and the seconds it took for each query."""
+
+    outcomes: list[Outcome]
+    seconds: float
+    problem: str = ""
 
 
 def evaluate_batch_safely(
@@ -415,24 +435,44 @@ def evaluate_batch_safely(
     """
     if len(queries) == 1 or not evaluates_batches(evaluator):
         return [evaluate_safely(evaluator, query, timeout) for query in queries]
+    together = evaluate_together(evaluator, queries, timeout)
+    if together.outcomes:
+        return together.outcomes
+    return evaluate_one_by_one(
+        together, [evaluate_safely(evaluator, query, timeout) for query in queries], stacklevel=3
+    )
+
+
+def evaluate_together(evaluator: Evaluator, queries: Sequence[Query], timeout: float | None = None) -> Together:
+    """Answers queries by the evaluator's own ``evaluate_batch``; arguments as those of ``evaluate_batch_safely``."""
     name, n = f"{type(evaluator).__name__}.evaluate_batch", len(queries)
-    evaluations: Sequence[Evaluation] | None = None
-    start = time.perf_counter()
+    evaluations: Sequence[Evaluation] = ()
+    start, process = time.perf_counter(), os.getpid()
     try:
         with contextlib.nullcontext() if timeout is None else _alarm(timeout * n):
             evaluations = evaluator.evaluate_batch(list(queries))
+        _only_in(process)
         problem = "" if len(evaluations) == n else f"{name}: expected {n} evaluations, got {len(evaluations)}"
     except EvaluationTimeout:
+        _only_in(process)
         problem = f"{name}: no result within {n} x {timeout:g} s"
-    except Exception:
-        problem = shortened(traceback.format_exc(limit=-3))
+    except BaseException as error:
+        _only_in(process, error)
+        if asked_to_end(error):
+            raise
+        problem = shortened(_failure(error)[1])
     each = (time.perf_counter() - start) / n
-    if evaluations is not None and not problem:
-        return [_outcome(evaluation, evaluator, each) for evaluation in evaluations]
-    outcomes = [evaluate_safely(evaluator, query, timeout) for query in queries]
-    if not any(outcome.failure for outcome in outcomes):  # else those that failed say why
-        warnings.warn(f"{n} architectures were evaluated one by one, not together: {problem}", stacklevel=2)
-    return [outcome._replace(seconds=each + outcome.seconds) for outcome in outcomes]
+    if problem:
+        return Together([], each, problem)
+    return Together([_outcome(evaluation, evaluator, each) for evaluation in evaluations], each)
+
+
+def evaluate_one_by_one(together: Together, alone: Sequence[Outcome], stacklevel: int = 2) -> list[Outcome]:
+    """Outcomes of queries that were answered alone since they could not be together; says so if none failed."""
+    if not any(outcome.failure for outcome in alone):  # else those that failed say why
+        text = f"{len(alone)} architectures were evaluated one by one, not together: {together.problem}"
+        warnings.warn(text, stacklevel=stacklevel)
+    return [outcome._replace(seconds=together.seconds + outcome.seconds) for outcome in alone]
 
 
 def _outcome(evaluation: Evaluation, evaluator: Evaluator, seconds: float) -> Outcome:
@@ -441,8 +481,9 @@ def _outcome(evaluation: Evaluation, evaluator: Evaluator, seconds: float) -> Ou
         return Outcome(admit(evaluation), seconds)
     except Refused as refused:
         return Outcome(None, seconds, refused.kind, _refusal(evaluator, refused))
-    except Exception:
-        return Outcome(None, seconds, "exception", shortened(traceback.format_exc(limit=-3)))
+    except Exception as raised:
+        failure, error = _failure(raised)
+    return Outcome(None, seconds, failure, shortened(error))
 
 
 def _refusal(evaluator: Evaluator, refused: Refused) -> str:
@@ -456,13 +497,14 @@ class EvaluationTimeout(BaseException):
 class _alarm:
     """Raises ``EvaluationTimeout`` in the main thread after some seconds, by the operating system's timer.
 
-    Code that never returns to the interpreter (a hanging native call) is not interrupted; on Ray the driver then
-    kills the worker.
+    For workers on Ray, whose driver kills those that this does not interrupt. An evaluator that swallows it is too
+    late all the same.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._usable = threading.current_thread() is threading.main_thread()
+        self._rang = False
 
     def __enter__(self) -> None:
         if self._usable:
@@ -473,7 +515,9 @@ class _alarm:
         if self._usable:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)
+        if self._rang:
+            raise EvaluationTimeout
 
-    @staticmethod
-    def _ring(_signal: int, _frame: FrameType | None) -> None:
+    def _ring(self, _signal: int, _frame: FrameType | None) -> None:
+        self._rang = True
         raise EvaluationTimeout

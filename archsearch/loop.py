@@ -38,7 +38,7 @@ from archsearch.errors import (
     UsageError,
 )
 from archsearch.evaluator import Evaluator
-from archsearch.executor import FAILURES, Executor, Fault, Job, LocalExecutor, SimulatedExecutor, advance, prepare
+from archsearch.executor import FAILURES, Executor, Fault, Job, SimulatedExecutor, advance, prepare
 from archsearch.gate import admit_trial, note_of
 from archsearch.history import (
     History,
@@ -50,6 +50,7 @@ from archsearch.history import (
     trial_to_event,
 )
 from archsearch.limits import LATENCY, Limits, checked_limits
+from archsearch.local_executor import LocalExecutor
 from archsearch.loggers import Logger
 from archsearch.progress import Display
 from archsearch.seeding import root_seed
@@ -324,6 +325,7 @@ def search(
     listeners = _listeners(on_trial)
     engine = make_executor(executor, workers)
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
+    engine.timeout = settings.timeout
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
     engine.check(evaluator)
@@ -376,6 +378,7 @@ def resume(
         workers = workers or 1
     engine = make_executor(executor or _stored_executor(config, workers), workers or config["workers"])
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
+    engine.timeout = settings.timeout
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
     engine.check(evaluator)
@@ -391,7 +394,7 @@ def _stored_executor(config: dict[str, Any], workers: int | None) -> ExecutorNam
     settings = config.get("executor_settings")
     if not settings:
         return cast(ExecutorName, config["executor"])
-    if workers is not None:
+    if workers is not None and config["executor"] != "local":
         settings = settings | {"init_args": settings["init_args"] | {"workers": workers}}
     return cast(Executor, build(settings))
 
@@ -493,7 +496,7 @@ def _config(
     versions |= {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "pyarrow", "torch", "ray")}
     executor_settings = None
     if isinstance(executor, Executor):
-        if executor.name == "ray":
+        if executor.name == "ray" or type(executor) is LocalExecutor:
             executor_settings = describe(executor)
         executor, workers = executor.name, getattr(executor, "workers", 1)
     return {
@@ -1126,7 +1129,13 @@ class Search:
             self.history.compact(self._state)
         self.faults = folder.faults()
         if folder.died:
-            self._fault(Fault("driver_died", "the session before did not end in order: killed, or its disk was full"))
+            text = "the session before did not end in order: killed, or its disk was full"
+            if self.executor.in_process:
+                text += (
+                    f", or the evaluator ended it, perhaps in trial {self._next_id}: isolate=True (--isolate) "
+                    "evaluates in a process of its own"
+                )
+            self._fault(Fault("driver_died", text))
 
     def _replay(self, events: Iterator[list[Any]]) -> None:
         for event in events:

@@ -21,8 +21,9 @@ import numpy as np
 
 from archsearch.errors import ArchsearchError, MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.executor import Job, LocalExecutor, prepare_below
+from archsearch.executor import Job, prepare_below
 from archsearch.history import write_whole
+from archsearch.local_executor import LocalExecutor
 from archsearch.loop import DEFAULT_RETRIES
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, is_finite, whole_number

@@ -27,8 +27,9 @@ from archsearch.components import build, describe, one_line
 from archsearch.errors import ArchsearchError, MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.tabular import Tabular
-from archsearch.executor import LocalExecutor, evaluate_batch_safely, evaluate_safely, prepare_below
+from archsearch.executor import evaluate_batch_safely, evaluate_safely, prepare_below
 from archsearch.history import RunFolder, write_whole
+from archsearch.local_executor import LocalExecutor
 from archsearch.model import Features, Model, load_model
 from archsearch.ranking import Interval, bootstrap, kendall_tau
 from archsearch.scoring import Listed, search_or_resume

@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 import shutil
+import signal
 import subprocess
 import zlib
 
@@ -85,7 +86,7 @@ class Stops(Known):
     def evaluate(self, architecture, seed):
         if Known.calls == 60:
             Known.calls += 1
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return super().evaluate(architecture, seed)
 
 

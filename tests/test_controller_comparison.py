@@ -7,6 +7,7 @@ import html
 import itertools
 import os
 import shutil
+import signal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -52,7 +53,7 @@ class Additive(Evaluator):
             file.write("x")
             file.flush()
             if self.asked != os.devnull and os.path.getsize(self.asked) == self.interrupted_after:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
         if architecture[0] == self.fails:
             raise RuntimeError("it was bound to fail")
         return Evaluation(float(sum(architecture)), {"half": sum(architecture) / 2}, Cost(device_seconds=CHARGE))

@@ -160,19 +160,20 @@ class Faulty(Evaluator):
         ("infinite", "invalid_score", "inf"),
         ("text", "exception", "expected an Evaluation, got str 'ninety-nine'"),
         ("out_of_memory", "out_of_memory", "too large"),
-        ("hangs", "timeout", "no result within 0.02 s"),
-        ("hangs_and_swallows_exceptions", "timeout", "no result within 0.02 s"),
+        ("hangs", "timeout", "no result within 0.5 s"),
+        ("hangs_and_swallows_exceptions", "timeout", "no result within 0.5 s"),
     ],
 )
 def test_a_failing_evaluation_is_a_failed_trial_and_the_search_goes_on(kind, failure, text, tmp_path):
     evolution = RegularizedEvolution(10, 3)
+    n, timeout = (20, 0.5) if failure == "timeout" else (60, None)
     result = search(
-        SPACE, evolution, Faulty(kind), trials=60, seed=0, timeout=0.02, max_failures=30, out=tmp_path / "r"
+        SPACE, evolution, Faulty(kind), trials=n, seed=0, timeout=timeout, max_failures=30, out=tmp_path / "r"
     )
     trials = list(RunFolder(tmp_path / "r").trials(0))
     failed = [trial for trial in trials if trial.status == "failed"]
-    assert result.completed == 60
-    assert result.failed == len(failed) > 5
+    assert result.completed == n
+    assert result.failed == len(failed) >= n / 10
     for trial in failed:
         assert (trial.failure, trial.score) == (failure, None)
         assert text in trial.error
