@@ -125,6 +125,19 @@ class Controller:
                 trial = trial._replace(evaluation=None, failure="invalid_score", error=f"score {evaluation.score}")
             self._tell(trial)
 
+    def expect_again(self, proposal: Proposal) -> None:
+        """Waits once more for the result of a proposal that was told as failed, but is evaluated again.
+
+        Raises:
+            UnknownProposal: If it was never asked for.
+        """
+        if not 0 <= proposal.id < self._next_id:
+            raise UnknownProposal(
+                f"{type(self).__name__}.expect_again: expected a proposal from ask() that was told as failed, got id "
+                f"{proposal.id}; the next id is {self._next_id}"
+            )
+        self._pending[proposal.id] = proposal.architecture
+
     @property
     def pending(self) -> dict[int, Architecture]:
         """Proposals whose result is still due, by id."""

@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import logging
 import math
 import os
-import socket
 import statistics
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,13 +31,16 @@ from archsearch.executor import (
     Job,
     Log,
     Outcome,
-    evaluate_batch_safely,
     evaluates_batches,
     finished,
     finished_batch,
 )
+from archsearch.ray_cluster import RAYS, Lease, Wish, held, last_line
+from archsearch.ray_places import cannot_be_set_up, check_placement_group, check_runtime_env, none_started
+from archsearch.ray_watch import PROBE_SECONDS, Head, Metrics
+from archsearch.ray_worker import Place, Worker, kind_of_loss, tail, with_printed
 from archsearch.space import at_least_one
-from archsearch.trial import Query, Trial
+from archsearch.trial import Trial
 
 QUEUE = 2
 QUEUE_SECONDS = 0.5
@@ -50,13 +50,8 @@ GRACE_SECONDS = 2.0
 MAX_LOST_IN_A_ROW = 3
 RECENT_EVALUATIONS = 200
 """Evaluations whose seconds are remembered."""
-HEAD_SECONDS = 20.0
-"""How long the cluster's head may be out of reach. Ray itself ends the whole process after 60 s."""
-PROBE_SECONDS = 5.0
 MAX_SETUP_TEXT = 600
 """Characters, the last ones, of what is shown of an environment that cannot be built."""
-METRICS_SECONDS = 2.0
-"""Seconds between two updates of the metrics."""
 
 
 class RayExecutor(Executor):
@@ -73,7 +68,7 @@ class RayExecutor(Executor):
         batch_seconds: Evaluations are sent in batches that take about this many seconds, unless the search says how
             many are to be evaluated together.
         max_batch: Most evaluations in such a batch.
-        start_seconds: How long to wait for the first worker.
+        start_seconds: How long to wait for a Ray that starts on this machine, and then for the first worker.
         speculate: When workers idle at the end of a search, an evaluation that has taken this many times the median is
             begun a second time elsewhere, > 1; the answer that comes first counts, and is all that is billed. It helps
             against slow machines, not against architectures that take long. None: never.
@@ -85,7 +80,7 @@ class RayExecutor(Executor):
     name = "ray"
     concurrent = True
     judges = True
-    _holds_ray = False
+    _lease: Lease | None = None
 
     def __init__(
         self,
@@ -115,7 +110,7 @@ class RayExecutor(Executor):
         if speculate is not None and speculate <= 1:
             raise UsageError(f"speculate: expected a number above 1, got {speculate}")
         if runtime_env:
-            _check_runtime_env(runtime_env)
+            check_runtime_env(runtime_env)
         self.workers = workers
         self.address = address
         self.cpus = cpus
@@ -136,49 +131,58 @@ class RayExecutor(Executor):
                 f"speculate: {type(evaluator).__name__} keeps files, which two evaluations of one trial would both "
                 "write; leave speculate out"
             )
-        ray = sys.modules.get("ray")
-        if ray is None or not ray.is_initialized() or self._holds_ray:
-            return
-        if self.runtime_env:
-            raise UsageError("runtime_env: Ray runs in this process already; give it to your ray.init instead")
-        there = ray.get_runtime_context().gcs_address
-        if self.address not in (None, "auto", there):
-            raise UsageError(f"address: Ray runs in this process already, at {there}, got {self.address}; leave it out")
+        RAYS.check(self._wish())
 
     def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
         """Connects to the cluster and starts the workers; late ones join while the search runs."""
         import ray
 
+        if self._lease is not None:
+            raise UsageError("RayExecutor: this one runs a search already; give each search its own")
         begun = time.monotonic()
         self._actors: dict[int, Any] = {}
-        self._owns_ray = not ray.is_initialized()
-        if self._owns_ray:
-            self._connect()
-        self.connect_seconds = time.monotonic() - begun
-        self._head = _Head(ray.get_runtime_context().gcs_address)
-        self._metrics = _Metrics()
-        self._timeout = timeout
+        self._lease = RAYS.lease(self._wish())
         try:
-            self._start_workers(evaluator, log)
+            with self._watched():
+                self.connect_seconds = time.monotonic() - begun
+                self._head = Head(ray.get_runtime_context().gcs_address)
+                self._metrics = Metrics()
+                self._timeout = timeout
+                self._start_workers(evaluator, log)
         except BaseException:
             self.stop()
             raise
         self._origin = time.monotonic() - clock
 
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Inside, whatever comes of a Ray that somebody else shuts down is one typed error.
+
+        Ray raises ``SystemExit(0)`` in a thread that waits then, which would end it without a word.
+        """
+        try:
+            yield
+        except (Exception, SystemExit):
+            self._check_ray()
+            raise
+
+    def _check_ray(self) -> None:
+        if self._lease is not None:
+            self._lease.check()
+
     def _start_workers(self, evaluator: Evaluator, log: Log) -> None:
         import ray
 
         begun = time.monotonic()
+        check_placement_group(self.workers, self._each())
         # What could not be evaluated together within its time is evaluated once more, one by one.
         self._times = 2 if evaluates_batches(evaluator) else 1
-        self._actor_class = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, resources=dict(self.resources or {}))(
-            _Worker
-        )
+        self._actor_class = ray.remote(**self._reserves())(Worker)
         try:
             self._evaluator_ref: Any = ray.put(evaluator)
         except TypeError as error:
             raise UsageError(
-                f"{type(evaluator).__name__} cannot be sent to the workers ({_last_line(error)}); make what cannot be "
+                f"{type(evaluator).__name__} cannot be sent to the workers ({last_line(error)}); make what cannot be "
                 "pickled, such as locks and open files, where it is used"
             ) from None
         self._waiting: deque[Job] = deque()
@@ -187,14 +191,14 @@ class RayExecutor(Executor):
         self._live: dict[Any, _Batch] = {}
         self._starting: dict[Any, int] = {}
         self._queues: dict[int, deque[Any]] = {}
-        self._nodes: dict[int, str] = {}
+        self._places: dict[int, Place] = {}
         self._seconds_each: float | None = None
         self._recent: deque[float] = deque(maxlen=RECENT_EVALUATIONS)
         self._lost_in_a_row = 0
         for worker in range(self.workers):
             self._start_worker(worker)
         self._await_workers()
-        starts_ray = self._owns_ray and self.address is None
+        starts_ray = self._lease is not None and self._lease.begun and self.address is None
         self.workers_seconds = time.monotonic() - begun
         log(
             f"Ray: {self.connect_seconds:.1f} s to {'start' if starts_ray else 'find'} the cluster, "
@@ -216,14 +220,7 @@ class RayExecutor(Executor):
             for reference in ready:
                 self._welcome(reference)
         if not self._queues:
-            have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            needs = {"CPU": self.cpus, "GPU": self.gpus, **(self.resources or {})}
-            needed = ", ".join(f"{amount:g} {name}" for name, amount in needs.items())
-            there = ", ".join(f"{have.get(name, 0):g} {name}" for name in needs)
-            raise ExecutorError(
-                f"no worker started within {self.start_seconds:g} s: each needs {needed}, the cluster has {there}; "
-                "ask for less"
-            )
+            raise none_started(self.start_seconds, self._each())
 
     def _welcome(self, reference: Any) -> None:
         """A worker is ready, or died as it started."""
@@ -231,23 +228,25 @@ class RayExecutor(Executor):
 
         worker = self._starting.pop(reference)
         try:
-            self._nodes[worker] = ray.get(reference)
+            self._places[worker] = Place(*ray.get(reference))
         except ray.exceptions.RayError as error:
             if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
                 raise ExecutorError(
                     f"the runtime_env cannot be built on a node: {' '.join(str(error).split())[-MAX_SETUP_TEXT:]}"
                 ) from None
             if "creation task" in str(error):
-                raise ExecutorError(
-                    f"a worker cannot be set up: {_last_line(error)}. Your own code must be importable on every node: "
-                    "install it there, or ship it by runtime_env, such as {'working_dir': '.'}"
-                ) from None
-            self._lose(worker, str(error), _kind_of_loss(error))
+                raise cannot_be_set_up(last_line(error), self.runtime_env) from None
+            self._lose(worker, str(error), kind_of_loss(error))
             return
         self._queues[worker] = deque()
 
     def update(self, evaluator: Evaluator) -> None:
         """See ``Executor.update``; each worker takes part again as soon as it has the new evaluator."""
+        with self._watched():
+            self._check_ray()
+            self._update(evaluator)
+
+    def _update(self, evaluator: Evaluator) -> None:
         import ray
 
         self._evaluator_ref = ray.put(evaluator)  # for later workers, too
@@ -265,39 +264,38 @@ class RayExecutor(Executor):
         """Ends the workers; ends Ray too, if this executor started it."""
         import ray
 
-        if not self._head.lost:  # else nobody is there to hear of it
-            self._metrics.flush(workers=0, pending=0)
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        if lease.alive and not (hasattr(self, "_head") and self._head.lost):  # else nobody is there to hear of it
+            if hasattr(self, "_metrics"):
+                self._metrics.flush(workers=0, pending=0)
             for actor in self._actors.values():
                 ray.kill(actor)
         self._actors = {}
         self._live, self._starting, self._evaluator_ref = {}, {}, None  # what is referred to stays in the object store
-        if self._owns_ray:
-            ray.shutdown()
+        lease.release()
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> contextlib.AbstractContextManager[None]:
         """Inside, a Ray of its own runs on between searches; workers are started for each."""
-        import ray
+        return held(self._wish())
 
-        if ray.is_initialized():
-            yield
-            return
-        self._connect()
-        self._holds_ray = True
-        try:
-            yield
-        finally:
-            self._holds_ray = False
-            ray.shutdown()
+    def _each(self) -> dict[str, float]:
+        """What a worker needs, by Ray's names."""
+        return {"CPU": self.cpus, "GPU": self.gpus, **(self.resources or {})}
 
-    def _connect(self) -> None:
-        """Starts Ray on this machine, with all that the workers ask for, or joins the cluster at ``address``."""
-        needs = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        # Logical CPUs: as many as the workers ask for, whatever the machine has.
-        local: dict[str, Any] = {name: math.ceil(self.workers * each) or None for name, each in needs.items()}
-        local["num_cpus"] = local["num_cpus"] or 1
-        local["resources"] = {name: self.workers * each for name, each in (self.resources or {}).items()} or None
-        _connect(self.address, local, self.runtime_env)
+    def _wish(self) -> Wish:
+        needs = {name: self.workers * amount for name, amount in self._each().items()}
+        return Wish(self.address, needs, self.runtime_env, self.start_seconds)
+
+    def _reserves(self) -> dict[str, Any]:
+        """A worker's options."""
+        if self._lease is None or self._lease.reserves:
+            return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.resources or {})}
+        # Threads as many as Ray would give it for its CPUs.
+        threads = {"env_vars": {"OMP_NUM_THREADS": str(int(self.cpus))}}
+        own = {"runtime_env": threads} if self.cpus >= 2 and "OMP_NUM_THREADS" not in os.environ else {}
+        return {"num_cpus": 0, "num_gpus": self.gpus, **own}
 
     # -- the executor contract -----------------------------------------------------------------
 
@@ -316,6 +314,11 @@ class RayExecutor(Executor):
 
     def wait(self, until: float) -> list[Trial]:
         """Sends what is queued and returns the next finished trials."""
+        with self._watched():
+            self._check_ray()
+            return self._wait(until)
+
+    def _wait(self, until: float) -> list[Trial]:
         import ray
 
         while True:
@@ -329,6 +332,7 @@ class RayExecutor(Executor):
                 self._metrics.flush(workers=len(self._queues), pending=pending)
             pause = max(0.0, min(until, self._next_deadline(), self._next_late()) - self.now())
             ready, _ = ray.wait(references, num_returns=1, timeout=min(pause, PROBE_SECONDS))
+            self._check_ray()
             self._head.check()
             if ready and len(references) > 1:  # whatever else has come meanwhile
                 ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
@@ -449,7 +453,7 @@ class RayExecutor(Executor):
     def _begin_twice(self, reference: Any, idle: list[int]) -> None:
         """Has one of the idle workers do the same, on another node if there is one: a whole node may be slow."""
         original = self._live[reference]
-        elsewhere = [worker for worker in idle if self._nodes[worker] != self._nodes[original.worker]]
+        elsewhere = [worker for worker in idle if self._places[worker].node != self._places[original.worker].node]
         worker = (elsewhere or idle)[-1]
         idle.remove(worker)
         copy = self._dispatch(worker, original.jobs)
@@ -476,13 +480,14 @@ class RayExecutor(Executor):
             ray.exceptions.RayTaskError,
             ray.exceptions.RaySystemError,
         ) as error:  # results that cannot be (un)pickled
+            self._check_ray()
             if len(batch.jobs) > 1 and batch.twin not in self._live:
                 self._remove(reference)
                 self._alone.extend(self._lost(batch, self.now() - batch.begun))
                 return []
             outcomes = [Outcome(None, self.now() - batch.begun, "exception", str(error))]  # at most one job, or a twin
         except ray.exceptions.RayError as error:
-            return self._lose(batch.worker, str(error), _kind_of_loss(error))
+            return self._lose(batch.worker, str(error), kind_of_loss(error))
         return self._accept(reference, outcomes)
 
     def _accept(self, reference: Any, outcomes: Sequence[tuple[Any, ...]]) -> list[Trial]:
@@ -535,6 +540,7 @@ class RayExecutor(Executor):
         """Replaces a lost worker; the job to blame failed, if that is certain, and the others are sent again."""
         import ray
 
+        self._check_ray()  # else every worker seems to have died
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MAX_LOST_IN_A_ROW * self.workers + 10:
             raise ExecutorError(
@@ -543,6 +549,8 @@ class RayExecutor(Executor):
         trials = self._accept_finished(worker)
         queue = self._queues.pop(worker, deque())
         self._suspects.discard(worker)
+        place = self._places.pop(worker, None)
+        printed = tail(place.logs) if place else ""
         # Certain who is to blame: a job that ran with no other on this worker, or whose time ran out.
         certain = failure == "timeout" or (len(queue) == 1 and failure != "node_died")
         blamed = False
@@ -554,7 +562,8 @@ class RayExecutor(Executor):
                 seconds, blamed = self.now() - batch.begun, True
                 self._metrics.count("evaluations", failure)
                 self._metrics.count("seconds", failure, seconds)
-                trials.append(finished(batch.jobs[0], Outcome(None, seconds, failure, error), batch.begun, worker))
+                said = with_printed(printed, error)
+                trials.append(finished(batch.jobs[0], Outcome(None, seconds, failure, said), batch.begun, worker))
             else:
                 # Those at the head of the queue had been begun; each is billed its share of the time.
                 jobs = batch.jobs if position else self._lost(batch, self.now() - batch.begun)
@@ -614,186 +623,3 @@ class _Batch:
         self.begun = 0.0
         self.deadline = math.inf
         self.twin: Any = None
-
-
-class _Head:
-    """Watches whether the cluster's head can be reached: without it Ray ends this process, saying nothing to Python.
-
-    Args:
-        address: ``HOST:PORT`` of its control service.
-    """
-
-    def __init__(self, address: str) -> None:
-        self.lost = False
-        self._address = address
-        self._probed = time.monotonic()
-        self._missing_since: float | None = None
-
-    def check(self) -> None:
-        """Raises ``ExecutorError`` if the head has been out of reach for ``HEAD_SECONDS``; asks it now and then."""
-        if time.monotonic() - self._probed < PROBE_SECONDS:
-            return
-        asked = time.monotonic()
-        there = can_connect(self._address)
-        self._missing_since = None if there else self._missing_since or asked
-        self._probed = time.monotonic()
-        if self._missing_since is not None and self._probed - self._missing_since >= HEAD_SECONDS:
-            self.lost = True
-            raise ExecutorError(
-                f"the head of the Ray cluster at {self._address} has been out of reach for {HEAD_SECONDS:g} s. What "
-                "was completed is in the run folder, if there is one: start the cluster again, then resume it"
-            )
-
-
-class _Metrics:
-    """Counters and gauges for Ray's own metrics, updated every few seconds: ``archsearch_...`` in Prometheus."""
-
-    def __init__(self) -> None:
-        from ray.util.metrics import Counter as RayCounter
-        from ray.util.metrics import Gauge
-
-        self._counters = {
-            "evaluations": RayCounter("archsearch_evaluations", "Tries that ended, by outcome", ("kind",)),
-            "seconds": RayCounter("archsearch_evaluation_seconds", "Seconds that workers spent on them", ("kind",)),
-            "faults": RayCounter("archsearch_lost_workers", "Workers that were lost, by reason", ("kind",)),
-        }
-        self._gauges = {
-            "workers": Gauge("archsearch_workers", "Workers that take part"),
-            "pending": Gauge("archsearch_pending", "Evaluations that workers have been sent"),
-        }
-        self._counts: dict[str, dict[str, float]] = {name: {} for name in self._counters}
-        self._next = 0.0
-
-    def count(self, name: str, kind: str, amount: float = 1.0) -> None:
-        """Adds to what was counted of a kind."""
-        self._counts[name][kind] = self._counts[name].get(kind, 0.0) + amount
-
-    def due(self, now: float) -> bool:
-        """Whether it is time to hand over what was counted."""
-        if now < self._next:
-            return False
-        self._next = now + METRICS_SECONDS
-        return True
-
-    def flush(self, **gauges: float) -> None:
-        """Hands over what was counted, and what the gauges show."""
-        for name, counts in self._counts.items():
-            for kind, amount in counts.items():
-                if amount > 0:  # else Ray refuses it
-                    self._counters[name].inc(amount, {"kind": kind})
-            counts.clear()
-        for name, value in gauges.items():
-            self._gauges[name].set(value)
-
-
-class _Worker:
-    """The actor: keeps the evaluator, so that it is sent once."""
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
-
-    def ready(self) -> str:
-        """The node that it runs on, once it can."""
-        import ray
-
-        node: str = ray.get_runtime_context().get_node_id()
-        return node
-
-    def update(self, evaluator: Evaluator) -> str:
-        self._evaluator = evaluator
-        return self.ready()
-
-    def evaluate(self, queries: Sequence[tuple[Any, ...]], timeout: float | None) -> list[tuple[Any, ...]]:
-        asked = [Query(*query) for query in queries]
-        return [tuple(outcome) for outcome in evaluate_batch_safely(self._evaluator, asked, timeout)]
-
-
-def _kind_of_loss(error: Exception) -> str:
-    """What happened to a worker, by Ray's error."""
-    import ray
-
-    text = str(error)
-    # How Ray's memory monitor words it; its text for any other death only guesses at the kernel's "OOM killer".
-    if isinstance(error, ray.exceptions.OutOfMemoryError) or any(
-        words in text.lower() for words in ("running low on memory", "out of memory")
-    ):
-        return "out_of_memory"
-    unreachable = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
-    if isinstance(error, unreachable) or "node has died" in text or "node was terminated" in text:
-        return "node_died"
-    return "worker_died"
-
-
-def _check_runtime_env(runtime_env: Mapping[str, Any]) -> None:
-    """Finds mistakes that Ray would ignore, or tell of late."""
-    from ray.runtime_env import RuntimeEnv
-
-    known = sorted({name for name in RuntimeEnv.known_fields if name[0] != "_"} | {"nsight", "rocprof_sys"})
-    plugins = "RAY_RUNTIME_ENV_PLUGINS" in os.environ  # which have fields of their own
-    if not plugins and (unknown := sorted(set(runtime_env) - set(known))):
-        raise UsageError(f"runtime_env: expected any of {', '.join(known)}, got {', '.join(unknown)}")
-    modules, folder = runtime_env.get("py_modules") or (), runtime_env.get("working_dir")
-    if not isinstance(modules, (list, tuple)):
-        raise UsageError(f"runtime_env: py_modules: expected a list of paths, got {modules!r}")
-    for path in (folder, *modules):
-        if isinstance(path, str) and "://" not in path and not os.path.exists(path):
-            raise UsageError(
-                f"runtime_env: nothing is at {path!r}; expected a path from the current folder, {os.getcwd()}, or a URI"
-            )
-    if isinstance(folder, str) and os.path.isfile(folder) and not folder.endswith(".zip"):
-        raise UsageError(f"runtime_env: working_dir: expected a folder or a .zip file, got {folder!r}")
-    try:
-        RuntimeEnv(**runtime_env)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"runtime_env: {error}") from None
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().rpartition("\n")[2]
-
-
-def can_connect(address: str, seconds: float = 2.0) -> bool:
-    """Whether something listens at ``HOST:PORT``."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
-    except OSError:
-        return False
-    return True
-
-
-def _cluster_at(address: str) -> str:
-    """What ``auto`` stands for, if that can be told."""
-    if address != "auto":
-        return address
-    from ray._private.utils import read_ray_address
-
-    return os.environ.get("RAY_ADDRESS") or read_ray_address() or address
-
-
-def _connect(address: str | None, local: Mapping[str, Any], runtime_env: Mapping[str, Any] | None) -> None:
-    """Starts Ray on this machine with what is in ``local``, or joins the cluster at ``address``."""
-    import ray
-
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if runtime_env:
-        quiet["runtime_env"] = dict(runtime_env)
-    try:
-        if address is None:
-            ray.init("local", include_dashboard=False, **local, **quiet)
-            return
-        there = _cluster_at(address)
-        if there.rpartition(":")[2].isdecimal() and "://" not in there and not can_connect(there, 5.0):
-            raise ConnectionError("nothing listens there")  # Ray itself would try for half a minute
-        ray.init(address, **quiet)
-    except ray.exceptions.RuntimeEnvSetupError as error:
-        raise UsageError(f"runtime_env: {_last_line(error)}") from None
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        if "runtime env" in str(error):  # such as one that the job of 'ray job submit' has already
-            raise UsageError(f"runtime_env: {error}") from None
-        raise ExecutorError(
-            f"cannot reach a Ray cluster at {address or 'this machine'}: {error}; start one by 'ray start --head', "
-            "or leave out the address to use this machine alone. A cluster that asks for a token wants the same one "
-            "here: see 'Token' in docs/cluster.md"
-        ) from None

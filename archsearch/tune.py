@@ -32,7 +32,8 @@ from archsearch.components import describe, import_object, one_line
 from archsearch.controller import Answer, Controller, without_budgets
 from archsearch.errors import ArchsearchError, RunFolderError, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.executor import evaluate_safely, prepare
+from archsearch.executor import prepare
+from archsearch.ray_worker import evaluate_unattended
 from archsearch.seeding import evaluation_seed, root_seed
 from archsearch.space import Space
 from archsearch.trial import Architecture, Budget, Evaluation, Proposal, Query, Trial
@@ -58,7 +59,8 @@ class ControllerSearch(Searcher):
     ``param_space`` given to the tuner may add constants to it.
 
     The controller is told what was reported last, once Tune has done with a trial. A trial that raised an error, lacks
-    the metric or reported NaN has failed. One that a scheduler stopped early is told with the score that it had
+    the metric or reported NaN has failed; if Tune runs it again (``restart_errored`` or ``resume_errored`` of
+    ``Tuner.restore``) and it is completed then, the controller is told so, and the failure is taken back. One that a scheduler stopped early is told with the score that it had
     reached, which may be after a shorter training than that of others.
 
     ``save`` and ``restore`` lose nothing, also inside a ``ConcurrencyLimiter``, whose own list of live trials is not
@@ -105,6 +107,7 @@ class ControllerSearch(Searcher):
         self._live: dict[str, Proposal] = {}
         self._again: list[str] = []  # those of the live trials that will not come back
         self._reported: dict[str, Evaluation] = {}  # last report of each live trial
+        self._failed: dict[int, Proposal] = {}  # told as failed; Tune may run them again
         self._max_concurrent: int | None = None
         controller.start(space, self.seed)
 
@@ -159,7 +162,7 @@ class ControllerSearch(Searcher):
 
         A trial that was stopped before it reported anything has not been evaluated: it is proposed again.
         """
-        proposal = self._live.get(trial_id) or self._restarted(result or {})
+        proposal = self._live.get(trial_id) or self._restarted(result or {}) or self._mended(result or {}, error)
         if proposal is None:
             return
         if not result and not error and trial_id not in self._reported:
@@ -172,12 +175,22 @@ class ControllerSearch(Searcher):
         if evaluation is None:
             text = "the trainable raised an error" if error else f"no finite {self._metric} was reported"
             trial = trial._replace(failure="exception" if error else "invalid_score", error=text)
+            self._failed[proposal.id] = proposal
         self.controller.tell([trial])
 
     def _restarted(self, result: Mapping[str, Any]) -> Proposal | None:
         """The pending proposal of a trial that Tune began again under a new id, by the configuration in its result."""
         id_ = result.get("config/proposal")
         return next((proposal for proposal in self._live.values() if proposal.id == id_), None)
+
+    def _mended(self, result: Mapping[str, Any], error: bool) -> Proposal | None:
+        """The proposal of a trial that had failed and was completed when Tune ran it again; its result is due anew."""
+        id_ = result.get("config/proposal")
+        if error or id_ not in self._failed or self._evaluation(result) is None:
+            return None
+        proposal = self._failed.pop(id_)
+        self.controller.expect_again(proposal)
+        return proposal
 
     def _forget(self, trial_id: str) -> None:
         del self._live[trial_id]
@@ -198,6 +211,7 @@ class ControllerSearch(Searcher):
             "live": {id_: [p.id, list(p.architecture), p.parent] for id_, p in self._live.items()},
             "again": list(self._again),
             "reported": {id_: [e.score, dict(e.metrics)] for id_, e in self._reported.items()},
+            "failed": [[p.id, list(p.architecture), p.parent] for p in self._failed.values()],
         }
         path = Path(checkpoint_path)
         aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -255,6 +269,8 @@ class ControllerSearch(Searcher):
         self._live = {id_: Proposal(n, tuple(options), parent) for id_, (n, options, parent) in state["live"].items()}
         self._again = list(state["again"])
         self._reported = {id_: Evaluation(*reported) for id_, reported in state["reported"].items()}
+        failed = state.get("failed", ())
+        self._failed = {n: Proposal(n, tuple(options), parent) for n, options, parent in failed}
 
     # -- translation ---------------------------------------------------------------------------
 
@@ -430,7 +446,7 @@ def _evaluate(evaluator: Evaluator, query: Query, stops: Sequence[int]) -> None:
     begun, billed = 0, 0.0
     for stop in stops or (None,):
         budget = None if stop is None else Budget(stop, begun, query.id if begun else None)
-        outcome = evaluate_safely(evaluator, query._replace(budget=budget))
+        (outcome,) = evaluate_unattended(evaluator, [query._replace(budget=budget)])
         if outcome.evaluation is None:
             raise ArchsearchError(f"{outcome.failure}: {outcome.error}")
         score, metrics, cost, _ = outcome.evaluation

@@ -17,7 +17,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPA
 import advancing_lab  # noqa: E402  (the workers must find these, too)
 import faulty_lab  # noqa: E402
 
-from archsearch import RayExecutor, Space, ray_executor, search  # noqa: E402
+from archsearch import RayExecutor, Space, ray_watch, search  # noqa: E402
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce  # noqa: E402
 from archsearch.errors import ExecutorError, UsageError  # noqa: E402
 from archsearch.evaluators import Function, Predictor, Tabular, Training  # noqa: E402
@@ -208,9 +208,9 @@ def test_settings_that_cannot_be_are_refused(settings, message, monkeypatch):
 
 def test_a_short_absence_of_the_head_ends_nothing(monkeypatch):
     clock, there = [0.0], [True]
-    monkeypatch.setattr(ray_executor.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(ray_executor, "can_connect", lambda _: there[0])
-    head = ray_executor._Head("somewhere:1")
+    monkeypatch.setattr(ray_watch.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(ray_watch, "can_connect", lambda _: there[0])
+    head = ray_watch.Head("somewhere:1")
 
     def after(seconds, reachable):
         clock[0] += seconds

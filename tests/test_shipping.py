@@ -28,7 +28,7 @@ from archsearch import RayExecutor, cli, search
 from archsearch.components import describe
 from archsearch.errors import UsageError
 from archsearch.history import RunFolder
-from archsearch.ray_executor import _Metrics, can_connect
+from archsearch.ray_watch import Metrics, can_connect
 from archsearch.space import Space
 from archsearch.testing import check_controller
 
@@ -170,7 +170,7 @@ def test_metrics_count_and_are_handed_over_now_and_then(monkeypatch):
     monkeypatch.setattr("ray.util.metrics.Counter", Recorder)
     monkeypatch.setattr("ray.util.metrics.Gauge", Recorder)
     monkeypatch.setattr(Recorder, "all", {})
-    metrics = _Metrics()
+    metrics = Metrics()
     for now in range(10):
         metrics.count("evaluations", "completed")
         metrics.count("seconds", "completed", 0.5)
