@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
+from archsearch.checks import at_least_one
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS
@@ -220,9 +221,7 @@ class SimulatedExecutor(Executor):
     concurrent = True
 
     def __init__(self, workers: int = 1) -> None:
-        if workers < 1:
-            raise UsageError(f"workers: expected at least 1, got {workers}")
-        self.workers = workers
+        self.workers = at_least_one("SimulatedExecutor", "workers", workers)
 
     def set_batch(self, batch: int, one_by_one: bool = False) -> None:
         """Raises ``UsageError`` for more than one: each job occupies a virtual worker for as long as it bills."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, TypeVar, cast
 
+from archsearch.checks import at_least_one, number, whole_number
 from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
 from archsearch.errors import (
@@ -52,7 +53,7 @@ from archsearch.limits import LATENCY, Limits, checked_limits
 from archsearch.loggers import Logger
 from archsearch.progress import Display
 from archsearch.seeding import root_seed
-from archsearch.space import Space, at_least_one
+from archsearch.space import Space
 from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
 
 ExecutorName = Literal["local", "ray", "simulated"]
@@ -121,21 +122,14 @@ class Settings:
     max_failures: int = 10
 
     def __post_init__(self) -> None:
-        limits = {"trials": self.trials, "max_seconds": self.max_seconds, "max_cost": self.max_cost}
-        if all(limit is None for limit in (*limits.values(), self.target)):
+        if all(limit is None for limit in (self.trials, self.max_seconds, self.max_cost, self.target)):
             raise UsageError("nothing would stop this search: give trials, max_seconds, max_cost or target")
-        for name, limit in {
-            **limits,
-            "timeout": self.timeout,
-            "lag": self.lag,
-            "max_failures": self.max_failures,
-        }.items():
-            if limit is not None and not limit > 0:
-                raise UsageError(f"{name}: expected a number above 0, got {limit!r}")
-        at_least_one("search", "batch", self.batch)
-        for name, whole in (("trials", self.trials), ("lag", self.lag)):
-            if whole is not None:
-                at_least_one("search", name, whole)
+        # What is infinite or NaN never stops a search; what is no limit is left out.
+        for name in ("trials", "batch", "lag", "max_failures"):
+            self._take(name, at_least_one)
+        for name in ("max_seconds", "max_cost", "timeout"):
+            self._take(name, functools.partial(number, above=0))
+        self._take("target", number)
         if self.duplicates not in ("evaluate", "reuse"):
             raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")
         object.__setattr__(self, "limits", checked_limits(self.limits))
@@ -144,11 +138,21 @@ class Settings:
                 raise UsageError(f"latency_table: it gives {LATENCY}, so set a limit on that, such as 0.02")
             # A run may be resumed from another directory.
             object.__setattr__(self, "latency_table", str(Path(self.latency_table).absolute()))
-        for kind, times in (self.retries or {}).items():
-            if kind not in FAILURES or not isinstance(times, int) or times < 0:
-                raise UsageError(
-                    f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {kind}: {times}"
-                )
+        if self.retries is not None:
+            object.__setattr__(self, "retries", _checked_retries(self.retries))
+
+    def _take(self, name: str, check: Callable[[str, str, Any], Any]) -> None:
+        """Checks a number, where it is given, and keeps Python's own of it."""
+        if (value := getattr(self, name)) is not None:
+            object.__setattr__(self, name, check("search", name, value))
+
+
+def _checked_retries(retries: Mapping[str, int]) -> dict[str, int]:
+    if not isinstance(retries, Mapping):
+        raise UsageError(f"retries: expected kinds and numbers, such as {{'timeout': 1}}, got {retries!r}")
+    if unknown := [kind for kind in retries if kind not in FAILURES]:
+        raise UsageError(f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {unknown[0]!r}")
+    return {kind: whole_number("retries", kind, times) for kind, times in retries.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -457,8 +461,7 @@ def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
     """
     if isinstance(executor, Executor):
         return executor
-    if workers < 1:
-        raise UsageError(f"workers: expected at least 1, got {workers}")
+    workers = at_least_one("search", "workers", workers)
     if executor == "local":
         if workers != 1:
             raise UsageError(f"the local executor has one worker, got workers={workers}; use executor='ray' for more")

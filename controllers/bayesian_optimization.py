@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.checks import number
 from archsearch.controller import Controller
 from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.errors import UsageError
@@ -79,12 +80,10 @@ class BayesianOptimization(Controller):
         self.batch = at_least_one(owner, "batch", batch)
         self.candidates = at_least_one(owner, "candidates", candidates)
         self.parents = at_least_one(owner, "parents", parents)
-        self.more_mutations = more_mutations
-        self.labels = whole_number(owner, "labels", labels, initial)
+        self.more_mutations = number(owner, "more_mutations", more_mutations, low=0, below=1)
+        self.labels = whole_number(owner, "labels", labels, self.initial)
         if model is not None and not isinstance(model, Model):
             raise UsageError(f"{owner}: model: expected a model such as GaussianProcess(), got {model!r}")
-        if not isinstance(more_mutations, (int, float)) or not 0 <= more_mutations < 1:
-            raise UsageError(f"{owner}: more_mutations: expected a number from 0 to below 1, got {more_mutations!r}")
 
     def _start(self) -> None:
         self._model = GaussianProcess() if self.model is None else self.model.clone()

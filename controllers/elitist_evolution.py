@@ -34,9 +34,9 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
+from archsearch.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
-from archsearch.space import at_least_one, whole_number
 from archsearch.trial import Architecture, Trial
 
 CHILD_DRAWS = 10
@@ -77,15 +77,12 @@ class ElitistEvolution(Controller):
         self.population_size = at_least_one("ElitistEvolution", "population_size", population_size)
         self.mutations = whole_number("ElitistEvolution", "mutations", mutations)
         self.crossovers = whole_number("ElitistEvolution", "crossovers", crossovers)
-        self.mutation_probability = mutation_probability
+        self.mutation_probability = number(
+            "ElitistEvolution", "mutation_probability", mutation_probability, above=0, high=1
+        )
         self.parents = at_least_one("ElitistEvolution", "parents", parents)
-        if mutations + crossovers < 1:
+        if self.mutations + self.crossovers < 1:
             raise UsageError("ElitistEvolution: expected mutations + crossovers >= 1, got 0: no children at all")
-        if not isinstance(mutation_probability, (int, float)) or not 0 < mutation_probability <= 1:
-            raise UsageError(
-                "ElitistEvolution: mutation_probability: expected a number above 0 and up to 1, "
-                f"got {mutation_probability!r}"
-            )
 
     def _start(self) -> None:
         self._asked = 0

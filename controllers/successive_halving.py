@@ -66,7 +66,7 @@ class SuccessiveHalving(Controller):
         self.min_budget = at_least_one(name, "min_budget", min_budget)
         self.max_budget = at_least_one(name, "max_budget", max_budget)
         self.reduction = at_least_one(name, "reduction", reduction)
-        if max_budget < min_budget or reduction < 2:
+        if self.max_budget < self.min_budget or self.reduction < 2:
             raise UsageError(
                 f"{name}: expected max_budget >= min_budget and reduction >= 2, "
                 f"got {max_budget}, {min_budget} and {reduction}"

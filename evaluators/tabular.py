@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from archsearch.checks import whole_number
 from archsearch.embedded import embedded_columns
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
@@ -111,6 +112,9 @@ class Tabular(Evaluator):
         zero_cost: Published | None = None,
         device: Device | None = None,
     ) -> None:
+        epochs = None if epochs is None else whole_number("Tabular", "epochs", epochs)
+        if not isinstance(run, str):
+            run = whole_number("Tabular", "run", run)
         own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost}
         if table is None:
             given = [name for name, value in own.items() if value is not None]
