@@ -39,11 +39,14 @@ class Controller:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
         learns: Whether results change which architectures are proposed; False for random search.
         budgets: Lengths of training that it asks for, rising; empty if it leaves that to the evaluator.
+        state_per_trial: Most bytes by which ``state_dict``, as JSON, grows with each trial; 0 for all that need not
+            remember every result. The contract suite holds a controller to it.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
     learns: bool = True
     budgets: tuple[int, ...] = ()
+    state_per_trial: ClassVar[int] = 0
 
     space: Space
     rng: np.random.Generator
