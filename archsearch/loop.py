@@ -40,6 +40,7 @@ from archsearch.errors import (
 )
 from archsearch.evaluator import Evaluator
 from archsearch.executor import FAILURES, Executor, Fault, Job, LocalExecutor, SimulatedExecutor, advance, prepare
+from archsearch.exhaustion import WORTH_COUNTING, Exhaustion
 from archsearch.history import (
     History,
     RunFolder,
@@ -614,6 +615,7 @@ class Search:
         self.listeners = listeners
         self._show = Display(settings, progress)
         self._limits = limits
+        self._exhaustion = Exhaustion(space, controller.budgets, limits)
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
         self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
@@ -826,7 +828,12 @@ class Search:
 
     def _asked_in_vain(self) -> bool:
         """Whether so many proposals in a row led to no evaluation that only a result may change that."""
-        return self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW
+        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW:
+            return True
+        if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
+            return False
+        pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
+        return self._exhaustion.complete(self._known, pending)
 
     def _give_up(self) -> None:
         """Ends the search, unless there are results to come."""

@@ -187,11 +187,21 @@ class _Proposed:
                 break
         return architecture
 
+    def has(self, form: Hashable) -> bool:
+        """Whether an architecture, or its canonical form, was added, or seems to have been."""
+        return self._has(self._bits(form))
+
+    def _bits(self, form: Hashable) -> list[int]:
+        digest = hashlib.blake2b(repr(form).encode(), digest_size=16).digest()
+        return [word % self.BITS for word in struct.unpack("<4I", digest)]
+
+    def _has(self, bits: list[int]) -> bool:
+        return _all_set(self._newer, bits) or _all_set(self._older, bits)
+
     def add(self, form: Hashable) -> bool:
         """Adds an architecture, or its canonical form, and says whether it was new."""
-        digest = hashlib.blake2b(repr(form).encode(), digest_size=16).digest()
-        bits = [word % self.BITS for word in struct.unpack("<4I", digest)]
-        if _all_set(self._newer, bits) or _all_set(self._older, bits):
+        bits = self._bits(form)
+        if self._has(bits):
             return False
         if self._count == REMEMBERED:
             self._older, self._newer, self._count = self._newer, bytearray(self.BITS // 8), 0
