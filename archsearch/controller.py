@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,6 +71,13 @@ class Controller:
 
     def _tell(self, trial: Trial) -> None:
         """Learns from one result. Failed trials come here too: ``trial.evaluation`` is None for them."""
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """What this controller reads from outside: the setting that names a file to the fingerprint of its content.
+
+        See ``archsearch.fingerprints``. A run is not resumed where one has changed. By default nothing.
+        """
+        return {}
 
     # -- what the search calls -----------------------------------------------------------------
 

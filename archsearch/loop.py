@@ -41,6 +41,7 @@ from archsearch.errors import (
 from archsearch.evaluator import Evaluator
 from archsearch.executor import FAILURES, Executor, Fault, Job, LocalExecutor, SimulatedExecutor, advance, prepare
 from archsearch.exhaustion import WORTH_COUNTING, Exhaustion
+from archsearch.fingerprints import check_fingerprints, file_fingerprint, fingerprints_of, without_files
 from archsearch.history import (
     History,
     RunFolder,
@@ -67,6 +68,8 @@ _log = logging.getLogger("archsearch")
 _log.addHandler(logging.NullHandler())  # else Python would print them where no logging is set up
 
 DEFAULT_RETRIES: Mapping[str, int] = {"worker_died": 3, "out_of_memory": 1}
+LATENCY_TABLE = "latency_table"
+"""What the fingerprint of that file is called."""
 MAX_REUSED_IN_A_ROW = 2_000
 MAX_REJECTED_IN_A_ROW = 2_000
 """Proposals in a row that led to no evaluation after which a search ends, or waits for pending results."""
@@ -365,10 +368,11 @@ def resume(
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
     config = RunFolder(directory).config()
-    space = _same(space, config["space"], f"{directory}: space")
-    controller = _same(controller, config["controller"], f"{directory}: controller")
-    evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
-    settings = _settings(config["settings"], changes)
+    known: Mapping[str, str] | None = config.get("fingerprints")
+    space = _same(space, config["space"], directory, "space", known)
+    controller = _same(controller, config["controller"], directory, "controller", known)
+    evaluator = _same(evaluator, config["evaluator"], directory, "evaluator", known)
+    settings = _settings(config["settings"], changes, LATENCY_TABLE in (known or ()))
     listeners = _listeners(on_trial)
     if executor == "local":
         workers = workers or 1
@@ -378,9 +382,13 @@ def resume(
     evaluator.check_budgets(controller.budgets)
     engine.check(evaluator)
     limits = _limits(space, evaluator, settings)
+    if known is not None:
+        check_fingerprints(directory, known, _fingerprints(controller, evaluator, settings))
     history = History(space, config["seed"])
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     history.folder = RunFolder.open(directory)
+    if known is None and _fingerprints(controller, evaluator, settings):
+        loop.say(f"{directory}: begun by 0.1.0, which noted no fingerprints: nobody knows whether its tables changed")
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
 
 
@@ -420,19 +428,30 @@ def _run(loop: Search, config: dict[str, Any], resumed: bool) -> Result:
     return result
 
 
-def _same(given: Any, stored: dict[str, Any], what: str) -> Any:
-    """``given`` if it is what was stored, else what was stored, rebuilt."""
+def _fingerprints(controller: Controller, evaluator: Evaluator, settings: Settings) -> dict[str, str]:
+    """Of all that a search reads from outside."""
+    found = fingerprints_of(controller=controller, evaluator=evaluator)
+    return found | ({} if settings.latency_table is None else {LATENCY_TABLE: file_fingerprint(settings.latency_table)})
+
+
+def _same(
+    given: Any, stored: dict[str, Any], directory: str | Path, what: str, fingerprints: Mapping[str, str] | None
+) -> Any:
+    """``given`` if it is what was stored, but for where files lie, else what was stored, rebuilt."""
     if given is None:
         return build(stored)
-    if describe(given) != stored:
+    here = describe(given)
+    if here != stored and without_files(here, what, fingerprints or {}) != without_files(
+        stored, what, fingerprints or {}
+    ):
         raise RunFolderError(
-            f"{what} differs: the run was made with {one_line(stored)}, got {one_line(describe(given))}; "
+            f"{directory}: {what} differs: the run was made with {one_line(stored)}, got {one_line(here)}; "
             "start a new run for another one"
         )
     return given
 
 
-def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
+def _settings(stored: dict[str, Any], changes: dict[str, Any], known_files: bool) -> Settings:
     known = [field.name for field in dataclasses.fields(Settings)]  # an older run has not stored all of them
     unknown = changes.keys() - set(known)
     if unknown:
@@ -443,6 +462,11 @@ def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
     if settings.limits != stored.get("limits"):
         raise RunFolderError(
             f"limits: the run was made with {stored.get('limits')}, got {settings.limits}; start a new run for others"
+        )
+    if not known_files and settings.latency_table != stored.get("latency_table"):
+        raise RunFolderError(
+            f"latency_table: the run was made with {stored.get('latency_table')}, got {settings.latency_table}; start "
+            "a new run for another one"
         )
     return settings
 
@@ -503,6 +527,7 @@ def _config(
         "workers": workers,
         "executor_settings": executor_settings,
         "versions": versions,
+        "fingerprints": _fingerprints(controller, evaluator, settings),
     }
 
 
@@ -643,6 +668,11 @@ class Search:
         self._prepare_cost = NO_COST
         self._advances = _Advances(evaluator.interval) if evaluator.interval > 0 else None
         self._stopped: str | None = None
+
+    def say(self, note: str) -> None:
+        """Tells the user something, in the log and on the terminal."""
+        _log.warning(note)
+        self._show.log(note)
 
     # -- running -------------------------------------------------------------------------------
 
