@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,11 +39,14 @@ class Controller:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
         learns: Whether results change which architectures are proposed; False for random search.
         budgets: Lengths of training that it asks for, rising; empty if it leaves that to the evaluator.
+        state_per_trial: Most bytes by which ``state_dict``, as JSON, grows with each trial; 0 for all that need not
+            remember every result. The contract suite holds a controller to it.
     """
 
     state: ClassVar[tuple[str, ...]] = ()
     learns: bool = True
     budgets: tuple[int, ...] = ()
+    state_per_trial: ClassVar[int] = 0
 
     space: Space
     rng: np.random.Generator
@@ -68,6 +71,13 @@ class Controller:
 
     def _tell(self, trial: Trial) -> None:
         """Learns from one result. Failed trials come here too: ``trial.evaluation`` is None for them."""
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """What this controller reads from outside: the setting that names a file to the fingerprint of its content.
+
+        See ``archsearch.fingerprints``. A run is not resumed where one has changed. By default nothing.
+        """
+        return {}
 
     # -- what the search calls -----------------------------------------------------------------
 

@@ -135,6 +135,13 @@ class Evaluator:
         """
         return {}
 
+    def fingerprints(self) -> Mapping[str, str]:
+        """What this evaluator reads from outside: the setting that names a file to the fingerprint of its content.
+
+        See ``archsearch.fingerprints``. A run is not resumed where one has changed. By default nothing.
+        """
+        return {}
+
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Scores one architecture.
 

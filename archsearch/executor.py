@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NamedTuple
 
+from archsearch.checks import at_least_one
 from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.gate import Refused, admit, admit_cost
@@ -186,9 +187,7 @@ class SimulatedExecutor(Executor):
     in_process = True
 
     def __init__(self, workers: int = 1) -> None:
-        if workers < 1:
-            raise UsageError(f"workers: expected at least 1, got {workers}")
-        self.workers = workers
+        self.workers = at_least_one("SimulatedExecutor", "workers", workers)
 
     def set_batch(self, batch: int, one_by_one: bool = False) -> None:
         """Raises ``UsageError`` for more than one: each job occupies a virtual worker for as long as it bills."""

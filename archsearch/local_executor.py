@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from archsearch.checks import number
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import (
@@ -50,8 +51,8 @@ class LocalExecutor(Executor):
     _worker: WorkerProcess | None = None
 
     def __init__(self, isolate: bool = False, memory_gib: float | None = None) -> None:
-        if memory_gib is not None and not memory_gib > 0:
-            raise UsageError(f"memory_gib: expected a number above 0, got {memory_gib}")
+        if memory_gib is not None:
+            memory_gib = number("LocalExecutor", "memory_gib", memory_gib, above=0)
         if memory_gib is not None and sys.platform != "linux":
             raise UsageError(f"memory_gib: only Linux holds to such a limit, this is {sys.platform}; leave it out")
         self.isolate = isolate

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, TypeVar, cast
 
+from archsearch.checks import at_least_one, number, whole_number
 from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
 from archsearch.errors import (
@@ -39,6 +40,8 @@ from archsearch.errors import (
 )
 from archsearch.evaluator import Evaluator
 from archsearch.executor import FAILURES, Executor, Fault, Job, SimulatedExecutor, advance, prepare
+from archsearch.exhaustion import WORTH_COUNTING, Exhaustion
+from archsearch.fingerprints import check_fingerprints, file_fingerprint, fingerprints_of, without_files
 from archsearch.gate import admit_trial, note_of
 from archsearch.history import (
     History,
@@ -54,7 +57,7 @@ from archsearch.local_executor import LocalExecutor
 from archsearch.loggers import Logger
 from archsearch.progress import Display
 from archsearch.seeding import root_seed
-from archsearch.space import Space, at_least_one
+from archsearch.space import Space
 from archsearch.texts import name_of, well_formed
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Budget, Cost, Evaluation, Trial
 
@@ -68,6 +71,8 @@ _log = logging.getLogger("archsearch")
 _log.addHandler(logging.NullHandler())  # else Python would print them where no logging is set up
 
 DEFAULT_RETRIES: Mapping[str, int] = {"worker_died": 3, "out_of_memory": 1}
+LATENCY_TABLE = "latency_table"
+"""What the fingerprint of that file is called."""
 MAX_REUSED_IN_A_ROW = 2_000
 MAX_REJECTED_IN_A_ROW = 2_000
 """Proposals in a row that led to no evaluation after which a search ends, or waits for pending results."""
@@ -127,21 +132,14 @@ class Settings:
     max_failures: int = 10
 
     def __post_init__(self) -> None:
-        limits = {"trials": self.trials, "max_seconds": self.max_seconds, "max_cost": self.max_cost}
-        if all(limit is None for limit in (*limits.values(), self.target)):
+        if all(limit is None for limit in (self.trials, self.max_seconds, self.max_cost, self.target)):
             raise UsageError("nothing would stop this search: give trials, max_seconds, max_cost or target")
-        for name, limit in {
-            **limits,
-            "timeout": self.timeout,
-            "lag": self.lag,
-            "max_failures": self.max_failures,
-        }.items():
-            if limit is not None and not limit > 0:
-                raise UsageError(f"{name}: expected a number above 0, got {limit!r}")
-        at_least_one("search", "batch", self.batch)
-        for name, whole in (("trials", self.trials), ("lag", self.lag)):
-            if whole is not None:
-                at_least_one("search", name, whole)
+        # What is infinite or NaN never stops a search; what is no limit is left out.
+        for name in ("trials", "batch", "lag", "max_failures"):
+            self._take(name, at_least_one)
+        for name in ("max_seconds", "max_cost", "timeout"):
+            self._take(name, functools.partial(number, above=0))
+        self._take("target", number)
         if self.duplicates not in ("evaluate", "reuse"):
             raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")
         object.__setattr__(self, "limits", checked_limits(self.limits))
@@ -150,11 +148,21 @@ class Settings:
                 raise UsageError(f"latency_table: it gives {LATENCY}, so set a limit on that, such as 0.02")
             # A run may be resumed from another directory.
             object.__setattr__(self, "latency_table", str(Path(self.latency_table).absolute()))
-        for kind, times in (self.retries or {}).items():
-            if kind not in FAILURES or not isinstance(times, int) or times < 0:
-                raise UsageError(
-                    f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {kind}: {times}"
-                )
+        if self.retries is not None:
+            object.__setattr__(self, "retries", _checked_retries(self.retries))
+
+    def _take(self, name: str, check: Callable[[str, str, Any], Any]) -> None:
+        """Checks a number, where it is given, and keeps Python's own of it."""
+        if (value := getattr(self, name)) is not None:
+            object.__setattr__(self, name, check("search", name, value))
+
+
+def _checked_retries(retries: Mapping[str, int]) -> dict[str, int]:
+    if not isinstance(retries, Mapping):
+        raise UsageError(f"retries: expected kinds and numbers, such as {{'timeout': 1}}, got {retries!r}")
+    if unknown := [kind for kind in retries if kind not in FAILURES]:
+        raise UsageError(f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {unknown[0]!r}")
+    return {kind: whole_number("retries", kind, times) for kind, times in retries.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -369,10 +377,11 @@ def resume(
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
     config = RunFolder(directory).config()
-    space = _same(space, config["space"], f"{directory}: space")
-    controller = _same(controller, config["controller"], f"{directory}: controller")
-    evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
-    settings = _settings(config["settings"], changes)
+    known: Mapping[str, str] | None = config.get("fingerprints")
+    space = _same(space, config["space"], directory, "space", known)
+    controller = _same(controller, config["controller"], directory, "controller", known)
+    evaluator = _same(evaluator, config["evaluator"], directory, "evaluator", known)
+    settings = _settings(config["settings"], changes, LATENCY_TABLE in (known or ()))
     listeners = _listeners(on_trial)
     if executor == "local":
         workers = workers or 1
@@ -383,9 +392,13 @@ def resume(
     evaluator.check_budgets(controller.budgets)
     engine.check(evaluator)
     limits = _limits(space, evaluator, settings)
+    if known is not None:
+        check_fingerprints(directory, known, _fingerprints(controller, evaluator, settings))
     history = History(space, config["seed"])
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     history.folder = RunFolder.open(directory)
+    if known is None and _fingerprints(controller, evaluator, settings):
+        loop.say(f"{directory}: begun by 0.1.0, which noted no fingerprints: nobody knows whether its tables changed")
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
 
 
@@ -425,19 +438,30 @@ def _run(loop: Search, config: dict[str, Any], resumed: bool) -> Result:
     return result
 
 
-def _same(given: Any, stored: dict[str, Any], what: str) -> Any:
-    """``given`` if it is what was stored, else what was stored, rebuilt."""
+def _fingerprints(controller: Controller, evaluator: Evaluator, settings: Settings) -> dict[str, str]:
+    """Of all that a search reads from outside."""
+    found = fingerprints_of(controller=controller, evaluator=evaluator)
+    return found | ({} if settings.latency_table is None else {LATENCY_TABLE: file_fingerprint(settings.latency_table)})
+
+
+def _same(
+    given: Any, stored: dict[str, Any], directory: str | Path, what: str, fingerprints: Mapping[str, str] | None
+) -> Any:
+    """``given`` if it is what was stored, but for where files lie, else what was stored, rebuilt."""
     if given is None:
         return build(stored)
-    if describe(given) != stored:
+    here = describe(given)
+    if here != stored and without_files(here, what, fingerprints or {}) != without_files(
+        stored, what, fingerprints or {}
+    ):
         raise RunFolderError(
-            f"{what} differs: the run was made with {one_line(stored)}, got {one_line(describe(given))}; "
+            f"{directory}: {what} differs: the run was made with {one_line(stored)}, got {one_line(here)}; "
             "start a new run for another one"
         )
     return given
 
 
-def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
+def _settings(stored: dict[str, Any], changes: dict[str, Any], known_files: bool) -> Settings:
     known = [field.name for field in dataclasses.fields(Settings)]  # an older run has not stored all of them
     unknown = changes.keys() - set(known)
     if unknown:
@@ -448,6 +472,11 @@ def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
     if settings.limits != stored.get("limits"):
         raise RunFolderError(
             f"limits: the run was made with {stored.get('limits')}, got {settings.limits}; start a new run for others"
+        )
+    if not known_files and settings.latency_table != stored.get("latency_table"):
+        raise RunFolderError(
+            f"latency_table: the run was made with {stored.get('latency_table')}, got {settings.latency_table}; start "
+            "a new run for another one"
         )
     return settings
 
@@ -467,8 +496,7 @@ def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
     """
     if isinstance(executor, Executor):
         return executor
-    if workers < 1:
-        raise UsageError(f"workers: expected at least 1, got {workers}")
+    workers = at_least_one("search", "workers", workers)
     if executor == "local":
         if workers != 1:
             raise UsageError(f"the local executor has one worker, got workers={workers}; use executor='ray' for more")
@@ -509,6 +537,7 @@ def _config(
         "workers": workers,
         "executor_settings": executor_settings,
         "versions": versions,
+        "fingerprints": _fingerprints(controller, evaluator, settings),
     }
 
 
@@ -621,6 +650,7 @@ class Search:
         self.listeners = listeners
         self._show = Display(settings, progress)
         self._limits = limits
+        self._exhaustion = Exhaustion(space, controller.budgets, limits)
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
         self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
@@ -648,6 +678,11 @@ class Search:
         self._prepare_cost = NO_COST
         self._advances = _Advances(evaluator.interval) if evaluator.interval > 0 else None
         self._stopped: str | None = None
+
+    def say(self, note: str) -> None:
+        """Tells the user something, in the log and on the terminal."""
+        _log.warning(note)
+        self._show.log(note)
 
     # -- running -------------------------------------------------------------------------------
 
@@ -836,7 +871,12 @@ class Search:
 
     def _asked_in_vain(self) -> bool:
         """Whether so many proposals in a row led to no evaluation that only a result may change that."""
-        return self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW
+        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW:
+            return True
+        if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
+            return False
+        pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
+        return self._exhaustion.complete(self._known, pending)
 
     def _give_up(self) -> None:
         """Ends the search, unless there are results to come."""

@@ -92,6 +92,13 @@ class Model:
     def _load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Puts back what ``_state`` gave; space, labels and targets are there already."""
 
+    def fingerprints(self) -> Mapping[str, str]:
+        """What this model reads from outside: the setting that names a file to the fingerprint of its content.
+
+        See ``archsearch.fingerprints``. A run is not resumed where one has changed. By default nothing.
+        """
+        return {}
+
     @property
     def features(self) -> Features | None:
         """Further figures of the labelled architectures, if it was fitted with some."""

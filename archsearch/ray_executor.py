@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from archsearch.checks import at_least_one, number
 from archsearch.errors import ExecutorError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import (
@@ -39,7 +40,6 @@ from archsearch.ray_cluster import RAYS, Lease, Wish, held, last_line
 from archsearch.ray_places import cannot_be_set_up, check_placement_group, check_runtime_env, none_started
 from archsearch.ray_watch import PROBE_SECONDS, Head, Metrics
 from archsearch.ray_worker import Place, Worker, kind_of_loss, tail, with_printed
-from archsearch.space import at_least_one
 from archsearch.trial import Trial
 
 QUEUE = 2
@@ -95,32 +95,26 @@ class RayExecutor(Executor):
         start_seconds: float = 120.0,
         speculate: float | None = None,
     ) -> None:
-        at_least_one("RayExecutor", "workers", workers)
-        at_least_one("RayExecutor", "max_batch", max_batch)
+        owner = "RayExecutor"
         for name, amount in {"cpus": cpus, "gpus": gpus, **(resources or {})}.items():
-            if not amount >= 0 or (name != "cpus" and amount > 1 and amount % 1 != 0):
+            if number(owner, name, amount, low=0) > 1 and name != "cpus" and amount % 1 != 0:
                 raise UsageError(f"{name}: expected an amount >= 0, above 1 a whole number, got {amount}")
         if own := sorted({"CPU", "GPU", "memory", "object_store_memory"}.intersection(resources or ())):
             raise UsageError(
                 f"resources: {own[0]} is Ray's own; expected others' names; for CPUs and GPUs give cpus, gpus"
             )
-        for name, seconds in (("batch_seconds", batch_seconds), ("start_seconds", start_seconds)):
-            if not seconds > 0:
-                raise UsageError(f"{name}: expected a number above 0, got {seconds}")
-        if speculate is not None and speculate <= 1:
-            raise UsageError(f"speculate: expected a number above 1, got {speculate}")
         if runtime_env:
             check_runtime_env(runtime_env)
-        self.workers = workers
+        self.workers = at_least_one(owner, "workers", workers)
         self.address = address
-        self.cpus = cpus
-        self.gpus = gpus
+        self.cpus = number(owner, "cpus", cpus, low=0)
+        self.gpus = number(owner, "gpus", gpus, low=0)
         self.resources = resources
         self.runtime_env = runtime_env
-        self.batch_seconds = batch_seconds
-        self.max_batch = max_batch
-        self.start_seconds = start_seconds
-        self.speculate = speculate
+        self.batch_seconds = number(owner, "batch_seconds", batch_seconds, above=0)
+        self.max_batch = at_least_one(owner, "max_batch", max_batch)
+        self.start_seconds = number(owner, "start_seconds", start_seconds, above=0)
+        self.speculate = None if speculate is None else number(owner, "speculate", speculate, above=1)
 
     # -- start and stop ------------------------------------------------------------------------
 

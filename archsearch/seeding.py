@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from archsearch.errors import UsageError
+from archsearch.checks import whole_number
 
 _BLOCK = 1024
 
@@ -26,9 +26,7 @@ def root_seed(seed: int | None) -> int:
     """
     if seed is None:
         return secrets.randbits(32)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise UsageError(f"seed: expected an integer >= 0 or none, got {seed!r}")
-    return seed
+    return whole_number("search", "seed", seed)
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.checks import at_least_one as at_least_one
+from archsearch.checks import is_finite as is_finite
+from archsearch.checks import whole_number as whole_number
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.trial import Architecture
 
@@ -349,28 +352,3 @@ class Space:
 
 def _is_option(option: object, n: int) -> bool:
     return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
-
-
-def is_finite(value: object) -> bool:
-    """Whether ``value`` is a number, and neither infinite nor NaN; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def whole_number(owner: str, name: str, value: int, low: int = 0) -> int:
-    """``value`` if it is a whole number >= ``low``.
-
-    Raises:
-        UsageError: If not; the message names the owner and the setting.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise UsageError(f"{owner}: {name}: expected a whole number >= {low}, got {value!r}")
-    return value
-
-
-def at_least_one(owner: str, name: str, value: int) -> int:
-    """``value`` if it is a whole number >= 1.
-
-    Raises:
-        UsageError: If not; the message names the owner and the setting.
-    """
-    return whole_number(owner, name, value, 1)

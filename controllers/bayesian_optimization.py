@@ -15,6 +15,7 @@ among them. A space that has no more architectures than there are candidates is 
 - Scores are replaced by the normal scores of their ranks (see ``archsearch.model``), and it is on that scale that
   improvement is expected: above what the model expects of the best label, since scores are noisy.
 - Nothing is proposed twice, nor what computes the same network (``Space.canonical``), as long as others are found.
+  Once a small space is used up, proposals are random, and no model is fitted.
 - Time and memory are bounded: the model is fitted to at most ``labels`` results, the newest half of them and the best
   of all others.
 - A fitted model is no part of the state, but the proposals of the round are: a resumed search goes on exactly.
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.checks import number
 from archsearch.controller import Controller
 from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.errors import UsageError
@@ -79,18 +81,17 @@ class BayesianOptimization(Controller):
         self.batch = at_least_one(owner, "batch", batch)
         self.candidates = at_least_one(owner, "candidates", candidates)
         self.parents = at_least_one(owner, "parents", parents)
-        self.more_mutations = more_mutations
-        self.labels = whole_number(owner, "labels", labels, initial)
+        self.more_mutations = number(owner, "more_mutations", more_mutations, low=0, below=1)
+        self.labels = whole_number(owner, "labels", labels, self.initial)
         if model is not None and not isinstance(model, Model):
             raise UsageError(f"{owner}: model: expected a model such as GaussianProcess(), got {model!r}")
-        if not isinstance(more_mutations, (int, float)) or not 0 <= more_mutations < 1:
-            raise UsageError(f"{owner}: more_mutations: expected a number from 0 to below 1, got {more_mutations!r}")
 
     def _start(self) -> None:
         self._model = GaussianProcess() if self.model is None else self.model.clone()
         self._labels: list[Label] = []
         self._round: list[Candidate] = []  # what is left of it
         self._proposed = _Proposed()
+        self._used_up = False  # nothing is forgotten from then on, so it stays so
 
     # -- asking ----------------------------------------------------------------------------------
 
@@ -98,12 +99,21 @@ class BayesianOptimization(Controller):
         if len(self._labels) < self.initial:
             return self._random()
         if not self._round:
+            if self._is_used_up():
+                return self._random()
             self._fit()
             self._round = self._chosen()
         return self._round.pop(0)
 
     def _random(self) -> Architecture:
         return self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
+
+    def _is_used_up(self) -> bool:
+        """Whether the space is small, and all of it was proposed: then there is nothing for a model to choose."""
+        size = self.space.size()
+        if not self._used_up and size is not None and size <= self.candidates:
+            self._used_up = all(self._proposed.has(self.space.canonical(each)) for each in self.space.enumerate())
+        return self._used_up
 
     def _is_new(self, architecture: Architecture) -> bool:
         return self._proposed.add(self.space.canonical(architecture))
@@ -193,6 +203,7 @@ class BayesianOptimization(Controller):
         self._labels = [Label(id_, score, tuple(options)) for id_, score, options in state["labels"]]
         self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
         self._proposed = _Proposed(**state["proposed"])
+        self._used_up = False
 
 
 class Label(NamedTuple):

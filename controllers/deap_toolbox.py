@@ -42,10 +42,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from deap import algorithms, base, tools
 
+from archsearch.checks import number, whole_number
 from archsearch.components import import_object
 from archsearch.controller import Controller
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space, whole_number
+from archsearch.space import Space
 from archsearch.trial import Architecture, Trial
 
 OPERATORS = ("mate", "mutate", "select")
@@ -341,6 +342,4 @@ def _is_group(answer: Any, n: int, kind: Any) -> bool:
 
 
 def _probability(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise UsageError(f"DeapToolbox: {name}: expected a number from 0 to 1, got {value!r}")
-    return value
+    return number("DeapToolbox", name, value, low=0, high=1)

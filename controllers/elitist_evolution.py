@@ -34,9 +34,9 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
+from archsearch.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
-from archsearch.space import at_least_one, whole_number
 from archsearch.trial import Architecture, Trial
 
 CHILD_DRAWS = 10
@@ -77,15 +77,12 @@ class ElitistEvolution(Controller):
         self.population_size = at_least_one("ElitistEvolution", "population_size", population_size)
         self.mutations = whole_number("ElitistEvolution", "mutations", mutations)
         self.crossovers = whole_number("ElitistEvolution", "crossovers", crossovers)
-        self.mutation_probability = mutation_probability
+        self.mutation_probability = number(
+            "ElitistEvolution", "mutation_probability", mutation_probability, above=0, high=1
+        )
         self.parents = at_least_one("ElitistEvolution", "parents", parents)
-        if mutations + crossovers < 1:
+        if self.mutations + self.crossovers < 1:
             raise UsageError("ElitistEvolution: expected mutations + crossovers >= 1, got 0: no children at all")
-        if not isinstance(mutation_probability, (int, float)) or not 0 < mutation_probability <= 1:
-            raise UsageError(
-                "ElitistEvolution: mutation_probability: expected a number above 0 and up to 1, "
-                f"got {mutation_probability!r}"
-            )
 
     def _start(self) -> None:
         self._asked = 0
@@ -190,11 +187,21 @@ class _Proposed:
                 break
         return architecture
 
+    def has(self, form: Hashable) -> bool:
+        """Whether an architecture, or its canonical form, was added, or seems to have been."""
+        return self._has(self._bits(form))
+
+    def _bits(self, form: Hashable) -> list[int]:
+        digest = hashlib.blake2b(repr(form).encode(), digest_size=16).digest()
+        return [word % self.BITS for word in struct.unpack("<4I", digest)]
+
+    def _has(self, bits: list[int]) -> bool:
+        return _all_set(self._newer, bits) or _all_set(self._older, bits)
+
     def add(self, form: Hashable) -> bool:
         """Adds an architecture, or its canonical form, and says whether it was new."""
-        digest = hashlib.blake2b(repr(form).encode(), digest_size=16).digest()
-        bits = [word % self.BITS for word in struct.unpack("<4I", digest)]
-        if _all_set(self._newer, bits) or _all_set(self._older, bits):
+        bits = self._bits(form)
+        if self._has(bits):
             return False
         if self._count == REMEMBERED:
             self._older, self._newer, self._count = self._newer, bytearray(self.BITS // 8), 0

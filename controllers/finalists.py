@@ -67,14 +67,14 @@ class Finalists(Controller):
         self.finalists = at_least_one("Finalists", "finalists", finalists)
         self.budget = at_least_one("Finalists", "budget", budget)
         self.full_budget = at_least_one("Finalists", "full_budget", full_budget)
-        if finalists > samples or full_budget <= budget:
+        if self.finalists > self.samples or self.full_budget <= self.budget:
             raise UsageError(
                 "Finalists: expected finalists <= samples and full_budget > budget, "
                 f"got {finalists} of {samples} and {full_budget} after {budget}"
             )
         self._inner = without_budgets("Finalists", RandomSearch() if controller is None else controller)
         self.learns = self._inner.learns
-        self.budgets = (budget, full_budget)
+        self.budgets = (self.budget, self.full_budget)
 
     def _start(self) -> None:
         self._inner.start(self.space, int(self.rng.integers(2**63)))

@@ -31,9 +31,9 @@ from typing import Any, Literal, NamedTuple
 
 from deap import base, tools
 
+from archsearch.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
-from archsearch.space import at_least_one, whole_number
 from archsearch.trial import Architecture, Trial
 
 CHILD_DRAWS = 10
@@ -72,12 +72,8 @@ class NSGA2(Controller):
     ) -> None:
         self.objectives = objectives
         self.population_size = whole_number("NSGA2", "population_size", population_size, 2)
-        self.crossover_probability = crossover_probability
+        self.crossover_probability = number("NSGA2", "crossover_probability", crossover_probability, low=0, high=1)
         self.initial = None if initial is None else at_least_one("NSGA2", "initial", initial)
-        if not isinstance(crossover_probability, (int, float)) or not 0 <= crossover_probability <= 1:
-            raise UsageError(
-                f"NSGA2: crossover_probability: expected a number from 0 to 1, got {crossover_probability!r}"
-            )
         self._check_objectives()
 
     def _check_objectives(self) -> None:

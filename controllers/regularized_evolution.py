@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from archsearch.checks import at_least_one, number
 from archsearch.controller import Controller
-from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
 
@@ -34,14 +34,10 @@ class RegularizedEvolution(Controller):
     state = ("_asked", "_told", "_members", "_scores", "_ids")
 
     def __init__(self, population_size: int = 100, tournament_size: int = 25, immigrants: float = 0.0) -> None:
-        if population_size < 1 or tournament_size < 1 or not 0 <= immigrants <= 1:
-            raise UsageError(
-                "RegularizedEvolution: expected population_size >= 1, tournament_size >= 1 and 0 <= immigrants <= 1, "
-                f"got {population_size}, {tournament_size}, {immigrants}"
-            )
-        self.population_size = population_size
-        self.tournament_size = tournament_size
-        self.immigrants = immigrants
+        name = "RegularizedEvolution"
+        self.population_size = at_least_one(name, "population_size", population_size)
+        self.tournament_size = at_least_one(name, "tournament_size", tournament_size)
+        self.immigrants = number(name, "immigrants", immigrants, low=0, high=1)
 
     def _start(self) -> None:
         self._asked = 0

@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from archsearch.checks import at_least_one, number
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
 from archsearch.models.networks import one_thread
@@ -98,27 +99,15 @@ class Reinforce(Controller):
         if policy not in DEFAULTS:
             raise UsageError(f"Reinforce: policy: expected 'lstm' or 'softmax', got {policy!r}")
         self.policy = policy
-        self.learning_rate = learning_rate
-        self.entropy_weight = entropy_weight
-        self.baseline_decay = baseline_decay
-        self.batch_size = batch_size
-        self.hidden_size = hidden_size
-        self.layers = layers
+        self.learning_rate = _given("learning_rate", learning_rate, above=0)
+        self.entropy_weight = _given("entropy_weight", entropy_weight, low=0)
+        self.baseline_decay = _given("baseline_decay", baseline_decay, low=0, below=1)
+        self.batch_size = None if batch_size is None else at_least_one("Reinforce", "batch_size", batch_size)
+        self.hidden_size = at_least_one("Reinforce", "hidden_size", hidden_size)
+        self.layers = at_least_one("Reinforce", "layers", layers)
         self.scale_advantage = scale_advantage
         given = {name: getattr(self, name) for name in _Defaults._fields if getattr(self, name) is not None}
         self._settings = DEFAULTS[policy]._replace(**given)
-        rate, entropy, decay, batch = self._settings
-        # Written so that NaN is refused too.
-        if not (0 < rate < math.inf and 0 <= entropy < math.inf and 0 <= decay < 1):
-            raise UsageError(
-                "Reinforce: expected learning_rate > 0, entropy_weight >= 0 and 0 <= baseline_decay < 1, "
-                f"got {rate}, {entropy}, {decay}"
-            )
-        if min(batch, hidden_size, layers) < 1:
-            raise UsageError(
-                "Reinforce: expected batch_size >= 1, hidden_size >= 1 and layers >= 1, "
-                f"got {batch}, {hidden_size}, {layers}"
-            )
 
     def _start(self) -> None:
         rate, entropy, _, _ = self._settings
@@ -181,6 +170,10 @@ class Reinforce(Controller):
         self._policy.load(state["policy"])
         self._told, self.baseline, self._spread = state["told"], state["baseline"], state["spread"]
         self._batch = [(tuple(architecture), advantage) for architecture, advantage in state["batch"]]
+
+
+def _given(name: str, value: float | None, **bounds: float) -> float | None:
+    return None if value is None else number("Reinforce", name, value, **bounds)
 
 
 class _LstmPolicy:

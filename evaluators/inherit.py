@@ -14,6 +14,7 @@ from collections.abc import Collection
 
 import torch
 
+from archsearch.checks import number
 from archsearch.errors import UsageError
 from archsearch.evaluator import Morphable, Trained
 from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow, below
@@ -51,12 +52,12 @@ class Inherit(_TrainingBelow):
     ) -> None:
         super().__init__(task, training)
         self.steps = steps
-        self.learning_rate = learning_rate
+        self.learning_rate = (
+            None if learning_rate is None else number("Inherit", "learning_rate", learning_rate, above=0)
+        )
         self.morph = morph
         if steps is not None:
             whole_number("Inherit", "steps", steps)
-        if learning_rate is not None and (not isinstance(learning_rate, (int, float)) or not learning_rate > 0):
-            raise UsageError(f"Inherit: learning_rate: expected a number > 0, got {learning_rate!r}")
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""

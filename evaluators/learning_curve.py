@@ -31,12 +31,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.checks import number
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.tabular import SOURCES, Tabular
 from archsearch.executor import prepare_below
 from archsearch.history import write_whole
-from archsearch.space import Space, at_least_one, is_finite
+from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
 
 if TYPE_CHECKING:
@@ -95,21 +96,17 @@ class LearningCurve(Evaluator):
         interval: int = 20,
     ) -> None:
         self.evaluator = evaluator
-        self.epochs = epochs
+        self.epochs = None if epochs is None else at_least_one("LearningCurve", "epochs", epochs)
         self.check_at = check_at
-        self.threshold = threshold
-        self.warm_up = warm_up
+        self.threshold = number("LearningCurve", "threshold", threshold, above=0, below=0.5)
         self.interval = at_least_one("LearningCurve", "interval", interval)
         if not isinstance(evaluator, Evaluator) or evaluator.interval:
             raise UsageError(
                 "LearningCurve: evaluator: expected an evaluator that does not learn during the search, got "
                 f"{evaluator!r}"
             )
-        if isinstance(warm_up, bool) or not isinstance(warm_up, int) or warm_up < FEWEST_CURVES:
-            raise UsageError(f"LearningCurve: warm_up: expected a whole number >= {FEWEST_CURVES}, got {warm_up!r}")
-        if not is_finite(threshold) or not 0 < threshold < 0.5:
-            raise UsageError(f"LearningCurve: threshold: expected a number, 0 < threshold < 0.5, got {threshold!r}")
-        full = full_length(evaluator) if epochs is None else at_least_one("LearningCurve", "epochs", epochs)
+        self.warm_up = whole_number("LearningCurve", "warm_up", warm_up, FEWEST_CURVES)
+        full = full_length(evaluator) if self.epochs is None else self.epochs
         self._stops = (*_pauses(check_at, full), full)
         self._forget()
 

@@ -28,6 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from archsearch.checks import number
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import SharedWeights, Trained
 from archsearch.evaluators.chain_scoring import Chain, Statistics, score_chains
@@ -162,11 +163,9 @@ class OneShot(_TrainingBelow):
                 raise UsageError(
                     f"OneShot: {name}: expected one of {', '.join(get_args(known))}, got {getattr(self, name)!r}"
                 )
-        if not 0 < self.dropout < 1:
-            raise UsageError(f"OneShot: dropout: expected a number, 0 < dropout < 1, got {self.dropout!r}")
-        rate = self.learning_rate
-        if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
-            raise UsageError(f"OneShot: learning_rate: expected a number, 0 < learning_rate < inf, got {rate!r}")
+        self.dropout = number("OneShot", "dropout", self.dropout, above=0, below=1)
+        if self.learning_rate is not None:
+            self.learning_rate = number("OneShot", "learning_rate", self.learning_rate, above=0)
         if self.sampler == "dropout" and self.source == "hyper_network":
             raise UsageError(
                 "OneShot: the sampler dropout mixes candidates, which a hyper_network does not; use uniform"

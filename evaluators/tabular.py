@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from archsearch.checks import whole_number
 from archsearch.embedded import embedded_columns
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
+from archsearch.fingerprints import embedded_fingerprint, file_fingerprint
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.space import Space
 from archsearch.tables import numbers, read_table
@@ -111,6 +113,9 @@ class Tabular(Evaluator):
         zero_cost: Published | None = None,
         device: Device | None = None,
     ) -> None:
+        epochs = None if epochs is None else whole_number("Tabular", "epochs", epochs)
+        if not isinstance(run, str):
+            run = whole_number("Tabular", "run", run)
         own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost}
         if table is None:
             given = [name for name, value in own.items() if value is not None]
@@ -144,6 +149,7 @@ class Tabular(Evaluator):
         self._evaluations: Rows = {}
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
+        self._read = ""  # the fingerprint of the table of one's own that was read
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the embedded table does not describe that space."""
@@ -175,7 +181,21 @@ class Tabular(Evaluator):
         self._evaluations, self._measured = {}, None  # should reading fail, nothing of the last space remains
         super().start(space)
         rows = self._embedded(self.epochs) if self.table is None else _own(self, space)
+        self._read = "" if self.table is None else file_fingerprint(self.table)
         self._evaluations, self._shorter = rows, {}
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """See ``Evaluator``: the table of one's own as it was read, or the embedded ones."""
+        if self.table is not None:
+            return {"table": self._read or file_fingerprint(self.table)}
+        return {"embedded": embedded_fingerprint(*self._files())}
+
+    def _files(self) -> list[str]:
+        """The embedded tables that are read."""
+        if self.dataset not in NASBENCH201_FACTOR:
+            return [ECNAS_FILES.get(self.dataset, self.dataset)]
+        further = {"nasbench201_zerocost": self.zero_cost, "nasbench201_hardware": self.device}
+        return ["nasbench201", *(name for name, setting in further.items() if setting is not None)]
 
     def _embedded(self, epochs: int | None) -> Rows:
         source = SOURCES[self.dataset]
@@ -238,7 +258,13 @@ class Tabular(Evaluator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if "space" in state:
+            read = self._read
             self.start(state["space"])
+            if self._read != read:
+                raise TableError(
+                    f"{self.table} was edited while the search runs, and results of both would be mixed: put back what "
+                    "it was, or begin a new run"
+                )
 
 
 # -- the embedded tables -----------------------------------------------------------------------

@@ -93,6 +93,10 @@ class ZeroCost(_TrainingBelow):
                 f"ZeroCost: batch: expected at most {images}, the training images in use, got {self.batch}"
             )
 
+    def fingerprints(self) -> Mapping[str, str]:
+        """See ``Evaluator``: the images."""
+        return {"task": self.training.data.fingerprint}
+
     def prepare(self) -> Cost:
         """Finds out, for ``params`` and ``flops``, whether options add up to the size of a network."""
         cost = self.training.prepare()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from archsearch.checks import whole_number
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space, at_least_one
 from archsearch.trial import Architecture
@@ -122,7 +123,7 @@ class MobileNet(Space):
         self.candidates = _checked_candidates(candidates)
         self.identity: Identity = _one_of("identity", identity, get_args(Identity))
         self.stem_channels = at_least_one("MobileNet", "stem_channels", stem_channels)
-        self.stem_stride: int = _one_of("stem_stride", stem_stride, (1, 2))
+        self.stem_stride: int = whole_number("MobileNet", "stem_stride", stem_stride, 1, 2)
         self.first_channels = _at_least_one_or_none("first_channels", first_channels)
         self.head_channels = _at_least_one_or_none("head_channels", head_channels)
         self.activation: Activation = _one_of("activation", activation, get_args(Activation))

@@ -249,7 +249,7 @@ def test_a_small_space_is_exhausted_then_repeated(kind: type[BayesianOptimizatio
     controller = started(kind, space)
     proposals = run(controller, 60)
     assert {p.architecture for p in proposals[: space.size()]} == set(space.enumerate())
-    assert len(fits(controller)) == 5  # not one for each proposal
+    assert len(fits(controller)) == (1 if space.size() > 10 else 0)  # none where nothing is left to choose
 
 
 # -- labels --------------------------------------------------------------------------------------------

@@ -539,7 +539,7 @@ class Learns(Additive):
         ({"controllers": [SuccessiveHalving()]}, "cannot stop at"),
         ({"seeds": 1}, "seeds: expected a whole number >= 2, got 1"),
         ({"seed": -1}, "seed: expected"),
-        ({"trials": 0}, "trials: expected a number above 0"),
+        ({"trials": 0}, "trials: expected a whole number >= 1"),
         ({"trials": None}, "nothing would stop this search"),
         ({"checkpoints": [0]}, "checkpoints: expected a whole number >= 1"),
         ({"checkpoints": [6]}, "checkpoints: expected at most trials=5, got 6"),

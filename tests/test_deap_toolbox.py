@@ -391,8 +391,8 @@ def test_operators_that_return_something_else_are_named(name, operator, message)
     [
         ({"make": 3}, "make: expected a function"),
         ({"population_size": 1}, "population_size: expected a whole number >= 2"),
-        ({"crossover_probability": 1.5}, "crossover_probability: expected a number from 0 to 1, got 1.5"),
-        ({"mutation_probability": "0.5"}, "mutation_probability: expected a number"),
+        ({"crossover_probability": 1.5}, "crossover_probability: expected a finite number from 0 to 1, got 1.5"),
+        ({"mutation_probability": "0.5"}, "mutation_probability: expected a finite number"),
         ({"crossover_probability": 0.0, "mutation_probability": 0.0}, "no child would ever be new"),
         ({"scheme": "islands"}, 'expected "steady_state" or "generational"'),
     ],

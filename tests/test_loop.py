@@ -129,7 +129,7 @@ def test_best_is_the_first_of_the_highest():
     ("settings", "message"),
     [
         ({"trials": None}, "nothing would stop this search"),
-        ({"trials": 0}, "trials: expected a number above 0"),
+        ({"trials": 0}, "trials: expected a whole number >= 1"),
         ({"max_cost": -1.0}, "max_cost"),
         ({"lag": 0}, "lag"),
         ({"duplicates": "forget"}, "duplicates"),

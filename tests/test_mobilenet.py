@@ -130,7 +130,7 @@ def test_texts_of_macro_are_the_digits_of_the_table():
         ({"candidates": [(3, 3), (5, 3), (3, 3)]}, r"candidates\[2\]: k3e3 is there already"),
         ({"identity": True}, "identity: expected one of never, residual, always, got True"),
         ({"stem_channels": 0}, "stem_channels: expected a whole number >= 1, got 0"),
-        ({"stem_stride": True}, "stem_stride: expected one of 1, 2, got True"),
+        ({"stem_stride": True}, "stem_stride: expected a whole number from 1 to 2, got True"),
         ({"first_channels": 0}, "first_channels: expected a whole number >= 1, got 0"),
         ({"head_channels": "128"}, "head_channels: expected a whole number >= 1, got '128'"),
         ({"activation": "gelu"}, "activation: expected one of relu, relu6, got 'gelu'"),

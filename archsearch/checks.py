@@ -1,0 +1,100 @@
+"""Numbers from users: checked once, with one message, and turned into Python's own.
+
+NaN passes every comparison with ``<`` or ``>`` that is made the wrong way round, infinity makes an end that never
+comes, and True is 1 where nobody meant it: none of them is taken where a number is expected. NumPy's numbers are.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+from archsearch.errors import UsageError
+
+
+def is_finite(value: object) -> bool:
+    """Whether ``value`` is a number, and neither infinite nor NaN; True and False are none."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number above every float
+        return False
+
+
+def whole_number(owner: str, name: str, value: int, low: int = 0, high: int | None = None) -> int:
+    """``value`` as an ``int`` if it is a whole number from ``low`` up to ``high``.
+
+    Args:
+        owner: Whose setting it is, for the message.
+        name: Of the setting.
+        value: What came; NumPy's integers are taken, True, False and floats are not.
+        low: The least.
+        high: The most; None: any.
+
+    Raises:
+        UsageError: If it is none; the message names the owner and the setting.
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        asked = f">= {low}" if high is None else f"from {low} to {high}"
+        raise _refused(owner, name, f"a whole number {asked}", value)
+    return int(value)
+
+
+def at_least_one(owner: str, name: str, value: int) -> int:
+    """``value`` as an ``int`` if it is a whole number >= 1; see ``whole_number``."""
+    return whole_number(owner, name, value, 1)
+
+
+def number(
+    owner: str,
+    name: str,
+    value: float,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+) -> float:
+    """``value`` as Python's own number if it is finite and within the bounds; a whole number stays one.
+
+    Args:
+        owner: Whose setting it is, for the message.
+        name: Of the setting.
+        value: What came; NumPy's numbers are taken, True and False are not.
+        low: The least; None: any.
+        above: It must be above this; None: any.
+        high: The most; None: any.
+        below: It must be below this; None: any.
+
+    Raises:
+        UsageError: If it is none; the message names the owner and the setting.
+    """
+    sound = (
+        is_finite(value)
+        and (low is None or value >= low)
+        and (above is None or value > above)
+        and (high is None or value <= high)
+        and (below is None or value < below)
+    )
+    if not sound:
+        raise _refused(owner, name, f"a finite number{_bounds(low, above, high, below)}", value)
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def _bounds(low: float | None, above: float | None, high: float | None, below: float | None) -> str:
+    """In words, such as ``from 0 to below 1``."""
+    end = f"{high:g}" if high is not None else "" if below is None else f"below {below:g}"
+    if low is not None:
+        return f" from {low:g} to {end}" if end else f" >= {low:g}"
+    if above is not None:
+        return f" above {above:g}" + (f" and {'up to ' if high is not None else ''}{end}" if end else "")
+    return f" {'up to ' if high is not None else ''}{end}" if end else ""
+
+
+def _refused(owner: str, name: str, expected: str, value: object) -> UsageError:
+    text = repr(value)
+    if len(text) > 80:
+        text = f"{text[:80]}..."
+    return UsageError(f"{owner}: {name}: expected {expected}, got {text}")
