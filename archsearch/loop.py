@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, TypeVar, cast
 
-from archsearch.components import build, describe, one_line
+from archsearch.components import describe, load
 from archsearch.controller import Controller
 from archsearch.errors import (
     ConstraintError,
@@ -54,6 +54,7 @@ from archsearch.progress import Display
 from archsearch.seeding import root_seed
 from archsearch.space import Space, at_least_one
 from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
+from archsearch.trust import RAY, refuse_links, stored_component, stored_executor, without_secrets
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
@@ -341,33 +342,45 @@ def resume(
     workers: int | None = None,
     on_trial: Listener | Sequence[Listener] | None = None,
     progress: bool = False,
+    trust: bool = False,
     **changes: Any,
 ) -> Result:
     """Goes on with a run from its folder.
 
     Args:
-        directory: The run folder.
-        space: The run's space, where it cannot be rebuilt from ``config.yaml``; must equal it.
+        directory: The run folder. It can be anyone's: of what it names only installed components are made.
+        space: The run's space, where it cannot be rebuilt from ``config.yaml``, such as one of your own classes; must
+            equal it.
         controller: The run's controller, likewise.
         evaluator: The run's evaluator, likewise.
         executor: Where to run from now on; None: as before.
         workers: Parallel evaluations from now on; None: as before.
         on_trial: See ``search``.
         progress: See ``search``.
+        trust: Whether classes and functions that the folder names may be imported and called, a Ray cluster that it
+            names be joined, and files be written where its links lead. Only for a folder that you made, or of someone
+            whose code you would run.
         **changes: New values for fields of ``Settings``, such as ``trials=2000``.
 
     Raises:
+        NotTrusted: If the folder names something that is not installed, which is neither given nor trusted.
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
     config = RunFolder(directory).config()
-    space = _same(space, config["space"], f"{directory}: space")
-    controller = _same(controller, config["controller"], f"{directory}: controller")
-    evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
+    refuse_links(Path(directory), trust=trust)
+    where = f"{directory}/config.yaml"
+    space = stored_component(space, config["space"], "spaces", where=where, trust=trust, what=f"{directory}: space")
+    controller = stored_component(
+        controller, config["controller"], "controllers", where=where, trust=trust, what=f"{directory}: controller"
+    )
+    evaluator = stored_component(
+        evaluator, config["evaluator"], "evaluators", where=where, trust=trust, what=f"{directory}: evaluator"
+    )
     settings = _settings(config["settings"], changes)
     listeners = _listeners(on_trial)
     if executor == "local":
         workers = workers or 1
-    engine = make_executor(executor or _stored_executor(config, workers), workers or config["workers"])
+    engine = make_executor(executor or _stored_executor(config, workers, where, trust), workers or config["workers"])
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)
@@ -379,14 +392,21 @@ def resume(
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
 
 
-def _stored_executor(config: dict[str, Any], workers: int | None) -> ExecutorName | Executor:
+def _stored_executor(config: dict[str, Any], workers: int | None, where: str, trust: bool) -> ExecutorName | Executor:
     """The executor of a run, with its settings."""
-    settings = config.get("executor_settings")
-    if not settings:
+    settings = stored_executor(config, where, trust=trust)
+    if settings is None:
         return cast(ExecutorName, config["executor"])
     if workers is not None:
-        settings = settings | {"init_args": settings["init_args"] | {"workers": workers}}
-    return cast(Executor, build(settings))
+        settings["workers"] = workers
+    path = config["executor_settings"]["class_path"]
+    cls = load(RAY[0] if path in RAY else path)
+    if not (isinstance(cls, type) and issubclass(cls, Executor)):
+        raise RunFolderError(f"{where}: executor_settings: expected a class of Executor, got {cls!r:.80}")
+    try:
+        return cls(**settings)
+    except TypeError as error:
+        raise RunFolderError(f"{where}: executor_settings: {error}") from None
 
 
 def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
@@ -413,18 +433,6 @@ def _run(loop: Search, config: dict[str, Any], resumed: bool) -> Result:
         for logger in loggers:
             logger.end(result)
     return result
-
-
-def _same(given: Any, stored: dict[str, Any], what: str) -> Any:
-    """``given`` if it is what was stored, else what was stored, rebuilt."""
-    if given is None:
-        return build(stored)
-    if describe(given) != stored:
-        raise RunFolderError(
-            f"{what} differs: the run was made with {one_line(stored)}, got {one_line(describe(given))}; "
-            "start a new run for another one"
-        )
-    return given
 
 
 def _settings(stored: dict[str, Any], changes: dict[str, Any]) -> Settings:
@@ -487,7 +495,7 @@ def _config(
     executor_settings = None
     if isinstance(executor, Executor):
         if executor.name == "ray":
-            executor_settings = describe(executor)
+            executor_settings = without_secrets(describe(executor))
         executor, workers = executor.name, getattr(executor, "workers", 1)
     return {
         "space": describe(space),

@@ -142,14 +142,16 @@ class Predictor(Evaluator):
         self._forget()
 
     def _check_run(self, config: Mapping[str, Any]) -> None:
-        if build(config["space"]) != self.space:
+        where = f"{self.labelled}/config.yaml"
+        own = config["space"] == describe(self.space)  # which may be of a class that is not installed
+        if not own and build(config["space"], "spaces", where=where) != self.space:
             raise UsageError(
                 f"Predictor: labelled: {self.labelled} searched {one_line(config['space'])}, expected "
                 f"{one_line(describe(self.space))}"
             )
         evaluator = None
         with contextlib.suppress(ArchsearchError):  # one that cannot be rebuilt, such as a function, learns nothing
-            evaluator = build(config["evaluator"])
+            evaluator = build(config["evaluator"], "evaluators", where=where)
         if evaluator is not None and evaluator.interval and not evaluator.comparable:
             raise UsageError(
                 f"Predictor: labelled: the scores of {type(evaluator).__name__} in {self.labelled} changed as it "
@@ -181,7 +183,7 @@ class Predictor(Evaluator):
         """
         cost = self._prepare_below(self._feature_evaluators, "features.json")
         if self._fitted is None and self.folder is not None and (self.folder / FILE).exists():
-            self._fitted = load_model(self.folder / FILE, self.space)
+            self._fitted = load_model(self.folder / FILE, self.space, self._model)
         if self._fitted is None:
             labels, spent = self._new_labels() if self.labelled is None else self._labels_of(RunFolder(self.labelled))
             begun = time.process_time()
