@@ -505,7 +505,15 @@ def _has_weights(run: RunFolder, trust: bool) -> bool:
     """Whether the evaluator of a run scores networks with weights; of one that is neither installed nor trusted, no."""
     try:
         path = run.config()["evaluator"]["class_path"]
-        cls: Any = installed(path, ("evaluators",)) or (load(path) if trust else Evaluator)
+        cls: Any = installed(path, ("evaluators",))
+        if cls is None and not trust:
+            warnings.warn(
+                f"{run.path}: its weights are passed over, since {path!r:.80} is not installed; if you made this "
+                "folder or trust who did: --trust (in Python trust=True)",
+                stacklevel=2,
+            )
+            return False
+        cls = cls or load(path)
         return bool(cls.trained is not Evaluator.trained)
     except UnknownName:  # of a package that is not here
         return False

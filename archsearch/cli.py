@@ -454,9 +454,19 @@ def _finish(result: Result, out: str) -> int:
     print(result)
     print(f"saved     {out}")
     if result.stopped == "interrupted":
-        print(f"          interrupted; go on by 'archsearch resume {out}'")
+        trust = "" if _all_installed(out) else " --trust"
+        print(f"          interrupted; go on by 'archsearch resume {out}{trust}'")
         return 130
     return 0
+
+
+def _all_installed(folder: str) -> bool:
+    """Whether what a run is made of is installed, so that it goes on without being trusted."""
+    from archsearch.components import not_installed
+    from archsearch.history import RunFolder
+
+    config = RunFolder(folder).config()
+    return all(not_installed(config[what], (f"{what}s",)) is None for what in DEFAULTS)
 
 
 # -- compare -----------------------------------------------------------------------------------

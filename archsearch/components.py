@@ -244,7 +244,7 @@ def not_installed(description: Any, kinds: Sequence[str] = KINDS) -> str | None:
 
 
 def installed(path: Any, kinds: Sequence[str] = KINDS) -> type | None:
-    """The installed component that is meant by a name or import path; None: none is. Imports nothing else.
+    """The installed component that is meant by an import path; None: none is. Imports nothing else.
 
     Installed are the entry points of all packages, and what archsearch itself defines.
     """
@@ -254,7 +254,7 @@ def installed(path: Any, kinds: Sequence[str] = KINDS) -> type | None:
     if module.split(".")[0] == "archsearch" and (own := _defined_here(module, name)) is not None:
         return own if issubclass(own, _bases(kinds)) else None
     for point in (point for kind in kinds for point in entry_points(kind).values()):
-        if name not in (point.attr, point.name):
+        if point.attr != name:
             continue
         try:
             cls: type = point.load()
@@ -263,9 +263,7 @@ def installed(path: Any, kinds: Sequence[str] = KINDS) -> type | None:
                 raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
             continue
         offered = getattr(sys.modules.get(module), name, None)  # a package above its module may offer it, too
-        if (point.module, point.attr) == (module, name) or (not module and point.name == name):
-            return cls
-        if import_path(cls) == f"{module}.{name}" or (point.module.startswith(f"{module}.") and offered is cls):
+        if module in (point.module, cls.__module__) or (point.module.startswith(f"{module}.") and offered is cls):
             return cls
     return None
 

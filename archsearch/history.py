@@ -447,6 +447,12 @@ class RunFolder:
                 learnt += Cost(*event[2:])
         return prepared + learnt
 
+    def advanced(self) -> bool:
+        """Whether the evaluator has learnt on during the search."""
+        number, state = self._newest_sound_state()
+        later = self._events([n for n in self._numbers("journal") if n > number])
+        return any(((state or {}).get("advances") or {}).get("cost") or ()) or any(event[0] == "v" for event in later)
+
     def faults(self) -> Counter[str]:
         """How often what went wrong, over all sessions of the run."""
         path, counts = self.path / FAULTS_FILE, Counter[str]()

@@ -11,14 +11,13 @@ cross-validation among the labels, and reported.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -138,10 +137,11 @@ class Predictor(Evaluator):
             each.start(space)
         self._wanted = None if self.names is None else list(dict.fromkeys(map(space.parse, self.names)))
         if self.labelled is not None:
-            self._check_run(RunFolder(self.labelled).config())
+            self._check_run(RunFolder(self.labelled))
         self._forget()
 
-    def _check_run(self, config: Mapping[str, Any]) -> None:
+    def _check_run(self, run: RunFolder) -> None:
+        config = run.config()
         where = f"{self.labelled}/config.yaml"
         own = config["space"] == describe(self.space)  # which may be of a class that is not installed
         if not own and build(config["space"], "spaces", where=where) != self.space:
@@ -149,13 +149,16 @@ class Predictor(Evaluator):
                 f"Predictor: labelled: {self.labelled} searched {one_line(config['space'])}, expected "
                 f"{one_line(describe(self.space))}"
             )
-        evaluator = None
-        with contextlib.suppress(ArchsearchError):  # one that cannot be rebuilt, such as a function, learns nothing
-            evaluator = build(config["evaluator"], "evaluators", where=where)
-        if evaluator is not None and evaluator.interval and not evaluator.comparable:
+        name = config["evaluator"]["class_path"].rpartition(".")[2]
+        try:
+            evaluator: Evaluator = build(config["evaluator"], "evaluators", where=where)
+            changed = evaluator.interval > 0 and not evaluator.comparable
+        except ArchsearchError:  # one that cannot be rebuilt, such as a function, or is not installed
+            changed = run.advanced()
+        if changed:
             raise UsageError(
-                f"Predictor: labelled: the scores of {type(evaluator).__name__} in {self.labelled} changed as it "
-                "learned on, so they cannot be compared; expected a run of an evaluator that does not"
+                f"Predictor: labelled: the scores of {name} in {self.labelled} changed as it learned on, so they "
+                "cannot be compared; expected a run of an evaluator that does not"
             )
 
     @property
