@@ -34,8 +34,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.components import KINDS, build, describe, entry_points, import_path, load, one_line
-from archsearch.errors import RunFolderError, UnknownName, UsageError
+from archsearch.components import (
+    build,
+    describe,
+    entry_points,
+    import_path,
+    installed,
+    load,
+    not_installed,
+    one_line,
+)
+from archsearch.errors import NotTrusted, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator, Trained
 from archsearch.executor import prepare
 from archsearch.history import RESERVED_COLUMNS, RunFolder
@@ -43,6 +52,7 @@ from archsearch.ledger import total_cost
 from archsearch.report import best_rows, component_text, number_text, without_none
 from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Query, Trial
+from archsearch.trust import refuse_links, stored_component
 from archsearch.verification import OUTDATED, Verification, Verified, newest_verification, verification_folder
 
 if TYPE_CHECKING:
@@ -63,10 +73,6 @@ FORMAT = 1
 
 OWN_TASK = "Task "
 """How a run folder notes a ``Task`` that was made of arrays, which it does not store."""
-
-PARTS = tuple(kind for kind in KINDS if kind != "evaluators")
-"""Kinds of installed components that an export's space may be made of. No evaluators: ``Function`` imports what it is
-given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +143,8 @@ def export(
     out: str | Path | None = None,
     onnx: bool = False,
     task: Task | None = None,
+    space: Space | None = None,
+    trust: bool = False,
 ) -> list[Path]:
     """Writes the best architectures of a run to folders of their own, with weights where there are any; prints which.
 
@@ -150,11 +158,15 @@ def export(
         out: Where the folders are made; None: ``DIRECTORY/export``.
         onnx: Whether to write the network as ONNX, too.
         task: The task of the run, where that was a ``Task`` of your own.
+        space: The run's, where it is a class of your own; must equal it.
+        trust: See ``archsearch.resume``.
 
     Returns:
         The folders: rank and trial id, such as ``1-17``.
 
     Raises:
+        NotTrusted: If the run's space, or the evaluator whose weights are wanted, is not installed, and neither given
+            nor trusted.
         RunFolderError: If there is no run, no trial has completed, or the run whose weights are wanted is in progress.
         UsageError: If there is no such trial, a folder is occupied, ONNX is asked for where there are no weights, or
             the packages that it needs are missing.
@@ -163,7 +175,9 @@ def export(
     if onnx:
         _need_onnx()
     folder = RunFolder(directory)
-    space = build(folder.config()["space"])
+    refuse_links(folder.path, trust=trust)
+    where = str(folder.path / "config.yaml")
+    space = stored_component(space, folder.config()["space"], "spaces", where=where, trust=trust)
     history = folder.table(space)
     verification = newest_verification(folder, history)
     chosen = _choose(folder, history, verification, top, trial)
@@ -175,7 +189,7 @@ def export(
         print(f"order     of verification {verification.number}, by {verification.evaluator}")
         if verification.outdated:
             print(f"          {OUTDATED}")
-    with _Trainings(folder, space, verification, evaluator, task) as trainings:
+    with _Trainings(folder, space, verification, evaluator, task, trust) as trainings:
         if onnx and not all(map(trainings.source, chosen)):
             raise UsageError(f"onnx: not all of these have weights. {trainings.why_none}")
         for each in chosen:
@@ -253,20 +267,19 @@ def _space_of(genotype: Mapping[str, Any], given: Space | None, folder: Path) ->
 
 def _installed_space(description: dict[str, Any], folder: Path) -> Space:
     """The space of a description, of which nothing is imported that is not installed as a component."""
-    path, name, unknown = folder / GENOTYPE, description["class_path"], _not_installed(description)
-    if unknown is not None:
+    path, name = folder / GENOTYPE, description["class_path"]
+    try:
+        space: Space = build(description, "spaces", where=f"{path}: space")
+    except NotTrusted:
+        unknown = not_installed(description, ("spaces",))
         what = name if unknown == name else f"{name} with {unknown}"
         raise UsageError(
             f"{path}: this network is of {what}, which is not installed as a space; "
             f"pass it: load_network({str(folder)!r}, space={name.rpartition('.')[2]}(...))"
-        )
-    try:
-        space = build(description)
+        ) from None
     except Exception as error:  # whatever a class says of arguments that nobody has checked
         text = component_text(description)
         raise UsageError(f"{path}: space: expected one that can be made, got {text}: {error}") from error
-    if not isinstance(space, Space):
-        raise UsageError(f"{path}: space: expected a space, got {name}, which is none")
     return space
 
 
@@ -293,31 +306,6 @@ def _components(description: Any) -> Iterator[Mapping[str, Any]]:
             found.extend(value.values())
         elif isinstance(value, list):
             found.extend(value)
-
-
-def _not_installed(description: Mapping[str, Any]) -> str | None:
-    """The first class of a description that no installed package offers (the outermost: as a space); None: all are."""
-    outermost, *others = (each["class_path"] for each in _components(description))
-    if not _installed(outermost, ("spaces",)):
-        return str(outermost)
-    return next((str(path) for path in others if not _installed(path, PARTS)), None)
-
-
-def _installed(path: str, kinds: Sequence[str]) -> bool:
-    """Whether an import path is that of an installed component of these kinds; imports no other module."""
-    module, _, name = path.replace(":", ".").rpartition(".")
-    for point in (point for kind in kinds for point in entry_points(kind).values()):
-        if point.attr == name:
-            if point.module == module:
-                return True
-            with contextlib.suppress(Exception):  # of a package that is broken
-                cls = point.load()
-                # Where the class is defined, or a package above that which offers it, too.
-                if import_path(cls) == f"{module}.{name}":
-                    return True
-                if point.module.startswith(f"{module}.") and load(path) is cls:
-                    return True
-    return False
 
 
 def _network_of(genotype: Mapping[str, Any], space: Space, path: Path) -> Network:
@@ -423,6 +411,7 @@ class _Trainings:
         verification: The newest.
         given: Trains instead of who scored.
         task: The run's, if that was made of arrays.
+        trust: Whether evaluators that are not installed may be made.
     """
 
     def __init__(
@@ -432,7 +421,9 @@ class _Trainings:
         verification: Verification | None,
         given: Evaluator | None,
         task: Task | None,
+        trust: bool,
     ) -> None:
+        self._trust = trust
         self._run = folder
         self._space = space
         self._verification = verification
@@ -450,11 +441,11 @@ class _Trainings:
     @property
     def why_none(self) -> str:
         """What to say where there are no weights."""
-        name = self._run.config()["evaluator"]["class_path"].rpartition(".")[2]
-        return (
-            f"{name} scores no network of its own with weights; to train one: --evaluator Training "
-            "--evaluator.task digits, or another task"
-        )
+        path = self._run.config()["evaluator"]["class_path"]
+        name, why = path.rpartition(".")[2], "scores no network of its own with weights"
+        if not self._trust and installed(path, ("evaluators",)) is None:
+            why = "is not installed, so that nothing is trained by it unless you say --trust"
+        return f"{name} {why}; to train one: --evaluator Training --evaluator.task digits, or another task"
 
     def source(self, chosen: Chosen) -> RunFolder | Evaluator | None:
         """Whose weights there are: a run's whose evaluator has some, or those of the evaluator that was given."""
@@ -463,7 +454,9 @@ class _Trainings:
         runs = [self._run]
         if chosen.verified is not None and chosen.verified.score is not None and self._verification is not None:
             runs.insert(0, RunFolder(verification_folder(self._run, self._verification.number)))
-        return next((run for run in runs if (run.path / "config.yaml").exists() and _has_weights(run)), None)
+        return next(
+            (run for run in runs if (run.path / "config.yaml").exists() and _has_weights(run, self._trust)), None
+        )
 
     def weights(self, chosen: Chosen) -> Weights | None:
         """The network of an architecture, trained; None if nobody has one."""
@@ -503,14 +496,26 @@ class _Trainings:
     def _of_run(self, run: RunFolder) -> Evaluator:
         """The evaluator of a run, which must not be in progress: both would write to its files."""
         self._stack.callback(RunFolder.open(run.path).close)
-        evaluator: Evaluator = build(_with_task(run.config()["evaluator"], self._task))
+        where = str(run.path / "config.yaml")
+        stored = _with_task(run.config()["evaluator"], self._task)
+        evaluator: Evaluator = build(stored, "evaluators", trust=self._trust, where=where)
         return evaluator
 
 
-def _has_weights(run: RunFolder) -> bool:
-    """Whether the evaluator of a run scores networks with weights."""
+def _has_weights(run: RunFolder, trust: bool) -> bool:
+    """Whether the evaluator of a run scores networks with weights; of one that is neither installed nor trusted, no."""
     try:
-        return load(run.config()["evaluator"]["class_path"]).trained is not Evaluator.trained
+        path = run.config()["evaluator"]["class_path"]
+        cls: Any = installed(path, ("evaluators",))
+        if cls is None and not trust:
+            warnings.warn(
+                f"{run.path}: its weights are passed over, since {path!r:.80} is not installed; if you made this "
+                "folder or trust who did: --trust (in Python trust=True)",
+                stacklevel=2,
+            )
+            return False
+        cls = cls or load(path)
+        return bool(cls.trained is not Evaluator.trained)
     except UnknownName:  # of a package that is not here
         return False
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -832,7 +837,7 @@ class _Card:
         """Python that loads the network; a space that is not installed is given, since no file can have it imported."""
         description = describe(self.space)
         lines, given = ["from archsearch.artefacts import load_network"], ""
-        if _not_installed(description) is not None:
+        if not_installed(description, ("spaces",)) is not None:
             for path in dict.fromkeys(each["class_path"] for each in _components(description)):
                 module, _, name = path.rpartition(".")
                 lines.append(f"from {module} import {name}")
@@ -869,10 +874,8 @@ class _Card:
 
 def _meaning(description: Mapping[str, Any]) -> str:
     """Who scored, and what its class says of its score."""
-    try:
-        text = (inspect.getdoc(load(description["class_path"])) or "").split("\n\n")[0]
-    except UnknownName:  # of a package that is not here
-        text = ""
+    cls = installed(description["class_path"], ("evaluators",))
+    text = "" if cls is None else (inspect.getdoc(cls) or "").split("\n\n")[0]
     return f"{component_text(dict(description))}. {' '.join(text.split())}".strip()
 
 

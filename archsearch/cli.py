@@ -61,8 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # One torch thread per process, unless the user says otherwise: small networks are slower with more.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if os.getcwd() not in sys.path:  # classes of the user's own, by import path
-        sys.path.insert(0, os.getcwd())
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
@@ -75,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command is None:
             raise UsageError(_unknown_command(arguments[0]))
+        from archsearch.trust import find_own_classes
+
+        find_own_classes(arguments)
         return command(arguments[1:])
     except UsageError as error:
         print(f"archsearch: {error}", file=sys.stderr)
@@ -128,6 +129,7 @@ def _end_anyway(status: int) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs a search."""
     arguments = _files_first(arguments)
+    _check_files(arguments)
     parser = _run_parser(arguments)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
@@ -165,6 +167,7 @@ def resume(arguments: Sequence[str]) -> int:
     _add_executor(parser, None, None)
     _add_settings(parser)
     _add_loggers(parser)
+    _add_trust(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
@@ -173,7 +176,7 @@ def resume(arguments: Sequence[str]) -> int:
 
     defaults = parser.get_defaults().as_dict()
     changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
-    stored = [_stored_arguments(given["directory"], name) for name in ("ray", "local")]
+    stored = [_stored_arguments(given, name) for name in ("ray", "local")]
     executor = _executor(given, *stored)  # also refuses Ray's options without --executor ray
     result = resume_search(
         given["directory"],
@@ -182,10 +185,29 @@ def resume(arguments: Sequence[str]) -> int:
         evaluator=objects.evaluator,
         on_trial=_loggers(given, given["directory"]),
         progress=not given["quiet"],
+        trust=given["trust"],
         **executor,
         **changes,
     )
     return _finish(result, given["directory"])
+
+
+def _check_files(arguments: Sequence[str]) -> None:
+    """Refuses files of options that name code, unless they are trusted; before anything parses them."""
+    from archsearch.trust import check_files
+
+    following = zip(arguments, [*arguments[1:], ""], strict=True)
+    files = [value for option, value in following if option == "--config"]
+    check_files(arguments, files + [each.partition("=")[2] for each in arguments if each.startswith("--config=")])
+
+
+def _add_trust(parser: jsonargparse.ArgumentParser, what: str = "the folder") -> None:
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help=f"import and call what {what} names, and join a Ray that it names: only what you made, or who did is "
+        "trusted as much as a program of theirs",
+    )
 
 
 def _files_first(arguments: Sequence[str]) -> list[str]:
@@ -266,6 +288,7 @@ def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     )
     parser.add_argument("--out", type=str | None, default=None, help="run folder; default: runs/ and the time of day")
     _add_loggers(parser)
+    _add_trust(parser, "a file of options")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
     return parser
 
@@ -305,7 +328,7 @@ def _build_all(value: Any) -> None:
     from archsearch.components import build
 
     if isinstance(value, dict) and "class_path" in value:
-        build(value)
+        build(value, trust=True)  # it is on the user's command line, or in files that were checked
     elif isinstance(value, (dict, list)):
         for each in value.values() if isinstance(value, dict) else value:
             _build_all(each)
@@ -419,20 +442,27 @@ def _add_isolation(parser: jsonargparse.ArgumentParser) -> None:
     )
 
 
-def _stored_arguments(directory: str, executor: str) -> dict[str, Any] | None:
-    """Arguments of the executor of a run, if it is of that name; None if it is not, or there is no run."""
-    from archsearch.history import RunFolder
+def _stored_arguments(given: Mapping[str, Any], executor: str) -> dict[str, Any] | None:
+    """Arguments of the executor of the run in ``directory``; None if it has another, another is given, or no run.
 
+    Args:
+        given: The options.
+    """
+    from archsearch.history import RunFolder
+    from archsearch.trust import REACHING, stored_executor
+
+    folder = RunFolder(given["directory"])
     try:
-        config = RunFolder(directory).config()
+        config = folder.config()
     except RunFolderError:
         return None
-    if config["executor"] != executor:
+    if config["executor"] != executor or given["executor"] not in (None, executor):
         return None
-    settings = config.get("executor_settings") or {
-        "init_args": {"workers": config["workers"]} if executor == "ray" else {}
-    }
-    return dict(settings["init_args"])
+    replaced = [name for name in REACHING if given[name] is not None]
+    stored = stored_executor(config, f"{folder.path}/config.yaml", trust=given["trust"], replaced=replaced)
+    if stored is None:
+        return {"workers": config["workers"]} if executor == "ray" else {}
+    return stored
 
 
 def _isolated(given: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -524,9 +554,19 @@ def _finish(result: Result, out: str) -> int:
     print(result)
     print(f"saved     {out}")
     if result.stopped == "interrupted":
-        print(f"          interrupted; go on by 'archsearch resume {out}'")
+        trust = "" if _all_installed(out) else " --trust"
+        print(f"          interrupted; go on by 'archsearch resume {out}{trust}'")
         return 130
     return 0
+
+
+def _all_installed(folder: str) -> bool:
+    """Whether what a run is made of is installed, so that it goes on without being trusted."""
+    from archsearch.components import not_installed
+    from archsearch.history import RunFolder
+
+    config = RunFolder(folder).config()
+    return all(not_installed(config[what], (f"{what}s",)) is None for what in DEFAULTS)
 
 
 # -- compare -----------------------------------------------------------------------------------
@@ -540,6 +580,7 @@ def compare(arguments: Sequence[str]) -> int:
     own = ("config", "space", "reference", "evaluators", "again", "controllers")
     if not any(re.match(rf"--({'|'.join(own)})\b", argument) for argument in arguments):
         arguments = ["--config", str(DEFAULT), *arguments]
+    _check_files(arguments)
     parser = _compare_parser(arguments)
     config = parser.parse_args(list(arguments))
     given, objects = config.as_dict(), _instantiate(parser, config)
@@ -558,7 +599,8 @@ def compare(arguments: Sequence[str]) -> int:
     else:
         from archsearch.comparison import compare as compare_evaluators
 
-        command = shlex.join(["archsearch", "compare", "--config", str(Path(out) / CONFIG)])
+        is_own = _names_code([objects.space, objects.reference, *_listed(objects.evaluators), *_listed(objects.again)])
+        command = shlex.join(["archsearch", "compare", "--config", str(Path(out) / CONFIG), *["--trust"] * is_own])
         if not objects.evaluators:
             raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
         components = {"again": objects.again, "controller": objects.controller}
@@ -566,6 +608,17 @@ def compare(arguments: Sequence[str]) -> int:
     print(result)
     print(f"\nsaved     {result.save(out, command)}")
     return 0
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given.values() if isinstance(given, Mapping) else given or ())
+
+
+def _names_code(components: Sequence[Any]) -> bool:
+    """Whether a file that describes these components names code that is not installed."""
+    from archsearch.components import describe, not_installed
+
+    return any(not_installed(describe(each)) is not None for each in components)
 
 
 def _compare_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
@@ -612,6 +665,7 @@ def _compare_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
         default=None,
         help="folder; a comparison that was stopped goes on there; default: comparisons/ and the time of day",
     )
+    _add_trust(parser, "a file of options")
     parser.add_argument("--quiet", action="store_true", help="do not say how far it is")
     return parser
 
@@ -641,10 +695,11 @@ def report(arguments: Sequence[str]) -> int:
         help="the score or metrics of which to show the best compromises, such as "
         "'{score: max, params: min}'; default: those of the controller, if it has several",
     )
+    _add_trust(parser)
     given = parser.parse_args(list(arguments)).as_dict()
     from archsearch.report import report as report_run
 
-    report_run(given["directory"], given["top"], given["objectives"])
+    report_run(given["directory"], given["top"], given["objectives"], trust=given["trust"])
     return 0
 
 
@@ -652,10 +707,11 @@ def status(arguments: Sequence[str]) -> int:
     """Says how far a run is."""
     parser = _parser("status", "How far a search is: progress, rate, failures, cost so far, expected end.")
     parser.add_argument("directory", type=str, help="the run folder; the search may be running, in another terminal")
+    _add_trust(parser)
     given = parser.parse_args(list(arguments)).as_dict()
     from archsearch.report import status as status_of_run
 
-    print(status_of_run(given["directory"]))
+    print(status_of_run(given["directory"], trust=given["trust"]))
     return 0
 
 
@@ -673,6 +729,7 @@ def verify(arguments: Sequence[str]) -> int:
         "--seed", type=int | None, default=None, help="root seed, >= 0; drawn and recorded if not given"
     )
     _add_executor(parser, "local", 1)
+    _add_trust(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
@@ -690,6 +747,7 @@ def verify(arguments: Sequence[str]) -> int:
             top=given["top"],
             seed=given["seed"],
             progress=not given["quiet"],
+            trust=given["trust"],
             **_executor(given),
         )
     )
@@ -708,6 +766,7 @@ def export(arguments: Sequence[str]) -> int:
     _add_component(parser, "evaluator", None, arguments)
     parser.add_argument("--out", type=str | None, default=None, help="where to; default: DIRECTORY/export")
     parser.add_argument("--onnx", action="store_true", help="write the network as ONNX, too (needs archsearch[onnx])")
+    _add_trust(parser)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
     from archsearch.artefacts import export as export_run
@@ -719,6 +778,7 @@ def export(arguments: Sequence[str]) -> int:
         evaluator=_instantiate(parser, config).evaluator,
         out=given["out"],
         onnx=given["onnx"],
+        trust=given["trust"],
     )
     return 0
 
@@ -734,12 +794,13 @@ def show(arguments: Sequence[str]) -> int:
         "--trial", type=int | None, default=None, help="with a run folder: this trial instead of the best"
     )
     parser.add_argument("--out", type=str | None, default=None, help="draw it to this .png or .svg file")
+    _add_trust(parser)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
     from archsearch.report import show as show_architecture
 
     space = _instantiate(parser, config).space
-    print(show_architecture(given["what"], space, given["trial"], given["out"]))
+    print(show_architecture(given["what"], space, given["trial"], given["out"], trust=given["trust"]))
     return 0
 
 
@@ -781,4 +842,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 
 if __name__ == "__main__":
+    # 'python -m' puts the current folder first: a file numpy.py there would stand for the package.
+    sys.path[:] = [path for path in sys.path if path not in ("", os.getcwd())]
     console()

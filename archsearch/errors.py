@@ -8,6 +8,7 @@
     │   ├── TableError                   a table with missing columns, duplicates, wrong types
     │   ├── TaskError                    images or labels that cannot be trained on
     │   └── RunFolderError               a run folder that cannot be used as asked
+    │       └── NotTrusted               it names code that is not installed, and was not trusted
     ├── UnknownProposal (KeyError)       a result for an id that is not pending
     ├── ConstraintError                  a bounded rejection loop found nothing
     ├── TooManyFailures                  evaluations failed one after another
@@ -56,6 +57,10 @@ class TaskError(UsageError):
 
 class RunFolderError(UsageError):
     """A run folder that cannot be used as asked: occupied, read-only, of another space."""
+
+
+class NotTrusted(RunFolderError):
+    """A folder or file names code that no installed package offers, and nobody said that it is trusted."""
 
 
 class UnknownProposal(ArchsearchError, KeyError):

@@ -36,6 +36,7 @@ from archsearch.seeding import evaluation_seed
 from archsearch.space import Space
 from archsearch.texts import name_of, shown
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Architecture, Budget, Cost, Evaluation, Trial
+from archsearch.trust import holds_environment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -215,7 +216,7 @@ class RunFolder:
         try:
             folder._trials.mkdir(parents=True, exist_ok=True)
             folder._acquire()
-            write_whole(folder.path / "config.yaml", text.encode())
+            write_whole(folder.path / "config.yaml", text.encode(), private=holds_environment(config))
             folder._open_journal(1)
         except OSError as error:
             folder.close()
@@ -419,8 +420,12 @@ class RunFolder:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def table(self, space: Space) -> pa.Table:
-        """All trials on disk as an Arrow table, newest ones included; may be read while the run goes on."""
+    def table(self, space: Space | None) -> pa.Table:
+        """All trials on disk as an Arrow table, newest ones included; may be read while the run goes on.
+
+        Args:
+            space: Writes the names of the newest trials; None: their options stand for these.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -462,6 +467,12 @@ class RunFolder:
                 lost.pop(event[1], None)
         seconds = sum(lost.values())
         return Cost(wall_seconds=seconds, failed_seconds=seconds)
+
+    def advanced(self) -> bool:
+        """Whether the evaluator has learnt on during the search."""
+        number, state = self._newest_sound_state()
+        later = self._events([n for n in self._numbers("journal") if n > number])
+        return any(((state or {}).get("advances") or {}).get("cost") or ()) or any(event[0] == "v" for event in later)
 
     def faults(self) -> Counter[str]:
         """How often what went wrong, over all sessions of the run."""
@@ -593,8 +604,13 @@ def _read_events(path: Path) -> Iterator[list[Any]]:
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def trials_to_table(trials: Sequence[Trial], space: Space) -> pa.Table:
-    """Trials as an Arrow table: one row a trial, one column a metric."""
+def trials_to_table(trials: Sequence[Trial], space: Space | None) -> pa.Table:
+    """Trials as an Arrow table: one row a trial, one column a metric.
+
+    Args:
+        trials: Which.
+        space: Writes their names; None: their options, such as ``3-0-1``, stand for these.
+    """
     import pyarrow as pa
 
     columns: dict[str, Any] = {
@@ -619,7 +635,9 @@ def trials_to_table(trials: Sequence[Trial], space: Space) -> pa.Table:
     return pa.table(columns)
 
 
-def _names(architectures: Sequence[Architecture], space: Space) -> list[str]:
+def _names(architectures: Sequence[Architecture], space: Space | None) -> list[str]:
+    if space is None:
+        return ["-".join(map(str, architecture)) for architecture in architectures]
     known = {architecture: name_of(space, architecture) for architecture in set(architectures)}
     return [known[architecture] for architecture in architectures]
 
@@ -709,14 +727,26 @@ def _write_all(file: IO[bytes], data: bytes) -> None:
         data = data[file.write(data) :]
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, even if the process is killed."""
+def write_whole(path: Path, data: bytes, private: bool = False) -> None:
+    """Writes a file so that it is there whole or not at all, even if the process is killed.
+
+    Args:
+        path: Where.
+        data: What.
+        private: Whether only its owner may read it.
+    """
     aside = path.with_name(path.name + ".tmp")
-    with aside.open("wb") as file:
+    if private:
+        aside.unlink(missing_ok=True)  # one that is there keeps its mode
+    with open(aside, "wb", opener=_private if private else None) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     aside.rename(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _write_parquet(path: Path, table: pa.Table) -> None:

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any, Literal, TypeVar, cast
 
 from archsearch.checks import at_least_one, number, whole_number
-from archsearch.components import build, describe, one_line
+from archsearch.components import describe, load
 from archsearch.controller import Controller
 from archsearch.errors import (
     ConstraintError,
@@ -41,7 +41,7 @@ from archsearch.errors import (
 from archsearch.evaluator import Evaluator
 from archsearch.executor import FAILURES, Executor, Fault, Job, SimulatedExecutor, advance, prepare
 from archsearch.exhaustion import WORTH_COUNTING, Exhaustion
-from archsearch.fingerprints import check_fingerprints, file_fingerprint, fingerprints_of, without_files
+from archsearch.fingerprints import check_fingerprints, file_fingerprint, fingerprints_of
 from archsearch.gate import admit_trial, note_of
 from archsearch.history import (
     History,
@@ -60,6 +60,7 @@ from archsearch.seeding import root_seed
 from archsearch.space import Space
 from archsearch.texts import name_of, well_formed
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Budget, Cost, Evaluation, Trial
+from archsearch.trust import own_executor, refuse_links, stored_component, stored_executor, without_secrets
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
@@ -358,34 +359,42 @@ def resume(
     workers: int | None = None,
     on_trial: Listener | Sequence[Listener] | None = None,
     progress: bool = False,
+    trust: bool = False,
     **changes: Any,
 ) -> Result:
     """Goes on with a run from its folder.
 
     Args:
-        directory: The run folder.
-        space: The run's space, where it cannot be rebuilt from ``config.yaml``; must equal it.
+        directory: The run folder. It can be anyone's: of what it names only installed components are made.
+        space: The run's space, where it cannot be rebuilt from ``config.yaml``, such as one of your own classes; must
+            equal it.
         controller: The run's controller, likewise.
         evaluator: The run's evaluator, likewise.
         executor: Where to run from now on; None: as before.
         workers: Parallel evaluations from now on; None: as before.
         on_trial: See ``search``.
         progress: See ``search``.
+        trust: Whether classes and functions that the folder names may be imported and called, a Ray cluster that it
+            names be joined, and files be written where its links lead. Only for a folder that you made, or of someone
+            whose code you would run.
         **changes: New values for fields of ``Settings``, such as ``trials=2000``.
 
     Raises:
+        NotTrusted: If the folder names something that is not installed, which is neither given nor trusted.
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
     config = RunFolder(directory).config()
-    known: Mapping[str, str] | None = config.get("fingerprints")
-    space = _same(space, config["space"], directory, "space", known)
-    controller = _same(controller, config["controller"], directory, "controller", known)
-    evaluator = _same(evaluator, config["evaluator"], directory, "evaluator", known)
+    refuse_links(Path(directory), trust=trust)
+    where, known = f"{directory}/config.yaml", config.get("fingerprints")
+    stored = functools.partial(stored_component, where=where, trust=trust, fingerprints=known)
+    space = stored(space, config["space"], "spaces", what=f"{directory}: space")
+    controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
+    evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
     settings = _settings(config["settings"], changes, LATENCY_TABLE in (known or ()))
     listeners = _listeners(on_trial)
     if executor == "local":
         workers = workers or 1
-    engine = make_executor(executor or _stored_executor(config, workers), workers or config["workers"])
+    engine = make_executor(executor or _stored_executor(config, workers, where, trust), workers or config["workers"])
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     engine.timeout = settings.timeout
     evaluator.start(space)
@@ -402,14 +411,21 @@ def resume(
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
 
 
-def _stored_executor(config: dict[str, Any], workers: int | None) -> ExecutorName | Executor:
+def _stored_executor(config: dict[str, Any], workers: int | None, where: str, trust: bool) -> ExecutorName | Executor:
     """The executor of a run, with its settings."""
-    settings = config.get("executor_settings")
-    if not settings:
+    settings = stored_executor(config, where, trust=trust)
+    if settings is None:
         return cast(ExecutorName, config["executor"])
     if workers is not None and config["executor"] != "local":
-        settings = settings | {"init_args": settings["init_args"] | {"workers": workers}}
-    return cast(Executor, build(settings))
+        settings["workers"] = workers
+    path = config["executor_settings"]["class_path"]
+    cls = load(own_executor(path) or path)
+    if not (isinstance(cls, type) and issubclass(cls, Executor)):
+        raise RunFolderError(f"{where}: executor_settings: expected a class of Executor, got {cls!r:.80}")
+    try:
+        return cls(**settings)
+    except TypeError as error:
+        raise RunFolderError(f"{where}: executor_settings: {error}") from None
 
 
 def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
@@ -442,23 +458,6 @@ def _fingerprints(controller: Controller, evaluator: Evaluator, settings: Settin
     """Of all that a search reads from outside."""
     found = fingerprints_of(controller=controller, evaluator=evaluator)
     return found | ({} if settings.latency_table is None else {LATENCY_TABLE: file_fingerprint(settings.latency_table)})
-
-
-def _same(
-    given: Any, stored: dict[str, Any], directory: str | Path, what: str, fingerprints: Mapping[str, str] | None
-) -> Any:
-    """``given`` if it is what was stored, but for where files lie, else what was stored, rebuilt."""
-    if given is None:
-        return build(stored)
-    here = describe(given)
-    if here != stored and without_files(here, what, fingerprints or {}) != without_files(
-        stored, what, fingerprints or {}
-    ):
-        raise RunFolderError(
-            f"{directory}: {what} differs: the run was made with {one_line(stored)}, got {one_line(here)}; "
-            "start a new run for another one"
-        )
-    return given
 
 
 def _settings(stored: dict[str, Any], changes: dict[str, Any], known_files: bool) -> Settings:
@@ -525,7 +524,7 @@ def _config(
     executor_settings = None
     if isinstance(executor, Executor):
         if executor.name == "ray" or type(executor) is LocalExecutor:
-            executor_settings = describe(executor)
+            executor_settings = without_secrets(describe(executor))
         executor, workers = executor.name, getattr(executor, "workers", 1)
     return {
         "space": describe(space),

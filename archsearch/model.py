@@ -240,25 +240,28 @@ class Model:
         return between
 
 
-def load_model(path: Path | str, space: Space) -> Model:
+def load_model(path: Path | str, space: Space, model: Model | None = None) -> Model:
     """Reads a model that ``Model.save`` wrote.
 
     Args:
-        path: The file.
+        path: The file; it can be anyone's: nothing is unpickled, and only installed models are made.
         space: The space of its labels.
+        model: A model with the settings of the one that was saved, where that is of a class of your own.
 
     Raises:
-        UsageError: If the file cannot be read, or its labels are not in the space.
+        UsageError: If the file cannot be read, its labels are not in the space, or its model is neither installed nor
+            given.
     """
     from safetensors import SafetensorError, safe_open
 
-    from archsearch.components import build
+    from archsearch.components import build, describe
 
     try:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = json.loads(file.metadata()["json"])
-        model = build(facts["model"])
+        same = model is not None and describe(model) == facts["model"]
+        model = model.clone() if same and model is not None else build(facts["model"], "models", where=str(path))
         labelled = [space.validate(architecture) for architecture in facts["architectures"]]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, ArchsearchError) as error:
         raise UsageError(f"{path}: expected a model of {type(space).__name__}, saved by Model.save; {error}") from None

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.components import KINDS, build, entry_points, load, one_line, summary
 from archsearch.controller import Controller
-from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderError, UnknownName, UsageError
+from archsearch.errors import (
+    ArchsearchError,
+    InvalidArchitecture,
+    NotTrusted,
+    RunFolderError,
+    UnknownName,
+    UsageError,
+)
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS, RunFolder
 from archsearch.ledger import billed_seconds, ends, total_cost
@@ -19,6 +26,7 @@ from archsearch.model import Model
 from archsearch.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost
+from archsearch.trust import refuse_links
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,20 +42,28 @@ RECENT_TRIALS = 200
 # -- the report of a run -----------------------------------------------------------------------
 
 
-def report(directory: str | Path, top: int = 10, objectives: Mapping[str, Direction] | None = None) -> Path:
+def report(
+    directory: str | Path,
+    top: int = 10,
+    objectives: Mapping[str, Direction] | None = None,
+    *,
+    trust: bool = False,
+) -> Path:
     """Prints the best architectures of a run; writes the learning curve and one HTML page to ``DIRECTORY/report``.
 
     Args:
-        directory: The run folder; the search may still be running.
+        directory: The run folder; the search may still be running. It can be anyone's: without ``trust`` no class is
+            made that is not installed, and of a space that is none the best architecture is not drawn.
         top: How many architectures to list, >= 1.
         objectives: Names of the score or metrics of which to show the best compromises, each ``max`` or ``min``; None:
             those of the controller, if it has several.
+        trust: See ``archsearch.resume``.
 
     Returns:
         The page.
 
     Raises:
-        RunFolderError: If there is no run, or no trial has completed.
+        RunFolderError: If there is no run, no trial has completed, or links lead out of the folder.
         UsageError: If ``top`` is below 1, or an objective is no column of the trials.
     """
     from archsearch.pareto import front_of
@@ -57,7 +73,8 @@ def report(directory: str | Path, top: int = 10, objectives: Mapping[str, Direct
         raise UsageError(f"top: expected at least 1, got {top}")
     folder = RunFolder(directory)
     config = folder.config()
-    space = build(config["space"])
+    refuse_links(folder.path, trust=trust)
+    space = _space_or_none(folder, config, trust)
     table = folder.table(space)
     rows = best_rows(table, top)
     if not rows:
@@ -69,8 +86,8 @@ def report(directory: str | Path, top: int = 10, objectives: Mapping[str, Direct
     try:
         target.mkdir(exist_ok=True)
         _draw_curves(table, target, Path(directory).name)
-        _draw_best(space, tuple(rows[0]["architecture"]), target)
-        pictures = _draw_front(front, target) | _draw_set_up(Path(directory), target)
+        pictures = _draw_best(space, tuple(rows[0]["architecture"]), target)
+        pictures |= _draw_front(front, target) | _draw_set_up(Path(directory), target)
         page = target / "index.html"
         page.write_text(_page(Path(directory).name, facts, rows, target, pictures, verification, front, top))
     except OSError as error:
@@ -201,10 +218,13 @@ def _best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.ND
     return best
 
 
-def _draw_best(space: Space, architecture: Architecture, target: Path) -> None:
+def _draw_best(space: Space | None, architecture: Architecture, target: Path) -> dict[str, str]:
     from archsearch.drawing import draw_graph
 
+    if space is None:
+        return {}
     draw_graph(space.graph(architecture), target / "best.png", title="best architecture")
+    return {"Best architecture": "best.png"}
 
 
 def _front_parts(front: Front, top: int) -> list[str]:
@@ -256,7 +276,6 @@ def _page(
     pictures = {
         "Learning curve by trials": "learning_curve.png",
         "Learning curve by billed cost": "learning_curve_cost.png",
-        "Best architecture": "best.png",
         **further,
     }
     return page(
@@ -293,11 +312,22 @@ def _front_cells(front: Front, top: int) -> list[list[str]]:
 # -- a search that is running ------------------------------------------------------------------
 
 
-def status(directory: str | Path) -> str:
+def _space_or_none(folder: RunFolder, config: Mapping[str, Any], trust: bool) -> Space | None:
+    """The space of a run; None if it is not installed, and not trusted."""
+    try:
+        space: Space = build(config["space"], "spaces", trust=trust, where=str(folder.path / "config.yaml"))
+    except NotTrusted:
+        return None
+    return space
+
+
+def status(directory: str | Path, *, trust: bool = False) -> str:
     """How far a search is, from its folder: progress, rate, failures, cost so far, expected end.
 
     Args:
-        directory: The run folder; the search may be running, in another process.
+        directory: The run folder; the search may be running, in another process. It can be anyone's: without ``trust``
+            no class is made that is not installed, and where the space is none, options stand for new trials' names.
+        trust: See ``archsearch.resume``.
 
     Raises:
         RunFolderError: If there is no run.
@@ -308,7 +338,7 @@ def status(directory: str | Path) -> str:
 
     folder = RunFolder(directory)
     config, running = folder.config(), folder.in_use()
-    table = folder.table(build(config["space"]))
+    table = folder.table(_space_or_none(folder, config, trust))
     facts = _facts(folder.path, config, table, folder.setup_cost())
     ended = np.sort(ends(table))
     completed = int((np.asarray(table["status"]) == "completed").sum())
@@ -332,7 +362,7 @@ def status(directory: str | Path) -> str:
 # -- one architecture --------------------------------------------------------------------------
 
 
-def show(what: str, space: Space, trial: int | None = None, out: str | None = None) -> str:
+def show(what: str, space: Space, trial: int | None = None, out: str | None = None, *, trust: bool = False) -> str:
     """An architecture as text; drawn, too, if ``out`` is given.
 
     Args:
@@ -340,15 +370,17 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
         space: The space, if ``what`` is no run folder.
         trial: Of a run folder: the id of a trial; None for the best.
         out: A ``.png`` or ``.svg`` file.
+        trust: Of a run folder, see ``archsearch.resume``.
 
     Raises:
+        NotTrusted: If a run folder's space is not installed, and not trusted.
         UsageError: If there is no such architecture, trial or kind of picture.
     """
     from archsearch.drawing import draw_graph, text_graph
 
     lines = []
     if (Path(what) / "config.yaml").exists():
-        space, row = _trial_of_run(what, trial)
+        space, row = _trial_of_run(what, trial, trust)
         architecture = tuple(row["architecture"])
         metrics = [f"{name} {number_text(row[name])}" for name in shown_columns([row]) if row[name] is not None]
         lines.append(f"trial      {', '.join(metrics)}")
@@ -372,11 +404,11 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
     return "\n".join(lines)
 
 
-def _trial_of_run(directory: str, trial: int | None) -> tuple[Space, dict[str, Any]]:
+def _trial_of_run(directory: str, trial: int | None, trust: bool) -> tuple[Space, dict[str, Any]]:
     import pyarrow.compute as pc
 
     folder = RunFolder(directory)
-    space = build(folder.config()["space"])
+    space = build(folder.config()["space"], "spaces", trust=trust, where=str(folder.path / "config.yaml"))
     table = folder.table(space)
     rows = best_rows(table, 1) if trial is None else table.filter(pc.equal(table["id"], trial)).to_pylist()
     if not rows:

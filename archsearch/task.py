@@ -423,6 +423,8 @@ def _read_images(files: list[str], options: Mapping[str, Any], datasets: Any) ->
     image, label = options["image"], options["label"]
     try:
         table = pq.read_table(files, columns=[image, label])
+        if any(not (cell or {}).get("bytes") for cell in table[image].to_pylist()):  # a path, even one to a server
+            raise ValueError("an image without its bytes")
         rows = datasets.Dataset(datasets.table.InMemoryTable(table)).cast_column(image, datasets.Image())
         pictures = [picture if picture.mode in ("L", "RGB") else picture.convert("RGB") for picture in rows[image]]
     except (pa.ArrowException, OSError, TypeError, ValueError, AttributeError, KeyError) as error:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.agreement import Agreement
-from archsearch.components import build, describe, one_line
+from archsearch.components import describe, one_line
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor
@@ -34,6 +34,7 @@ from archsearch.report import best_rows, number_text, without_none
 from archsearch.scoring import Listed, search_or_resume
 from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Trial
+from archsearch.trust import refuse_links, stored_component
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -192,6 +193,8 @@ def verify(
     executor: ExecutorName | Executor = "local",
     workers: int = 1,
     progress: bool = False,
+    space: Space | None = None,
+    trust: bool = False,
 ) -> Verification:
     """Scores the best architectures of a run again, and adds that to its history.
 
@@ -207,8 +210,11 @@ def verify(
         executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
         workers: Parallel evaluations (``ray``, ``simulated``).
         progress: Whether to show a progress bar on standard error.
+        space: The run's, where it is a class of your own; must equal it.
+        trust: See ``archsearch.resume``.
 
     Raises:
+        NotTrusted: If the run's space is not installed, and neither given nor trusted.
         RunFolderError: If there is no run, or no trial has completed.
         UsageError: If the evaluator learns during a search or cannot score that space, or ``top`` is below 1.
         TooManyFailures: If none of them could be scored; asked again, it begins anew.
@@ -221,7 +227,9 @@ def verify(
             "evaluator that does not, such as Training"
         )
     folder = RunFolder(directory)
-    space = build(folder.config()["space"])
+    refuse_links(folder.path, trust=trust)
+    where = str(folder.path / "config.yaml")
+    space = stored_component(space, folder.config()["space"], "spaces", where=where, trust=trust)
     rows = best_rows(folder.table(space), top)
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to verify")

@@ -11,14 +11,13 @@ cross-validation among the labels, and reported.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -139,22 +138,28 @@ class Predictor(Evaluator):
             each.start(space)
         self._wanted = None if self.names is None else list(dict.fromkeys(map(space.parse, self.names)))
         if self.labelled is not None:
-            self._check_run(RunFolder(self.labelled).config())
+            self._check_run(RunFolder(self.labelled))
         self._forget()
 
-    def _check_run(self, config: Mapping[str, Any]) -> None:
-        if build(config["space"]) != self.space:
+    def _check_run(self, run: RunFolder) -> None:
+        config = run.config()
+        where = f"{self.labelled}/config.yaml"
+        own = config["space"] == describe(self.space)  # which may be of a class that is not installed
+        if not own and build(config["space"], "spaces", where=where) != self.space:
             raise UsageError(
                 f"Predictor: labelled: {self.labelled} searched {one_line(config['space'])}, expected "
                 f"{one_line(describe(self.space))}"
             )
-        evaluator = None
-        with contextlib.suppress(ArchsearchError):  # one that cannot be rebuilt, such as a function, learns nothing
-            evaluator = build(config["evaluator"])
-        if evaluator is not None and evaluator.interval and not evaluator.comparable:
+        name = config["evaluator"]["class_path"].rpartition(".")[2]
+        try:
+            evaluator: Evaluator = build(config["evaluator"], "evaluators", where=where)
+            changed = evaluator.interval > 0 and not evaluator.comparable
+        except ArchsearchError:  # one that cannot be rebuilt, such as a function, or is not installed
+            changed = run.advanced()
+        if changed:
             raise UsageError(
-                f"Predictor: labelled: the scores of {type(evaluator).__name__} in {self.labelled} changed as it "
-                "learned on, so they cannot be compared; expected a run of an evaluator that does not"
+                f"Predictor: labelled: the scores of {name} in {self.labelled} changed as it learned on, so they "
+                "cannot be compared; expected a run of an evaluator that does not"
             )
 
     @property
@@ -182,7 +187,7 @@ class Predictor(Evaluator):
         """
         cost = self._prepare_below(self._feature_evaluators, "features.json")
         if self._fitted is None and self.folder is not None and (self.folder / FILE).exists():
-            self._fitted = load_model(self.folder / FILE, self.space)
+            self._fitted = load_model(self.folder / FILE, self.space, self._model)
         if self._fitted is None:
             labels, spent = self._new_labels() if self.labelled is None else self._labels_of(RunFolder(self.labelled))
             begun = time.process_time()

@@ -645,7 +645,7 @@ class Training(Evaluator):
 
     def _checkpoint(self, trial: int, name: str) -> Path:
         assert self.folder is not None
-        return self.folder / f"{trial}-{name}.safetensors"
+        return self.folder / f"{trial:d}-{name}.safetensors"  # a number: from a file, it could lead elsewhere
 
 
 class Mixture(NamedTuple):

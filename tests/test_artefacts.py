@@ -429,7 +429,7 @@ FUNCTION = {"class_path": "archsearch.evaluators.function.Function", "init_args"
         (FUNCTION, "archsearch.evaluators.function.Function"),
         ({"class_path": CLASS, "init_args": {"rule": HARMFUL}}, f"{CLASS} with stranger_lab.Harm"),
         ({"class_path": CLASS, "init_args": {"rule": [{"a": HARMFUL}]}}, f"{CLASS} with stranger_lab.Harm"),
-        ({"class_path": CLASS, "init_args": {"rule": FUNCTION}}, f"{CLASS} with {FUNCTION['class_path']}"),
+        ({"class_path": CLASS, "init_args": {"rule": FUNCTION}}, f"{CLASS} with stranger_lab.Harm (Function.function)"),
     ],
 )
 def test_nothing_is_imported_for_a_stranger(stranger, tmp_path, monkeypatch, capsys, description, named):
@@ -469,7 +469,7 @@ def test_a_space_of_ones_own(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(archsearch.artefacts, "_need_onnx", lambda: None)
     monkeypatch.setattr(archsearch.artefacts, "_save_onnx", lambda path, network, shape: written.append(network))
-    (folder,) = export(tmp_path / "r", onnx=True)
+    (folder,) = export(tmp_path / "r", onnx=True, space=space)
     assert [accuracy(network) for network in written] == [best(tmp_path / "r", space)["score"]]
     pattern = (
         r"of test_artefacts\.Mine, which is not installed as a space; pass it: load_network\(.*, space=Mine\(\.\.\.\)"
@@ -498,7 +498,7 @@ def test_a_space_that_a_package_has_registered(tmp_path, monkeypatch):
     mine = EntryPoint("Mine", "lab_of_mine:Mine", "archsearch.spaces")  # offers what is defined in another module
     monkeypatch.setitem(sys.modules, "lab_of_mine", SimpleNamespace(Mine=Mine))
     installed = {"spaces": {"Mine2": broken, "Mine": mine}}
-    monkeypatch.setattr(archsearch.artefacts, "entry_points", lambda kind: installed.get(kind, {}))
+    monkeypatch.setattr(archsearch.components, "entry_points", lambda kind: installed.get(kind, {}))
     (folder,) = export(tmp_path / "r")
     assert accuracy(load_network(folder)) == best(tmp_path / "r", space)["score"]
     assert "space=" not in (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]

@@ -94,7 +94,7 @@ def test_classes_of_the_users_own(capsys):
     status, out, _ = run(capsys, "run", *arguments, "--evaluator", "Function", "--evaluator.function", "my_lab.score")
     assert status == 0
     assert "nor_conv_1x1~0" in out
-    assert run(capsys, "resume", "own", "--trials", "8", "--quiet")[0] == 0
+    assert run(capsys, "resume", "own", "--trials", "8", "--quiet", "--trust")[0] == 0
     assert "8 completed" in run(capsys, "report", "own")[1]
     assert "Always proposes the first architecture" in run(capsys, "list", "my_lab.Always")[1]
 
@@ -108,7 +108,7 @@ def test_choices_from_a_yaml_file(capsys):
     assert status == 0
     assert "kernel=5,depth=1" in out
     Path("space.yaml").unlink()  # the run folder holds the content
-    assert run(capsys, "resume", "c", "--trials", "50", "--quiet")[0] == 0
+    assert run(capsys, "resume", "c", "--trials", "50", "--quiet", "--trust")[0] == 0
 
 
 def test_simulated_run_resumes(capsys):
@@ -214,12 +214,12 @@ def test_interrupt_exits_130_and_can_be_resumed():
         process.send_signal(2)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "archsearch resume i" in out
+    assert "archsearch resume i --trust" in out
     assert "Traceback" not in err
     done = len(list(RunFolder("i").trials(0)))
     assert done >= 19
     again = subprocess.run(
-        [sys.executable, "-m", "archsearch.cli", "resume", "i", "--trials", str(done + 5)],
+        [sys.executable, "-m", "archsearch.cli", "resume", "i", "--trust", "--trials", str(done + 5)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -444,7 +444,8 @@ def test_a_resumed_run_has_the_executor_it_had_but_for_what_is_given(tmp_path):
     nothing = {parameter.name: parameter.default for parameter in parameters} | {"executor": None, "workers": None}
 
     def resumed(**given):
-        made = cli._executor(nothing | given, cli._stored_ray(str(run_folder)))
+        options = {"directory": str(run_folder), "trust": True, **nothing, **given}
+        made = cli._executor(options, cli._stored_ray(options))
         assert made["workers"] == getattr(made["executor"], "workers", made["workers"])
         return made["executor"]
 

@@ -225,7 +225,7 @@ def test_resume_neither_labels_nor_fits_again(tmp_path, capsys):
     status, out, _ = run_command(capsys, "report", str(tmp_path / "run"))
     assert status == 0
     assert first.note in out
-    second = resume(tmp_path / "run", trials=60)
+    second = resume(tmp_path / "run", trials=60, trust=True)
     assert asked.read_text() == "x" * 25
     assert second.setup_cost.updates == first.setup_cost.updates == 75
     assert second.note == first.note
