@@ -44,6 +44,7 @@ from archsearch.components import build, describe
 from archsearch.controller import Controller
 from archsearch.errors import InvalidArchitecture, MissingAbility, UnknownProposal, UsageError
 from archsearch.evaluator import Evaluator, SharedWeights, Trainable
+from archsearch.gate import Refused, admit
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.model import Model, Prediction, load_model
 from archsearch.space import Space
@@ -870,10 +871,27 @@ def metrics_can_be_stored(make: MakeEvaluator, space: Space) -> None:
     """Metrics are numbers under names of their own: text, and none of the history's columns."""
     evaluator = _ready(make, space)
     for architecture in _some(space, 5):
-        for name, value in evaluator.evaluate(architecture, 0).metrics.items():
+        evaluation = evaluator.evaluate(architecture, 0)
+        for name, value in evaluation.metrics.items():
             _expect(isinstance(name, str) and name != "", f"expected text as the name of a metric, got {name!r}")
             _expect(name not in RESERVED_COLUMNS, f"a metric is called {name!r}, as is a column of the history")
             _expect(_is_number(value), f"metric {name!r}: expected an int or float, got {value!r}")
+        try:
+            admit(Evaluation(0.0, evaluation.metrics, curve=evaluation.curve))
+        except Refused as refused:
+            raise ContractError(f"evaluate(): {refused}") from None
+
+
+@_evaluator_check
+def answers_stay_as_they_were(make: MakeEvaluator, space: Space) -> None:
+    """Metrics and curve of an answer are its own: no later evaluation changes them."""
+    evaluator = _ready(make, space)
+    answers, then = [], []
+    for seed, architecture in enumerate(_some(space, 3)):
+        answers.append(evaluator.evaluate(architecture, seed))
+        then.append((*_outcome(answers[-1]), list(answers[-1].curve)))
+    now = [(*_outcome(answer), list(answer.curve)) for answer in answers]
+    _expect_same(then, now, "an answer was changed by later ones; make metrics and curve anew for each")
 
 
 @_evaluator_check

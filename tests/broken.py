@@ -367,6 +367,21 @@ class ShadowsColumn(Toy):
         return super().evaluate(architecture, seed)._replace(metrics={"score": 1.0})
 
 
+class NamesWithEscapes(Toy):
+    def evaluate(self, architecture, seed):
+        return super().evaluate(architecture, seed)._replace(metrics={"\x1b[2Jloss": 1.0})
+
+
+class ReusesItsMetrics(Toy):
+    def __init__(self):
+        self._metrics = {}
+
+    def evaluate(self, architecture, seed):
+        evaluation = super().evaluate(architecture, seed)
+        self._metrics.update(evaluation.metrics)
+        return evaluation._replace(metrics=self._metrics)
+
+
 class MeasuresText(Toy):
     def measure(self, architecture):
         return {"params": str(sum(architecture))}
@@ -502,6 +517,8 @@ EVALUATORS = [
     case("scores_are_finite", ScoresInNumPy),
     case("costs_are_not_negative", PaysYouBack),
     case("metrics_can_be_stored", ShadowsColumn),
+    case("metrics_can_be_stored", NamesWithEscapes),
+    case("answers_stay_as_they_were", ReusesItsMetrics, "batch_equals_one_by_one"),
     case("measuring_is_repeatable", MeasuresText),
     case("measuring_is_repeatable", MeasuresInfinity),
     case("measuring_is_repeatable", MeasuresAList),
