@@ -98,11 +98,9 @@ class Executor:
         batch: Jobs that are evaluated together.
         timeout: Seconds that the search gives one evaluation; for what is done on it before it starts.
         on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
-        in_process: Whether evaluations run in this process, so that one that ends its process ends the search.
     """
 
     name: str
-    in_process: bool = False
     concurrent: bool = False
     batch: int = 1
     timeout: float | None = None
@@ -170,7 +168,6 @@ class SimulatedExecutor(Executor):
 
     name = "simulated"
     concurrent = True
-    in_process = True
 
     def __init__(self, workers: int = 1) -> None:
         if workers < 1:
@@ -337,8 +334,11 @@ def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = 
     start, process = time.perf_counter(), os.getpid()
     evaluation = None
     try:
-        with contextlib.nullcontext() if timeout is None else _alarm(timeout):
+        if timeout is None:
             evaluation = evaluator.evaluate_query(query)
+        else:
+            with _alarm(timeout):
+                evaluation = evaluator.evaluate_query(query)
         _only_in(process)
         failure, error = _judge(evaluation, evaluator)
         if not failure:
