@@ -109,11 +109,9 @@ class Executor:
         timeout: Seconds that the search gives one evaluation; for what is done on it before it starts.
         on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
         on_loss: Told of jobs whose try was lost with a worker and which are tried again, as they are now.
-        in_process: Whether evaluations run in this process, so that one that ends its process ends the search.
     """
 
     name: str
-    in_process: bool = False
     concurrent: bool = False
     judges: bool = False
     batch: int = 1
@@ -184,7 +182,6 @@ class SimulatedExecutor(Executor):
     name = "simulated"
     concurrent = True
     judges = True
-    in_process = True
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = at_least_one("SimulatedExecutor", "workers", workers)
@@ -347,8 +344,11 @@ def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = 
     """
     start, process = time.perf_counter(), os.getpid()
     try:
-        with contextlib.nullcontext() if timeout is None else _alarm(timeout):
+        if timeout is None:
             evaluation = admit(evaluator.evaluate_query(query))
+        else:
+            with _alarm(timeout):
+                evaluation = admit(evaluator.evaluate_query(query))
         _only_in(process)
         return Outcome(evaluation, time.perf_counter() - start)
     except Refused as refused:

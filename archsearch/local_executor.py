@@ -59,8 +59,8 @@ class LocalExecutor(Executor):
         self.memory_gib = memory_gib
 
     @property
-    def in_process(self) -> bool:  # type: ignore[override]
-        """See ``Executor``."""
+    def in_process(self) -> bool:
+        """Whether evaluations run in this process, so that one that ends its process ends the search."""
         return not (self.isolate or self.memory_gib is not None or self.timeout is not None)
 
     def set_batch(self, batch: int, one_by_one: bool = False) -> None:

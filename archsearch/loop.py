@@ -416,7 +416,9 @@ def _stored_executor(config: dict[str, Any], workers: int | None, where: str, tr
     settings = stored_executor(config, where, trust=trust)
     if settings is None:
         return cast(ExecutorName, config["executor"])
-    if workers is not None and config["executor"] != "local":
+    if config["executor"] == "local":
+        make_executor("local", workers or 1)  # has one worker, or says so
+    elif workers is not None:
         settings["workers"] = workers
     path = config["executor_settings"]["class_path"]
     cls = load(own_executor(path) or path)
@@ -1169,7 +1171,7 @@ class Search:
         self.faults = folder.faults()
         if folder.died:
             text = "the session before did not end in order: killed, or its disk was full"
-            if self.executor.in_process:
+            if isinstance(self.executor, LocalExecutor) and self.executor.in_process:
                 text += (
                     f", or the evaluator ended it, perhaps in trial {self._next_id}: isolate=True (--isolate) "
                     "evaluates in a process of its own"
