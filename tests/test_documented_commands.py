@@ -13,6 +13,7 @@ from common import run_command
 from pages import PAGES, ROOT
 
 from archsearch import cli
+from archsearch.components import entry_points
 
 WORK = {
     "run": ("loop", "search"),
@@ -74,3 +75,22 @@ def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsy
 def test_each_command_is_shown_somewhere():
     shown = {shlex.split(case.values[0], comments=True)[1] for case in shown_commands()}
     assert shown == set(cli.COMMANDS)
+
+
+def test_the_readme_begins_with_the_two_commands_of_a_fresh_clone():
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.strip()]
+    assert lines[0].startswith("# archsearch")
+    assert [line.split("#")[0].split() for line in lines[1:3]] == [["make", "run"], ["make", "test"]]
+
+
+def test_the_readme_names_all_presets_and_components():
+    text = (ROOT / "README.md").read_text()
+    names = {path.stem for path in (ROOT / "archsearch" / "presets").glob("*.yaml")}
+    for kind in ("controllers", "evaluators", "spaces"):
+        names |= set(entry_points(kind))
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
+
+
+def test_the_readme_says_when_one_worker_on_ray_is_the_local_run():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert "one worker on Ray equals the local run with `--lag 1` only" in text
