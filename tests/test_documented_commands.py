@@ -1,0 +1,96 @@
+"""Every `archsearch` command that the documentation shows has options that exist and components that can be made.
+
+Also those that are not run, as they would take too long or need a cluster: they are read, up to where the work begins.
+"""
+
+import importlib
+import re
+import shlex
+import sys
+
+import pytest
+from common import run_command
+from pages import PAGES, ROOT
+
+from archsearch import cli
+from archsearch.components import entry_points
+
+WORK = {
+    "run": ("loop", "search"),
+    "resume": ("loop", "resume"),
+    "status": ("report", "status"),
+    "report": ("report", "report"),
+    "show": ("report", "show"),
+    "verify": ("verification", "verify"),
+    "export": ("artefacts", "export"),
+    "compare": ("comparison", "compare"),
+    "compare --controllers": ("controller_comparison", "compare_controllers"),
+}
+"""Where each command begins with what it is for."""
+
+SHOWN = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "examples").glob("**/*.yaml"))]
+
+
+class Begins(BaseException):
+    """The work would begin."""
+
+
+def shown_commands():
+    found = {}
+    for page in SHOWN:
+        text = page.read_text().replace("\\\n", " ")
+        lines = re.findall(r"^(?:#|//)?\s*(?:\$ )?(archsearch [a-z].*)$", text, re.MULTILINE)
+        for line in [*lines, *re.findall(r"`(archsearch [a-z][^`]*)`", text)]:
+            if not re.search(r"\.\.\.| \||^archsearch [a-z]+$", line):  # no whole command
+                found.setdefault(" ".join(line.split()), page.name)
+    return [pytest.param(line, id=f"{page}: {line[:60]}") for line, page in found.items()]
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsys):
+    def begin(*_, **__):
+        raise Begins
+
+    for module, name in WORK.values():
+        monkeypatch.setattr(importlib.import_module(f"archsearch.{module}"), name, begin)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "my_lab.py").write_text(
+        "from archsearch.controllers import RandomSearch\n\n\nclass Annealing(RandomSearch):\n"
+        "    def __init__(self, cooling: float = 0.9) -> None:\n        self.cooling = cooling\n"
+    )
+    for folder in ("shipped/archsearch", "src/my_lab"):
+        (tmp_path / folder).mkdir(parents=True)
+    _, *arguments = shlex.split(re.sub(r"\bN\b", "7", line), comments=True)
+    assert arguments[0] in cli.COMMANDS
+    try:
+        status, printed, errors = run_command(capsys, *arguments)
+    except Begins:
+        return
+    assert status == 0, errors
+    assert printed
+
+
+def test_each_command_is_shown_somewhere():
+    shown = {shlex.split(case.values[0], comments=True)[1] for case in shown_commands()}
+    assert shown == set(cli.COMMANDS)
+
+
+def test_the_readme_begins_with_the_two_commands_of_a_fresh_clone():
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.strip()]
+    assert lines[0].startswith("# archsearch")
+    assert [line.split("#")[0].split() for line in lines[1:3]] == [["make", "run"], ["make", "test"]]
+
+
+def test_the_readme_names_all_presets_and_components():
+    text = (ROOT / "README.md").read_text()
+    names = {path.stem for path in (ROOT / "archsearch" / "presets").glob("*.yaml")}
+    for kind in ("controllers", "evaluators", "spaces"):
+        names |= set(entry_points(kind))
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
+
+
+def test_the_readme_says_when_one_worker_on_ray_is_the_local_run():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert "one worker on Ray equals the local run with `--lag 1` only" in text
