@@ -15,7 +15,7 @@ from typing import Any
 
 from archsearch import ray_private
 from archsearch.errors import ExecutorError, UsageError
-from archsearch.ray_token import ASKS, ensure_token, show_token
+from archsearch.ray_token import ASKS, check_authentication, ensure_token, show_token
 from archsearch.ray_watch import can_connect
 
 MAX_TEXT = 400
@@ -43,14 +43,21 @@ class Lease:
     """A search's share of the process's Ray.
 
     Attributes:
+        holder: Who has it; None: nobody in particular.
         begun: Whether Ray was begun for it.
         reserves: Whether its workers reserve CPUs and resources. A Ray on this machine that was begun for another
             search has none to spare: its numbers are logical, and were chosen for that search.
     """
 
     def __init__(
-        self, rays: _Rays, session: tuple[str, str], begun: bool, reserved: Mapping[str, float] | None
+        self,
+        rays: _Rays,
+        holder: object,
+        session: tuple[str, str],
+        begun: bool,
+        reserved: Mapping[str, float] | None,
     ) -> None:
+        self.holder = holder
         self.begun = begun
         self.reserves = reserved is not None
         self.reserved = dict(reserved or {})
@@ -87,7 +94,10 @@ class _Rays:
 
     def check(self, wish: Wish) -> None:
         """Raises ``UsageError`` if the Ray that this process has cannot be what is wished for."""
-        if "ray" not in sys.modules:
+        ray = sys.modules.get("ray")
+        if wish.address is None and (ray is None or not ray.is_initialized()):
+            check_authentication()
+        if ray is None:
             return
         with self._lock:
             self._check(wish)
@@ -108,11 +118,12 @@ class _Rays:
         if wish.address not in (None, "auto", there, ours and ours.address):
             raise UsageError(f"address: Ray runs in this process already, at {there}, got {wish.address}; leave it out")
 
-    def lease(self, wish: Wish, promises: bool = True) -> Lease:
+    def lease(self, wish: Wish, holder: object = None, promises: bool = True) -> Lease:
         """Begins Ray if this process has none, and has it stay up until the lease is released.
 
         Args:
             wish: What is needed.
+            holder: Who needs it, once at a time.
             promises: Whether what is needed is used at once, not only kept there for searches that follow.
 
         Raises:
@@ -122,6 +133,8 @@ class _Rays:
         import ray
 
         with self._lock:
+            if holder is not None and any(lease.holder is holder for lease in self._leases):
+                raise UsageError("RayExecutor: this one runs a search already; give each search its own")
             self._check(wish)
             begun = not ray.is_initialized()
             if begun:
@@ -130,7 +143,7 @@ class _Rays:
             session = _session()
             if session is None:
                 raise ExecutorError("Ray was shut down in this process as it was to be used; start the search again")
-            lease = Lease(self, session, begun, self._share(wish) if promises else {})
+            lease = Lease(self, holder, session, begun, self._share(wish) if promises else {})
             if not self._leases:  # else what is called after a shutdown would begin a cluster that nobody asked for
                 self._connects_by_itself = ray_private.connects_by_itself(False)
             self._leases.append(lease)
@@ -140,7 +153,7 @@ class _Rays:
         """What the workers reserve; None: only GPUs, since the Ray on this machine has no more to spare."""
         if self._begun != _session() or self._wish is None or self._wish.address is not None:
             return dict(wish.needs)
-        free = {name: math.ceil(amount) for name, amount in self._wish.needs.items()}
+        free: dict[str, float] = {name: math.ceil(amount) for name, amount in self._wish.needs.items()}
         for lease in self._leases:
             for name, amount in lease.reserved.items():
                 free[name] = free.get(name, 0) - amount

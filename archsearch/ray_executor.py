@@ -131,11 +131,9 @@ class RayExecutor(Executor):
         """Connects to the cluster and starts the workers; late ones join while the search runs."""
         import ray
 
-        if self._lease is not None:
-            raise UsageError("RayExecutor: this one runs a search already; give each search its own")
         begun = time.monotonic()
+        self._lease = RAYS.lease(self._wish(), self)
         self._actors: dict[int, Any] = {}
-        self._lease = RAYS.lease(self._wish())
         try:
             with self._watched():
                 self.connect_seconds = time.monotonic() - begun

@@ -27,7 +27,8 @@ def check_placement_group(workers: int, each: Mapping[str, float]) -> None:
     group = get_current_placement_group()
     if group is None or not ray.get_runtime_context().should_capture_child_tasks_in_placement_group:
         return
-    mine = {name: amount for name, amount in ray.get_runtime_context().get_assigned_resources().items() if amount}
+    assigned: dict[str, float] = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+    mine = {name: amount for name, amount in assigned.items() if amount}
     bundles = [dict(bundle) for bundle in group.bundle_specs]
     for bundle in bundles:  # the one that this process occupies
         if all(bundle.get(name, 0) >= amount for name, amount in mine.items() if "_group_" not in name):

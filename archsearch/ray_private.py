@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -50,18 +51,21 @@ def use_token() -> None:
     if not knows_tokens() or AUTH_MODE in os.environ:
         return
     os.environ[AUTH_MODE] = "token"
-    with contextlib.suppress(ImportError, AttributeError):
-        from ray._raylet import Config
-
-        Config.initialize("")  # which has read the environment before
+    if (config := _raylet("Config")) is not None:
+        config.initialize("")  # which has read the environment before
 
 
 def _token_loader() -> Any:
+    loader = _raylet("AuthenticationTokenLoader")
+    return None if loader is None else loader.instance()
+
+
+def _raylet(name: str) -> Any:
     try:
-        from ray._raylet import AuthenticationTokenLoader
+        raylet = importlib.import_module("ray._raylet")
     except ImportError:
         return None
-    return AuthenticationTokenLoader.instance()
+    return getattr(raylet, name, None)
 
 
 @contextlib.contextmanager

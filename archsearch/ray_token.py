@@ -16,6 +16,23 @@ OPEN = "ARCHSEARCH_OPEN_RAY"
 ASKS = f"A cluster that asks for a token wants the same one here, and {AUTH_MODE}=token: see 'Token' in docs/cluster.md"
 
 
+def check_authentication() -> None:
+    """Refuses a Ray of one's own without a token; called before anything is written.
+
+    Raises:
+        UsageError: If authentication is switched off, or the environment names a file that is not there.
+    """
+    mode = os.environ.get(AUTH_MODE)
+    if mode is not None and mode.lower() != "token" and not _is_open():
+        raise UsageError(
+            f"{AUTH_MODE}: expected token, or nothing, got {mode!r}: every user who reaches a Ray without a token can "
+            f"run code as you; unset it, or start one all the same with {AUTH_MODE}=disabled and {OPEN}=1"
+        )
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if path and not os.environ.get("RAY_AUTH_TOKEN") and not os.path.isfile(path) and not _is_open():
+        raise UsageError(f"RAY_AUTH_TOKEN_PATH: expected a file with a token, nothing is at {path!r}; unset it")
+
+
 def ensure_token() -> None:
     """Makes the token for a Ray that is about to start, if there is none, readable by its owner alone.
 
@@ -25,21 +42,14 @@ def ensure_token() -> None:
     """
     if not ray_private.knows_tokens():
         return
-    mode = os.environ.get(AUTH_MODE)
-    if mode is not None and mode.lower() != "token":
-        if mode.lower() == "disabled" and os.environ.get(OPEN):
-            return
-        raise UsageError(
-            f"{AUTH_MODE}: expected token, or nothing, got {mode!r}: every user who reaches a Ray without a token can "
-            f"run code as you; unset it, or start one all the same with {AUTH_MODE}=disabled and {OPEN}=1"
-        )
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return
-    if path := os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        if not os.path.isfile(path):
-            raise UsageError(f"RAY_AUTH_TOKEN_PATH: expected a file with a token, nothing is at {path!r}; unset it")
-        return
-    _make(Path.home() / ".ray" / "auth_token")
+    check_authentication()
+    if not _is_open() and not os.environ.get("RAY_AUTH_TOKEN") and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        _make(Path.home() / ".ray" / "auth_token")
+
+
+def _is_open() -> bool:
+    """Whether a Ray without a token is asked for, by two variables."""
+    return os.environ.get(AUTH_MODE, "").lower() == "disabled" and bool(os.environ.get(OPEN))
 
 
 def _make(path: Path) -> None:

@@ -60,8 +60,9 @@ class ControllerSearch(Searcher):
 
     The controller is told what was reported last, once Tune has done with a trial. A trial that raised an error, lacks
     the metric or reported NaN has failed; if Tune runs it again (``restart_errored`` or ``resume_errored`` of
-    ``Tuner.restore``) and it is completed then, the controller is told so, and the failure is taken back. One that a scheduler stopped early is told with the score that it had
-    reached, which may be after a shorter training than that of others.
+    ``Tuner.restore``) and it is completed then, the controller is told so, and the failure is taken back. One that a
+    scheduler stopped early is told with the score that it had reached, which may be after a shorter training than that
+    of others.
 
     ``save`` and ``restore`` lose nothing, also inside a ``ConcurrencyLimiter``, whose own list of live trials is not
     saved: the limit is kept here (``batch=True`` of the limiter has therefore no effect). After ``Tuner.restore``

@@ -42,6 +42,12 @@ def cluster():
     cluster.shutdown()
 
 
+@pytest.fixture
+def _everyone(monkeypatch):
+    """A search begins when all its workers are there, however long that takes: each then takes part."""
+    monkeypatch.setattr("archsearch.ray_executor.SETTLE_SECONDS", 100.0)
+
+
 def add_node(cluster, resources):
     return cluster.add_node(num_cpus=4, resources=resources, object_store_memory=STORE_BYTES)
 
@@ -77,6 +83,7 @@ def number_of(node):
 # -- where -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_everyone")
 def test_a_search_over_an_address_uses_all_nodes(cluster):
     import ray
 
@@ -170,6 +177,7 @@ class Until(RandomSearch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_everyone")
 @pytest.mark.parametrize("graceful", [False, True], ids=["killed", "ended"])
 @pytest.mark.parametrize("settings", [{}, {"lag": 10}, {"batch": 4}], ids=str)
 def test_a_node_that_is_removed_costs_only_what_was_pending_there(cluster, graceful, settings):
@@ -214,6 +222,7 @@ def test_a_node_that_is_removed_costs_only_what_was_pending_there(cluster, grace
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_everyone")
 @pytest.mark.parametrize("settings", [{}, {"lag": 40}], ids=str)
 def test_nothing_waits_behind_a_straggler(cluster, tmp_path, monkeypatch, settings):
     """The stragglers end only when all the others are done: a job that waited behind one would wait for itself."""
@@ -236,6 +245,7 @@ def test_nothing_waits_behind_a_straggler(cluster, tmp_path, monkeypatch, settin
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_everyone")
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -280,6 +290,7 @@ def test_a_straggler_is_begun_twice_and_counted_once(cluster, tmp_path, monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_everyone")
 def test_what_waits_behind_a_straggler_is_begun_elsewhere_too(cluster, tmp_path, monkeypatch):
     """Short evaluations do wait in queues; a machine that hangs keeps none of them."""
     behind = []
@@ -301,6 +312,7 @@ def test_what_waits_behind_a_straggler_is_begun_elsewhere_too(cluster, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_everyone")
 @pytest.mark.parametrize("settings", [{}, {"lag": 8}, {"batch": 3}], ids=str)
 def test_workers_that_are_late_at_an_advance_are_replaced(cluster, tmp_path, settings):
     evaluator = cluster_lab.BegunTwice(str(tmp_path), [7, 16, 31], "hangs", "succeeds", interval=12)
