@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from archsearch.errors import ArchsearchError, RunFolderError, UsageError
+from archsearch.words import say
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         from archsearch import __version__
 
-        print(f"archsearch {__version__}")
+        say(f"archsearch {__version__}")
         return 0
     command = COMMANDS.get(arguments[0])
     try:
@@ -71,13 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError(f"no command is called {arguments[0]!r}; expected one of {', '.join(COMMANDS)}")
         return command(arguments[1:])
     except UsageError as error:
-        print(f"archsearch: {error}", file=sys.stderr)
+        say(f"archsearch: {error}", file=sys.stderr)
         return 2
     except ArchsearchError as error:
-        print(f"archsearch: {error}", file=sys.stderr)
+        say(f"archsearch: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("archsearch: interrupted", file=sys.stderr)
+        say("archsearch: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
@@ -421,10 +422,10 @@ def _setting_names() -> list[str]:
 
 
 def _finish(result: Result, out: str) -> int:
-    print(result)
-    print(f"saved     {out}")
+    say(result)
+    say(f"saved     {out}")
     if result.stopped == "interrupted":
-        print(f"          interrupted; go on by 'archsearch resume {out}'")
+        say(f"          interrupted; go on by 'archsearch resume {out}'")
         return 130
     return 0
 
@@ -463,8 +464,8 @@ def compare(arguments: Sequence[str]) -> int:
             raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
         components = {"again": objects.again, "controller": objects.controller}
         result = compare_evaluators(objects.space, objects.evaluators, objects.reference, **components, **settings)
-    print(result)
-    print(f"\nsaved     {result.save(out, command)}")
+    say(result)
+    say(f"\nsaved     {result.save(out, command)}")
     return 0
 
 
@@ -555,7 +556,7 @@ def status(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments)).as_dict()
     from archsearch.report import status as status_of_run
 
-    print(status_of_run(given["directory"]))
+    say(status_of_run(given["directory"]))
     return 0
 
 
@@ -583,7 +584,7 @@ def verify(arguments: Sequence[str]) -> int:
         )
     from archsearch.verification import verify as verify_run
 
-    print(
+    say(
         verify_run(
             given["directory"],
             evaluator,
@@ -639,7 +640,7 @@ def show(arguments: Sequence[str]) -> int:
     from archsearch.report import show as show_architecture
 
     space = _instantiate(parser, config).space
-    print(show_architecture(given["what"], space, given["trial"], given["out"]))
+    say(show_architecture(given["what"], space, given["trial"], given["out"]))
     return 0
 
 
@@ -661,9 +662,9 @@ def list_components(arguments: Sequence[str]) -> int:
     from archsearch.report import compatibility, component_lines
 
     if given["compatible_with"]:
-        print("\n".join(compatibility(given["compatible_with"])))
+        say("\n".join(compatibility(given["compatible_with"])))
     else:
-        print("\n".join(component_lines(given["names"] or [])))
+        say("\n".join(component_lines(given["names"] or [])))
     return 0
 
 

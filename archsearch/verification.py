@@ -34,6 +34,7 @@ from archsearch.report import best_rows, number_text, without_none
 from archsearch.scoring import Listed, search_or_resume
 from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Trial
+from archsearch.words import plain_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -176,7 +177,7 @@ class Verification:
         facts = self.facts()
         width = max(9, *map(len, facts))
         lines = [f"{name:<{width}} {text}" for name, text in facts.items()]
-        return "\n".join([head, "", aligned(self.cells(), left=-1), "", *lines])
+        return plain_lines("\n".join([head, "", aligned(self.cells(), left=-1), "", *lines]))
 
     def html(self) -> str:
         """The section of a page."""
