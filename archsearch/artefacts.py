@@ -54,6 +54,7 @@ from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Query, Trial
 from archsearch.trust import refuse_links, stored_component
 from archsearch.verification import OUTDATED, Verification, Verified, newest_verification, verification_folder
+from archsearch.words import fenced, markdown, plain, plain_lines, say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -186,9 +187,9 @@ def export(
     for each in chosen:
         _expect_free(target / names[each.trial], _genotype(space, each.architecture, each.trial, None))
     if verification is not None and trial is None:
-        print(f"order     of verification {verification.number}, by {verification.evaluator}")
+        say(f"order     of verification {verification.number}, by {verification.evaluator}")
         if verification.outdated:
-            print(f"          {OUTDATED}")
+            say(f"          {OUTDATED}")
     with _Trainings(folder, space, verification, evaluator, task, trust) as trainings:
         if onnx and not all(map(trainings.source, chosen)):
             raise UsageError(f"onnx: not all of these have weights. {trainings.why_none}")
@@ -199,7 +200,7 @@ def export(
             _write(path, space, each, weights, card, onnx)
             _print(path, each, weights)
         if not all(map(trainings.source, chosen)):
-            print(f"weights   none. {trainings.why_none}")
+            say(f"weights   none. {trainings.why_none}")
     return [target / name for name in names.values()]
 
 
@@ -464,7 +465,7 @@ class _Trainings:
         if source is None:
             return None
         evaluator, set_up = self._prepared(source)
-        print(f"weights   {chosen.place}-{chosen.trial}: by {type(evaluator).__name__}", flush=True)  # it may take long
+        say(f"weights   {chosen.place}-{chosen.trial}: by {type(evaluator).__name__}")  # it may take long
         if isinstance(source, Evaluator):
             seed = _trial(self._run, chosen.trial).seed
             trained = evaluator.trained(Query(chosen.trial, chosen.architecture, seed))
@@ -585,7 +586,7 @@ def _write(path: Path, space: Space, chosen: Chosen, weights: Weights | None, ca
             _save_weights(aside / WEIGHTS, trained, genotype)
             if onnx:
                 _save_onnx(aside / ONNX, load_network(aside, space), trained.task.input_shape)
-        (aside / CARD).write_text(card.text(onnx))
+        (aside / CARD).write_text(plain_lines(card.text(onnx)), encoding="utf-8")
         if path.exists():
             path.rename(earlier)
         aside.rename(path)
@@ -669,14 +670,14 @@ def _quiet(name: str) -> Iterator[None]:
 
 
 def _print(path: Path, chosen: Chosen, weights: Weights | None) -> None:
-    print(f"exported  {path}")
-    print(f"          {chosen.row['name']}")
+    say(f"exported  {path}")
+    say(f"          {chosen.row['name']}")
     score = f"score {number_text(chosen.row['score'])} in the search"
     if chosen.verified is not None:
         score += f", {chosen.verified.failure or number_text(chosen.verified.score)} in the verification"
     if weights is not None:
         score += f"; of these weights {weights.comparison}"
-    print(f"          {score}")
+    say(f"          {score}")
 
 
 # -- the model card ----------------------------------------------------------------------------
@@ -730,8 +731,8 @@ class _Card:
             )
         graph = text_graph(self.space.graph(self.chosen.architecture))
         name = self.folder.path.resolve().name
-        return (
-            f"# {kind}: trial {self.chosen.trial} of {name}\n\n{what}\n\n```\n{self.chosen.row['name']}\n\n{graph}\n```"
+        return f"# {kind}: trial {self.chosen.trial} of {markdown(name)}\n\n{what}\n\n" + fenced(
+            f"{plain(self.chosen.row['name'])}\n\n{graph}"
         )
 
     def _scores(self) -> str:
@@ -746,7 +747,8 @@ class _Card:
         names = dict.fromkeys(name for figures in columns.values() for name in figures)
         lines = ["## Scores", "", f"| figure | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
         for name in names:
-            lines.append(f"| {' | '.join([name, *(number_text(each.get(name)) for each in columns.values())])} |")
+            cells = [markdown(name), *(number_text(each.get(name)) for each in columns.values())]
+            lines.append(f"| {' | '.join(cells)} |")
         return "\n".join([*lines, "", *(f"- {text}" for text in self._meanings())])
 
     def _meanings(self) -> Iterator[str]:
@@ -790,7 +792,7 @@ class _Card:
                 options = f" {_option('evaluator', weights.evaluator)}{options}"
         here = {name: importlib.metadata.version(name) for name in ("archsearch", "torch")}
         facts["exported"] = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d} with {_versions(here)}"
-        lines = [f"- {name}: {text}" for name, text in facts.items()]
+        lines = [f"- {name}: {markdown(text)}" for name, text in facts.items()]
         from_run = f"archsearch export {shlex.quote(str(self.folder.path.resolve()))} --trial {self.chosen.trial}"
         for text, commands in (
             ("Export again, from the folder of the run:", [from_run + options]),

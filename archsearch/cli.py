@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from archsearch.errors import ArchsearchError, RunFolderError, UsageError
+from archsearch.words import say
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         from archsearch import __version__
 
-        print(f"archsearch {__version__}")
+        say(f"archsearch {__version__}")
         return 0
     command = COMMANDS.get(arguments[0])
     try:
@@ -78,13 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         find_own_classes(arguments)
         return command(arguments[1:])
     except UsageError as error:
-        print(f"archsearch: {error}", file=sys.stderr)
+        say(f"archsearch: {error}", file=sys.stderr)
         return 2
     except ArchsearchError as error:
-        print(f"archsearch: {error}", file=sys.stderr)
+        say(f"archsearch: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("archsearch: interrupted", file=sys.stderr)
+        say("archsearch: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
@@ -447,6 +448,7 @@ def _stored_arguments(given: Mapping[str, Any], executor: str) -> dict[str, Any]
 
     Args:
         given: The options.
+        executor: ray or local.
     """
     from archsearch.history import RunFolder
     from archsearch.trust import REACHING, stored_executor
@@ -551,11 +553,11 @@ def _setting_names() -> list[str]:
 
 
 def _finish(result: Result, out: str) -> int:
-    print(result)
-    print(f"saved     {out}")
+    say(result)
+    say(f"saved     {out}")
     if result.stopped == "interrupted":
         trust = "" if _all_installed(out) else " --trust"
-        print(f"          interrupted; go on by 'archsearch resume {out}{trust}'")
+        say(f"          interrupted; go on by 'archsearch resume {out}{trust}'")
         return 130
     return 0
 
@@ -605,8 +607,8 @@ def compare(arguments: Sequence[str]) -> int:
             raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
         components = {"again": objects.again, "controller": objects.controller}
         result = compare_evaluators(objects.space, objects.evaluators, objects.reference, **components, **settings)
-    print(result)
-    print(f"\nsaved     {result.save(out, command)}")
+    say(result)
+    say(f"\nsaved     {result.save(out, command)}")
     return 0
 
 
@@ -711,7 +713,7 @@ def status(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments)).as_dict()
     from archsearch.report import status as status_of_run
 
-    print(status_of_run(given["directory"], trust=given["trust"]))
+    say(status_of_run(given["directory"], trust=given["trust"]))
     return 0
 
 
@@ -740,7 +742,7 @@ def verify(arguments: Sequence[str]) -> int:
         )
     from archsearch.verification import verify as verify_run
 
-    print(
+    say(
         verify_run(
             given["directory"],
             evaluator,
@@ -800,7 +802,7 @@ def show(arguments: Sequence[str]) -> int:
     from archsearch.report import show as show_architecture
 
     space = _instantiate(parser, config).space
-    print(show_architecture(given["what"], space, given["trial"], given["out"], trust=given["trust"]))
+    say(show_architecture(given["what"], space, given["trial"], given["out"], trust=given["trust"]))
     return 0
 
 
@@ -822,9 +824,9 @@ def list_components(arguments: Sequence[str]) -> int:
     from archsearch.report import compatibility, component_lines
 
     if given["compatible_with"]:
-        print("\n".join(compatibility(given["compatible_with"])))
+        say("\n".join(compatibility(given["compatible_with"])))
     else:
-        print("\n".join(component_lines(given["names"] or [])))
+        say("\n".join(component_lines(given["names"] or [])))
     return 0
 
 

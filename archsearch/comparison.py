@@ -45,6 +45,7 @@ from archsearch.scoring import Listed, Prepared, folder_name, highest_listed, se
 from archsearch.seeding import root_seed, stream
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
+from archsearch.words import plain_lines, say
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -242,7 +243,7 @@ class Comparison:
     def __str__(self) -> str:
         from archsearch.comparison_report import text
 
-        return text(self)
+        return plain_lines(text(self))
 
 
 def set_up_seconds(set_up: Cost) -> float:
@@ -854,7 +855,7 @@ class _Laboratory:
     def _say(self, text: str) -> None:
         if self.progress and (now := time.monotonic()) >= self._silent_until:
             self._silent_until = now + SILENT_SECONDS
-            print(f"comparing  {text}", file=sys.stderr, flush=True)
+            say(f"comparing  {text}", file=sys.stderr)
 
 
 class _Size(Evaluator):

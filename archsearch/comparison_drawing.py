@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from archsearch.comparison import Compared, Comparison, set_up_seconds
 from archsearch.comparison_report import RANDOM_SEARCH
-from archsearch.drawing import GREY, INK, LABEL_LETTERS, PALETTE, isotonic, legend_label, save_figure
+from archsearch.drawing import GREY, INK, LABEL_LETTERS, PALETTE, isotonic, legend_label, save_figure, write_literally
 from archsearch.loop import format_seconds
 from archsearch.pareto import non_dominated
 from archsearch.ranking import Interval, bootstrap
@@ -74,6 +74,7 @@ def _draw_front(axes: Axes, costs: Sequence[float], taus: Sequence[float]) -> No
 
 def _name_points(figure: Figure, axes: Axes, costs: Sequence[float], rows: Sequence[tuple[Compared, Interval]]) -> None:
     """Writes names to the right of points; those of points that lie together, in a column, so that none is covered."""
+    write_literally(figure)
     figure.draw_without_rendering()
     points = axes.transData.transform([(cost, tau.value) for cost, (_, tau) in zip(costs, rows, strict=True)])
     line, gap = 1.25 * LABEL_POINTS * figure.dpi / 72, 8 * figure.dpi / 72

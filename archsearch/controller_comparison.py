@@ -41,6 +41,7 @@ from archsearch.scoring import Prepared, folder_name, highest_listed, search_or_
 from archsearch.seeding import root_seed, stream
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import Cost, Trial
+from archsearch.words import plain_lines, say
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -189,7 +190,7 @@ class ControllerComparison:
         return "\n\n".join(blocks)
 
     def __str__(self) -> str:
-        return "\n".join([self.table(), "", *self.sentences])
+        return plain_lines("\n".join([self.table(), "", *self.sentences]))
 
     def _heading(self, task: str) -> str:
         target = next(standing.target for standing in self.standings if standing.task == task)
@@ -596,7 +597,7 @@ def _do_task(plan: _Plan, task: str, shared: Prepared, truth: str, best: float) 
                 if plan.progress:
                     final = np.mean([path.truths[-1] for path in paths[name]])
                     note = f"{task}: {name}: {plan.seeds} searches, mean {truth} of the incumbents {final:.6g}"
-                    print(note, file=sys.stderr, flush=True)
+                    say(note, file=sys.stderr)
             listed = highest_listed(shared, truth)
         finally:
             shared.release()

@@ -23,10 +23,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Line
+from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from archsearch.errors import UsageError
+from archsearch.words import plain, plain_lines
 
 if TYPE_CHECKING:
     import networkx
@@ -305,6 +307,7 @@ def _line(edge: list[_Item], spans: list[tuple[float, float]]) -> Line:
 
 
 def _text_width(text: str, points: float) -> float:
+    text = plain_lines(text).replace("$", r"\$")  # no formula
     return float(TextPath((0, 0), text, size=points).get_extents().width) / 72
 
 
@@ -357,8 +360,20 @@ def _draw_box(axes: Axes, box: _Item) -> None:
 def legend_label(name: str) -> str:
     """A name as a picture shows it: not too long, no formula; Matplotlib leaves out what begins with an underscore."""
     name = name if len(name) <= LABEL_LETTERS else f"{name[: LABEL_LETTERS - 3]}..."
-    name = name.replace("$", r"\$")
     return f" {name}" if name.startswith("_") else name
+
+
+def write_literally(figure: Figure) -> None:
+    """Takes all texts of a figure as they are: dollar signs begin no formula, and what cannot be seen is escaped.
+
+    Marks of axes are Matplotlib's own, which writes powers of ten as formulas.
+    """
+    marks = {id(mark) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for mark in axis.findobj(Text)}
+    names = {id(axis.label) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)}
+    for text in figure.findobj(Text):
+        if id(text) in names or id(text) not in marks:
+            text.set_parse_math(False)
+            text.set_text(plain_lines(text.get_text()))
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -370,6 +385,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     suffix = Path(path).suffix.lstrip(".").lower()
     if suffix not in (known := figure.canvas.get_supported_filetypes()):
         raise UsageError(f"{path}: expected a picture's suffix, one of {', '.join(sorted(known))}; got {suffix!r}")
+    write_literally(figure)
     figure.savefig(path, dpi=min(DPI, MAX_PIXELS / max(figure.get_size_inches())))
 
 
@@ -386,14 +402,14 @@ def text_graph(graph: networkx.MultiDiGraph) -> str:
     import networkx
 
     order = list(networkx.lexicographical_topological_sort(graph, key=list(graph).index))
-    names = {node: str(graph.nodes[node].get("label", node)) for node in order}
+    names = {node: plain(str(graph.nodes[node].get("label", node))) for node in order}
     if len(set(names.values())) < len(names):
         names = {node: f"{i}:{names[node]}" for i, node in enumerate(order)}
     width = max(map(len, names.values()), default=0)
     lines = []
     for node in order:
         edges = sorted(graph.in_edges(node, data="label"), key=lambda edge: order.index(edge[0]))
-        inputs = [f"{label}({names[source]})" if label else names[source] for source, _, label in edges]
+        inputs = [f"{plain(str(label))}({names[source]})" if label else names[source] for source, _, label in edges]
         lines.append(f"{names[node]:<{width}}  <- {', '.join(inputs)}" if inputs else names[node])
     return "\n".join(lines)
 

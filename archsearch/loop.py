@@ -61,6 +61,7 @@ from archsearch.space import Space
 from archsearch.texts import name_of, well_formed
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Budget, Cost, Evaluation, Trial
 from archsearch.trust import own_executor, refuse_links, stored_component, stored_executor, without_secrets
+from archsearch.words import plain
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
@@ -214,8 +215,8 @@ class Result:
         if self.best is None:
             lines.append("best      none: no trial completed")
         else:
-            metrics = "".join(f", {name} {value:,.6g}" for name, value in self.best.metrics.items())
-            lines.append(f"best      {self.best_name}")
+            metrics = "".join(f", {plain(name)} {value:,.6g}" for name, value in self.best.metrics.items())
+            lines.append(f"best      {plain(self.best_name or '')}")
             length = f" at budget {self.best.budget.stop}" if self.best.budget else ""
             lines.append(f"          score {self.best.score:.6g}{length}{metrics} (trial {self.best.id})")
         counts = [f"{self.completed:,} completed", f"{self.failed:,} failed"]
@@ -228,7 +229,7 @@ class Result:
             lines.append(f"faults    {format_faults(self.faults)}")
         lines.append(f"cost      {format_cost(self.cost)}; set-up {format_cost(self.setup_cost)}; seed {self.seed}")
         if self.note:
-            lines.append(f"evaluator {self.note}")
+            lines.append(f"evaluator {plain(self.note)}")
         return "\n".join(lines)
 
 

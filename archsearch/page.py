@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from archsearch.words import html_text, plain
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 60rem; margin: 2rem auto;
@@ -25,30 +26,30 @@ pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; font-size: .85rem }
 def page(title: str, *parts: str) -> str:
     """A whole page; ``parts`` are pieces of HTML, such as the functions below make."""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html_text(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>\n"
+        f"<h1>{html_text(title)}</h1>{''.join(parts)}</body></html>\n"
     )
 
 
 def heading(text: str) -> str:
     """A heading in the page."""
-    return f"<h2>{html.escape(text)}</h2>"
+    return f"<h2>{html_text(text)}</h2>"
 
 
 def paragraph(text: str) -> str:
     """A paragraph of plain text."""
-    return f"<p>{html.escape(text)}</p>"
+    return f"<p>{html_text(text)}</p>"
 
 
 def command(text: str) -> str:
     """What can be copied into a terminal."""
-    return f"<pre>{html.escape(text)}</pre>"
+    return f"<pre>{html_text(text)}</pre>"
 
 
 def terms(facts: Mapping[str, str]) -> str:
     """Names with what they stand for, below each other."""
-    rows = (f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
+    rows = (f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in facts.items())
     return f"<dl>{''.join(rows)}</dl>"
 
 
@@ -64,7 +65,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], last_is_code: bool
     def row(cells: Sequence[str], tag: str) -> str:
         last = len(cells) - 1 if last_is_code else None
         kinds = (' class="code"' if i == last else "" for i in range(len(cells)))
-        return f"<tr>{''.join(f'<{tag}{k}>{html.escape(c)}</{tag}>' for c, k in zip(cells, kinds, strict=True))}</tr>"
+        return f"<tr>{''.join(f'<{tag}{k}>{html_text(c)}</{tag}>' for c, k in zip(cells, kinds, strict=True))}</tr>"
 
     return f'<div class="wide"><table>{row(head, "th")}{"".join(row(cells, "td") for cells in rows)}</table></div>'
 
@@ -72,11 +73,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], last_is_code: bool
 def picture(path: Path, title: str) -> str:
     """A PNG file, inside the page."""
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{html_text(title)}" src="data:image/png;base64,{data}">'
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 0) -> str:
     """A table for a terminal, its head first: the column ``left`` to the left, others to the right."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left %= len(widths)
     lines = []

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from archsearch.words import plain, plain_lines, say
+
 if TYPE_CHECKING:
     from archsearch.evaluator import Evaluator
     from archsearch.loop import Search, Settings
@@ -44,9 +46,9 @@ class Display:
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
             self._bar = Progress(
-                TextColumn("{task.completed:,.0f}/{task.fields[goal]}"),
+                TextColumn("{task.completed:,.0f}/{task.fields[goal]}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.fields[text]}"),
+                TextColumn("{task.fields[text]}", markup=False),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
@@ -79,9 +81,9 @@ class Display:
     def log(self, note: str) -> None:
         """Prints a note, such as how long Ray took to start."""
         if self._bar is not None:
-            self._bar.console.print(note, markup=False, highlight=False)
+            self._bar.console.print(plain_lines(note), markup=False, highlight=False)
         elif self._enabled:
-            print(note, file=sys.stderr, flush=True)
+            say(note, file=sys.stderr)
 
     def fault(self, text: str) -> None:
         """Prints what went wrong, for the first faults."""
@@ -116,12 +118,12 @@ class Display:
             return
         if self._bar is None:
             self._next = now + LOG_SECONDS
-            print(f"{what}  {done:,}/{total:,}", file=sys.stderr, flush=True)
+            say(f"{what}  {done:,}/{total:,}", file=sys.stderr)
             return
         self._next = now + REFRESH_SECONDS
         if self._work is None:
             self._work = self._bar.add_task("", goal="", text="")
-        self._bar.update(self._work, completed=done, total=total, goal=f"{total:,}", text=what)
+        self._bar.update(self._work, completed=done, total=total, goal=f"{total:,}", text=plain(what))
 
     def update(self, search: Search) -> None:
         """Shows the search as it stands; cheap if it was shown a moment ago."""
@@ -138,7 +140,7 @@ class Display:
             self._bar.update(self._task, completed=search.completed, text=text)
         else:
             self._next = now + LOG_SECONDS
-            print(f"{search.completed:,} trials  {text}", file=sys.stderr, flush=True)
+            say(f"{search.completed:,} trials  {text}", file=sys.stderr)
 
     def _text(self, search: Search, now: float) -> str:
         from archsearch.loop import format_seconds

@@ -27,6 +27,7 @@ from archsearch.page import aligned, heading, page, paragraph, picture, table, t
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost
 from archsearch.trust import refuse_links
+from archsearch.words import plain, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,10 +95,10 @@ def report(
         raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
     _print_rows(rows, facts)
     if front is not None:
-        print(f"front     {front}\n\n{aligned(_front_cells(front, top), left=-1)}\n")
+        say(f"front     {front}\n\n{aligned(_front_cells(front, top), left=-1)}\n")
     if verification is not None:
-        print(f"{verification}\n")
-    print(f"report    {page}")
+        say(f"{verification}\n")
+    say(f"report    {page}")
     return page
 
 
@@ -161,16 +162,16 @@ def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
     width = max(len(name) for name in facts) + 2
     for name in ("space", "controller", "evaluator", "trials", "failed", "faults", "cost", "set-up", "note", "seed"):
         if name in facts:
-            print(f"{name:<{width}}{facts[name]}")
+            say(f"{name:<{width}}{plain(facts[name])}")
     columns = shown_columns(rows)
     cells = [["rank", *columns, "architecture"]]
     cells += [
         [str(rank), *(number_text(row[name]) for name in columns), row["name"]]
         for rank, row in enumerate(rows, start=1)
     ]
-    print()
-    print(aligned(cells, left=-1))
-    print()
+    say()
+    say(aligned(cells, left=-1))
+    say()
 
 
 def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
@@ -356,7 +357,7 @@ def status(directory: str | Path, *, trust: bool = False) -> str:
     if rows := best_rows(table, 1):
         lines["best"] = f"{number_text(rows[0]['score'])} (trial {rows[0]['id']}), {rows[0]['name']}"
     lines |= {name: facts[name] for name in ("cost", "set-up", "executor")}
-    return "\n".join(f"{name:<10}{text}" for name, text in lines.items())
+    return "\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items())
 
 
 # -- one architecture --------------------------------------------------------------------------
@@ -382,17 +383,17 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
     if (Path(what) / "config.yaml").exists():
         space, row = _trial_of_run(what, trial, trust)
         architecture = tuple(row["architecture"])
-        metrics = [f"{name} {number_text(row[name])}" for name in shown_columns([row]) if row[name] is not None]
+        metrics = [f"{plain(name)} {number_text(row[name])}" for name in shown_columns([row]) if row[name] is not None]
         lines.append(f"trial      {', '.join(metrics)}")
     elif trial is not None:
         raise UsageError(f"{what}: --trial goes with a run folder")
     else:
         architecture = _read(what, space)
-    lines.insert(0, f"name       {space.format(architecture)}")
+    lines.insert(0, f"name       {plain(space.format(architecture))}")
     lines.append(f"decisions  {'-'.join(map(str, architecture))}")
     canonical = space.canonical(architecture)
     if canonical != architecture:
-        lines.append(f"canonical  {canonical}")
+        lines.append(f"canonical  {plain(str(canonical))}")
     graph = space.graph(architecture)
     lines += ["", text_graph(graph)]
     if out:

@@ -35,6 +35,7 @@ from archsearch.scoring import Listed, search_or_resume
 from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Trial
 from archsearch.trust import refuse_links, stored_component
+from archsearch.words import plain_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -169,7 +170,7 @@ class Verification:
         facts = self.facts()
         width = max(9, *map(len, facts))
         lines = [f"{name:<{width}} {text}" for name, text in facts.items()]
-        return "\n".join([head, "", aligned(self.cells(), left=-1), "", *lines])
+        return plain_lines("\n".join([head, "", aligned(self.cells(), left=-1), "", *lines]))
 
     def html(self) -> str:
         """The section of a page."""
