@@ -83,7 +83,8 @@ def test_wheel_holds_what_the_tree_holds(tmp_path):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {f"archsearch/{path.name}" for path in (ROOT / "archsearch").glob("*.py")} | {"archsearch/py.typed"}
     expected |= {f"archsearch/data/{path.name}" for path in (ROOT / "archsearch/data").iterdir() if path.is_file()}
-    expected |= {f"archsearch/models/{path.name}" for path in (ROOT / "archsearch/models").glob("*.py")}
+    for room in ("models", "training"):
+        expected |= {f"archsearch/{room}/{path.name}" for path in (ROOT / "archsearch" / room).glob("*.py")}
     expected |= {f"archsearch/presets/{path.name}" for path in (ROOT / "archsearch/presets").glob("*.yaml")}
     for shelf in SHELVES:
         expected |= {f"archsearch/{shelf}/{path.name}" for path in (ROOT / shelf).glob("*.py")}
