@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.checksums import ENTRY, Damaged, checksum, tensors_checksum
 from archsearch.errors import ArchsearchError, UsageError
 from archsearch.history import write_whole
 from archsearch.space import Space
@@ -184,7 +185,8 @@ class Model:
             arrays["features"] = self._raw_features
         facts = {"model": describe(self), "architectures": self.architectures, "seed": self._seed}
         facts["notes"] = dict(self.notes)
-        write_whole(Path(path), save(arrays, {"json": json.dumps(facts)}))
+        text = json.dumps(facts)
+        write_whole(Path(path), save(arrays, {"json": text, ENTRY: _seal(arrays, text)}))
 
     def _take(
         self,
@@ -259,22 +261,35 @@ def load_model(path: Path | str, space: Space, model: Model | None = None) -> Mo
     try:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = json.loads(file.metadata()["json"])
+            notes = file.metadata() or {}
+        if notes.keys() != {"json"} and notes.get(ENTRY) != _seal(arrays, notes["json"]):  # version 0.1.0 had none
+            raise Damaged("its checksum does not fit")
+        facts = json.loads(notes["json"])
         same = model is not None and describe(model) == facts["model"]
         model = model.clone() if same and model is not None else build(facts["model"], "models", where=str(path))
         labelled = [space.validate(architecture) for architecture in facts["architectures"]]
+        seed, scores, model_notes = facts["seed"], arrays["scores"], facts["notes"]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, ArchsearchError) as error:
         raise UsageError(f"{path}: expected a model of {type(space).__name__}, saved by Model.save; {error}") from None
-    assert isinstance(model, Model)
+    if not isinstance(model, Model):
+        raise UsageError(f"{path}: expected a model, saved by Model.save, got {type(model).__name__}")
     features = arrays.get("features")
     state = {name.removeprefix("state."): array for name, array in arrays.items() if name.startswith("state.")}
     if state:
-        model._take(space, labelled, arrays["scores"], facts["seed"], features)
+        model._take(space, labelled, scores, seed, features)
         model._load_state(state)
     else:
-        model.fit(space, labelled, arrays["scores"], facts["seed"], features)
-    model.notes = facts["notes"]
+        model.fit(space, labelled, scores, seed, features)
+    model.notes = model_notes
     return model
+
+
+def _seal(arrays: Mapping[str, npt.NDArray[Any]], text: str) -> str:
+    """The checksum of arrays and of the facts' text."""
+    described = (
+        (name, str(array.dtype), array.shape, np.ascontiguousarray(array).tobytes()) for name, array in arrays.items()
+    )
+    return checksum(tensors_checksum(described).encode(), text.encode())
 
 
 def one_thread() -> contextlib.AbstractContextManager[object]:

@@ -6,7 +6,6 @@ For what asks an evaluator outside the search that the user began: labels of a p
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 import time
@@ -19,15 +18,15 @@ from archsearch.controller import Controller
 from archsearch.errors import ConstraintError
 from archsearch.evaluator import MAX_DRAWS, Evaluator
 from archsearch.executor import evaluate_safely, prepare_below
-from archsearch.history import write_whole
 from archsearch.loop import Result, resume, search
+from archsearch.notes import read_note, write_note
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 
 if TYPE_CHECKING:
     import numpy as np
 
-SET_UP = "set_up.json"
+SET_UP, COST = "set_up.json", "cost"
 
 LOOK_UP_SECONDS = 10.0
 """How long all architectures of a table may take to be looked up."""
@@ -123,8 +122,10 @@ class Prepared(Evaluator):
             self.evaluator.start(space)
             self.space = space
             self._ready = False
-        if self.folder is not None and (self.folder / SET_UP).exists():
-            self.set_up = Cost(*json.loads((self.folder / SET_UP).read_text()))
+        path = None if self.folder is None else self.folder / SET_UP
+        known = read_note(path, (COST,), "what earlier sessions cost is not known", old_list=COST)
+        if known is not None:
+            self.set_up = Cost(*known[COST])
 
     def prepare(self) -> Cost:
         """Has the evaluator do its one-off work, unless it has; the cost is in ``set_up``."""
@@ -146,7 +147,7 @@ class Prepared(Evaluator):
             again = prepare_below(self, self.evaluator)
             self.set_up = again if known == NO_COST else known
         if self.folder is not None:
-            write_whole(self.folder / SET_UP, json.dumps(dataclasses.astuple(self.set_up)).encode())
+            write_note(self.folder / SET_UP, {COST: dataclasses.astuple(self.set_up)})
         self._ready = True
 
     def release(self) -> None:

@@ -6,8 +6,10 @@
     my/folder or my/file.parquet  Parquet in the Hugging Face layout (columns image and label), through ``datasets``
     cifar10, cifar100             torchvision's, from the folder given by root=... or the variable ARCHSEARCH_DATA
 
-Options follow a colon: ``NAME:option=value,option=value``. ``load_task`` reads such a text; a ``Task`` of your own
-arrays is made directly.
+Options follow a colon: ``NAME:option=value,option=value``. ``valid`` and ``test`` say how large these parts are where
+the data do not bring them, ``train`` how much of the rest is trained on: a number of images, or a share up to 1.0 (of
+all; for ``train`` of the rest). ``layout`` of a .npz file says where the channels are. ``load_task`` reads such a text;
+a ``Task`` of your own arrays is made directly.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import importlib.util
 import math
 import os
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -31,10 +34,11 @@ import torch
 from archsearch.errors import TaskError, UnknownName, UsageError
 from archsearch.seeding import stream
 
-__all__ = ["Augmentation", "Part", "Task", "augment", "load_task", "split"]
+__all__ = ["Augmentation", "Layout", "Part", "Task", "augment", "load_task", "split"]
 
 Part = Literal["train", "valid", "test"]
 Augmentation = Literal["crop", "flip", "cutout"]
+Layout = Literal["auto", "channels_first", "channels_last"]
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
@@ -45,14 +49,18 @@ class Task:
     and stay in memory as tensors: 4 bytes a value, once per process and device.
 
     Args:
-        train: Images and labels to train on. Images have the shape (n, height, width), (n, channels, height, width) or
-            (n, height, width, 3), numbers of any kind; labels have the shape (n,), whole numbers from 0.
+        train: Images and labels to train on, at least two. Images have the shape (n, height, width), (n, channels,
+            height, width) or (n, height, width, channels), numbers of any kind; labels have the shape (n,), whole
+            numbers from 0.
         valid: What the search is scored on.
         test: Reported, never used by a search.
         classes: Number of classes; None: the largest label plus one.
         name: For messages and run folders.
         normalise: Whether to normalise; if not, images are taken as they are.
         augmentation: What is done to training images by default, any of crop, flip, cutout.
+        layout: Where the channels of images with four dimensions are: channels_first, channels_last, or auto: where the
+            shape tells. Up to 4 channels are looked for last, any number of them first; a shape that could be either
+            is refused.
 
     Raises:
         TaskError: If shapes, labels or pixels cannot be used; the message says where.
@@ -68,9 +76,14 @@ class Task:
         name: str = "task",
         normalise: bool = True,
         augmentation: Sequence[Augmentation] = (),
+        layout: Layout = "auto",
     ) -> None:
         given: dict[Part, Arrays] = {"train": train, "valid": valid, "test": test}
-        parts = {part: _checked(arrays, f"{name}, {part}") for part, arrays in given.items()}
+        if layout not in get_args(Layout):
+            raise UsageError(f"{name}: layout: expected one of {', '.join(get_args(Layout))}, got {layout!r}")
+        parts = {part: _checked(arrays, f"{name}, {part}", layout) for part, arrays in given.items()}
+        if len(parts["train"][1]) < 2:
+            raise TaskError(f"{name}, train: expected at least two images to train on, got one")
         self.name = name
         self.augmentation = known_augmentation(augmentation, name)
         self.input_shape: tuple[int, int, int] = parts["train"][0].shape[1:]
@@ -123,7 +136,7 @@ class Task:
         return {**self.__dict__, "_tensors": {}}
 
 
-def _checked(arrays: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+def _checked(arrays: Any, where: str, layout: Layout = "auto") -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Images as (n, channels, height, width) and labels as integers."""
     try:
         images, labels = np.asarray(arrays[0]), np.asarray(arrays[1])
@@ -131,8 +144,8 @@ def _checked(arrays: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.
         raise TaskError(f"{where}: expected a pair (images, labels) of arrays, got {type(arrays).__name__}") from None
     if images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[-1] <= 4 < images.shape[1]:
-        images = images.transpose(0, 3, 1, 2)
+    elif images.ndim == 4 and 0 not in images.shape:
+        images = _channels_first(images, where, layout)
     if images.ndim != 4 or images.dtype.kind not in "buif":
         raise TaskError(
             f"{where}: expected images of the shape (n, height, width), (n, channels, height, width) or "
@@ -152,6 +165,37 @@ def _checked(arrays: Any, where: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.
     return images, labels.astype(np.int64)
 
 
+FEW_CHANNELS = 4
+
+
+def _channels_first(images: npt.NDArray[Any], where: str, layout: Layout) -> npt.NDArray[Any]:
+    """Images of four dimensions as (n, channels, height, width).
+
+    Raises:
+        TaskError: If their shape could be either, and it was not said which.
+    """
+    if layout == "auto":
+        layout = _layout_of(*images.shape[1:], where)
+    return images.transpose(0, 3, 1, 2) if layout == "channels_last" else images
+
+
+def _layout_of(first: int, middle: int, last: int, where: str) -> Layout:
+    """Where the channels are, told by how few there are and which sides are alike."""
+    few = first <= FEW_CHANNELS, last <= FEW_CHANNELS
+    square = middle == last, first == middle  # the images, read with the channels first, and last
+    if few == (True, False) or (few == (False, False) and square != (False, True) and square != (True, True)):
+        return "channels_first"
+    if few == (False, True) and middle > FEW_CHANNELS:
+        return "channels_last"
+    if few == (True, True) and square == (True, False):
+        return "channels_first"
+    raise TaskError(
+        f"{where}: images of the shape (n, {first}, {middle}, {last}) could have {first} channels first, or {last} "
+        "last; say which: layout=channels_first or channels_last, as an argument of Task or option of a .npz file's "
+        "name"
+    )
+
+
 def _statistics(images: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation per channel, shape (channels, 1, 1); a constant channel is left unscaled."""
     mean = images.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
@@ -167,7 +211,7 @@ def split(
     Args:
         images: Shape (n, ...).
         labels: Shape (n,).
-        size: How many: a whole number >= 1, or, between 0.0 and 1.0, a share of all.
+        size: How many: a whole number >= 1, or a share of all, a float up to 1.0.
         seed: The only source of randomness, >= 0.
         where: For messages.
 
@@ -191,6 +235,8 @@ def split(
 
 
 def _count(size: float, n: int, where: str) -> int:
+    if size > 1 and size != int(size):
+        raise TaskError(f"{where}: expected a whole number of images, or a share up to 1, got {size}")
     count = round(size * n) if isinstance(size, float) and size <= 1 else int(size)
     if not 1 <= count <= n:
         raise TaskError(f"{where}: {size} of {n} images were asked for; every part needs at least one image")
@@ -327,7 +373,13 @@ def _number(value: str, default: float) -> float:
 
 def _three_parts(text: str, images: Any, labels: Any, options: Mapping[str, Any], **settings: Any) -> Task:
     """A task from one set of images, split three ways; shares are of all images."""
-    counts = {part: _count(options[part], len(labels), text) for part in ("valid", "test")}
+    counts = {part: _count(options[part], len(labels), f"{text}, {part}") for part in ("valid", "test")}
+    left = len(labels) - sum(counts.values())
+    if left < 2:
+        raise TaskError(
+            f"{text}: valid={options['valid']} and test={options['test']} take {sum(counts.values())} of {len(labels)} "
+            f"images, which leaves {max(0, left)} to train on; expected at least two: make these parts smaller"
+        )
     return _from_parts(text, {"train": (images, labels)}, {**options, **counts}, **settings)
 
 
@@ -337,12 +389,40 @@ def _from_parts(text: str, arrays: dict[str, Arrays], options: Mapping[str, Any]
     Test comes first, then validation, so that neither changes with the number of training images.
     """
     images, labels = arrays["train"]
+    known = np.unique(labels)
     for part in ("test", "valid"):
         if part not in arrays:
-            arrays[part], (images, labels) = split(images, labels, options[part], options["seed"], text)
+            arrays[part], (images, labels) = split(images, labels, options[part], options["seed"], f"{text}, {part}")
     if options["train"]:
-        images, labels = split(images, labels, options["train"], options["seed"], text)[0]
+        images, labels = split(images, labels, options["train"], options["seed"], f"{text}, train")[0]
+    _check_parts(text, known, {"train": labels, "valid": arrays["valid"][1], "test": arrays["test"][1]})
     return Task((images, labels), arrays["valid"], arrays["test"], name=text, **settings)
+
+
+TINY = 10
+"""A part with fewer images is warned of: one of them is worth more than ten percent of accuracy."""
+
+
+def _check_parts(text: str, classes: npt.NDArray[Any], parts: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Warns of parts that are too small to tell much.
+
+    Raises:
+        TaskError: If there is no training image of a class.
+    """
+    for part, labels in parts.items():
+        missing = np.setdiff1d(classes, labels)
+        lacking = f"{len(labels)} images, none of {len(missing)} of {len(classes)} classes"
+        if part == "train" and len(missing):
+            raise TaskError(
+                f"{text}, train: {lacking}; expected some of every class: make valid and test smaller, or train larger"
+            )
+        if len(missing):
+            warnings.warn(f"{text}, {part}: {lacking}", stacklevel=2)
+        elif part != "train" and len(labels) < TINY:
+            warnings.warn(
+                f"{text}, {part}: {len(labels)} images are few; one is worth {100 / len(labels):.0f} % of accuracy",
+                stacklevel=2,
+            )
 
 
 def _digits(text: str, given: Mapping[str, str]) -> Task:
@@ -365,7 +445,9 @@ def _digits(text: str, given: Mapping[str, str]) -> Task:
 
 def _npz(path: Path, text: str, given: Mapping[str, str]) -> Task:
     """Arrays images and labels, split three ways; or train_images, train_labels, valid_images, ... ."""
-    options = _options(text, given, {"train": 0.0, "valid": 0.2, "test": 0.2, "seed": 0})
+    options = _options(text, given, {"train": 0.0, "valid": 0.2, "test": 0.2, "seed": 0, "layout": "auto"})
+    if (layout := options["layout"]) not in get_args(Layout):
+        raise UsageError(f"task {text!r}: layout: expected one of {', '.join(get_args(Layout))}, got {layout!r}")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
@@ -374,18 +456,18 @@ def _npz(path: Path, text: str, given: Mapping[str, str]) -> Task:
     except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise TaskError(f"{path}: cannot be read as .npz: {error}") from None
     if {"images", "labels"} <= arrays.keys():
-        images, labels = _checked((arrays["images"], arrays["labels"]), str(path))
-        return _three_parts(text, images, labels, options)
+        images, labels = _checked((arrays["images"], arrays["labels"]), str(path), layout)
+        return _three_parts(text, images, labels, options, layout="channels_first")
     names = [f"{part}_{what}" for part in get_args(Part) for what in ("images", "labels")]
     missing = [name for name in names if name not in arrays]
     if missing:
         raise TaskError(
             f"{path}: expected the arrays images and labels, or {', '.join(names)}; it has {', '.join(arrays)}"
         )
-    if given:
-        raise UsageError(f"task {text!r}: the file has its three parts, so {', '.join(given)} cannot be chosen")
+    if chosen := [name for name in given if name != "layout"]:
+        raise UsageError(f"task {text!r}: the file has its three parts, so {', '.join(chosen)} cannot be chosen")
     train, valid, test = ((arrays[f"{part}_images"], arrays[f"{part}_labels"]) for part in get_args(Part))
-    return Task(train, valid, test, name=text)
+    return Task(train, valid, test, name=text, layout=layout)
 
 
 PARQUET_PARTS = {"train": "train", "validation": "valid", "valid": "valid", "val": "valid", "test": "test"}
@@ -410,10 +492,10 @@ def _parquet(path: Path, text: str, given: Mapping[str, str]) -> Task:
         by_part.setdefault(found[-1] if found else "all", []).append(str(file))
     arrays = {part: _read_images(names, options, datasets) for part, names in by_part.items()}
     if arrays.keys() in ({"all"}, {"train"}):
-        return _three_parts(text, *next(iter(arrays.values())), options)
+        return _three_parts(text, *next(iter(arrays.values())), options, layout="channels_last")
     if "train" not in arrays:
         raise TaskError(f"{text}: no file is named after the training part; found {', '.join(arrays)}")
-    return _from_parts(text, arrays, options)
+    return _from_parts(text, arrays, options, layout="channels_last")
 
 
 def _read_images(files: list[str], options: Mapping[str, Any], datasets: Any) -> Arrays:
@@ -456,7 +538,7 @@ def _cifar(name: str, text: str, given: Mapping[str, str]) -> Task:
     arrays = {"train": (np.asarray(train.data), np.asarray(train.targets))}
     arrays["test"] = np.asarray(test.data), np.asarray(test.targets)
     classes = 10 if name == "cifar10" else 100
-    return _from_parts(text, arrays, options, classes=classes, augmentation=("crop", "flip"))
+    return _from_parts(text, arrays, options, classes=classes, augmentation=("crop", "flip"), layout="channels_last")
 
 
 def _need(package: str, what: str, extra: str) -> None:

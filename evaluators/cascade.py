@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +21,14 @@ import numpy as np
 from archsearch.errors import ArchsearchError, MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Job, prepare_below
-from archsearch.history import write_whole
 from archsearch.local_executor import LocalExecutor
 from archsearch.loop import DEFAULT_RETRIES
+from archsearch.notes import read_note, write_note
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 
+STAGES = "stages"
 FILE = "reference.json"
 
 FEWEST_REFERENCES = 2
@@ -173,8 +173,10 @@ class Cascade(Evaluator):
 
     def prepare(self) -> Cost:
         """Prepares the evaluators, and learns the thresholds; in a run that goes on, what is left of that."""
-        if self._folder is not None and (self._folder / FILE).exists():
-            self._facts = json.loads((self._folder / FILE).read_text())
+        path = None if self._folder is None else self._folder / FILE
+        known = read_note(path, (STAGES,), "the reference sample is scored anew", old_list=STAGES)
+        if known is not None:
+            self._facts = known[STAGES]
         references = self._draw()
         self._gates = []
         for stage, facts in enumerate(self._facts):
@@ -245,7 +247,7 @@ class Cascade(Evaluator):
         """Writes what is known, whole or not at all."""
         if self._folder is None:
             return
-        write_whole(self._folder / FILE, json.dumps(self._facts).encode())
+        write_note(self._folder / FILE, {STAGES: self._facts})
 
     # -- scoring -----------------------------------------------------------------------------------
 

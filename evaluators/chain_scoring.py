@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from archsearch.errors import UsageError
 from archsearch.network import MultiplyAddCounter
+from archsearch.training.batches import evaluation_batches
 from archsearch.trial import Architecture
 
 Statistics = Literal["recomputed", "batch", "inherited"]
@@ -99,7 +100,8 @@ def score_chains(
         labels: Shape (images,).
         statistics: Where batch normalisation has its statistics from.
         statistics_images: Batches to recompute them from, each of shape (images, channels, height, width).
-        batch_size: Images scored at a time, at most, >= 1.
+        batch_size: Images scored at a time, at most, >= 1; with the statistics of the batch one more, where a single
+            image would be left over.
         memory_limit: Most bytes of activations at a time, those inside a layer included. Parameters, ``images``, and
             recomputed statistics (two numbers per channel and layer of the tree) come on top. None: no limit.
 
@@ -120,10 +122,14 @@ def score_chains(
         if statistics == "recomputed":
             _gather(walker, architectures, statistics_images, memory_limit)
         most = min(batch_size, max(1, len(labels)))
+        whole = evaluation_batches(len(labels), batch_size)
+        if statistics == "batch":
+            most = max(whole, default=most)
         least = most if statistics == "batch" else 1
         tree, together = _plan(architectures, walker.sizes, memory_limit, least, most)
         scores = [(0, 0.0)] * len(architectures)
-        for chunk, targets in zip(torch.split(images, together), torch.split(labels, together), strict=True):
+        sizes = whole if statistics == "batch" else together
+        for chunk, targets in zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True):
             walker.batches = [len(chunk)] if statistics == "batch" else None
             for places, right, loss in _score(walker.walk(tree, chunk), targets):
                 for k in places:

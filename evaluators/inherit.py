@@ -17,10 +17,11 @@ import torch
 from archsearch.checks import number
 from archsearch.errors import UsageError
 from archsearch.evaluator import Morphable, Trained
-from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow, below
+from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow
 from archsearch.network import Network, trainable
 from archsearch.space import Space, whole_number
 from archsearch.task import Task
+from archsearch.training.checkpoints import below
 from archsearch.trial import Architecture, Cost, Evaluation, Query
 
 
@@ -82,7 +83,7 @@ class Inherit(_TrainingBelow):
             self._train(run, inherited > 0, meter)
             if query.id >= 0:
                 training.save(run, query.id)
-            evaluation = training.report([run], meter)
+            evaluation = training.report(run, meter)
         metrics = {**evaluation.metrics, "inherited": inherited, "function_preserved": float(preserved)}
         return evaluation._replace(metrics=metrics)
 
@@ -105,7 +106,7 @@ class Inherit(_TrainingBelow):
                     )
                 inherited, _ = self._take_over(run, query.parent)
                 self._train(run, inherited > 0, meter)
-            evaluation = training.report([run], meter)
+            evaluation = training.report(run, meter)
         note = "" if query.parent is None else f"Trained on from weights of trial {query.parent}, its parent."
         return training.handed_out(run, evaluation, note)
 

@@ -21,7 +21,6 @@ Where we differ:
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.tabular import SOURCES, Tabular
 from archsearch.executor import prepare_below
-from archsearch.history import write_whole
+from archsearch.notes import read_note, write_note
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
 
@@ -166,8 +165,10 @@ class LearningCurve(Evaluator):
 
     def prepare(self) -> Cost:
         """Prepares the evaluator; on resume reads the curves and fits the regressions as they were."""
-        if self.folder is not None and (self.folder / FILE).exists():
-            self._facts = json.loads((self.folder / FILE).read_text())
+        path = None if self.folder is None else self.folder / FILE
+        known = read_note(path, self._facts.keys(), "curves are gathered anew from here on")
+        if known is not None:
+            self._facts = known
             self._regressions = self._fitted()
         cost = prepare_below(self, self.evaluator, Cost(*self._facts["prepared"]))
         self._facts["prepared"] = dataclasses.astuple(cost)
@@ -178,7 +179,7 @@ class LearningCurve(Evaluator):
         """Writes what is known, whole or not at all."""
         if self.folder is None:
             return
-        write_whole(self.folder / FILE, json.dumps(self._facts).encode())
+        write_note(self.folder / FILE, self._facts)
 
     # -- learning ----------------------------------------------------------------------------------
 

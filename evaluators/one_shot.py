@@ -29,6 +29,7 @@ import torch
 from torch import nn
 
 from archsearch.checks import number
+from archsearch.checksums import Damaged
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import SharedWeights, Trained
 from archsearch.evaluators.chain_scoring import Chain, Statistics, score_chains
@@ -42,19 +43,25 @@ from archsearch.evaluators.training import (
     Run,
     Training,
     _TrainingBelow,
-    below,
-    read_checkpoint,
 )
+from archsearch.history import write_whole
 from archsearch.network import InputShape, Mixing, Network, build, multiply_adds
+from archsearch.notes import read_note, tell_damage, write_note
 from archsearch.seeding import generator_state, restore_generator, stream
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.task import Task
+from archsearch.training.checkpoints import Checkpoint, below, expect_shapes, load_checkpoint, read_checkpoint
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 
 Sampler = Literal["uniform", "fair", "dropout", "controller"]
 Source = Literal["shared", "hyper_network"]
 
 FILE = "super-network.safetensors"
+BILL = "super-network.json"
+"""What the super-network has cost so far, apart from its file, so that it is not forgotten if that one is damaged."""
+
+BILLED = ("prepared", "earlier", "advanced")
+ANEW = "the super-network is trained anew"
 
 LENGTH = 10
 """The super-network is trained for this many times the epochs of a training, unless it is told otherwise."""
@@ -97,9 +104,10 @@ class OneShot(_TrainingBelow):
         weights: A trained super-network, ``evaluator/super-network.safetensors`` of a run with the same space and
             training; its cost is billed as it was then. None: it is trained.
         statistics: Of batch normalisation in scoring: recomputed from training images, those of the batch that is
-            scored, or inherited as they are.
+            scored (of 512 images; one left over joins the batch before), or inherited as they are.
         statistics_batches: Training batches that statistics are recomputed from, >= 1, the same for all architectures.
         validation_batches: Batches of validation images to score on, >= 1, the same for all architectures; None: all.
+            Never fewer than 2 images.
         steps: Updates of the inherited weights before an architecture is scored, >= 0.
         learning_rate: Of these updates, the highest of their schedule; None: that of the training.
         restart: Whether they begin with a mixture of inherited and initial weights, in which the initial ones have the
@@ -213,6 +221,11 @@ class OneShot(_TrainingBelow):
         """Binds the evaluator to a space; the super-network of another one is forgotten."""
         super().start(space)
         self._forget()
+        if self.statistics == "batch" and self.training.data.size("valid") < 2:
+            raise UsageError(
+                f"OneShot: statistics: a batch of one image has none, and {self.training.data.name} has one validation "
+                "image; use recomputed"
+            )
 
     # -- the super-network -------------------------------------------------------------------------
 
@@ -249,13 +262,36 @@ class OneShot(_TrainingBelow):
         return Cost(*self._facts["prepared"])
 
     def _begin(self) -> None:
+        """A super-network that has not begun, or one that goes on from the last finished epoch."""
+        self._fresh()
+        if self.folder is None:
+            return
+        saved = read_checkpoint(self.folder / FILE, ANEW)
+        if saved is not None:
+            try:
+                self._go_on_from(saved)
+                return
+            except (Damaged, LookupError, TypeError, ValueError) as error:  # only of version 0.1.0
+                tell_damage(self.folder / FILE, error, ANEW)
+                self._fresh()
+        bill = read_note(self.folder / BILL, BILLED, "what an earlier super-network cost is not known")
+        if bill is not None:  # what was spent on one that is lost was spent
+            advanced = Cost(*bill["earlier"]) + Cost(*bill["advanced"])
+            self._facts |= {"prepared": bill["prepared"], "earlier": dataclasses.astuple(advanced)}
+
+    def _fresh(self) -> None:
         self._run = run = self.training.begin(None, self.seed, self._make)
         self._paths = self._sampler(run.network)
-        saved = None if self.folder is None else read_checkpoint(self.folder / FILE)
-        if saved is not None:
-            self.training.put_back(run, *saved)
-            self._facts = {name: saved[1][name] for name in self._facts}
-            restore_generator(self._paths.rng, saved[1]["paths"])
+
+    def _go_on_from(self, saved: Checkpoint) -> None:
+        assert self._run is not None
+        facts = {name: saved.facts[name] for name in self._facts}
+        costs = [Cost(*facts[name]) for name in BILLED]
+        if saved.facts["data"] != self.training.data.fingerprint or not all(map(math.isfinite, _amounts(costs))):
+            raise Damaged("its facts are not those of this super-network")
+        restore_generator(self._paths.rng, saved.facts["paths"])
+        self.training.put_back(self._run, *saved)
+        self._facts = facts
 
     def _sampler(self, network: Network) -> UniformPaths:
         if self.sampler == "fair":
@@ -300,9 +336,10 @@ class OneShot(_TrainingBelow):
         if self.folder is None:
             return
         further = {"paths": generator_state(self._paths.rng), "data": self.training.data.fingerprint}
+        write_note(self.folder / BILL, {name: self._facts[name] for name in BILLED})
         self.training.write(run, self.folder / FILE, **self._facts, **further)
         lines = [",".join(CURVE), *(",".join(f"{value:.6g}" for value in row) for row in self._facts["curve"])]
-        (self.folder / FILE).with_suffix(".csv").write_text("\n".join(lines) + "\n")
+        write_whole((self.folder / FILE).with_suffix(".csv"), ("\n".join(lines) + "\n").encode())
 
     def _watch(self, run: Run, epoch: int, meter: Meter) -> None:
         """Now and then adds to the curve what some fixed paths reach; nothing of the training is changed."""
@@ -315,7 +352,8 @@ class OneShot(_TrainingBelow):
             layer.track_running_stats = False  # running statistics stay as they are
         chosen = torch.arange(min(WATCHED_IMAGES, self.training.data.size("valid")))
         paths = [self.space.sample(stream(i, "watched")) for i in range(WATCHED_PATHS)]
-        watched = [dataclasses.replace(run, architecture=path, batch_statistics=True) for path in paths]
+        batch = len(chosen) > 1  # a single image has no statistics
+        watched = [dataclasses.replace(run, architecture=path, batch_statistics=batch) for path in paths]
         found = [self.training.accuracy(each, "valid", meter, chosen)[0] for each in watched]
         if isinstance(network, HyperNetwork):
             meter.forwarded(1, sum(map(network.generation_multiply_adds, paths)))
@@ -325,16 +363,24 @@ class OneShot(_TrainingBelow):
         self._facts["curve"].append([epoch, run.train_loss, float(np.mean(found))])
 
     def _load(self, path: Path) -> None:
-        saved = read_checkpoint(path)
-        if saved is None or not {*self._facts, "data"} <= saved[1].keys():
-            raise UsageError(
-                f"OneShot: weights: {path} is no super-network; expected evaluator/{FILE} of a run with OneShot"
-            )
+        expected = f"expected evaluator/{FILE} of a run with OneShot"
+        try:
+            saved = load_checkpoint(path)
+        except FileNotFoundError:
+            raise UsageError(f"OneShot: weights: {path} is no super-network: no such file; {expected}") from None
+        except Damaged as error:
+            raise UsageError(f"OneShot: weights: {path} is no super-network: {error}; {expected}") from None
+        if not {*self._facts, "data"} <= saved[1].keys():
+            raise UsageError(f"OneShot: weights: {path} is no super-network; {expected}")
         with torch.device("meta"):
-            expected = {name: value.shape for name, value in self._make().state_dict().items()}
+            wanted = self._make().state_dict()
         values = below(saved[0], "network.")
-        same_data = saved[1]["data"] == self.training.data.fingerprint
-        if {name: value.shape for name, value in values.items()} != expected or not same_data:
+        try:
+            expect_shapes(values, wanted)
+            other = saved[1]["data"] != self.training.data.fingerprint
+        except Damaged:
+            other = True
+        if other:
             raise UsageError(
                 f"OneShot: weights: {path} is the super-network of another space, skeleton or data; give those of "
                 "the run that made it"
@@ -394,7 +440,7 @@ class OneShot(_TrainingBelow):
         run.batch_statistics = self.statistics == "batch"
         score, run.valid_loss = training.accuracy(run, "valid", meter, self._chosen(query))
         run.curve.append(score)
-        return training.report([run], meter, test=False)
+        return training.report(run, meter, test=False)
 
     def trained(self, query: Query) -> Trained:
         """A stand-alone network with the weights and statistics that were scored, of the super-network as it is now."""
@@ -539,10 +585,11 @@ class OneShot(_TrainingBelow):
         n, batches = self.training.data.size("valid"), query.budget.stop if query.budget else self.validation_batches
         if batches is None or batches * self.training.recipe.batch_size >= n:
             return None
+        images = max(2, batches * self.training.recipe.batch_size)  # one alone has no statistics
         if "order" not in self._images:
             order = stream(self.seed, f"validation {self._facts['sample']}").permutation(n)
             self._images["order"] = torch.from_numpy(order)
-        chosen: torch.Tensor = self._images["order"][: batches * self.training.recipe.batch_size]
+        chosen: torch.Tensor = self._images["order"][:images]
         return chosen
 
 
@@ -566,6 +613,10 @@ def inherit(network: Network, values: Mapping[str, torch.Tensor], share: float =
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     """All its layers of batch normalisation."""
     return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def _amounts(costs: Sequence[Cost]) -> list[float]:
+    return [amount for cost in costs for amount in dataclasses.astuple(cost)]
 
 
 def _stored(value: torch.Tensor) -> npt.NDArray[Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,9 +26,10 @@ from archsearch.errors import ArchsearchError, MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.tabular import Tabular
 from archsearch.executor import evaluate_batch_safely, evaluate_safely, prepare_below
-from archsearch.history import RunFolder, write_whole
+from archsearch.history import RunFolder
 from archsearch.local_executor import LocalExecutor
 from archsearch.model import Features, Model, load_model
+from archsearch.notes import read_note, tell_damage, write_note
 from archsearch.ranking import Interval, bootstrap, kendall_tau
 from archsearch.scoring import Listed, search_or_resume
 from archsearch.seeding import stream
@@ -187,7 +187,7 @@ class Predictor(Evaluator):
         """
         cost = self._prepare_below(self._feature_evaluators, "features.json")
         if self._fitted is None and self.folder is not None and (self.folder / FILE).exists():
-            self._fitted = load_model(self.folder / FILE, self.space, self._model)
+            self._fitted = self._read_model(self.folder / FILE)
         if self._fitted is None:
             labels, spent = self._new_labels() if self.labelled is None else self._labels_of(RunFolder(self.labelled))
             begun = time.process_time()
@@ -205,14 +205,22 @@ class Predictor(Evaluator):
                 cost += again
         return cost + Cost(*self._fitted.notes["prepared"])
 
+    def _read_model(self, path: Path) -> Model | None:
+        """The model of an earlier session; None if its file is damaged. The labels are in a run of their own."""
+        try:
+            return load_model(path, self.space, self._model)
+        except UsageError as error:
+            tell_damage(path, error, "the model is fitted anew")
+            return None
+
     def _prepare_below(self, evaluators: Sequence[Evaluator], file: str) -> Cost:
         """Prepares evaluators; what that has cost in all sessions is kept in a file."""
         path = None if self.folder is None else self.folder / file
-        before = json.loads(path.read_text()) if path is not None and path.exists() else []
-        known = [Cost(*cost) for cost in before] or [NO_COST] * len(evaluators)
+        before = read_note(path, ("costs",), "what earlier sessions cost is not known", old_list="costs")
+        known = [Cost(*cost) for cost in before["costs"]] if before else [NO_COST] * len(evaluators)
         costs = [prepare_below(self, each, cost) for each, cost in zip(evaluators, known, strict=True)]
         if path is not None and evaluators:
-            write_whole(path, json.dumps([dataclasses.astuple(cost) for cost in costs]).encode())
+            write_note(path, {"costs": [dataclasses.astuple(cost) for cost in costs]})
         return dataclasses.replace(sum(costs, NO_COST), wall_seconds=0.0)
 
     def advance(self, sample: Sequence[Trial]) -> Cost:

@@ -13,9 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from archsearch.checksums import Damaged
 from archsearch.errors import TrainingDiverged, UsageError
 from archsearch.evaluator import Evaluator, SharedWeights, Trained
 from archsearch.network import (
@@ -38,9 +37,19 @@ from archsearch.network import (
     synchronise,
     trainable,
 )
+from archsearch.notes import read_text, tell_damage, write_text
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.task import Augmentation, Part, Task, absolute, augment, known_augmentation, load_task, split
+from archsearch.training.batches import batches_of, evaluation_batches, normalises_one
+from archsearch.training.checkpoints import (
+    Checkpoint,
+    below,
+    expect_shapes,
+    read_checkpoint,
+    write_checkpoint,
+)
+from archsearch.training.repeats import Finished, Repeats
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query
 
 Preset = Literal[
@@ -129,7 +138,8 @@ class Training(Evaluator):
         task: A task by name or path (see ``archsearch.task``), or a ``Task``.
         preset: Recipe to start from.
         epochs: Length of a full training, and of its schedule, >= 1.
-        batch_size: Images per update, >= 1; the last batches of an epoch shrink evenly.
+        batch_size: Images per update, >= 1; the last batches of an epoch shrink evenly. A batch of one image is refused
+            where batch normalisation has nothing to average over; with 2 and an odd number of images one batch has 3.
         optimizer: sgd or adamw.
         learning_rate: The highest, > 0; a cosine schedule takes it to 0.
         warm_up: Epochs over which the learning rate rises in equal steps before that, >= 0.
@@ -145,7 +155,8 @@ class Training(Evaluator):
         train_examples: Use only so many of the training images, the same for all.
         skeleton: Settings of the network around the searched part by name, such as channels and cells. Those that the
             space does not know are an error here; in a preset they are passed over, as are those given to the space.
-        repeats: Trainings from different seeds that are averaged, >= 1.
+        repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
+            those that were done are kept; the seconds that they took are billed with the try that failed.
         keep: How many checkpoints are kept, >= 1: those that were written or read last. A training that would go on
             from one that is gone begins anew.
         latency: Whether to measure the time of a forward pass over up to 64 validation images. Such a figure is never
@@ -208,6 +219,7 @@ class Training(Evaluator):
         self.latency = latency
         self.device = device
         self.threads = threads
+        self._repeats = Repeats()
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
         given["skeleton"] = {**PRESETS[preset].skeleton, **(skeleton or {})}
         changes = {name: value for name, value in given.items() if value is not None}
@@ -215,6 +227,15 @@ class Training(Evaluator):
         _check_ranges(self)
 
     # -- the evaluator contract ------------------------------------------------------------------
+
+    @property
+    def folder(self) -> Path | None:
+        """See ``Evaluator``."""
+        return self._repeats.folder
+
+    @folder.setter
+    def folder(self, folder: Path | None) -> None:
+        self._repeats.folder = folder
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
@@ -251,6 +272,21 @@ class Training(Evaluator):
         if n is not None:
             labels = task.part("train")[1].numpy()
             self._chosen = torch.from_numpy(split(self._chosen.numpy(), labels, n)[0][0])
+        self._check_batches()
+
+    def _check_batches(self) -> None:
+        """Raises ``UsageError`` if there are batches of one image, of which batch normalisation has no statistics."""
+        if len(self._chosen) >= 2 * self.updates_per_epoch:
+            return
+        for i in range(SIZED_PATHS):
+            with torch.device("meta"):
+                network = self.network(self.space.sample(stream(i, "Training")))
+            if not normalises_one(network, self.data.input_shape):
+                raise UsageError(
+                    f"Training: batch_size: batch normalisation of {type(self.space).__name__}'s networks has no "
+                    f"statistics of one image, expected at least 2 images in a batch, got {self.recipe.batch_size} of "
+                    f"{len(self._chosen)} training images"
+                )
 
     def prepare(self) -> Cost:
         """Notes which data the run is trained on, and clears away what a killed process has left half-written.
@@ -263,11 +299,12 @@ class Training(Evaluator):
         for left in self.folder.glob("*.tmp"):
             left.unlink(missing_ok=True)
         note, fingerprint = self.folder / "task.txt", self.data.fingerprint
-        if not note.exists():
-            note.write_text(fingerprint)
-        elif note.read_text() != fingerprint:
+        noted = read_text(note, r".* [0-9a-f]{16}", "whether the data are those that the run began with is not known")
+        if noted is None:
+            write_text(note, fingerprint)
+        elif noted != fingerprint:
             raise UsageError(
-                f"the data of {self.data.name} changed since this run began ({note.read_text()}, now {fingerprint}); "
+                f"the data of {self.data.name} changed since this run began ({noted}, now {fingerprint}); "
                 "start a new run"
             )
         return NO_COST
@@ -284,8 +321,20 @@ class Training(Evaluator):
         """
         self.space.validate(query.architecture)
         with self.session() as meter:
-            runs = [self._run(query, repeat, meter) for repeat in range(self.repeats)]
-            return self.report(runs, meter)
+            network: Network | None = None
+            done = self._repeats.of(query)[: self.repeats]
+            for each in done:
+                meter.kept(each)
+            for repeat in range(len(done), self.repeats):
+                run = self._run(query, repeat, meter)
+                network = network or run.network
+                done.append(self.finish(run, meter))
+                if repeat < self.repeats - 1:
+                    self._repeats.keep(query, done)
+            evaluation = self._summary(query.architecture, done, meter, network)
+        if self.repeats > 1:
+            self._repeats.forget(query)
+        return evaluation
 
     def _run(self, query: Query, repeat: int, meter: Meter) -> Run:
         budget = query.budget or Budget(self.recipe.epochs)
@@ -309,7 +358,7 @@ class Training(Evaluator):
                 self.restore(run, budget.origin, f"0-{budget.start}")
             per_epoch = self.updates_per_epoch
             self.train(run, budget.stop * per_epoch, self.recipe.epochs * per_epoch, meter)
-            evaluation = self.report([run], meter)
+            evaluation = self.report(run, meter)
         notes = []
         if self.repeats > 1:
             notes.append(f"A recorded score is the mean of {self.repeats} trainings; these weights are the first's.")
@@ -340,7 +389,7 @@ class Training(Evaluator):
     @property
     def updates_per_epoch(self) -> int:
         """Batches in an epoch."""
-        return math.ceil(len(self._chosen) / self.recipe.batch_size)
+        return batches_of(len(self._chosen), self.recipe.batch_size)
 
     def network(self, architecture: Architecture | None) -> Network:
         """An architecture's network, as the recipe's skeleton has it; for None the space's super-network."""
@@ -513,10 +562,11 @@ class Training(Evaluator):
             images, labels = images[chosen], labels[chosen]
         run.network.train(run.batch_statistics)
         right, loss = 0, 0.0
+        # The statistics of a batch need more than one image; otherwise batches make no difference.
+        sizes = evaluation_batches(len(labels), EVALUATION_BATCH) if run.batch_statistics else EVALUATION_BATCH
         with torch.inference_mode():
-            for begin in range(0, len(labels), EVALUATION_BATCH):
-                targets = labels[begin : begin + EVALUATION_BATCH]
-                logits = run.network(images[begin : begin + EVALUATION_BATCH], run.architecture)
+            for inputs, targets in zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True):
+                logits = run.network(inputs, run.architecture)
                 right += int((logits.argmax(1) == targets).sum())
                 loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
         meter.forwarded(len(labels), self.size(run.architecture)[0])
@@ -548,28 +598,38 @@ class Training(Evaluator):
         macs, parameters = self.size(self.space.validate(architecture))
         return {"params": parameters, "flops": macs}
 
-    def report(self, runs: Sequence[Run], meter: Meter, test: bool = True) -> Evaluation:
-        """The evaluation that trainings of one architecture make together; ``test``: with the test accuracy."""
-        for run in runs:
-            if not run.curve:  # not trained at all
-                self._validate(run, meter)
-        scores = [run.curve[-1] for run in runs]
+    def report(self, run: Run, meter: Meter, test: bool = True) -> Evaluation:
+        """The evaluation that a training comes to; ``test``: with the test accuracy."""
+        assert run.architecture is not None
+        return self._summary(run.architecture, [self.finish(run, meter, test)], meter, run.network)
+
+    def finish(self, run: Run, meter: Meter, test: bool = True) -> Finished:
+        """What a training came to, and what it took since the last one that ``meter`` billed."""
+        if not run.curve:  # not trained at all
+            self._validate(run, meter)
+        accuracy = self.accuracy(run, "test", meter)[0] if test else math.nan
+        train_loss = run.train_loss if run.step else math.nan
+        return Finished(run.curve[-1], tuple(run.curve), run.valid_loss, train_loss, accuracy, *meter.since_last())
+
+    def _summary(
+        self, architecture: Architecture, done: Sequence[Finished], meter: Meter, network: Network | None
+    ) -> Evaluation:
+        """The evaluation that trainings of one architecture make together; ``network``: of one of them."""
+        scores = [each.score for each in done]
         metrics: dict[str, float] = {}
-        if test:
-            metrics["test_accuracy"] = float(np.mean([self.accuracy(run, "test", meter)[0] for run in runs]))
-        metrics["valid_loss"] = float(np.mean([run.valid_loss for run in runs]))
-        assert runs[0].architecture is not None
-        metrics |= self.measure(runs[0].architecture)
-        if all(run.step for run in runs):
-            metrics["train_loss"] = float(np.mean([run.train_loss for run in runs]))
-        if len(runs) > 1:
+        if not math.isnan(done[0].test_accuracy):
+            metrics["test_accuracy"] = float(np.mean([each.test_accuracy for each in done]))
+        metrics["valid_loss"] = float(np.mean([each.valid_loss for each in done]))
+        metrics |= self.measure(architecture)
+        if not any(math.isnan(each.train_loss) for each in done):
+            metrics["train_loss"] = float(np.mean([each.train_loss for each in done]))
+        if len(done) > 1:
             metrics["score_deviation"] = float(np.std(scores, ddof=1))
         if self.latency:
-            network = runs[0].network
-            if network.architecture is None:  # a path of a super-network is timed as the network that it stands for
-                network = self.begin(runs[0].architecture, 0).network
+            if network is None or network.architecture is None:  # a path is timed as the network that it stands for
+                network = self.begin(architecture, 0).network
             metrics["latency_seconds"] = latency_seconds(network, self.data.part("valid", self.where)[0][:64])
-        curve = tuple(float(x) for x in np.mean([run.curve for run in runs], axis=0))
+        curve = tuple(float(x) for x in np.mean([each.curve for each in done], axis=0))
         return Evaluation(float(np.mean(scores)), metrics, meter.cost(), curve)
 
     # -- checkpoints -------------------------------------------------------------------------------
@@ -589,18 +649,12 @@ class Training(Evaluator):
 
     def write(self, run: Run, path: Path, **further: Any) -> None:
         """Writes a checkpoint, whole or not at all; ``further`` JSON data go with it."""
-        from safetensors.torch import save_file
-
         tensors = {f"network.{key}": value for key, value in run.network.state_dict().items()}
         for i, state in run.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items() if value is not None}
         tensors["generator"] = run.generator.get_state()
         facts = {name: getattr(run, name) for name in ("architecture", "step", "curve", "train_loss", "valid_loss")}
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file(
-            {key: value.contiguous() for key, value in tensors.items()}, aside, {"json": json.dumps(facts | further)}
-        )
-        aside.rename(path)
+        write_checkpoint(path, tensors, facts | further)
 
     def _forget_old(self, folder: Path) -> None:
         """Deletes all checkpoints but the ``keep`` that were written or read last; others may do so meanwhile."""
@@ -618,13 +672,22 @@ class Training(Evaluator):
             Whether there is one; if not, the training begins anew and everything is billed again.
         """
         loaded = self.read(trial, name)
-        if loaded is None or tuple(loaded[1]["architecture"]) != run.architecture:
+        if loaded is None or loaded.facts["architecture"] != list(run.architecture or ()):
             return False
-        self.put_back(run, *loaded)
+        try:
+            self.put_back(run, *loaded)
+        except Damaged as error:  # only of version 0.1.0
+            tell_damage(self._checkpoint(trial, name), error, ANEW)
+            return False
         return True
 
     def put_back(self, run: Run, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-        """Brings a training that has not begun to where a checkpoint was."""
+        """Brings a training that has not begun to where a checkpoint was.
+
+        Raises:
+            Damaged: If it is not one of this training, which is left as it is.
+        """
+        _expect_state(run, tensors, facts)
         run.network.load_state_dict(below(tensors, "network."))
         states: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in below(tensors, "optimizer.").items():
@@ -640,8 +703,15 @@ class Training(Evaluator):
             setattr(run, name, facts[name])
 
     def read(self, trial: int, name: str = "") -> Checkpoint | None:
-        """A trial's checkpoint, or None if it is not there or damaged."""
-        return None if self.folder is None else read_checkpoint(self._checkpoint(trial, name))
+        """A trial's checkpoint, or None if it is not there or damaged, of which a warning tells."""
+        if self.folder is None:
+            return None
+        path = self._checkpoint(trial, name)
+        found = read_checkpoint(path, ANEW)
+        if found is None or whole_facts(found.facts):
+            return found
+        tell_damage(path, Damaged("its facts are not those of a training"), ANEW)
+        return None
 
     def _checkpoint(self, trial: int, name: str) -> Path:
         assert self.folder is not None
@@ -737,6 +807,7 @@ class Meter:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._examples = self._updates = self._macs = 0
+        self._last = (0, 0, 0)
         self._begun = self._clock()
 
     def _clock(self) -> float:
@@ -756,36 +827,61 @@ class Meter:
         """Forward passes alone."""
         self._macs += examples * macs
 
+    def since_last(self) -> tuple[int, int, int]:
+        """Examples, updates and multiply-adds since this was last asked."""
+        now = self._examples, self._updates, self._macs
+        before, self._last = self._last, now
+        return now[0] - before[0], now[1] - before[1], now[2] - before[2]
+
+    def kept(self, done: Finished) -> None:
+        """A training that an earlier try has done: its seconds were billed with that try, and are not again."""
+        self._examples += done.examples
+        self._updates += done.updates
+        self._macs += done.macs
+        self.since_last()
+
     def cost(self) -> Cost:
         """What was spent so far."""
         seconds = self._clock() - self._begun
         return Cost(0.0, seconds, float(self._examples), float(self._updates), 2.0 * self._macs)
 
 
-Checkpoint = tuple[dict[str, torch.Tensor], dict[str, Any]]
-"""Tensors and facts."""
+FACTS = ("architecture", "step", "curve", "train_loss", "valid_loss")
+"""What of a training is kept next to its tensors."""
+
+ANEW = "the training begins anew"
 
 
-def read_checkpoint(path: Path) -> Checkpoint | None:
-    """What a file holds, or None if it is not there or damaged; it counts as used."""
-    from safetensors import SafetensorError, safe_open
+def whole_facts(facts: Mapping[str, Any]) -> bool:
+    """Whether these are facts of a training, as far as their types tell."""
+    if not facts.keys() >= set(FACTS):
+        return False
+    numbers = [facts["step"], facts["train_loss"], facts["valid_loss"]]
+    for name in ("architecture", "curve"):
+        if not isinstance(facts[name], list) and (name == "curve" or facts[name] is not None):
+            return False
+        numbers += [each for each in facts[name] or () if not isinstance(each, list)]  # of a super-network: rows
+    return all(isinstance(each, (int, float)) for each in numbers) and isinstance(facts["step"], int)
 
-    with contextlib.suppress(OSError, SafetensorError, ValueError), safe_open(path, "pt") as file:
-        with contextlib.suppress(OSError):  # it may be another user's
-            os.utime(path)
-        names = list(file.keys())
-        return {key: file.get_tensor(key) for key in names}, json.loads(file.metadata()["json"])
-    return None
+
+def _expect_state(run: Run, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+    """Raises ``Damaged`` if these are not the state of such a training."""
+    expect_shapes(below(tensors, "network."), run.network.state_dict())
+    weights = list(run.network.parameters())
+    states = below(tensors, "optimizer.")
+    places = {name: name.partition(".")[0] for name in states}
+    if not whole_facts(facts) or "generator" not in tensors or not all(map(str.isdecimal, places.values())):
+        raise Damaged("it lacks what a training needs")
+    for name, place in places.items():
+        if int(place) >= len(weights) or states[name].shape not in ((), weights[int(place)].shape):
+            raise Damaged("the state of the optimiser is that of other weights")
+    if tensors["generator"].shape != run.generator.get_state().shape or tensors["generator"].dtype != torch.uint8:
+        raise Damaged("the state of the generator is none")
 
 
 def _expect_finite(loss: float, run: Run) -> None:
     if not math.isfinite(loss):
         raise TrainingDiverged(f"the loss is {loss} after {run.step} updates; a smaller learning_rate may help")
-
-
-def below(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors whose names begin with ``prefix``, without it."""
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _repeat_seed(seed: int, repeat: int) -> int:

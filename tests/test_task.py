@@ -306,10 +306,10 @@ def save(rows, path):
 
 
 def test_parquet_folder_in_the_hugging_face_layout(tmp_path):
-    for part, n in (("train", 40), ("validation", 12), ("test", 8)):
+    for part, n in (("train", 40), ("validation", 12), ("test", 10)):
         save(image_set(n, mode="RGB", seed=n)[0], tmp_path / "data" / f"{part}-00000-of-00001.parquet")
     made = load_task(str(tmp_path))
-    assert [made.size(part) for part in ("train", "valid", "test")] == [40, 12, 8]
+    assert [made.size(part) for part in ("train", "valid", "test")] == [40, 12, 10]
     assert made.input_shape == (3, 8, 8)
     expected = image_set(12, mode="RGB", seed=12)[1].transpose(0, 3, 1, 2).astype(np.float32)
     pixels = made.part("valid")[0].numpy() * made.deviation + made.mean
@@ -319,16 +319,16 @@ def test_parquet_folder_in_the_hugging_face_layout(tmp_path):
 
 def test_parquet_without_all_parts_is_split(tmp_path):
     save(image_set(40)[0], tmp_path / "a" / "all.parquet")
-    made = load_task(f"{tmp_path}/a/all.parquet:valid=8,test=12")
-    assert [made.size(part) for part in ("train", "valid", "test")] == [20, 8, 12]
+    made = load_task(f"{tmp_path}/a/all.parquet:valid=10,test=12")
+    assert [made.size(part) for part in ("train", "valid", "test")] == [18, 10, 12]
     save(image_set(40)[0], tmp_path / "b" / "train-0.parquet")
     save(image_set(10)[0], tmp_path / "b" / "test-0.parquet")
-    made = load_task(f"{tmp_path}/b:valid=8,train=16")
-    assert [made.size(part) for part in ("train", "valid", "test")] == [16, 8, 10]
+    made = load_task(f"{tmp_path}/b:valid=10,train=16")
+    assert [made.size(part) for part in ("train", "valid", "test")] == [16, 10, 10]
 
 
 def test_parquet_that_cannot_be_used(tmp_path):
-    rows, _ = image_set(10)
+    rows, _ = image_set(60)
     save(rows.rename_column("label", "fine_label"), tmp_path / "renamed.parquet")
     with pytest.raises(TaskError, match=r"expected a column 'image' of encoded images and a column 'label'"):
         load_task(f"{tmp_path}/renamed.parquet")

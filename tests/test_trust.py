@@ -156,7 +156,7 @@ def test_nothing_else_that_a_folder_names_is_made(stranger, what, attack, comman
         assert refused(READING[command], stranger) == (command == "resume")
 
 
-class no_warning:  # noqa: N801
+class no_warning:
     def __enter__(self):
         return self
 
@@ -180,7 +180,11 @@ def test_on_the_command_line_it_is_one_line_and_status_2(stranger, command, caps
 
 
 def test_trusted_it_must_still_be_a_component_before_it_is_called(stranger):
-    for what, path, base in (("space", WRITES, "Space"), ("controller", RAN, "Controller"), ("evaluator", TOUCH, "Eva")):
+    for what, path, base in (
+        ("space", WRITES, "Space"),
+        ("controller", RAN, "Controller"),
+        ("evaluator", TOUCH, "Eva"),
+    ):
         edit(stranger, **{what: path})
         with pytest.raises(UsageError, match=rf"config\.yaml: .*expected a class of {base}"):
             resume(stranger, trials=4, trust=True)
@@ -373,7 +377,18 @@ def test_trusted_files_of_options_and_ones_own_command_line_work(stranger, capsy
 
 # -- the current folder ----------------------------------------------------------------------------
 
-SHADOWS = ("numpy", "yaml", "torch", "pyarrow", "ray", "jsonargparse", "difflib", "archsearch", "sklearn", "stranger_lab")
+SHADOWS = (
+    "numpy",
+    "yaml",
+    "torch",
+    "pyarrow",
+    "ray",
+    "jsonargparse",
+    "difflib",
+    "archsearch",
+    "sklearn",
+    "stranger_lab",
+)
 
 
 @pytest.fixture
@@ -392,7 +407,9 @@ def in_folder(folder, *arguments):
     )
 
 
-@pytest.mark.parametrize("arguments", [["status", "r"], ["report", "r"], ["show", "r"], ["resume", "r", "--trials", "4"]])
+@pytest.mark.parametrize(
+    "arguments", [["status", "r"], ["report", "r"], ["show", "r"], ["resume", "r", "--trials", "4"]]
+)
 def test_the_current_folder_does_not_stand_for_installed_packages(shadowed, arguments):
     done = in_folder(shadowed, *arguments)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""Where networks are trained: what every evaluator that trains has in common."""
