@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from archsearch.components import build, describe, one_line
 from archsearch.controller import Controller
+from archsearch.damage import readable
 from archsearch.errors import (
     ConstraintError,
     ExecutorError,
@@ -45,12 +46,15 @@ from archsearch.history import (
     event_to_trial,
     known_evaluations,
     memory_key,
+    remembered_trials,
     training_seed,
     trial_to_event,
 )
+from archsearch.journal import Gap
 from archsearch.limits import LATENCY, Limits, checked_limits
 from archsearch.loggers import Logger
 from archsearch.progress import Display
+from archsearch.remembered import Remembered
 from archsearch.seeding import root_seed
 from archsearch.space import Space, at_least_one
 from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
@@ -299,6 +303,7 @@ def search(
         TooManyFailures: After ``max_failures`` failed trials in a row.
         ConstraintError: If proposals are beyond the limits again and again.
     """
+    out = None if out is None else Path(out).absolute()  # an evaluator may change the directory
     settings = Settings(
         trials=trials,
         max_seconds=max_seconds,
@@ -328,7 +333,12 @@ def search(
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, checked)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
-    return _run(loop, config, resumed=False)
+    try:
+        return _run(loop, config, resumed=False)
+    except UsageError:
+        if history.folder is not None and not len(history):
+            history.folder.abandon()  # so that the corrected search may have it
+        raise
 
 
 def resume(
@@ -359,6 +369,7 @@ def resume(
     Raises:
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
+    directory = Path(directory).absolute()
     config = RunFolder(directory).config()
     space = _same(space, config["space"], f"{directory}: space")
     controller = _same(controller, config["controller"], f"{directory}: controller")
@@ -637,6 +648,7 @@ class Search:
         self.billed_seconds = 0.0
         self._prepare_cost = NO_COST
         self._advances = _Advances(evaluator.interval) if evaluator.interval > 0 else None
+        self._remembered = Remembered()
         self._stopped: str | None = None
 
     # -- running -------------------------------------------------------------------------------
@@ -691,8 +703,7 @@ class Search:
             self.executor.stop()
 
     def _loop(self) -> None:
-        for job in self._pending.values():  # of a resumed run
-            self.executor.submit(job)
+        self._submit(list(self._pending.values()))  # of a resumed run
         wait = functools.partial(self.executor.wait, self.settings.max_seconds or math.inf)
         try:
             while self._stopped is None:
@@ -758,11 +769,28 @@ class Search:
                 return
             if self.executor.concurrent:  # here, not in _ask: a replay must not journal its events a second time
                 self.history.note(["a", n, now, [[job.id, job.architecture] for job in jobs]])
-            for job in jobs:
-                self.executor.submit(job)
+            self._submit(jobs)
             if not jobs:  # many in a row may take long
                 self._interrupts.heed()
                 self._stopped = self._why_stop()
+
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        """Has jobs done; those whose outcome a damaged journal still had are done."""
+        if not len(self._remembered):
+            for job in jobs:
+                self.executor.submit(job)
+            return
+        known = []
+        for job in jobs:
+            if (trial := self._remembered.take(job)) is None:
+                self.executor.submit(job)
+            else:
+                known.append(trial)
+        if known:
+            self._record(known)
+            self._stopped = self._stopped or self._why_stop()
+        if self.history.folder and not len(self._remembered):
+            self._remembered.tell(self.history.folder.notices, self.history.folder.path)
 
     def _ask(self, n: int, now: float) -> list[Job] | None:
         """Asks the controller for ``n`` proposals; those with a known answer are told at once.
@@ -847,8 +875,11 @@ class Search:
     def _advance(self, advances: _Advances) -> None:
         """Lets the evaluator learn from what the controller proposed; nothing is pending."""
         sample = sorted(advances.sample, key=lambda trial: trial.id)
-        with self._show.watching(self.evaluator):
-            cost = self._interrupts.call(functools.partial(advance, self.evaluator, sample))
+        if self._remembered.advances:
+            cost = self._remembered.advances.pop(0)
+        else:
+            with self._show.watching(self.evaluator):
+                cost = self._interrupts.call(functools.partial(advance, self.evaluator, sample))
         self.history.note(["v", self.executor.now(), *dataclasses.astuple(cost)])
         self._advanced(advances, cost)
         self.executor.update(self.evaluator)
@@ -873,8 +904,11 @@ class Search:
             if trial.failure:
                 self._fault(Fault(trial.failure, trial.error, trial.worker, trial.id))
         done = [trial for trial in trials if not (trial.failure and self._retry(trial))]
-        if not done:
-            return
+        if done:
+            self._record(done)
+
+    def _record(self, done: Sequence[Trial]) -> None:
+        """Everything that follows from trials that are finished for good."""
         self.history.record(done)
         for trial in done:
             self._settle(trial)
@@ -1016,6 +1050,8 @@ class Search:
             "billed": self.billed_seconds,
             "setup_cost": dataclasses.astuple(self._prepare_cost),
             "advances": None if self._advances is None else self._advances.state(),
+            "remembered": [trial_to_event(trial) for trial in self._remembered.trials()],
+            "remembered_advances": [dataclasses.astuple(cost) for cost in self._remembered.advances],
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -1042,6 +1078,8 @@ class Search:
         self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
         self._costs, self.billed_seconds = state["costs"], state["billed"]
         self._prepare_cost = Cost(*state["setup_cost"])
+        self._remembered.add(remembered_trials(state, seed))
+        self._remembered.advances = [Cost(*cost) for cost in state.get("remembered_advances", ())]
         if self._advances is not None:
             if state.get("advances"):
                 self._advances.load(state["advances"], seed)
@@ -1061,7 +1099,8 @@ class Search:
         """Loads the last state and replays the events after it."""
         state, events = self.history.recover()
         if state is not None:
-            self._load(state)
+            with readable(f"{folder.path}: the state of this search"):
+                self._load(state)
             if self._known is not None:
                 parts = folder.part_trials(self.history.seed)
                 told: Iterable[Trial] = (
@@ -1070,45 +1109,88 @@ class Search:
                 if self.settings.lag:  # told in id order, not as they finished
                     told = sorted(told, key=lambda trial: trial.id)
                 self._known = known_evaluations(told, self.space)
-        self._replay(events)
+        self._replay(events, folder)
+        self._clock = max(self._clock, self._remembered.clock)
         self._failures_in_a_row = 0
-        if self.history.recent:
+        if self.history.recent or len(self._remembered):
             self.history.compact(self._state)
         self.faults = folder.faults()
         if folder.died:
             self._fault(Fault("driver_died", "the session before did not end in order: killed, or its disk was full"))
 
-    def _replay(self, events: Iterator[list[Any]]) -> None:
+    def _replay(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
+        """Repeats what happened, up to the first damage; what is sound behind it is remembered."""
+        seen: set[int] = set()
         for event in events:
-            if event[0] == "a":
-                _, n, now, expected = event
-                jobs = self._ask(n, now) or []
-                if [[job.id, list(job.architecture)] for job in jobs] != expected:
-                    raise self._diverged()
-                continue
-            if event[0] == "s":
+            if isinstance(event, Gap):
+                self._heed_gap(event, folder)
+                if not event.torn:
+                    break
+            elif isinstance(event, Trial):
+                if event.id in seen:
+                    continue
+                seen.add(event.id)
+                self._replay_trial(event)
+            else:
+                self._replay_event(event)
+        else:
+            return
+        self._remember(events, folder)
+        self._remembered.forget(seen)
+
+    def _heed_gap(self, gap: Gap, folder: RunFolder) -> None:
+        if gap.state and self.executor.concurrent and not self.settings.lag:
+            raise RunFolderError(
+                f"{folder.path}: the state of this search is damaged, and without a lag its trials do not say how it "
+                "came about, so it cannot go on; 'archsearch report' shows all of them, start a new search"
+            )
+        if gap.torn:
+            folder.notices.tell(gap.path, "ends in the middle of a line, which is evaluated again")
+        elif gap.state:
+            folder.notices.tell(gap.path, "is all that is left of how the search came about, which it is asked again")
+        else:
+            what = f"is damaged ({gap.why}): at least {gap.lines:,} of its lines lost"
+            folder.notices.tell(gap.path, f"{what}, what they held is evaluated again, all others are kept")
+
+    def _remember(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
+        for event in events:
+            if isinstance(event, Gap):
+                self._heed_gap(event, folder)
+            elif isinstance(event, Trial):
+                self._remembered.add([event])
+            elif event[0] == "s":
                 self._prepare_cost = Cost(*event[1:])
-                continue
-            if event[0] == "v":
-                if self._advances is None:
-                    raise RunFolderError(
-                        f"{type(self.evaluator).__name__} advanced in this run, and now its interval is 0: it was "
-                        "changed. Resume with the version that began the run"
-                    )
-                _, now, *cost = event
-                self._clock = max(self._clock, now)
-                self._advanced(self._advances, Cost(*cost))
-                continue
-            trial = event_to_trial(event, self.history.seed)
-            while trial.id not in self._pending:
-                # A search with one trial at a time does not journal its asking.
-                if trial.id < self._next_id or self._ask(1, trial.started) is None:
-                    raise self._diverged()
-            if self._pending[trial.id].architecture != trial.architecture:
+            elif event[0] == "v":
+                self._remembered.advances.append(Cost(*event[2:]))
+
+    def _replay_event(self, event: list[Any]) -> None:
+        if event[0] == "a":
+            _, n, now, expected = event
+            jobs = self._ask(n, now) or []
+            if [[job.id, list(job.architecture)] for job in jobs] != expected:
                 raise self._diverged()
-            self.history.restore([trial])
-            self._settle(trial)
-            self._clock = max(self._clock, trial.started + trial.seconds)
+        elif event[0] == "s":
+            self._prepare_cost = Cost(*event[1:])
+        elif event[0] == "v":
+            if self._advances is None:
+                raise RunFolderError(
+                    f"{type(self.evaluator).__name__} advanced in this run, and now its interval is 0: it was "
+                    "changed. Resume with the version that began the run"
+                )
+            _, now, *cost = event
+            self._clock = max(self._clock, now)
+            self._advanced(self._advances, Cost(*cost))
+
+    def _replay_trial(self, trial: Trial) -> None:
+        while trial.id not in self._pending:
+            # A search with one trial at a time does not journal its asking.
+            if trial.id < self._next_id or self._ask(1, trial.started) is None:
+                raise self._diverged()
+        if self._pending[trial.id].architecture != trial.architecture:
+            raise self._diverged()
+        self.history.restore([trial])
+        self._settle(trial)
+        self._clock = max(self._clock, trial.started + trial.seconds)
 
     def _diverged(self) -> RunFolderError:
         return RunFolderError(
