@@ -270,7 +270,7 @@ class RunFolder:
         return cast(dict[str, Any], config)
 
     def _acquire(self) -> None:
-        self._noted = noted(self.path / "lock")[1]
+        self._noted = noted(self.path / "lock")
         self._lock = Lock(self.path / "lock")
         self.died = self._lock.died
 
@@ -333,15 +333,18 @@ class RunFolder:
         """
         journal, self._journal = self._journal, None
         lock, self._lock = self._lock, None
+        left = None
         try:
             if journal is not None:
                 journal.close()
+                left = (journal.number, journal.lines)
                 if journal.empty and self._name("state", self._previous_state).exists():
                     self._discard(self._previous_state)
                     journal.path.unlink()
+                    left = None
         finally:
             if lock is not None:
-                lock.release(in_order)
+                lock.release(in_order, left)
 
     def abandon(self) -> None:
         """Removes what ``create`` has made, as long as nothing was done; for a search that turned out to be refused."""
@@ -504,7 +507,7 @@ class RunFolder:
             journal = Reader(path, self._is_sealed(path), before)
             for event in journal:
                 if isinstance(event, Gap):
-                    if event.torn and self._was_never_whole(source, journal.lines):
+                    if event.torn and self._was_never_whole(source, journal.lines, sources):
                         continue
                     gaps += not event.torn
                     yield event
@@ -519,17 +522,16 @@ class RunFolder:
                 shutil.copyfile(path, self.path / "damaged" / path.name)
         yield from self._missing_end(before)
 
-    def _was_never_whole(self, journal: int, lines: int) -> bool:
+    def _was_never_whole(self, journal: int, lines: int, sources: Sequence[tuple[int, bool]]) -> bool:
         """Whether the end of a line is all that was written of it: the disk was full, or it is being written."""
-        if any(
-            number > journal and self._is_sealed(self._find("journal", number)) for number in self._numbers("journal")
-        ):
+        later = [number for number, is_part in sources if number > journal and not is_part]
+        if any(self._is_sealed(self._find("journal", number)) for number in later):
             return True  # else the first line of that one tells
         return self._noted_lines() == (journal, lines) or (self._lock is None and self.in_use())
 
     def _noted_lines(self) -> tuple[int, int] | None:
         """The newest journal, and its lines at least, by the session before this one; None: unknown."""
-        return self._noted if self._lock else noted(self.path / "lock")[1]
+        return self._noted if self._lock else noted(self.path / "lock")
 
     def _missing_end(self, before: tuple[int, int]) -> Iterator[Gap]:
         """A gap if the newest journal is gone, or was cut short at the end of a line.

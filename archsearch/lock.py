@@ -7,13 +7,14 @@ killed: so every child closes its copy as soon as it runs.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
 import weakref
 from pathlib import Path
 
-from archsearch.checksums import checksum
+from archsearch.checksums import DIGITS, checksum
 from archsearch.errors import RunFolderError
 
 TRIES, SECONDS = 5, 0.05
@@ -70,17 +71,20 @@ class Lock:
         Raises:
             OSError: If it cannot be written.
         """
-        facts = b"%s %06d %012d " % (RUNNING, journal, lines)
-        os.pwrite(self._notes, facts + checksum(facts).encode(), 0)
+        os.pwrite(self._notes, _note(RUNNING, journal, lines), 0)
 
-    def release(self, in_order: bool) -> None:
+    def release(self, in_order: bool, journal: tuple[int, int] | None = None) -> None:
         """Lets go of the folder.
 
         Args:
             in_order: Whether everything was saved.
+            journal: Number and lines of the journal that is left.
         """
         if not self._file.closed and in_order:
             self._file.truncate(0)
+            if journal is not None:
+                with contextlib.suppress(OSError):  # a full disk; it is for those who look for damage
+                    os.pwrite(self._notes, _note(b"stopped", *journal), 0)
         self.close()
 
     def close(self) -> None:
@@ -89,6 +93,11 @@ class Lock:
             self._file.close()
             os.close(self._notes)
         _held.discard(self)
+
+
+def _note(what: bytes, journal: int, lines: int) -> bytes:
+    facts = b"%s %06d %012d " % (what, journal, lines)
+    return facts + checksum(facts).encode()
 
 
 def in_use(path: Path) -> bool:
@@ -103,17 +112,17 @@ def in_use(path: Path) -> bool:
     return False
 
 
-def noted(path: Path) -> tuple[bool, tuple[int, int] | None]:
-    """Whether the session that wrote a lock's file has not ended in order; a journal, and its lines at least."""
+def noted(path: Path) -> tuple[int, int] | None:
+    """The newest journal of a folder, and how many lines it has at least, by the file of its lock; None: unknown."""
     try:
         found = path.read_bytes()
     except OSError:
-        return False, None
-    facts, digits = found[:-8], found[-8:]
+        return None
+    facts, digits = found[:-DIGITS], found[-DIGITS:]
     parts = facts.split()
     if len(parts) == 3 and digits == checksum(facts).encode():
-        return True, (int(parts[1]), int(parts[2]))
-    return found.startswith(RUNNING), None
+        return int(parts[1]), int(parts[2])
+    return None
 
 
 def _let_go_in_a_child() -> None:
