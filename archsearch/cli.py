@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     command = COMMANDS.get(arguments[0])
     try:
+        _say_warnings_in_one_line()
         if command is None:
             raise UsageError(f"no command is called {arguments[0]!r}; expected one of {', '.join(COMMANDS)}")
         return command(arguments[1:])
@@ -81,6 +82,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+
+
+def _say_warnings_in_one_line() -> None:
+    """Damage is told as errors are; Python would add a line of this program."""
+    import warnings
+
+    usual = warnings.formatwarning
+
+    def one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+        if category.__name__ == "DamageWarning":
+            return f"archsearch: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    if usual.__name__ != one_line.__name__:
+        warnings.formatwarning = one_line  # type: ignore[assignment]
 
 
 # -- run and resume ----------------------------------------------------------------------------

@@ -398,8 +398,19 @@ class RunFolder:
         Returns:
             The newest sound state (None: from the start), the events since then (see ``_events``), and the number of
             trials in the parts that belong to that state.
+
+        Raises:
+            StorageError: If the folder cannot be written.
         """
         number, state = self._newest_sound_state()
+        try:
+            sources = self._take_up(number, state)
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
+        return state, self._events(sources, number, seed, keep=True), sum(self._parts.values())
+
+    def _take_up(self, number: int, state: dict[str, Any] | None) -> list[tuple[int, bool]]:
+        """Puts the files after a state in order, and begins a new journal; where what happened since is."""
         found = self._numbers("journal")
         for part in self._numbers("part"):
             if part > number and part in found:
@@ -416,8 +427,10 @@ class RunFolder:
         previous = (last, self._lines(last))
         newest = max([number, *found, *self._numbers("part")])
         self._previous_state = number
+        for each in (self._trials, self._journals):  # of another version, or gone
+            each.mkdir(exist_ok=True)
         self._journal = Journal(self._name("journal", newest + 1), newest + 1, previous)
-        return state, self._events(sources, number, seed, keep=True), sum(self._parts.values())
+        return sources
 
     def _lines(self, journal: int) -> int:
         path = self._find("journal", journal)

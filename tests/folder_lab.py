@@ -106,7 +106,7 @@ KINDS = {
         "space": SPACE,
         "controller": _evolution(),
         "evaluator": Sums(),
-        "trials": 100,
+        "trials": 45,
         "executor": "simulated",
         "workers": 4,
         "lag": 6,
@@ -169,7 +169,7 @@ def go_on(kind, folder, part_rows=20_000):
     parts = {name: each for name, each in KINDS[kind]().items() if name in ("space", "controller", "evaluator")}
     history.PART_ROWS, before = part_rows, history.PART_ROWS
     try:
-        return resume(folder, **parts)
+        return resume(folder, trials=KINDS[kind]()["trials"], **parts)
     finally:
         history.PART_ROWS = before
 
@@ -185,3 +185,10 @@ def rows(trials):
 def folder_of(name):
     """A folder that version 0.1.0 wrote."""
     return Path(__file__).parent / "data" / "folders-0.1.0" / name
+
+
+def healed(kind):
+    """A ``Poison`` of that kind that is none any more."""
+    evaluator = Poison(kind)
+    evaluator.calls = 100
+    return evaluator

@@ -60,7 +60,7 @@ def test_what_advances_goes_on_in_a_folder_of_the_first_version(tmp_path):
     result = folder_lab.go_on("advances", folder)
     after = folder_lab.rows(result.history)
     assert {id_: after[id_] for id_ in before} == before
-    assert result.setup_cost.updates == 100 + 60
+    assert result.setup_cost.updates == 100 + 50
 
 
 @pytest.mark.parametrize("poison", folder_lab.POISONS)
@@ -74,7 +74,7 @@ def test_a_folder_that_the_first_version_has_poisoned_opens_again(poison, tmp_pa
     assert report.report(folder).exists()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = folder_lab.resume(folder, space=folder_lab.SPACE, evaluator=folder_lab.Poison("text", at=99))
+        result = folder_lab.resume(folder, space=folder_lab.SPACE, evaluator=folder_lab.healed(poison))
     assert result.completed == 12
     ids = [trial.id for trial in result.history]
     assert len(ids) == len(set(ids)) >= 12
