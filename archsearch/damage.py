@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from archsearch.checksums import Damaged
-from archsearch.errors import RunFolderError
+from archsearch.errors import ArchsearchError, RunFolderError
 
-__all__ = ["DamageWarning", "Notices", "as_number", "keep_aside", "readable", "sound_json", "text"]
+__all__ = ["DamageWarning", "Notices", "as_number", "keep_aside", "readable", "reads_folder", "sound_json", "text"]
 
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 FOLDER = "damaged"
 """In a run folder: files that are damaged, kept for those who want to look at them."""
 
@@ -64,9 +67,20 @@ def readable(what: str | Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
-        if isinstance(error, RunFolderError):
+        if isinstance(error, ArchsearchError):
             raise
         raise RunFolderError(f"{what} cannot be read: {type(error).__name__}: {text(error)[:200]}") from None
+
+
+def reads_folder(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
+    """For a function whose first argument is a folder: whatever that holds, an error is a typed one; see ``readable``."""
+
+    @functools.wraps(function)
+    def guarded(*arguments: Given.args, **named: Given.kwargs) -> Answer:
+        with readable(str(arguments[0] if arguments else named["directory"])):
+            return function(*arguments, **named)
+
+    return guarded
 
 
 def sound_json(path: Path, check: Callable[[Any], object] = lambda _: None) -> Any:

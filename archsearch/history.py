@@ -179,12 +179,14 @@ class RunFolder:
 
     Attributes:
         notices: What reading has found to be damaged.
+        lost: How many trials of parts are lost, as far as ``table`` or ``trials`` was called.
         died: Whether the session before this one did not end in order: it was killed, or could not write.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self.notices = Notices()
+        self.lost = 0
         self._trials = self.path / "trials"
         self._journals = self.path / "journal"
         self._journal: Journal | None = None
@@ -609,8 +611,12 @@ class RunFolder:
             if (table := self._part(part)) is not None:
                 rows += table.num_rows
                 yield table
-        if state is not None and "parts" not in state and not self.notices.lines:
-            self._tell_of_missing_rows(state, rows)
+        if state is not None:
+            self.lost = max(0, state["completed"] + state["failed"] - rows)
+            if self.lost and "parts" not in state and not self.notices.lines:
+                self.notices.tell(
+                    self._trials, f"lacks {self.lost:,} of the trials that its state has counted: they are lost"
+                )
         seen: set[int] = set()
         for event in self._events(self._sources(number), number, seed):
             if isinstance(event, Gap):
@@ -621,13 +627,6 @@ class RunFolder:
         for trial in remembered_trials(state, seed):
             if trial.id not in seen:
                 yield trial
-
-    def _tell_of_missing_rows(self, state: dict[str, Any], rows: int) -> None:
-        missing = state["completed"] + state["failed"] - rows
-        if missing > 0:
-            self.notices.tell(
-                self._trials, f"lacks {missing:,} of the trials that its state has counted: they are lost"
-            )
 
     def _tell_of_gap(self, gap: Gap) -> None:
         if gap.state:

@@ -374,11 +374,13 @@ def resume(
     space = _same(space, config["space"], f"{directory}: space")
     controller = _same(controller, config["controller"], f"{directory}: controller")
     evaluator = _same(evaluator, config["evaluator"], f"{directory}: evaluator")
-    settings = _settings(config["settings"], changes)
+    with readable(directory / "config.yaml"):
+        settings = _settings(config["settings"], changes)
     listeners = _listeners(on_trial)
     if executor == "local":
         workers = workers or 1
-    engine = make_executor(executor or _stored_executor(config, workers), workers or config["workers"])
+    with readable(directory / "config.yaml"):
+        engine = make_executor(executor or _stored_executor(config, workers), workers or config["workers"])
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     evaluator.start(space)
     evaluator.check_budgets(controller.budgets)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.components import KINDS, build, entry_points, load, one_line, summary
 from archsearch.controller import Controller
-from archsearch.damage import Notices, readable
+from archsearch.damage import Notices, reads_folder
 from archsearch.errors import ArchsearchError, InvalidArchitecture, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import COST_COLUMNS, RESERVED_COLUMNS, RunFolder
@@ -34,6 +34,7 @@ RECENT_TRIALS = 200
 # -- the report of a run -----------------------------------------------------------------------
 
 
+@reads_folder
 def report(directory: str | Path, top: int = 10, objectives: Mapping[str, Direction] | None = None) -> Path:
     """Prints the best architectures of a run; writes the learning curve and one HTML page to ``DIRECTORY/report``.
 
@@ -117,6 +118,8 @@ def _facts(folder: RunFolder, config: dict[str, Any], table: pa.Table) -> dict[s
     failures = table.filter(pc.equal(table["status"], "failed"))["failure"].value_counts().to_pylist()
     facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
+    if folder.lost:
+        facts["trials"] += f", {folder.lost:,} finished ones lost to damage"
     if failures:
         facts["failed"] = format_faults({f["values"]: f["counts"] for f in failures})
     setup_cost = folder.setup_cost()
@@ -325,6 +328,7 @@ def _front_cells(front: Front, top: int) -> list[list[str]]:
 # -- a search that is running ------------------------------------------------------------------
 
 
+@reads_folder
 def status(directory: str | Path) -> str:
     """How far a search is, from its folder: progress, rate, failures, cost so far, expected end.
 
@@ -404,6 +408,7 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
     return "\n".join(lines)
 
 
+@reads_folder
 def _trial_of_run(directory: str, trial: int | None) -> tuple[Space, dict[str, Any]]:
     import pyarrow.compute as pc
 
