@@ -11,10 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from archsearch.checksums import Damaged
+from archsearch.checksums import open_json, seal_json
 from archsearch.errors import ArchsearchError, RunFolderError
 
-__all__ = ["DamageWarning", "Notices", "as_number", "keep_aside", "readable", "reads_folder", "sound_json", "text"]
+__all__ = [
+    "DamageWarning",
+    "Notices",
+    "as_number",
+    "facts_json",
+    "keep_aside",
+    "read_facts",
+    "readable",
+    "reads_folder",
+    "text",
+]
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -73,7 +83,7 @@ def readable(what: str | Path) -> Iterator[None]:
 
 
 def reads_folder(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
-    """For a function whose first argument is a folder: whatever that holds, an error is a typed one; see ``readable``."""
+    """For a function whose first argument is a folder: whatever that holds, its errors are ``readable``'s."""
 
     @functools.wraps(function)
     def guarded(*arguments: Given.args, **named: Given.kwargs) -> Answer:
@@ -83,22 +93,33 @@ def reads_folder(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
     return guarded
 
 
-def sound_json(path: Path, check: Callable[[Any], object] = lambda _: None) -> Any:
-    """The JSON in a file.
+def facts_json(facts: Any) -> bytes:
+    """What an evaluator keeps in a file of its own, as JSON with a checksum; ``read_facts`` reads it."""
+    return seal_json({"facts": facts})
+
+
+def read_facts(path: Path, otherwise: str, check: Callable[[Any], object] = lambda _: None) -> Any:
+    """What ``facts_json`` has written; None, with a warning, if it is damaged, and without if there is no such file.
 
     Args:
-        path: The file.
-        check: Raises any of what ``readable`` takes if the content is not what it should be.
-
-    Raises:
-        Damaged: If it cannot be read, or ``check`` does not like it.
+        path: The file; that of version 0.1.0 has the facts alone.
+        otherwise: What is done if it is damaged, for the warning.
+        check: Raises an error of values, types or names if these are not such facts.
     """
     try:
-        value = json.loads(path.read_bytes())
-        check(value)
+        data = path.read_bytes()
+        if data.startswith(b"["):
+            facts = json.loads(data)
+        else:
+            facts = open_json(data, sealed=False)
+            facts = facts.get("facts", facts)
+        check(facts)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise Damaged(str(error)) from None
-    return value
+        Notices().tell(path, f"is damaged ({str(error)[:80]}): {otherwise}")
+        return None
+    return facts
 
 
 def as_number(value: Any) -> float:

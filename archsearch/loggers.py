@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archsearch.damage import read_facts
 from archsearch.errors import UnknownName, UsageError
 from archsearch.history import write_whole
 from archsearch.trial import COST_FIELDS, Trial
@@ -293,7 +294,10 @@ class MLflowLogger(Logger):
         """Id of the run of before, if it is still there."""
         if folder is None or not resumed or not (folder / MLFLOW_FILE).exists():
             return None
-        run_id: str = json.loads((folder / MLFLOW_FILE).read_text())["run_id"]
+        found = read_facts(folder / MLFLOW_FILE, "a new run is begun in MLflow", lambda facts: facts["run_id"])
+        if found is None:
+            return None
+        run_id: str = found["run_id"]
         try:
             run = self._client.get_run(run_id)
         except self._package.MlflowException as error:

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.checksums import ENTRY, Damaged, tensors_checksum
 from archsearch.errors import ArchsearchError, UsageError
 from archsearch.history import write_whole
 from archsearch.space import Space
@@ -177,7 +178,8 @@ class Model:
             arrays["features"] = self._raw_features
         facts = {"model": describe(self), "architectures": self.architectures, "seed": self._seed}
         facts["notes"] = dict(self.notes)
-        write_whole(Path(path), save(arrays, {"json": json.dumps(facts)}))
+        text = json.dumps(facts)
+        write_whole(Path(path), save(arrays, {"json": text, ENTRY: _checksum(arrays, text)}))
 
     def _take(
         self,
@@ -250,7 +252,11 @@ def load_model(path: Path | str, space: Space) -> Model:
     try:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = json.loads(file.metadata()["json"])
+            notes = file.metadata()
+        if ENTRY in notes or set(notes) != {"json"}:  # those of version 0.1.0 have none
+            if notes[ENTRY] != _checksum(arrays, notes["json"]):
+                raise Damaged("it is damaged: its checksum does not fit")
+        facts = json.loads(notes["json"])
         model = build(facts["model"])
         labelled = [space.validate(architecture) for architecture in facts["architectures"]]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, ArchsearchError) as error:
@@ -265,6 +271,11 @@ def load_model(path: Path | str, space: Space) -> Model:
         model.fit(space, labelled, arrays["scores"], facts["seed"], features)
     model.notes = facts["notes"]
     return model
+
+
+def _checksum(arrays: Mapping[str, npt.NDArray[Any]], facts: str) -> str:
+    tensors = [(name, str(each.dtype), each.shape, each.tobytes()) for name, each in arrays.items()]
+    return tensors_checksum([*tensors, ("json", "text", (len(facts),), facts.encode())])
 
 
 def one_thread() -> contextlib.AbstractContextManager[object]:

@@ -6,7 +6,6 @@ For what asks an evaluator outside the search that the user began: labels of a p
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.controller import Controller
+from archsearch.damage import facts_json, read_facts
 from archsearch.errors import ConstraintError
 from archsearch.evaluator import MAX_DRAWS, Evaluator
 from archsearch.executor import evaluate_safely, prepare_below
@@ -123,8 +123,10 @@ class Prepared(Evaluator):
             self.evaluator.start(space)
             self.space = space
             self._ready = False
-        if self.folder is not None and (self.folder / SET_UP).exists():
-            self.set_up = Cost(*json.loads((self.folder / SET_UP).read_text()))
+        if self.folder is not None:
+            lost = "what the set-up has cost before is not known"
+            found = read_facts(self.folder / SET_UP, lost, lambda cost: Cost(*cost))
+            self.set_up = self.set_up if found is None else Cost(*found)
 
     def prepare(self) -> Cost:
         """Has the evaluator do its one-off work, unless it has; the cost is in ``set_up``."""
@@ -146,7 +148,7 @@ class Prepared(Evaluator):
             again = prepare_below(self, self.evaluator)
             self.set_up = again if known == NO_COST else known
         if self.folder is not None:
-            write_whole(self.folder / SET_UP, json.dumps(dataclasses.astuple(self.set_up)).encode())
+            write_whole(self.folder / SET_UP, facts_json(dataclasses.astuple(self.set_up)))
         self._ready = True
 
     def release(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from archsearch.damage import facts_json, read_facts
 from archsearch.errors import ArchsearchError, MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Job, LocalExecutor, prepare_below
@@ -172,8 +172,9 @@ class Cascade(Evaluator):
 
     def prepare(self) -> Cost:
         """Prepares the evaluators, and learns the thresholds; in a run that goes on, what is left of that."""
-        if self._folder is not None and (self._folder / FILE).exists():
-            self._facts = json.loads((self._folder / FILE).read_text())
+        if self._folder is not None:
+            found = read_facts(self._folder / FILE, "the thresholds are learnt again", _check_facts)
+            self._facts = self._facts if found is None else found
         references = self._draw()
         self._gates = []
         for stage, facts in enumerate(self._facts):
@@ -244,7 +245,7 @@ class Cascade(Evaluator):
         """Writes what is known, whole or not at all."""
         if self._folder is None:
             return
-        write_whole(self._folder / FILE, json.dumps(self._facts).encode())
+        write_whole(self._folder / FILE, facts_json(self._facts))
 
     # -- scoring -----------------------------------------------------------------------------------
 
@@ -343,3 +344,8 @@ def gate(scores: Sequence[float], share: float) -> Gate:
     threshold = ranked[_kept(share, len(ranked)) - 1]
     below = [threshold - score for score in ranked if score < threshold]
     return Gate(float(threshold), float(np.median(below)) if below else 1.0)
+
+
+def _check_facts(facts: list[dict[str, Any]]) -> None:
+    for each in facts:
+        Cost(*each["prepared"]), Cost(*each["cost"]), dict(each["scores"])

@@ -21,7 +21,6 @@ Where we differ:
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.damage import facts_json, read_facts
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.tabular import SOURCES, Tabular
@@ -169,9 +169,11 @@ class LearningCurve(Evaluator):
 
     def prepare(self) -> Cost:
         """Prepares the evaluator; on resume reads the curves and fits the regressions as they were."""
-        if self.folder is not None and (self.folder / FILE).exists():
-            self._facts = json.loads((self.folder / FILE).read_text())
-            self._regressions = self._fitted()
+        if self.folder is not None:
+            found = read_facts(self.folder / FILE, "what was learnt of curves is learnt again", _check_facts)
+            if found is not None:
+                self._facts = found
+                self._regressions = self._fitted()
         cost = prepare_below(self, self.evaluator, Cost(*self._facts["prepared"]))
         self._facts["prepared"] = dataclasses.astuple(cost)
         self._save()
@@ -181,7 +183,7 @@ class LearningCurve(Evaluator):
         """Writes what is known, whole or not at all."""
         if self.folder is None:
             return
-        write_whole(self.folder / FILE, json.dumps(self._facts).encode())
+        write_whole(self.folder / FILE, facts_json(self._facts))
 
     # -- learning ----------------------------------------------------------------------------------
 
@@ -379,3 +381,13 @@ def probability_above(best: float, expected: float, spread: float) -> float:
     if spread <= 0:
         return float(expected > best)
     return math.erfc((best - expected) / (spread * math.sqrt(2))) / 2
+
+
+def _check_facts(facts: dict[str, Any]) -> None:
+    (
+        Cost(*facts["prepared"]),
+        Cost(*facts["advanced"]),
+        int(facts["sample"]),
+        float(facts["best"]),
+        list(facts["curves"]),
+    )

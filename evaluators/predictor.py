@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 
 from archsearch import models
 from archsearch.components import build, describe, one_line
+from archsearch.damage import Notices, facts_json, read_facts
 from archsearch.errors import ArchsearchError, MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.tabular import Tabular
@@ -181,7 +181,12 @@ class Predictor(Evaluator):
         """
         cost = self._prepare_below(self._feature_evaluators, "features.json")
         if self._fitted is None and self.folder is not None and (self.folder / FILE).exists():
-            self._fitted = load_model(self.folder / FILE, self.space)
+            try:
+                self._fitted = load_model(self.folder / FILE, self.space)
+            except UsageError as error:
+                lost = "; what it has learnt since then is lost" if self.refit else ""
+                what = f"is damaged: the model is fitted anew to the labels that it began with{lost} ({error})"
+                Notices().tell(self.folder / FILE, what)
         if self._fitted is None:
             labels, spent = self._new_labels() if self.labelled is None else self._labels_of(RunFolder(self.labelled))
             begun = time.process_time()
@@ -202,11 +207,11 @@ class Predictor(Evaluator):
     def _prepare_below(self, evaluators: Sequence[Evaluator], file: str) -> Cost:
         """Prepares evaluators; what that has cost in all sessions is kept in a file."""
         path = None if self.folder is None else self.folder / file
-        before = json.loads(path.read_text()) if path is not None and path.exists() else []
-        known = [Cost(*cost) for cost in before] or [NO_COST] * len(evaluators)
+        before = [] if path is None else read_facts(path, "what preparing has cost before is not known", _check_costs)
+        known = [Cost(*cost) for cost in before or []] or [NO_COST] * len(evaluators)
         costs = [prepare_below(self, each, cost) for each, cost in zip(evaluators, known, strict=True)]
         if path is not None and evaluators:
-            write_whole(path, json.dumps([dataclasses.astuple(cost) for cost in costs]).encode())
+            write_whole(path, facts_json([dataclasses.astuple(cost) for cost in costs]))
         return dataclasses.replace(sum(costs, NO_COST), wall_seconds=0.0)
 
     def advance(self, sample: Sequence[Trial]) -> Cost:
@@ -434,3 +439,8 @@ def _scores(trials: Iterable[Trial]) -> dict[Architecture, float]:
 def _rest(begun: float, spent: Cost) -> Cost:
     """The processor time since ``begun`` (``time.process_time``) that is not part of what was spent."""
     return Cost(device_seconds=max(0.0, time.process_time() - begun - spent.device_seconds))
+
+
+def _check_costs(costs: list[list[float]]) -> None:
+    for cost in costs:
+        Cost(*cost)
