@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     command = COMMANDS.get(arguments[0])
     try:
+        _say_warnings_in_one_line()
         if command is None:
             raise UsageError(_unknown_command(arguments[0]))
         from archsearch.trust import find_own_classes
@@ -122,6 +123,21 @@ def _end_anyway(status: int) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(status)
+
+
+def _say_warnings_in_one_line() -> None:
+    """Damage is told as errors are; Python would add a line of this program."""
+    import warnings
+
+    usual = warnings.formatwarning
+
+    def one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+        if category.__name__ == "DamageWarning":
+            return f"archsearch: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    if usual.__name__ != one_line.__name__:
+        warnings.formatwarning = one_line  # type: ignore[assignment]
 
 
 # -- run and resume ----------------------------------------------------------------------------

@@ -38,9 +38,10 @@ from archsearch.controller import Controller
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor, evaluates_batches
-from archsearch.history import read_yaml, write_whole, yaml_text
+from archsearch.history import write_whole
 from archsearch.loop import ExecutorName, make_executor
 from archsearch.ranking import Agreement, agreement, best_of
+from archsearch.run_config import read_yaml, yaml_text
 from archsearch.scoring import Listed, Prepared, folder_name, highest_listed, search_or_resume, truth_of
 from archsearch.seeding import root_seed, stream
 from archsearch.space import Space, at_least_one, whole_number

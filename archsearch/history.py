@@ -18,23 +18,27 @@ included.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
-import time
-import warnings
+import shutil
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from archsearch.errors import RunFolderError, StorageError, UsageError
+from archsearch.checksums import Damaged, open_json, seal_json
+from archsearch.damage import Notices, as_number, keep_aside, readable, text
+from archsearch.errors import RunFolderError, StorageError
+from archsearch.journal import Gap, Journal, Reader, last_place, write_all
+from archsearch.lock import Lock, in_use, noted
+from archsearch.parquet import read_parquet, to_parquet
+from archsearch.run_config import check_config, is_changed, read_yaml, sealed_yaml
 from archsearch.seeding import evaluation_seed
 from archsearch.space import Space
-from archsearch.texts import name_of, shown
+from archsearch.texts import name_of
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Architecture, Budget, Cost, Evaluation, Trial
 from archsearch.trust import holds_environment
 
@@ -45,9 +49,8 @@ if TYPE_CHECKING:
 
 PART_ROWS = 20_000
 FAULTS_FILE = "faults.jsonl"
-LOCK_TRIES, LOCK_SECONDS = 5, 0.05
-RUNNING = b"running"
-"""In the file ``lock`` from the begin of a session until it has ended in order."""
+NEW_JOURNAL = 64
+"""Bytes that a journal without events has at most."""
 
 COST_COLUMNS = {
     "wall_seconds": "wall_seconds",
@@ -66,6 +69,9 @@ BUDGET_COLUMNS = {"stop": "budget", "start": "budget_start", "origin": "origin"}
 EVALUATED = tuple(field for field in COST_FIELDS if field not in MEASURED)
 """Fields of ``Cost`` that evaluators fill in."""
 
+OLD_COST = 6
+"""Fields of ``Cost`` in journals of version 0.1.0."""
+
 LOST = "lost_seconds"
 """Column that has, of the wall seconds of a trial, those of the tries before the last one."""
 
@@ -73,9 +79,6 @@ RESERVED_COLUMNS = frozenset(
     ("id", "architecture", "name", "parent", "status", "score", "started_seconds", "worker", "attempts", "failure")
 ).union(("error", "curve", LOST), BUDGET_COLUMNS.values(), (COST_COLUMNS[field] for field in COST_FIELDS[:-1]))
 """Names that a metric cannot have."""
-
-# In C where PyYAML was built with it: ten times as fast.
-_DUMPER, _LOADER = getattr(yaml, "CSafeDumper", yaml.SafeDumper), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -108,12 +111,12 @@ class History:
         ``f``: a try failed, or was lost, and the trial is tried again; what its tries have cost so far.
         """
         if self.folder:
-            self.folder.append(_encode(event) + "\n")
+            self.folder.append([_encode(event)])
 
     def record(self, trials: Sequence[Trial]) -> None:
         """Adds finished trials; they are on disk when this returns."""
         if self.folder:
-            self.folder.append("".join([_encode(trial_to_event(trial)) + "\n" for trial in trials]))
+            self.folder.append([_encode(trial_to_event(trial)) for trial in trials])
         self.restore(trials)
 
     def restore(self, trials: Sequence[Trial]) -> None:
@@ -121,10 +124,10 @@ class History:
         self.recent.extend(trials)
         self._count += len(trials)
 
-    def recover(self) -> tuple[dict[str, Any] | None, Iterator[list[Any]]]:
-        """Takes up the folder's run: the newest sound state (None: from the start) and the events since then."""
+    def recover(self) -> tuple[dict[str, Any] | None, Iterator[Trial | list[Any] | Gap]]:
+        """Takes up the folder's run: the newest sound state (None: from the start) and what happened since then."""
         assert self.folder is not None
-        state, events, self._count = self.folder.recover()
+        state, events, self._count = self.folder.recover(self.seed)
         return state, events
 
     @property
@@ -185,18 +188,23 @@ class RunFolder:
     """The files of one run. Only one process can have it open for writing.
 
     Args:
-        path: The folder.
+        path: The folder; where it is does not change with the current directory.
 
     Attributes:
+        notices: What reading has found to be damaged.
+        lost: How many trials of parts are lost, as far as ``table`` or ``trials`` was called.
         died: Whether the session before this one did not end in order: it was killed, or could not write.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
+        self.notices = Notices()
+        self.lost = 0
         self._trials = self.path / "trials"
-        self._journal: IO[bytes] | None = None
-        self._lock: IO[bytes] | None = None
-        self._number = 0
+        self._journals = self.path / "journal"
+        self._journal: Journal | None = None
+        self._lock: Lock | None = None
+        self._parts: dict[int, int] = {}  # that belong to the newest state: their rows
         self._previous_state = 0
         self.died = False
 
@@ -210,20 +218,37 @@ class RunFolder:
             RunFolderError: If there is a run already, or the folder cannot be written.
         """
         folder = cls(path)
-        if (folder.path / "config.yaml").exists():
-            raise RunFolderError(f"{path}: there is a run here already; 'archsearch resume {path}' goes on with it")
-        text = yaml_text(config)  # first, so that what cannot be written leaves no folder behind
+        folder._refuse_occupied()
+        text = sealed_yaml(config)  # first, so that what cannot be written leaves no folder behind
         try:
-            folder._trials.mkdir(parents=True, exist_ok=True)
+            for each in (folder._trials, folder._journals):
+                each.mkdir(parents=True, exist_ok=True)
             folder._acquire()
+            folder._refuse_occupied()  # by another process, meanwhile
+            folder._journal = Journal(folder._name("journal", 1), 1, (0, 0))
             write_whole(folder.path / "config.yaml", text.encode(), private=holds_environment(config))
-            folder._open_journal(1)
         except OSError as error:
             folder.close()
             raise RunFolderError(
                 f"{path}: cannot write a run here ({error.strerror}); name a folder that you may write to"
             ) from None
+        except RunFolderError:
+            folder.close()
+            raise
         return folder
+
+    def _refuse_occupied(self) -> None:
+        if (self.path / "config.yaml").exists():
+            raise RunFolderError(
+                f"{self.path}: there is a run here already; 'archsearch resume {self.path}' goes on with it"
+            )
+        if any(self._numbers(what) for what in ("part", "state")) or any(
+            self._find("journal", number).stat().st_size > NEW_JOURNAL for number in self._numbers("journal")
+        ):
+            raise RunFolderError(
+                f"{self.path}: there are trials of a run here, but its config.yaml is gone; put that back and resume "
+                "it, or name another folder"
+            )
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -245,66 +270,49 @@ class RunFolder:
         Raises:
             RunFolderError: If the folder holds no readable run.
         """
+        path = self.path / "config.yaml"
         try:
-            config = read_yaml((self.path / "config.yaml").read_text())
-        except FileNotFoundError:
+            text = path.read_text(encoding="utf-8")
+            config = read_yaml(text)
+        except (FileNotFoundError, NotADirectoryError):
             raise RunFolderError(
                 f"{self.path}: no run here (there is no config.yaml); expected a folder made by 'archsearch run --out'"
             ) from None
-        except (OSError, yaml.YAMLError) as error:
-            raise RunFolderError(f"{self.path}/config.yaml cannot be read: {error}") from None
-        if not isinstance(config, dict) or "space" not in config:
-            raise RunFolderError(f"{self.path}/config.yaml is no configuration of a run: it has no entry 'space'")
-        return config
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise RunFolderError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        check_config(path, config)
+        if is_changed(text):
+            self.notices.tell(path, "is not as it was written: it was changed by hand, or is damaged")
+        return cast(dict[str, Any], config)
 
     def _acquire(self) -> None:
-        lock = open(self.path / "lock", "a+b", buffering=0)  # noqa: SIM115
-        for tries_left in reversed(range(LOCK_TRIES)):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if tries_left:  # it may be someone who asks ``in_use``, for a moment
-                    time.sleep(LOCK_SECONDS)
-                    continue
-                lock.close()
-                raise RunFolderError(
-                    f"{self.path}: another process is running this search; wait for it or stop it"
-                ) from None
-        self._lock = lock
-        lock.seek(0)
-        self.died = lock.read() == RUNNING
-        if not self.died:  # else nothing is to be done, at which it could be killed or the disk be full
-            lock.truncate(0)
-            lock.write(RUNNING)
+        self._noted = noted(self.path / "lock")
+        self._lock = Lock(self.path / "lock")
+        self.died = self._lock.died
 
     def in_use(self) -> bool:
         """Whether a process is running this search, on this machine or on one that shares the folder's locks."""
-        try:
-            with open(self.path / "lock", "rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        return in_use(self.path / "lock")
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def append(self, lines: str) -> None:
-        """Adds whole lines to the journal; the operating system has them when this returns.
+    def append(self, events: Sequence[str]) -> None:
+        """Adds events, as JSON lists, to the journal; the operating system has them when this returns.
 
         Raises:
             StorageError: If they cannot be written.
         """
         assert self._journal is not None
         try:
-            _write_all(self._journal, lines.encode())
+            self._journal.append(events)
         except OSError as error:
             raise StorageError(
                 f"{self.path}: cannot write to the run folder ({error.strerror}); what was done before is saved: "
                 f"make room, then 'archsearch resume {self.path}'"
             ) from None
+        if self._lock is not None:
+            with contextlib.suppress(OSError, ValueError):  # it says at least so many
+                self._lock.note(self._journal.number, self._journal.lines)
 
     def write_part(self, table: pa.Table | None, state: dict[str, Any]) -> None:
         """Writes the trials since the last part, and the state; begins the next journal.
@@ -312,14 +320,24 @@ class RunFolder:
         Raises:
             StorageError: If they cannot be written; the journal still has everything.
         """
-        number = self._number
+        assert self._journal is not None
+        number, parts, journal = self._journal.number, dict(self._parts), None
         try:
+            # First, so that whenever there is a state, there is a journal after it.
+            journal = Journal(self._name("journal", number + 1), number + 1, (number, self._journal.lines))
             if table is not None:
-                _write_parquet(self._name("part", number), table)
-            write_whole(self._name("state", number), _encode(state).encode())
-            self._open_journal(number + 1)
+                aside = self._journals / f"{self._name('part', number).name}.tmp"
+                write_whole(self._name("part", number), part_to_parquet(table), aside)
+                parts[number] = table.num_rows
+            write_whole(self._name("state", number), seal_json(state | {"parts": list(parts.items())}))
+            self._parts = parts
+            self._journal.close()
+            self._journal = journal
             self._discard(self._previous_state)
         except OSError as error:
+            if journal is not None and journal is not self._journal:
+                journal.close()
+                journal.path.unlink(missing_ok=True)
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
         self._previous_state = number
 
@@ -329,34 +347,47 @@ class RunFolder:
         Args:
             in_order: Whether everything was saved.
         """
-        if self._journal is not None:
-            empty = self._journal.tell() == 0
-            self._journal.close()
-            self._journal = None
-            if empty and self._name("state", self._previous_state).exists():
-                self._discard(self._previous_state)
-                self._name("journal", self._number).unlink()
-        if self._lock is not None:
-            if in_order:
-                self._lock.truncate(0)
-            self._lock.close()
-            self._lock = None
+        journal, self._journal = self._journal, None
+        lock, self._lock = self._lock, None
+        left = None
+        try:
+            if journal is not None:
+                journal.close()
+                left = (journal.number, journal.lines)
+                if journal.empty and self._name("state", self._previous_state).exists():
+                    self._discard(self._previous_state)
+                    journal.path.unlink()
+                    left = None
+        finally:
+            if lock is not None:
+                lock.release(in_order, left)
+
+    def abandon(self) -> None:
+        """Removes what ``create`` has made, as long as nothing was done; for a search that turned out to be refused."""
+        journals, made = self._numbers("journal"), (self.path / "config.yaml", self.path / "lock")
+        evaluator = self.path / "evaluator"
+        if self._numbers("state") or self._numbers("part") or journals != [1] or (self.path / FAULTS_FILE).exists():
+            return
+        if self._find("journal", 1).stat().st_size > NEW_JOURNAL or (evaluator.exists() and any(evaluator.iterdir())):
+            return
+        with contextlib.suppress(OSError):
+            for path in (*made, self._name("journal", 1)):
+                path.unlink(missing_ok=True)
+            for each in (evaluator, self._trials, self._journals, self.path):
+                if each.exists():
+                    each.rmdir()
 
     def _discard(self, state: int) -> None:
         """Deletes what a state and its parts make superfluous: older states, and the journals up to it."""
         for old in self._numbers("state"):
             if old < state:
-                self._name("state", old).unlink()
+                self._find("state", old).unlink()
         for old in self._numbers("journal"):
             if old <= state:
-                self._name("journal", old).unlink()
-
-    def _open_journal(self, number: int) -> None:
-        # Unbuffered: one system call per append, so that a killed process loses nothing.
-        journal = open(self._name("journal", number), "ab", buffering=0)  # noqa: SIM115
-        if self._journal is not None:
-            self._journal.close()
-        self._journal, self._number = journal, number
+                self._find("journal", old).unlink()
+        for old in self._numbers("part"):
+            if old <= state and old not in self._parts:
+                self._name("part", old).unlink()
 
     def add_fault(self, fault: Mapping[str, Any]) -> None:
         """Adds a line to ``faults.jsonl``.
@@ -368,55 +399,185 @@ class RunFolder:
             with open(self.path / FAULTS_FILE, "a+b", buffering=0) as file:
                 # The disk was full in the middle of the last line: this one must not be a part of it.
                 begin = b"\n" if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n" else b""
-                _write_all(file, begin + json.dumps(fault).encode() + b"\n")
+                write_all(file, begin + seal_json(dict(fault)) + b"\n")
         except OSError as error:
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
 
     # -- going on ----------------------------------------------------------------------------------
 
-    def recover(self) -> tuple[dict[str, Any] | None, Iterator[list[Any]], int]:
+    def recover(self, seed: int) -> tuple[dict[str, Any] | None, Iterator[Any], int]:
         """Finds where to go on from, and begins a new journal.
 
+        Args:
+            seed: The run's root seed.
+
         Returns:
-            The newest sound state (None: from the start), the events since then, and the number of trials in
-            the parts that belong to that state.
+            The newest sound state (None: from the start), the events since then (see ``_events``), and the number of
+            trials in the parts that belong to that state.
+
+        Raises:
+            StorageError: If the folder cannot be written.
         """
         number, state = self._newest_sound_state()
-        rows = 0
+        try:
+            sources = self._take_up(number, state)
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
+        return state, self._events(sources, number, seed, keep=True), sum(self._parts.values())
+
+    def _take_up(self, number: int, state: dict[str, Any] | None) -> list[tuple[int, bool]]:
+        """Puts the files after a state in order, and begins a new journal; where what happened since is."""
+        found = self._numbers("journal")
         for part in self._numbers("part"):
-            path = self._name("part", part)
-            sound = _rows(path)
-            if part > number:
-                path.unlink()  # its trials are replayed from the journal
-            elif sound is None:
-                aside = path.with_suffix(".damaged")
-                path.rename(aside)
-                warnings.warn(f"{path} is damaged and was moved to {aside.name}: its trials are lost", stacklevel=2)
-            else:
-                rows += sound
-        journals = [n for n in self._numbers("journal") if n > number]
+            if part > number and part in found:
+                self._name("part", part).unlink()  # its trials are replayed from the journal
+        self._parts = {}
+        for part in self._parts_of(number, state):
+            table = self._part(part)
+            if table is None and self._name("part", part).exists():
+                keep_aside(self.path, self._name("part", part))
+            elif table is not None:
+                self._parts[part] = table.num_rows
+        sources = self._sources(number)
+        last = max((n for n, is_part in sources if not is_part), default=number)
+        previous = (last, self._lines(last))
+        newest = max([number, *found, *self._numbers("part")])
         self._previous_state = number
-        self._open_journal(max([number, *journals]) + 1)
-        return state, self._events(journals), rows
+        for each in (self._trials, self._journals):  # of another version, or gone
+            each.mkdir(exist_ok=True)
+        self._journal = Journal(self._name("journal", newest + 1), newest + 1, previous)
+        return sources
+
+    def _lines(self, journal: int) -> int:
+        path = self._find("journal", journal)
+        return last_place(path, self._is_sealed(path))
 
     def _newest_sound_state(self) -> tuple[int, dict[str, Any] | None]:
         """The newest state that is readable itself and whose last part is, if that can be rebuilt."""
-        journals = self._numbers("journal")
-        for number in reversed(self._numbers("state")):
-            state = _read_json(self._name("state", number))
-            if state is None:
-                warnings.warn(f"{self._name('state', number)} is damaged; going back to the one before", stacklevel=3)
+        journals, states = self._numbers("journal"), self._numbers("state")
+        for number in reversed(states):
+            path = self._find("state", number)
+            try:
+                state = open_json(path.read_bytes(), self._is_sealed(path))
+                check_state(state)
+            except (OSError, Damaged) as error:
+                older = number != states[0] or number in journals
+                cost = "going back to the one before" if older else "what it said can only be made up from the trials"
+                self.notices.tell(path, f"is damaged ({error}); {cost}")
                 continue
             part = self._name("part", number)
-            if part.exists() and _rows(part) is None and number in journals:
-                warnings.warn(f"{part} is damaged; its trials are taken from the journal again", stacklevel=3)
+            due = part.exists() or number in dict(state.get("parts", ()))
+            if due and number in journals and self._is_damaged(part):
+                self.notices.tell(part, "is damaged or missing; its trials are taken from the journal again")
                 continue
             return number, state
         return 0, None
 
-    def _events(self, journals: Sequence[int]) -> Iterator[list[Any]]:
-        for number in journals:
-            yield from _read_events(self._name("journal", number))
+    @staticmethod
+    def _is_damaged(part: Path) -> bool:
+        try:
+            check_part(read_parquet(part))
+        except Damaged:
+            return True
+        return False
+
+    def _parts_of(self, number: int, state: dict[str, Any] | None) -> list[int]:
+        """The parts that belong to a state; tells of those that are missing."""
+        there = [part for part in self._numbers("part") if part <= number]
+        if state is None or "parts" not in state:
+            return there
+        for part, rows in state["parts"]:
+            if part not in there:
+                self.notices.tell(self._name("part", part), f"is missing: its {rows:,} trials are lost")
+        return [part for part, _ in state["parts"] if part in there]
+
+    def _part(self, number: int) -> pa.Table | None:
+        """The trials of a part; None, and a notice, if it is damaged."""
+        path = self._name("part", number)
+        try:
+            table = read_parquet(path)
+            check_part(table)
+        except Damaged as error:
+            if not path.exists():  # taken away by the search, which is running
+                return None
+            self.notices.tell(path, f"is damaged ({error}): its trials are lost, the rest is not")
+            return None
+        return table
+
+    def _sources(self, number: int) -> list[tuple[int, bool]]:
+        """Where what happened after a state is: journals, or parts (True) whose journal is gone."""
+        journals = [n for n in self._numbers("journal") if n > number]
+        parts = [n for n in self._numbers("part") if n > number and n not in journals]
+        return sorted([(n, False) for n in journals] + [(n, True) for n in parts])
+
+    def _events(
+        self, sources: Sequence[tuple[int, bool]], number: int, seed: int, keep: bool = False
+    ) -> Iterator[Trial | list[Any] | Gap]:
+        """What happened since a state: trials, other events, and gaps where some are missing.
+
+        Args:
+            sources: See ``_sources``.
+            number: Of the state.
+            seed: The run's root seed.
+            keep: Whether to keep a copy of damaged journals.
+        """
+        before = (number, 1 << 60)
+        for source, is_part in sources:
+            if is_part:
+                path = self._name("part", source)
+                yield Gap(path, 0, "the state of the search is missing", state=True)
+                table = self._part(source)
+                if table is not None:
+                    yield from table_to_trials(table, seed)
+                elif keep and path.exists():
+                    keep_aside(self.path, path)
+                continue
+            path, gaps = self._find("journal", source), 0
+            journal = Reader(path, self._is_sealed(path), before)
+            for event in journal:
+                if isinstance(event, Gap):
+                    if event.torn and self._was_never_whole(source, journal.lines, sources):
+                        continue
+                    gaps += not event.torn
+                    yield event
+                elif (sound := sound_event(event, seed)) is None:
+                    gaps += 1
+                    yield Gap(path, 1, f"there is no such event: {event!r:.80}")
+                else:
+                    yield sound
+            before = (source, journal.lines)
+            if gaps and keep:
+                (self.path / "damaged").mkdir(exist_ok=True)
+                shutil.copyfile(path, self.path / "damaged" / path.name)
+        yield from self._missing_end(before)
+
+    def _was_never_whole(self, journal: int, lines: int, sources: Sequence[tuple[int, bool]]) -> bool:
+        """Whether the end of a line is all that was written of it: the disk was full, or it is being written."""
+        later = [number for number, is_part in sources if number > journal and not is_part]
+        if any(self._is_sealed(self._find("journal", number)) for number in later):
+            return True  # else the first line of that one tells
+        return self._noted_lines() == (journal, lines) or (self._lock is None and self.in_use())
+
+    def _noted_lines(self) -> tuple[int, int] | None:
+        """The newest journal, and its lines at least, by the session before this one; None: unknown."""
+        return self._noted if self._lock else noted(self.path / "lock")
+
+    def _missing_end(self, before: tuple[int, int]) -> Iterator[Gap]:
+        """A gap if the newest journal is gone, or was cut short at the end of a line.
+
+        Args:
+            before: Number and lines of the newest journal, or number of the newest state.
+        """
+        if self._lock is None and self.in_use():
+            return  # more is being written
+        lock = self._noted_lines()
+        if lock is not None and lock[0] >= before[0]:
+            journal, lines = lock
+            missing = lines - before[1] if journal == before[0] else lines - 1
+            if missing > 0:
+                yield Gap(self._find("journal", journal), missing, "its end is missing")
+        elif not any(self._numbers(what) for what in ("journal", "state", "part")):
+            yield Gap(self._name("journal", 1), 1, "it is missing")
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -425,31 +586,91 @@ class RunFolder:
 
         Args:
             space: Writes the names of the newest trials; None: their options stand for these.
+
+        Raises:
+            RunFolderError: If what is there is no history of a search.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        parts = self._sound_parts()
-        tables = [pq.read_table(self._name("part", part)) for part in parts]
-        tables.append(trials_to_table(list(self._journaled(parts, 0)), space))
-        return pa.concat_tables(tables, promote_options="default")
+        with readable(self._trials):
+            tables: list[pa.Table] = []
+            newest: list[Trial] = []
+            for found in self._found(0):
+                if isinstance(found, Trial):
+                    newest.append(found)
+                else:
+                    tables.append(found)
+            known = {trial.architecture: space is None or trial.architecture in space for trial in newest}
+            strange = [trial.id for trial in newest if not known[trial.architecture]]
+            if strange:
+                what = f"has {len(strange):,} trials whose architecture is not in the space; they are passed over"
+                self.notices.tell(self._journals, what)
+            tables.append(trials_to_table([trial for trial in newest if known[trial.architecture]], space))
+            try:
+                return pa.concat_tables(tables, promote_options="default")
+            except pa.ArrowException as error:
+                raise RunFolderError(f"{self._trials}: its parts do not go together: {error}") from None
 
     def trials(self, seed: int) -> Iterator[Trial]:
         """All trials on disk, one part in memory at a time."""
-        parts = self._sound_parts()
-        yield from self._in_parts(parts, seed)
-        yield from self._journaled(parts, seed)
+        for found in self._found(seed):
+            if isinstance(found, Trial):
+                yield found
+            else:
+                with readable(self._trials):
+                    yield from table_to_trials(found, seed)
+
+    def _found(self, seed: int) -> Iterator[pa.Table | Trial]:
+        """All trials on disk: parts as tables, then the newest ones; what is missing is told."""
+        number, state = self._newest_sound_state()
+        rows = 0
+        for part in self._parts_of(number, state):
+            if (table := self._part(part)) is not None:
+                rows += table.num_rows
+                yield table
+        if state is not None:
+            self.lost = max(0, state["completed"] + state["failed"] - rows)
+            if self.lost and "parts" not in state and not self.notices.lines:
+                self.notices.tell(
+                    self._trials, f"lacks {self.lost:,} of the trials that its state has counted: they are lost"
+                )
+        seen: set[int] = set()
+        for event in self._events(self._sources(number), number, seed):
+            if isinstance(event, Gap):
+                self._tell_of_gap(event)
+            elif isinstance(event, Trial) and event.id not in seen:
+                seen.add(event.id)
+                yield event
+        for trial in remembered_trials(state, seed):
+            if trial.id not in seen:
+                yield trial
+
+    def _tell_of_gap(self, gap: Gap) -> None:
+        if gap.state:
+            if not self._numbers("state"):  # else it was told
+                self.notices.tell(self._journals, "has no state of the search any more; its trials are not lost")
+            return
+        if gap.torn:
+            self.notices.tell(gap.path, "ends in the middle of a line, which is lost")
+            return
+        lines = f"{gap.lines:,} line{'s' if gap.lines != 1 else ''}"
+        self.notices.tell(gap.path, f"is damaged ({gap.why}): at least {lines} lost, the rest is not")
 
     def part_trials(self, seed: int) -> Iterator[Trial]:
-        """The trials in parts, without those that are only in the journal."""
-        return self._in_parts(self._sound_parts(), seed)
+        """The trials in the parts of the newest state, without those that are only in the journal."""
+        number, state = self._newest_sound_state()
+        for part in self._parts_of(number, state):
+            if (table := self._part(part)) is not None:
+                yield from table_to_trials(table, seed)
 
     def setup_cost(self) -> Cost:
         """Cost of the evaluator's one-off work so far: its preparation, and what it learnt on the way."""
         number, state = self._newest_sound_state()
         prepared = Cost(*state["setup_cost"]) if state else NO_COST
         learnt = Cost(*state["advances"]["cost"]) if state and state.get("advances") else NO_COST
-        for event in self._events([n for n in self._numbers("journal") if n > number]):
+        for event in self._events(self._sources(number), number, 0):
+            if not isinstance(event, list):
+                continue
             if event[0] == "s":
                 prepared = Cost(*event[1:])
             elif event[0] == "v":
@@ -460,26 +681,32 @@ class RunFolder:
         """Cost of the tries that failed of trials which are not finished, and so in no table yet."""
         number, state = self._newest_sound_state()
         lost: dict[int, float] = {job[0]: _lost_seconds(job) for job in (state["pending"] if state else ())}
-        for event in self._events([n for n in self._numbers("journal") if n > number]):
-            if event[0] == "f":
+        for event in self._events(self._sources(number), number, 0):
+            if isinstance(event, Trial):
+                lost.pop(event.id, None)
+            elif isinstance(event, list) and event[0] == "f":
                 lost[event[1]] = event[4]
-            elif event[0] == "t":
-                lost.pop(event[1], None)
         seconds = sum(lost.values())
         return Cost(wall_seconds=seconds, failed_seconds=seconds)
 
     def advanced(self) -> bool:
         """Whether the evaluator has learnt on during the search."""
         number, state = self._newest_sound_state()
-        later = self._events([n for n in self._numbers("journal") if n > number])
-        return any(((state or {}).get("advances") or {}).get("cost") or ()) or any(event[0] == "v" for event in later)
+        later = self._events(self._sources(number), number, 0)
+        return any(((state or {}).get("advances") or {}).get("cost") or ()) or any(
+            isinstance(event, list) and event[0] == "v" for event in later
+        )
 
     def faults(self) -> Counter[str]:
         """How often what went wrong, over all sessions of the run."""
-        path, counts = self.path / FAULTS_FILE, Counter[str]()
-        for line in path.read_bytes().splitlines() if path.exists() else ():
-            with contextlib.suppress(ValueError, TypeError, KeyError):  # half-written, on a full disk
-                counts[json.loads(line)["kind"]] += 1
+        path, counts, bad = self.path / FAULTS_FILE, Counter[str](), 0
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
+            try:
+                counts[text(open_json(line, sealed=False)["kind"])] += 1
+            except (Damaged, KeyError):  # also half-written, on a full disk
+                bad += 1
+        if bad:
+            self.notices.tell(path, f"has {bad:,} damaged line{'s' if bad != 1 else ''}, which are not counted")
         return counts
 
     # -- verifications: beside the search, which may be running ----------------------------------------
@@ -488,18 +715,19 @@ class RunFolder:
         """All that was scored again, one row per architecture and verification; None if nothing was."""
         import pyarrow as pa
 
-        tables = [table for number in self.verification_numbers() if (table := self.verification(number)) is not None]
+        tables = [table for number in self._numbers("verified") if (table := self.verification(number)) is not None]
         return pa.concat_tables(tables, promote_options="default") if tables else None
 
     def verification_numbers(self) -> list[int]:
         """Numbers of the verifications that are done."""
-        return [number for number in self._numbers("verified") if _rows(self._name("verified", number)) is not None]
+        return [number for number in self._numbers("verified") if self.verification(number) is not None]
 
     def verification(self, number: int) -> pa.Table | None:
-        """What a verification has found; None if it is not done."""
-        import pyarrow.parquet as pq
-
-        return pq.read_table(self._name("verified", number)) if number in self.verification_numbers() else None
+        """What a verification has found; None if it is not done, or damaged."""
+        try:
+            return read_parquet(self._name("verified", number))
+        except Damaged:
+            return None
 
     def write_verification(self, number: int, table: pa.Table) -> None:
         """Adds what a verification has found.
@@ -513,37 +741,31 @@ class RunFolder:
         except OSError as error:
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
 
-    # -- reading, by file --------------------------------------------------------------------------
+    # -- names of files ----------------------------------------------------------------------------
 
-    def _in_parts(self, parts: Sequence[int], seed: int) -> Iterator[Trial]:
-        import pyarrow.parquet as pq
-
-        for part in parts:
-            yield from table_to_trials(pq.read_table(self._name("part", part)), seed)
-
-    def _sound_parts(self) -> list[int]:
-        return [part for part in self._numbers("part") if _rows(self._name("part", part)) is not None]
-
-    def _journaled(self, parts: Sequence[int], seed: int) -> Iterator[Trial]:
-        # The journal that a damaged newest part was made from is still there.
-        newest = max(parts, default=0)
-        for event in self._events([n for n in self._numbers("journal") if n > newest]):
-            if event[0] == "t":
-                yield event_to_trial(event, seed)
+    def _is_sealed(self, path: Path) -> bool:
+        """Whether a journal or state must have checksums; those of version 0.1.0 lie among the parts."""
+        return path.parent == self._journals
 
     def _name(self, what: str, number: int) -> Path:
         suffix = {"journal": "jsonl", "part": "parquet", "state": "json", "verified": "parquet"}[what]
-        return self._folder(what) / f"{what}-{number:06d}.{suffix}"
+        return self._folders(what)[0] / f"{what}-{number:06d}.{suffix}"
 
-    def _folder(self, what: str) -> Path:
+    def _find(self, what: str, number: int) -> Path:
+        """Where a file is: of version 0.1.0 perhaps where parts alone are now."""
+        name = self._name(what, number)
+        return next((path for each in self._folders(what) if (path := each / name.name).exists()), name)
+
+    def _folders(self, what: str) -> tuple[Path, ...]:
         # Whoever reads all of trials/*.parquet wants the search alone.
-        return self.path / "verification" if what == "verified" else self._trials
+        if what == "verified":
+            return (self.path / "verification",)
+        return (self._trials,) if what == "part" else (self._journals, self._trials)
 
     def _numbers(self, what: str) -> list[int]:
-        if not self._folder(what).exists():
-            return []
-        pattern = re.compile(rf"{what}-(\d+)\.(jsonl|parquet|json)$")
-        return sorted(int(m[1]) for name in os.listdir(self._folder(what)) if (m := pattern.match(name)))
+        pattern = re.compile(rf"{what}-(\d+)\.(jsonl|parquet|json)")
+        names = [name for folder in self._folders(what) if folder.is_dir() for name in os.listdir(folder)]
+        return sorted({int(m[1]) for name in names if (m := pattern.fullmatch(name))})
 
 
 # -- events: one line of the journal ---------------------------------------------------------------
@@ -575,11 +797,12 @@ def event_to_trial(event: list[Any], seed: int) -> Trial:
     if isinstance(parent, list):
         parent, budget = parent[0], Budget(*parent[1:])
     if len(outcome) == 2:
-        failure, error = outcome
+        failure, error = map(text, outcome)
     else:
         score, names, values, cost, *curve = outcome
-        spent = Cost(0.0, *cost) if any(cost) else NO_COST
-        evaluation = Evaluation(score, dict(zip(names, values, strict=True)), spent, *map(tuple, curve))
+        spent = Cost(0.0, *map(as_number, cost)) if any(cost) else NO_COST
+        metrics = dict(zip(map(text, names), map(as_number, values), strict=True))
+        evaluation = Evaluation(as_number(score), metrics, spent, *(tuple(map(as_number, each)) for each in curve))
     run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
     return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost)
 
@@ -589,16 +812,46 @@ def training_seed(seed: int, id_: int, budget: Budget | None) -> int:
     return evaluation_seed(seed, id_ if budget is None or budget.origin is None else budget.origin)
 
 
-def _read_events(path: Path) -> Iterator[list[Any]]:
-    """The whole lines of a journal; a half-written last line is passed over."""
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield json.loads(line)
-            except ValueError:
-                return
+def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:
+    """What a line of the journal holds: a trial, or another event (see ``History.note``); None if it is none."""
+    try:
+        match event:
+            case ["t", *_]:
+                return event_to_trial(event, seed)
+            case ["a", int(), float() | int(), list(jobs)] if all(_is_job(job) for job in jobs):
+                return event
+            case ["f", int(), now, int(), lost, _]:
+                return [*event[:2], as_number(now), event[3], as_number(lost), event[5]]
+            case ["s", *cost] if OLD_COST <= len(cost) <= len(COST_FIELDS):
+                return ["s", *map(as_number, cost)]
+            case ["v", now, *cost] if OLD_COST <= len(cost) <= len(COST_FIELDS):
+                return ["v", as_number(now), *map(as_number, cost)]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        pass
+    return None
+
+
+def _is_job(job: Any) -> bool:
+    return isinstance(job, list) and len(job) == 2 and isinstance(job[0], int) and isinstance(job[1], list)
+
+
+def remembered_trials(state: dict[str, Any] | None, seed: int) -> list[Trial]:
+    """Trials of a damaged journal that a state has kept, until the search asks for them."""
+    return [event_to_trial(event, seed) for event in (state or {}).get("remembered", ())]
+
+
+def check_state(state: dict[str, Any]) -> None:
+    """Raises ``Damaged`` if what is read of a state, apart from by the search itself, is not as it should be."""
+    try:
+        cost, advances = state["setup_cost"], state.get("advances")
+        Cost(*map(as_number, cost)), remembered_trials(state, 0)
+        if advances:
+            Cost(*map(as_number, advances["cost"]))
+        parts = dict(state.get("parts", ()))
+        if not all(type(each) is int for each in (state["completed"], state["failed"], *parts, *parts.values())):
+            raise TypeError("expected whole numbers")
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise Damaged(f"no state of a search: {error!r:.80}") from None
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -695,47 +948,39 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
             )
 
 
+def check_part(table: pa.Table) -> None:
+    """Raises ``Damaged`` if a table is no part of a history: columns are missing, or of another type."""
+    import pyarrow as pa
+
+    texts, whole = ("name", "status", "failure", "error"), {"id": pa.int64(), "parent": pa.int64()}
+    expected = {"architecture": pa.list_(pa.int32()), **whole, **dict.fromkeys(texts, pa.string())}
+    expected |= {"worker": pa.int32(), "attempts": pa.int32()}
+    columns = ("score", "started_seconds", *(COST_COLUMNS[field] for field in COST_FIELDS[:-1]))
+    expected |= dict.fromkeys(columns, pa.float64())
+    types = {field.name: field.type for field in table.schema}
+    metrics = dict.fromkeys((name for name in types if name not in RESERVED_COLUMNS), pa.float64())
+    for name, kind in (expected | metrics).items():
+        found = types.get(name)
+        if found != kind and not (name == "architecture" and found is not None and pa.types.is_list(found)):
+            raise Damaged(f"column {name}: expected {kind}, got {types.get(name, 'none')}")
+    for name in ("id", "architecture", "status", "name"):
+        if table[name].null_count:
+            raise Damaged(f"column {name}: expected a value in each row")
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 
-def yaml_text(data: Any) -> str:
-    """Plain data as YAML, in its own order.
-
-    Raises:
-        UsageError: If a text in it cannot be written, such as the name of a file that is not UTF-8.
-    """
-    try:
-        return yaml.dump(data, Dumper=_DUMPER, sort_keys=False)
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"settings: expected texts that UTF-8 can hold, got {shown(error.object)}; rename what that stands for"
-        ) from None
-
-
-def read_yaml(text: str) -> Any:
-    """The plain data in YAML.
-
-    Raises:
-        yaml.YAMLError: If it is none.
-    """
-    return yaml.load(text, Loader=_LOADER)
-
-
-def _write_all(file: IO[bytes], data: bytes) -> None:
-    """Writes to an unbuffered file: a disk that is nearly full takes a part, and says only then why."""
-    while data:
-        data = data[file.write(data) :]
-
-
-def write_whole(path: Path, data: bytes, private: bool = False) -> None:
+def write_whole(path: Path, data: bytes, aside: Path | None = None, private: bool = False) -> None:
     """Writes a file so that it is there whole or not at all, even if the process is killed.
 
     Args:
-        path: Where.
-        data: What.
+        path: The file.
+        data: What it is to hold.
+        aside: Where it is until it is whole; None: beside it.
         private: Whether only its owner may read it.
     """
-    aside = path.with_name(path.name + ".tmp")
+    aside = aside or path.with_name(path.name + ".tmp")
     if private:
         aside.unlink(missing_ok=True)  # one that is there keeps its mode
     with open(aside, "wb", opener=_private if private else None) as file:
@@ -749,15 +994,11 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _write_parquet(path: Path, table: pa.Table) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def part_to_parquet(table: pa.Table) -> bytes:
+    """Trials as the bytes of a part."""
     plain = ("id", "wall_seconds", "started_seconds")
-    sink = pa.BufferOutputStream()
-    pq.write_table(
+    return to_parquet(
         table,
-        sink,
         compression="zstd",
         compression_level=3,
         write_statistics=False,
@@ -768,40 +1009,16 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
             "started_seconds": "BYTE_STREAM_SPLIT",
         },
     )
-    write_whole(path, sink.getvalue().to_pybytes())
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Writes a table so that it is there whole or not at all."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_whole(path, sink.getvalue().to_pybytes())
+    write_whole(path, to_parquet(table, compression="zstd"))
 
 
 def _lost_seconds(job: Sequence[Any]) -> float:
     """Of a pending job in a state: what its earlier tries have cost, which 0.1.0 did not keep."""
     return float(job[8]) if len(job) > 8 else 0.0
-
-
-def _rows(path: Path) -> int | None:
-    """Rows of a Parquet file, or None if it is damaged; reads its footer only."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with contextlib.suppress(pa.ArrowException, OSError):
-        rows: int = pq.read_metadata(path).num_rows
-        return rows
-    return None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        state = json.loads(path.read_bytes())
-        return state if isinstance(state, dict) else None
-    return None
 
 
 def memory_key(space: Space, architecture: Architecture, budget: Budget | None) -> tuple[Hashable, int]:

@@ -12,7 +12,6 @@ warns once and logs no more: the search goes on.
 from __future__ import annotations
 
 import abc
-import json
 import os
 import queue
 import re
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archsearch.errors import UnknownName, UsageError
-from archsearch.history import write_whole
+from archsearch.notes import read_note, write_note
 from archsearch.texts import name_of
 from archsearch.trial import COST_FIELDS, Trial
 
@@ -294,7 +293,10 @@ class MLflowLogger(Logger):
         """Id of the run of before, if it is still there."""
         if folder is None or not resumed or not (folder / MLFLOW_FILE).exists():
             return None
-        run_id: str = json.loads((folder / MLFLOW_FILE).read_text())["run_id"]
+        found = read_note(folder / MLFLOW_FILE, ("run_id",), "a new run is begun in MLflow")
+        if found is None:
+            return None
+        run_id: str = found["run_id"]
         try:
             run = self._client.get_run(run_id)
         except self._package.MlflowException as error:
@@ -310,7 +312,7 @@ class MLflowLogger(Logger):
         name = self.run_name or (None if folder is None else folder.absolute().name)
         run_id: str = self._client.create_run(self._experiment_id(), run_name=name).info.run_id
         if folder is not None:
-            write_whole(folder / MLFLOW_FILE, json.dumps({"run_id": run_id}).encode())
+            write_note(folder / MLFLOW_FILE, {"run_id": run_id})
         return run_id
 
     def _experiment_id(self) -> str:

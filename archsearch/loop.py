@@ -28,6 +28,7 @@ from typing import Any, Literal, TypeVar, cast
 from archsearch.checks import at_least_one, number, whole_number
 from archsearch.components import describe, load
 from archsearch.controller import Controller
+from archsearch.damage import readable
 from archsearch.errors import (
     ConstraintError,
     ExecutorError,
@@ -49,13 +50,16 @@ from archsearch.history import (
     event_to_trial,
     known_evaluations,
     memory_key,
+    remembered_trials,
     training_seed,
     trial_to_event,
 )
+from archsearch.journal import Gap
 from archsearch.limits import LATENCY, Limits, checked_limits
 from archsearch.local_executor import LocalExecutor
 from archsearch.loggers import Logger
 from archsearch.progress import Display
+from archsearch.remembered import Remembered
 from archsearch.seeding import root_seed
 from archsearch.space import Space
 from archsearch.texts import name_of, well_formed
@@ -317,6 +321,7 @@ def search(
         TooManyFailures: After ``max_failures`` failed trials in a row.
         ConstraintError: If proposals are beyond the limits again and again.
     """
+    out = None if out is None else Path(out).absolute()  # an evaluator may change the directory
     settings = Settings(
         trials=trials,
         max_seconds=max_seconds,
@@ -347,7 +352,12 @@ def search(
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, checked)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
-    return _run(loop, config, resumed=False)
+    try:
+        return _run(loop, config, resumed=False)
+    except UsageError:
+        if history.folder is not None and not len(history):
+            history.folder.abandon()  # so that the corrected search may have it
+        raise
 
 
 def resume(
@@ -384,18 +394,22 @@ def resume(
         NotTrusted: If the folder names something that is not installed, which is neither given nor trusted.
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
+    directory = Path(directory).absolute()
     config = RunFolder(directory).config()
-    refuse_links(Path(directory), trust=trust)
+    refuse_links(directory, trust=trust)
     where, known = f"{directory}/config.yaml", config.get("fingerprints")
     stored = functools.partial(stored_component, where=where, trust=trust, fingerprints=known)
     space = stored(space, config["space"], "spaces", what=f"{directory}: space")
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
-    settings = _settings(config["settings"], changes, LATENCY_TABLE in (known or ()))
+    with readable(where):
+        settings = _settings(config["settings"], changes, LATENCY_TABLE in (known or ()))
     listeners = _listeners(on_trial)
     if executor == "local":
         workers = workers or 1
-    engine = make_executor(executor or _stored_executor(config, workers, where, trust), workers or config["workers"])
+    with readable(where):
+        executor = executor or _stored_executor(config, workers, where, trust)
+        engine = make_executor(executor, workers or config["workers"])
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     engine.timeout = settings.timeout
     evaluator.start(space)
@@ -679,6 +693,7 @@ class Search:
         self.billed_seconds = 0.0
         self._prepare_cost = NO_COST
         self._advances = _Advances(evaluator.interval) if evaluator.interval > 0 else None
+        self._remembered = Remembered()
         self._stopped: str | None = None
 
     def say(self, note: str) -> None:
@@ -741,8 +756,7 @@ class Search:
             self.executor.stop()
 
     def _loop(self) -> None:
-        for job in self._pending.values():  # of a resumed run
-            self.executor.submit(job)
+        self._submit(list(self._pending.values()))  # of a resumed run
         wait = functools.partial(self.executor.wait, self.settings.max_seconds or math.inf)
         try:
             while self._stopped is None:
@@ -808,11 +822,28 @@ class Search:
                 return
             if self.executor.concurrent:  # here, not in _ask: a replay must not journal its events a second time
                 self.history.note(["a", n, now, [[job.id, job.architecture] for job in jobs]])
-            for job in jobs:
-                self.executor.submit(job)
+            self._submit(jobs)
             if not jobs:  # many in a row may take long
                 self._interrupts.heed()
                 self._stopped = self._why_stop()
+
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        """Has jobs done; those whose outcome a damaged journal still had are done."""
+        if not len(self._remembered):
+            for job in jobs:
+                self.executor.submit(job)
+            return
+        known = []
+        for job in jobs:
+            if (trial := self._remembered.take(job)) is None:
+                self.executor.submit(job)
+            else:
+                known.append(trial)
+        if known:
+            self._record(known)
+            self._stopped = self._stopped or self._why_stop()
+        if self.history.folder and not len(self._remembered):
+            self._remembered.tell(self.history.folder.notices, self.history.folder.path)
 
     def _ask(self, n: int, now: float) -> list[Job] | None:
         """Asks the controller for ``n`` proposals; those with a known answer are told at once.
@@ -902,8 +933,11 @@ class Search:
     def _advance(self, advances: _Advances) -> None:
         """Lets the evaluator learn from what the controller proposed; nothing is pending."""
         sample = sorted(advances.sample, key=lambda trial: trial.id)
-        with self._show.watching(self.evaluator):
-            cost = self._interrupts.call(functools.partial(advance, self.evaluator, sample))
+        if self._remembered.advances:
+            cost = self._remembered.advances.pop(0)
+        else:
+            with self._show.watching(self.evaluator):
+                cost = self._interrupts.call(functools.partial(advance, self.evaluator, sample))
         self.history.note(["v", self.executor.now(), *dataclasses.astuple(cost)])
         self._advanced(advances, cost)
         self.executor.update(self.evaluator)
@@ -927,8 +961,11 @@ class Search:
         if not self.executor.judges:
             trials = [admit_trial(trial) for trial in trials]
         done = self._retry_failed(trials) if any(trial.failure for trial in trials) else trials
-        if not done:
-            return
+        if done:
+            self._record(done)
+
+    def _record(self, done: Sequence[Trial]) -> None:
+        """Everything that follows from trials that are finished for good."""
         self.history.record(done)
         for trial in done:
             self._settle(trial)
@@ -1110,6 +1147,8 @@ class Search:
             "billed": self.billed_seconds,
             "setup_cost": dataclasses.astuple(self._prepare_cost),
             "advances": None if self._advances is None else self._advances.state(),
+            "remembered": [trial_to_event(trial) for trial in self._remembered.trials()],
+            "remembered_advances": [dataclasses.astuple(cost) for cost in self._remembered.advances],
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -1137,6 +1176,8 @@ class Search:
         costs = [*state["costs"], *[0.0] * len(COST_FIELDS)]  # an older run has not counted all of them
         self._costs, self.billed_seconds = costs[: len(COST_FIELDS)], state["billed"]
         self._prepare_cost = Cost(*state["setup_cost"])
+        self._remembered.add(remembered_trials(state, seed))
+        self._remembered.advances = [Cost(*cost) for cost in state.get("remembered_advances", ())]
         if self._advances is not None:
             if state.get("advances"):
                 self._advances.load(state["advances"], seed)
@@ -1156,7 +1197,8 @@ class Search:
         """Loads the last state and replays the events after it."""
         state, events = self.history.recover()
         if state is not None:
-            self._load(state)
+            with readable(f"{folder.path}: the state of this search"):
+                self._load(state)
             if self._known is not None:
                 parts = folder.part_trials(self.history.seed)
                 told: Iterable[Trial] = (
@@ -1165,9 +1207,10 @@ class Search:
                 if self.settings.lag:  # told in id order, not as they finished
                     told = sorted(told, key=lambda trial: trial.id)
                 self._known = known_evaluations(told, self.space)
-        self._replay(events)
+        self._replay(events, folder)
+        self._clock = max(self._clock, self._remembered.clock)
         self._failures_in_a_row = 0
-        if self.history.recent:
+        if self.history.recent or len(self._remembered):
             self.history.compact(self._state)
         self.faults = folder.faults()
         if folder.died:
@@ -1179,41 +1222,82 @@ class Search:
                 )
             self._fault(Fault("driver_died", text))
 
-    def _replay(self, events: Iterator[list[Any]]) -> None:
+    def _replay(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
+        """Repeats what happened, up to the first damage; what is sound behind it is remembered."""
+        seen: set[int] = set()
         for event in events:
-            if event[0] == "a":
-                _, n, now, expected = event
-                jobs = self._ask(n, now) or []
-                if [[job.id, list(job.architecture)] for job in jobs] != expected:
-                    raise self._diverged()
-                continue
-            if event[0] == "s":
+            if isinstance(event, Gap):
+                self._heed_gap(event, folder)
+                if not event.torn:
+                    break
+            elif isinstance(event, Trial):
+                if event.id in seen:
+                    continue
+                seen.add(event.id)
+                self._replay_trial(event)
+            else:
+                self._replay_event(event)
+        else:
+            return
+        self._remember(events, folder)
+        self._remembered.forget(seen)
+
+    def _heed_gap(self, gap: Gap, folder: RunFolder) -> None:
+        if gap.state and self.executor.concurrent and not self.settings.lag:
+            raise RunFolderError(
+                f"{folder.path}: the state of this search is damaged, and without a lag its trials do not say how it "
+                "came about, so it cannot go on; 'archsearch report' shows all of them, start a new search"
+            )
+        if gap.torn:
+            folder.notices.tell(gap.path, "ends in the middle of a line, which is evaluated again")
+        elif gap.state:
+            folder.notices.tell(gap.path, "is all that is left of how the search came about, which it is asked again")
+        else:
+            what = f"is damaged ({gap.why}): at least {gap.lines:,} of its lines lost"
+            folder.notices.tell(gap.path, f"{what}, what they held is evaluated again, all others are kept")
+
+    def _remember(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
+        for event in events:
+            if isinstance(event, Gap):
+                self._heed_gap(event, folder)
+            elif isinstance(event, Trial):
+                self._remembered.add([event])
+            elif event[0] == "s":
                 self._prepare_cost = Cost(*event[1:])
-                continue
-            if event[0] == "v":
-                if self._advances is None:
-                    raise RunFolderError(
-                        f"{type(self.evaluator).__name__} advanced in this run, and now its interval is 0: it was "
-                        "changed. Resume with the version that began the run"
-                    )
-                _, now, *cost = event
-                self._clock = max(self._clock, now)
-                self._advanced(self._advances, Cost(*cost))
-                continue
-            if event[0] == "f":
-                _, id_, now, attempt, lost, spared = event
-                self._replay_asking(id_, now)
-                job = self._pending[id_]._replace(attempt=attempt, asked_at=now, lost_seconds=lost, spared=spared)
-                self._bill_tries(job)
-                self._clock = max(self._clock, now)
-                continue
-            trial = event_to_trial(event, self.history.seed)
-            self._replay_asking(trial.id, trial.started)
-            if self._pending[trial.id].architecture != trial.architecture:
+            elif event[0] == "v":
+                self._remembered.advances.append(Cost(*event[2:]))
+
+    def _replay_event(self, event: list[Any]) -> None:
+        if event[0] == "a":
+            _, n, now, expected = event
+            jobs = self._ask(n, now) or []
+            if [[job.id, list(job.architecture)] for job in jobs] != expected:
                 raise self._diverged()
-            self.history.restore([trial])
-            self._settle(trial)
-            self._clock = max(self._clock, trial.started + trial.seconds)
+        elif event[0] == "s":
+            self._prepare_cost = Cost(*event[1:])
+        elif event[0] == "v":
+            if self._advances is None:
+                raise RunFolderError(
+                    f"{type(self.evaluator).__name__} advanced in this run, and now its interval is 0: it was "
+                    "changed. Resume with the version that began the run"
+                )
+            _, now, *cost = event
+            self._clock = max(self._clock, now)
+            self._advanced(self._advances, Cost(*cost))
+        elif event[0] == "f":
+            _, id_, now, attempt, lost, spared = event
+            self._replay_asking(id_, now)
+            job = self._pending[id_]._replace(attempt=attempt, asked_at=now, lost_seconds=lost, spared=spared)
+            self._bill_tries(job)
+            self._clock = max(self._clock, now)
+
+    def _replay_trial(self, trial: Trial) -> None:
+        self._replay_asking(trial.id, trial.started)
+        if self._pending[trial.id].architecture != trial.architecture:
+            raise self._diverged()
+        self.history.restore([trial])
+        self._settle(trial)
+        self._clock = max(self._clock, trial.started + trial.seconds)
 
     def _replay_asking(self, id_: int, now: float) -> None:
         """Has a trial pending: a search with one trial at a time does not journal its asking."""

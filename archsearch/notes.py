@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from archsearch.checksums import Damaged, checksum, open_json, seal_json
+from archsearch.damage import DamageWarning
 from archsearch.history import write_whole
 
 
@@ -19,7 +20,11 @@ def write_note(path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_note(
-    path: Path | None, expected: Collection[str], otherwise: str, old_list: str = ""
+    path: Path | None,
+    expected: Collection[str],
+    otherwise: str,
+    old_list: str = "",
+    check: Callable[[dict[str, Any]], object] = lambda _: None,
 ) -> dict[str, Any] | None:
     """What ``write_note`` wrote.
 
@@ -28,6 +33,7 @@ def read_note(
         expected: Entries that it must have.
         otherwise: What is done if it is damaged, for the warning.
         old_list: Entry that a list becomes, as version 0.1.0 wrote some notes, without a checksum.
+        check: Raises an error of values, types or names if these are not such facts.
 
     Returns:
         The data; None if there is no such file, or it is damaged, of which a warning tells.
@@ -35,8 +41,10 @@ def read_note(
     if path is None or not path.exists():
         return None
     try:
-        return _opened(path.read_bytes(), expected, old_list)
-    except (OSError, Damaged) as error:
+        facts = _opened(path.read_bytes(), expected, old_list)
+        check(facts)
+        return facts
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         tell_damage(path, error, otherwise)
         return None
 
@@ -82,4 +90,4 @@ def read_text(path: Path, pattern: str, otherwise: str) -> str | None:
 def tell_damage(path: Path, error: Exception, otherwise: str) -> None:
     """Warns, in one line, of a file that cannot be used."""
     why = " ".join(str(error).split())[:200]
-    warnings.warn(f"{path} is damaged and passed over ({why}); {otherwise}", stacklevel=3)
+    warnings.warn(f"{path} is damaged and passed over ({why}); {otherwise}", DamageWarning, stacklevel=3)

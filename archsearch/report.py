@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.components import KINDS, build, entry_points, load, one_line, summary
 from archsearch.controller import Controller
+from archsearch.damage import Notices, reads_folder
 from archsearch.errors import (
     ArchsearchError,
     InvalidArchitecture,
@@ -25,7 +26,7 @@ from archsearch.ledger import billed_seconds, ends, total_cost
 from archsearch.model import Model
 from archsearch.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.space import Space
-from archsearch.trial import Architecture, Cost
+from archsearch.trial import Architecture
 from archsearch.trust import refuse_links
 from archsearch.words import plain, say
 
@@ -43,6 +44,7 @@ RECENT_TRIALS = 200
 # -- the report of a run -----------------------------------------------------------------------
 
 
+@reads_folder
 def report(
     directory: str | Path,
     top: int = 10,
@@ -79,8 +81,8 @@ def report(
     table = folder.table(space)
     rows = best_rows(table, top)
     if not rows:
-        raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to report")
-    facts = _facts(folder.path, config, table, folder.setup_cost())
+        raise RunFolderError(f"{directory}: {_why_nothing(folder)}, so there is nothing to report")
+    facts = _facts(folder, config, table)
     objectives = objectives or _objectives(config, table)
     verification, front = newest_verification(folder, table), front_of(table, objectives) if objectives else None
     target = Path(directory) / "report"
@@ -88,7 +90,9 @@ def report(
         target.mkdir(exist_ok=True)
         _draw_curves(table, target, Path(directory).name)
         pictures = _draw_best(space, tuple(rows[0]["architecture"]), target)
-        pictures |= _draw_front(front, target) | _draw_set_up(Path(directory), target)
+        pictures |= _draw_front(front, target) | _draw_set_up(Path(directory), target, folder.notices)
+        if folder.notices.lines:
+            facts["damage"] = "; ".join(folder.notices.lines)
         page = target / "index.html"
         page.write_text(_page(Path(directory).name, facts, rows, target, pictures, verification, front, top))
     except OSError as error:
@@ -100,6 +104,10 @@ def report(
         say(f"{verification}\n")
     say(f"report    {page}")
     return page
+
+
+def _why_nothing(folder: RunFolder) -> str:
+    return folder.notices.lines[0] if folder.notices.lines else "no trial has completed yet"
 
 
 def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
@@ -120,7 +128,7 @@ def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost: Cost) -> dict[str, str]:
+def _facts(folder: RunFolder, config: dict[str, Any], table: pa.Table) -> dict[str, str]:
     """What was run and what it cost, as text."""
     import pyarrow.compute as pc
 
@@ -129,18 +137,23 @@ def _facts(directory: Path, config: dict[str, Any], table: pa.Table, setup_cost:
     failures = table.filter(pc.equal(table["status"], "failed"))["failure"].value_counts().to_pylist()
     facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
+    if folder.lost:
+        facts["trials"] += f", {folder.lost:,} finished ones lost to damage"
     if failures:
         facts["failed"] = format_faults({f["values"]: f["counts"] for f in failures})
-    if faults := RunFolder(directory).faults():
+    setup_cost = folder.setup_cost()
+    if faults := folder.faults():
         facts["faults"] = f"{format_faults(faults)} (in faults.jsonl)"
-    facts["cost"] = format_cost(total_cost(table) + RunFolder(directory).pending_cost())
+    facts["cost"] = format_cost(total_cost(table) + folder.pending_cost())
     facts["set-up"] = format_cost(setup_cost)
-    note = directory / "evaluator" / NOTE
-    if note.exists():
-        facts["note"] = note.read_text()
+    note = folder.path / "evaluator" / NOTE
+    if note.is_file():
+        facts["note"] = note.read_text(encoding="utf-8", errors="replace")
     facts["seed"] = str(config["seed"])
     facts["executor"] = f"{config['executor']}, {config['workers']} worker{'s' if config['workers'] != 1 else ''}"
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    if folder.notices.lines:
+        facts["damage"] = "; ".join(folder.notices.lines)
     return facts
 
 
@@ -160,7 +173,19 @@ def without_none(value: Any) -> Any:
 
 def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
     width = max(len(name) for name in facts) + 2
-    for name in ("space", "controller", "evaluator", "trials", "failed", "faults", "cost", "set-up", "note", "seed"):
+    for name in (
+        "space",
+        "controller",
+        "evaluator",
+        "trials",
+        "failed",
+        "faults",
+        "damage",
+        "cost",
+        "set-up",
+        "note",
+        "seed",
+    ):
         if name in facts:
             say(f"{name:<{width}}{plain(facts[name])}")
     columns = shown_columns(rows)
@@ -246,15 +271,21 @@ def _draw_front(front: Front | None, target: Path) -> dict[str, str]:
     return {"Best compromises": "front.png", "Hypervolume by trials": "hypervolume.png"}
 
 
-def _draw_set_up(directory: Path, target: Path) -> dict[str, str]:
+def _draw_set_up(directory: Path, target: Path, notices: Notices) -> dict[str, str]:
     """Draws what the evaluator noted of its preparation: title and file of each picture."""
     from archsearch.drawing import draw_columns
 
     pictures = {}
     for path in sorted((directory / "evaluator").glob("*.csv")):
-        rows = list(csv.reader(path.read_text().splitlines()))
+        try:
+            rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+            columns = list(zip(*([float(cell) for cell in row] for row in rows[1:]), strict=True))
+            if len(rows) > 1 and len(columns) != len(rows[0]):
+                raise ValueError("expected a figure for each column")
+        except (OSError, ValueError, csv.Error) as error:
+            notices.tell(path, f"is damaged ({error}): what was noted of the preparation is not shown")
+            continue
         if len(rows) > 1:
-            columns = zip(*([float(cell) for cell in row] for row in rows[1:]), strict=True)
             picture = f"set_up_{path.stem}.png"
             draw_columns(target / picture, dict(zip(rows[0], columns, strict=True)), path.stem)
             pictures[f"Set-up: {path.stem}"] = picture
@@ -322,6 +353,7 @@ def _space_or_none(folder: RunFolder, config: Mapping[str, Any], trust: bool) ->
     return space
 
 
+@reads_folder
 def status(directory: str | Path, *, trust: bool = False) -> str:
     """How far a search is, from its folder: progress, rate, failures, cost so far, expected end.
 
@@ -340,13 +372,13 @@ def status(directory: str | Path, *, trust: bool = False) -> str:
     folder = RunFolder(directory)
     config, running = folder.config(), folder.in_use()
     table = folder.table(_space_or_none(folder, config, trust))
-    facts = _facts(folder.path, config, table, folder.setup_cost())
+    facts = _facts(folder, config, table)
     ended = np.sort(ends(table))
     completed = int((np.asarray(table["status"]) == "completed").sum())
     limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
     asked = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
     lines = {"state": "running" if running else "not running", "trials": f"{facts['trials']}; stops at {asked}"}
-    lines |= {name: facts[name] for name in ("failed", "faults") if name in facts}
+    lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
     recent = ended[-RECENT_TRIALS:]
     if len(recent) > 1 and recent[-1] > recent[0]:
         rate = (len(recent) - 1) / float(recent[-1] - recent[0])
@@ -405,6 +437,7 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
     return "\n".join(lines)
 
 
+@reads_folder
 def _trial_of_run(directory: str, trial: int | None, trust: bool) -> tuple[Space, dict[str, Any]]:
     import pyarrow.compute as pc
 

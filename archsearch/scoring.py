@@ -123,7 +123,8 @@ class Prepared(Evaluator):
             self.space = space
             self._ready = False
         path = None if self.folder is None else self.folder / SET_UP
-        known = read_note(path, (COST,), "what earlier sessions cost is not known", old_list=COST)
+        lost = "what earlier sessions cost is not known"
+        known = read_note(path, (COST,), lost, old_list=COST, check=lambda facts: Cost(*facts[COST]))
         if known is not None:
             self.set_up = Cost(*known[COST])
 

@@ -174,7 +174,7 @@ class Cascade(Evaluator):
     def prepare(self) -> Cost:
         """Prepares the evaluators, and learns the thresholds; in a run that goes on, what is left of that."""
         path = None if self._folder is None else self._folder / FILE
-        known = read_note(path, (STAGES,), "the reference sample is scored anew", old_list=STAGES)
+        known = read_note(path, (STAGES,), "the thresholds are learnt again", old_list=STAGES, check=_check_facts)
         if known is not None:
             self._facts = known[STAGES]
         references = self._draw()
@@ -346,3 +346,8 @@ def gate(scores: Sequence[float], share: float) -> Gate:
     threshold = ranked[_kept(share, len(ranked)) - 1]
     below = [threshold - score for score in ranked if score < threshold]
     return Gate(float(threshold), float(np.median(below)) if below else 1.0)
+
+
+def _check_facts(facts: dict[str, Any]) -> None:
+    for each in facts[STAGES]:
+        Cost(*each["prepared"]), Cost(*each["cost"]), dict(each["scores"])

@@ -166,7 +166,7 @@ class LearningCurve(Evaluator):
     def prepare(self) -> Cost:
         """Prepares the evaluator; on resume reads the curves and fits the regressions as they were."""
         path = None if self.folder is None else self.folder / FILE
-        known = read_note(path, self._facts.keys(), "curves are gathered anew from here on")
+        known = read_note(path, self._facts.keys(), "what was learnt of curves is learnt again", check=_check_facts)
         if known is not None:
             self._facts = known
             self._regressions = self._fitted()
@@ -377,3 +377,13 @@ def probability_above(best: float, expected: float, spread: float) -> float:
     if spread <= 0:
         return float(expected > best)
     return math.erfc((best - expected) / (spread * math.sqrt(2))) / 2
+
+
+def _check_facts(facts: dict[str, Any]) -> None:
+    (
+        Cost(*facts["prepared"]),
+        Cost(*facts["advanced"]),
+        int(facts["sample"]),
+        float(facts["best"]),
+        list(facts["curves"]),
+    )

@@ -16,7 +16,7 @@ import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -216,7 +216,8 @@ class Predictor(Evaluator):
     def _prepare_below(self, evaluators: Sequence[Evaluator], file: str) -> Cost:
         """Prepares evaluators; what that has cost in all sessions is kept in a file."""
         path = None if self.folder is None else self.folder / file
-        before = read_note(path, ("costs",), "what earlier sessions cost is not known", old_list="costs")
+        lost = "what earlier sessions cost is not known"
+        before = read_note(path, ("costs",), lost, old_list="costs", check=_check_costs)
         known = [Cost(*cost) for cost in before["costs"]] if before else [NO_COST] * len(evaluators)
         costs = [prepare_below(self, each, cost) for each, cost in zip(evaluators, known, strict=True)]
         if path is not None and evaluators:
@@ -448,3 +449,8 @@ def _scores(trials: Iterable[Trial]) -> dict[Architecture, float]:
 def _rest(begun: float, spent: Cost) -> Cost:
     """The processor time since ``begun`` (``time.process_time``) that is not part of what was spent."""
     return Cost(device_seconds=max(0.0, time.process_time() - begun - spent.device_seconds))
+
+
+def _check_costs(facts: dict[str, Any]) -> None:
+    for cost in facts["costs"]:
+        Cost(*cost)

@@ -45,9 +45,9 @@ def path(result):
 
 def events(folder, kind=""):
     """The lines of a run's journals."""
-    journals = sorted((folder / "trials").glob("journal-*"))
-    lines = [json.loads(line) for journal in journals for line in journal.read_text().splitlines()]
-    return [line for line in lines if line[0] == kind or not kind]
+    journals = sorted((folder / "journal").glob("journal-*"))
+    lines = [json.loads(line)[:-1] for journal in journals for line in journal.read_text().splitlines()]
+    return [line for line in lines if line[0] == kind or (not kind and line[0] != "j")]
 
 
 def killed_run(folder, monkeypatch, after, evaluator=None, **settings):
@@ -235,10 +235,12 @@ def test_runs_of_older_versions_go_on(tmp_path):
     config = yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())
     del config["settings"]["batch"]
     (tmp_path / "r" / "config.yaml").write_text(yaml.safe_dump(config))
-    (file,) = (tmp_path / "r" / "trials").glob("state-*")
+    (file,) = (tmp_path / "r" / "journal").glob("state-*")
     state = json.loads(file.read_text())
-    del state["advances"]
-    file.write_text(json.dumps(state))
+    for entry in ("advances", "checksum", "parts", "remembered", "remembered_advances"):
+        del state[entry]
+    (tmp_path / "r" / "trials" / file.name).write_text(json.dumps(state))
+    file.unlink()
     evaluator = Learner()
     finished = len(list(RunFolder(tmp_path / "r").trials(1)))
     resumed = resume(tmp_path / "r", evaluator=evaluator, trials=95, batch=3)
@@ -599,10 +601,11 @@ def test_a_batch_of_which_only_a_part_was_recorded_is_not_filled_up(recorded, du
     for then in (6, 3):
         folder = tmp_path / f"{then}"
         killed_run(folder, monkeypatch, 30, Together(), **settings)
-        (journal,) = (folder / "trials").glob("journal-*")
+        (journal,) = (folder / "journal").glob("journal-*")
         lines = journal.read_text().splitlines(keepends=True)
         asked = max(i for i, line in enumerate(lines) if line.startswith('["a"'))
         journal.write_text("".join(lines[: asked + 1 + recorded]))
+        (folder / "lock").write_text("running")  # else it would know better
         evaluator = Together()
         resumed = resume(folder, evaluator=evaluator, batch=then)
         assert max(evaluator.sizes) <= then

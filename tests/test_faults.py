@@ -14,6 +14,7 @@ import pytest
 
 from archsearch import Evaluation, Evaluator, Space, cli, history, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution
+from archsearch.damage import DamageWarning
 from archsearch.errors import RunFolderError, StorageError, TooManyFailures
 from archsearch.evaluators import Function
 from archsearch.history import RunFolder
@@ -242,12 +243,13 @@ def interrupted_run(folder, monkeypatch, after):
 def test_a_half_written_newest_file_never_blocks_a_resume(after, damage, keep, tmp_path, monkeypatch):
     whole = search(NASBench201(), RegularizedEvolution(10, 3), Function(len), trials=200, seed=0)
     interrupted_run(tmp_path / "r", monkeypatch, after)
-    files = sorted((tmp_path / "r" / "trials").glob(f"{damage}-*"))
+    files = sorted((tmp_path / "r").glob(f"*/{damage}-*"))
     if damage != "none" and files:
         size = files[-1].stat().st_size
         os.truncate(files[-1], int(size * keep))
-    if damage in ("part", "state") and files:
-        with pytest.warns(UserWarning, match="is damaged"):
+    if damage != "none" and files:
+        what = "is damaged|in the middle of a line|end is missing|it is empty"
+        with pytest.warns(DamageWarning, match=what):
             result = resume(tmp_path / "r")
     else:
         result = resume(tmp_path / "r")
@@ -260,18 +262,22 @@ def test_trials_of_a_damaged_newest_part_can_be_read_before_a_resume(tmp_path, m
     assert len(whole) == 60
     newest = max((tmp_path / "r" / "trials").glob("part-*"))
     os.truncate(newest, newest.stat().st_size // 2)
-    assert path(RunFolder(tmp_path / "r").trials(0)) == whole
-    assert RunFolder(tmp_path / "r").table(NASBench201()).num_rows == 60
+    for read in (lambda: path(RunFolder(tmp_path / "r").trials(0)), lambda: path(RunFolder(tmp_path / "r").trials(1))):
+        with pytest.warns(DamageWarning, match="taken from the journal again"):
+            assert read() == whole
+    with pytest.warns(DamageWarning, match="taken from the journal again"):
+        assert RunFolder(tmp_path / "r").table(NASBench201()).num_rows == 60
 
 
 def test_a_part_that_cannot_be_rebuilt_is_moved_aside(tmp_path):
     search(NASBench201(), RandomSearch(), Function(len), trials=50, seed=0, out=tmp_path / "r")
     part = tmp_path / "r" / "trials" / "part-000001.parquet"
     os.truncate(part, 100)
-    with pytest.warns(UserWarning, match="its trials are lost"):
+    with pytest.warns(DamageWarning, match="its trials are lost"):
         result = resume(tmp_path / "r", trials=60)
     assert result.stopped == "trials"
-    assert part.with_suffix(".damaged").exists()
+    assert not part.exists()
+    assert (tmp_path / "r" / "damaged" / part.name).exists()
     assert len(list(RunFolder(tmp_path / "r").trials(0))) == 10
 
 
@@ -295,7 +301,7 @@ def test_a_full_disk_stops_the_search_and_a_resume_goes_on(tmp_path, monkeypatch
     def fill(self, lines):
         fill.calls += 1
         if fill.calls == 40:
-            self._journal = Full(self._journal)
+            self._journal._file = Full(self._journal._file)
         append(self, lines)
 
     fill.calls = 0
@@ -313,11 +319,9 @@ def test_a_full_file_system_of_its_own(tmp_path):
         pytest.skip("needs /dev/full")
     folder = RunFolder.create(tmp_path / "r", {"space": {}})
     folder._journal.close()
-    folder._journal = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    folder._journal._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
     with pytest.raises(StorageError, match="No space left"):
-        folder.append("line\n")
-    folder._journal.close()
-    folder._journal = None
+        folder.append(["[1]"])
     folder.close()
 
 

@@ -181,7 +181,8 @@ def test_parts_on_disk_equal_memory(tmp_path, monkeypatch):
         on_disk = run(executor, out=tmp_path / executor)
         assert path(on_disk) == path(in_memory)
         files = sorted(file.name for file in (tmp_path / executor / "trials").iterdir())
-        assert files == [*(f"part-{n:06d}.parquet" for n in range(1, 11)), "state-000010.json"]
+        assert files == [f"part-{n:06d}.parquet" for n in range(1, 11)]
+        assert [file.name for file in (tmp_path / executor / "journal").iterdir()] == ["state-000010.json"]
         assert on_disk.history.table().num_rows == len(on_disk.history) == 120
     assert path(run()) == path(in_memory), "compaction in memory changes nothing either"
 

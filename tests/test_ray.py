@@ -323,7 +323,7 @@ def test_a_killed_driver_is_resumed(tmp_path):
     begin = [*command, "run", "--evaluator", "Function", "--evaluator.function", "faulty_lab.logged", "--seed", "0"]
     begin += ["--executor", "ray", "--workers", "2", "--trials", "20000", "--quiet", "--out", "run"]
     process = subprocess.Popen(begin, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    journal = tmp_path / "run" / "trials" / "journal-000001.jsonl"
+    journal = tmp_path / "run" / "journal" / "journal-000001.jsonl"
     end = time.monotonic() + 90
     while time.monotonic() < end and (not journal.exists() or journal.stat().st_size < 20_000):
         assert process.poll() is None, process.communicate()

@@ -401,7 +401,7 @@ def test_a_driver_that_is_told_to_end_loses_nothing(signals, cluster, shipped, l
     program = [sys.executable, "-c", "import sys; from archsearch.cli import main; sys.exit(main())"]
     program += [*begin(cluster, trials=5000), *arguments]
     process = subprocess.Popen(program, cwd=lab, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    journal = lab / "run" / "trials" / "journal-000001.jsonl"
+    journal = lab / "run" / "journal" / "journal-000001.jsonl"
     wait_for(lambda: process.poll() is not None or (journal.exists() and journal.stat().st_size > 20_000), 60)
     assert process.poll() is None, process.stderr.read()
     for each in signals:

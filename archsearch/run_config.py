@@ -1,0 +1,84 @@
+"""The file ``config.yaml`` of a run: plain data, with a checksum as a comment at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from archsearch.checksums import checksum
+from archsearch.errors import RunFolderError, UsageError
+from archsearch.texts import shown
+
+COMMENT = "# checksum "
+
+ENTRIES = {
+    "space": dict,
+    "controller": dict,
+    "evaluator": dict,
+    "seed": int,
+    "settings": dict,
+    "executor": str,
+    "workers": int,
+    "versions": dict,
+}
+"""What a configuration has at least, and of which type."""
+_COMPONENTS = ("space", "controller", "evaluator")
+
+# In C where PyYAML was built with it: ten times as fast.
+_DUMPER, _LOADER = getattr(yaml, "CSafeDumper", yaml.SafeDumper), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def yaml_text(data: Any) -> str:
+    """Plain data as YAML, in its own order.
+
+    Raises:
+        UsageError: If a text in it cannot be written, such as the name of a file that is not UTF-8.
+    """
+    try:
+        return yaml.dump(data, Dumper=_DUMPER, sort_keys=False)
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"settings: expected texts that UTF-8 can hold, got {shown(error.object)}; rename what that stands for"
+        ) from None
+
+
+def read_yaml(text: str) -> Any:
+    """The plain data in YAML.
+
+    Raises:
+        yaml.YAMLError: If it is none.
+    """
+    return yaml.load(text, Loader=_LOADER)
+
+
+def sealed_yaml(data: Any) -> str:
+    """Plain data as YAML with a checksum."""
+    text = yaml_text(data)
+    return f"{text}{COMMENT}{checksum(text.encode())}\n"
+
+
+def is_changed(text: str) -> bool:
+    """Whether YAML was changed since it was written; that of version 0.1.0 has no checksum, so nobody knows: False."""
+    body, mark, digits = text.rpartition(COMMENT)
+    return bool(mark) and digits.strip() != checksum(body.encode())
+
+
+def check_config(path: Path, config: Any) -> None:
+    """Raises ``RunFolderError``, in one line, if that is no whole configuration of a run."""
+    if not isinstance(config, dict) or "space" not in config:
+        raise RunFolderError(f"{path} is no configuration of a run: it has no entry 'space'")
+    for name, kind in ENTRIES.items():
+        if name not in config:
+            raise RunFolderError(f"{path} has no entry {name!r}: it was cut short, or changed; put back what it was")
+        if not isinstance(config[name], kind) or isinstance(config[name], bool):
+            raise RunFolderError(
+                f"{path}: {name}: expected {'a mapping' if kind is dict else kind.__name__}, got "
+                f"{type(config[name]).__name__}; the file was changed, or is damaged"
+            )
+    for name in _COMPONENTS:
+        if not isinstance(config[name].get("class_path"), str) or not isinstance(config[name].get("init_args"), dict):
+            raise RunFolderError(f"{path}: {name}: expected class_path and init_args; put back what it was")
+    if config["seed"] < 0:
+        raise RunFolderError(f"{path}: seed: expected a number >= 0, got {config['seed']}")
