@@ -165,7 +165,7 @@ def resume(arguments: Sequence[str]) -> int:
 
     defaults = parser.get_defaults().as_dict()
     changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
-    stored = [_stored_arguments(given["directory"], name) for name in ("ray", "local")]
+    stored = _stored_ray(given["directory"]), _stored_arguments(given["directory"], "local")
     executor = _executor(given, *stored)  # also refuses Ray's options without --executor ray
     result = resume_search(
         given["directory"],
@@ -418,6 +418,11 @@ def _stored_arguments(directory: str, executor: str) -> dict[str, Any] | None:
     return dict(settings["init_args"])
 
 
+def _stored_ray(directory: str) -> dict[str, Any] | None:
+    """Arguments of the ``RayExecutor`` of a run; None if it had none, or there is no run."""
+    return _stored_arguments(directory, "ray")
+
+
 def _isolated(given: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The arguments ``executor`` and ``workers``, where the options are about the worker process of the local executor.
 
@@ -425,7 +430,7 @@ def _isolated(given: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[s
         given: The options.
         stored: Arguments of the ``LocalExecutor`` of the run that goes on, which options override; None: it has none.
     """
-    options = {name: given[name] for name in ("isolate", "memory_gib") if given[name] is not None}
+    options = {name: given[name] for name in ("isolate", "memory_gib") if given.get(name) is not None}
     if not options:
         return None
     if given["executor"] != "local" and (given["executor"] is not None or stored is None):
