@@ -490,7 +490,7 @@ def _isolated(given: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[s
         given: The options.
         stored: Arguments of the ``LocalExecutor`` of the run that goes on, which options override; None: it has none.
     """
-    options = {name: given[name] for name in ("isolate", "memory_gib") if given[name] is not None}
+    options = {name: given[name] for name in ("isolate", "memory_gib") if given.get(name) is not None}
     if not options:
         return None
     if given["executor"] != "local" and (given["executor"] is not None or stored is None):

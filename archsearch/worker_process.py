@@ -104,7 +104,7 @@ class WorkerProcess:
         self._arrival.register(self._connection.fileno(), select.POLLIN)
         numbers = (theirs.fileno(), lifeline, self._stack.fileno())
         path = json.dumps([os.path.abspath(entry) for entry in sys.path])
-        command = [sys.executable, "-c", CHILD, path, *map(str, (*numbers, os.getpid()))]
+        command = [sys.executable, "-P", "-c", CHILD, path, *map(str, (*numbers, os.getpid()))]
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=numbers, start_new_session=True
