@@ -29,7 +29,7 @@ TYPES = {
 NO_CLASS = "Expected a dot import path string:"
 
 
-class OptionParser(jsonargparse.ArgumentParser):  # type: ignore[misc]
+class OptionParser(jsonargparse.ArgumentParser):
     """Parses the options of one command.
 
     Args:

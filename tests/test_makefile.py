@@ -67,3 +67,27 @@ def test_each_step_is_said_and_none_is_silent(clone, target):
         assert f"setup {number}/3: " in lines
     assert target == "setup" or f'echo "{target}: ' in lines
     assert not re.search(r"pip install.*(--quiet|-q\b|>)", lines)
+
+
+def test_a_setup_that_was_interrupted_goes_on_and_one_that_is_done_is_not_done_again(clone, tmp_path):
+    """With a Python that only notes what it was asked for, and is interrupted while it gets PyTorch."""
+    log, python = tmp_path / "log", tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\necho "$@" >> "{log}"\ncase "$*" in\n'
+        '*venv*) mkdir -p .venv/bin; cp "$0" .venv/bin/python;;\n'
+        f'*torch) [ ! -e "{tmp_path}/interrupt" ] || exit 130;;\nesac\n'
+    )
+    python.chmod(0o755)
+    (clone / ".venv").mkdir()  # of one that was interrupted before there was a Python in it
+    (tmp_path / "interrupt").touch()
+    assert make(clone, "setup", f"PYTHON={python}").returncode != 0
+    assert not (clone / ".venv" / "ready").exists()
+    (tmp_path / "interrupt").unlink()
+    done = make(clone, "setup", f"PYTHON={python}")
+    assert done.returncode == 0, done.stderr
+    assert "setup: done" in done.stdout
+    asked = log.read_text()
+    assert asked.count("-m venv --clear .venv") == 1  # the second time it was sound
+    assert asked.splitlines()[-1] == "-m pip install -c constraints.txt -e .[dev,rl]"
+    make(clone, "setup", f"PYTHON={python}")
+    assert log.read_text() == asked
