@@ -505,8 +505,8 @@ def _read_images(files: list[str], options: Mapping[str, Any], datasets: Any) ->
     image, label = options["image"], options["label"]
     try:
         table = pq.read_table(files, columns=[image, label])
-        if any(not (cell or {}).get("bytes") for cell in table[image].to_pylist()):  # a path, even one to a server
-            raise ValueError("an image without its bytes")
+        if not _holds_bytes(table[image]):
+            raise ValueError("not every image is in the file itself; paths and addresses are not followed")
         rows = datasets.Dataset(datasets.table.InMemoryTable(table)).cast_column(image, datasets.Image())
         pictures = [picture if picture.mode in ("L", "RGB") else picture.convert("RGB") for picture in rows[image]]
     except (pa.ArrowException, OSError, TypeError, ValueError, AttributeError, KeyError) as error:
@@ -518,6 +518,17 @@ def _read_images(files: list[str], options: Mapping[str, Any], datasets: Any) ->
     if len(shapes) > 1:
         raise TaskError(f"{files[0]}: images of different shapes, such as {sorted(shapes)[:3]}; resize them first")
     return np.stack([np.asarray(picture) for picture in pictures]), np.asarray(rows[label])
+
+
+def _holds_bytes(column: Any) -> bool:
+    """Whether encoded images are in the file: ``datasets`` would follow paths, and addresses of servers, too."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+        column = pc.struct_field(column, "bytes")
+    binary = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
+    return bool(binary and column.null_count == 0)
 
 
 def _cifar(name: str, text: str, given: Mapping[str, str]) -> Task:

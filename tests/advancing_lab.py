@@ -154,7 +154,7 @@ def drive(executor, workers, batch, lag, duplicates):
     """Begins the search in ``./run``, or goes on with it; small parts, so that states hold samples."""
     history.PART_ROWS = 33
     if os.path.exists("run/config.yaml"):
-        result = resume("run")
+        result = resume("run", trust=True)
     else:
         evaluator = MortalLearner()
         settings = {"trials": TRIALS, "seed": SEED, "executor": executor, "workers": workers, "batch": batch}

@@ -195,7 +195,7 @@ def drive(executor, workers, trials, seed, causes, address=None, **settings):
     """Begins the search in ``./run``, or goes on with it; small parts, so that kills hit their writing too."""
     history.PART_ROWS = 400
     if os.path.exists("run/config.yaml"):
-        return resume("run")
+        return resume("run", trust=True)
     if executor == "ray":
         executor = RayExecutor(workers, address=address)
     return search(

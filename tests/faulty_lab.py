@@ -138,7 +138,7 @@ def drive(executor, workers):
     """Begins the search in ``./run``, or goes on with it; small parts, so that kills hit their writing too."""
     history.PART_ROWS = 40
     if os.path.exists("run/config.yaml"):
-        return resume("run")
+        return resume("run", trust=True)
     evaluator = Function("faulty_lab.logged")
     settings = {"trials": TRIALS, "seed": SEED, "executor": executor, "workers": workers, "out": "run"}
     return search(NASBench201(), RegularizedEvolution(20, 5), evaluator, **settings)

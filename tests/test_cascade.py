@@ -367,7 +367,7 @@ def test_misuse_is_told_of():
 
 def test_settings_survive_with_the_evaluators():
     evaluator = Cascade([Tabular(epochs=12), Tabular()], keep=[0.2], floor=-1.0)
-    twin = build(json.loads(json.dumps(describe(evaluator))))
+    twin = build(json.loads(json.dumps(describe(evaluator))), trust=True)
     assert describe(twin) == describe(evaluator)
     assert [each.epochs for each in twin.evaluators] == [12, None]
 

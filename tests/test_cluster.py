@@ -109,7 +109,7 @@ def test_the_command_line_takes_an_address(cluster, tmp_path):
     command += ["--trials", "40", "--out", "run"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    resume = [sys.executable, "-m", "archsearch.cli", "resume", "run", "--trials", "70", "--quiet"]
+    resume = [sys.executable, "-m", "archsearch.cli", "resume", "run", "--trust", "--trials", "70", "--quiet"]
     done = subprocess.run(resume, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     trials = list(RunFolder(tmp_path / "run").trials(0))

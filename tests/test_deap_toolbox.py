@@ -409,7 +409,7 @@ def test_a_function_is_stored_by_its_import_path():
     controller = DeapToolbox(plain_toolbox, scheme="generational")
     description = json.loads(json.dumps(describe(controller)))
     assert description["init_args"]["make"] == f"{__name__}.plain_toolbox"
-    again = build(description)
+    again = build(description, trust=True)
     again.start(BITS, 0)
     controller.start(BITS, 0)
     assert run(again, 60) == run(controller, 60)

@@ -326,7 +326,7 @@ def test_head_lost(again, row, no_ray, tmp_path):
     assert len(error.strip().splitlines()) == 1
     before = trials_of(tmp_path / "run")
     total = str(len(before) + 200)
-    resumed = [*command, "resume", "run", "--trials", total, "--quiet"]
+    resumed = [*command, "resume", "run", "--trust", "--trials", total, "--quiet"]
     with contextlib.ExitStack() as stack:
         if again == "ray":
             cluster, _ = stack.enter_context(cluster_of(2))
@@ -475,13 +475,13 @@ def test_disk_full(kilobytes, row, small_disk, tmp_path, monkeypatch):
     deaths = 0
     for _ in range(2):  # it has not become larger
         with contextlib.suppress(StorageError, RunFolderError):
-            resume(disk / "r")
+            resume(disk / "r", trust=True)
             pytest.fail("there was room")
         assert not RunFolder(disk / "r").in_use()
         assert path(trials_of(disk / "r"))[: len(before)] == path(before)
         deaths = RunFolder(disk / "r").faults()["driver_died"]
     small_disk("size=50m", remount=True)
-    result = resume(disk / "r")
+    result = resume(disk / "r", trust=True)
     whole, faults = whole_run(tmp_path, 2000, **causes)
     counted = RunFolder(disk / "r").faults()
     row(
@@ -521,7 +521,7 @@ def test_no_more_files(row, small_disk, tmp_path, monkeypatch):
             stopped += 1
         assert not RunFolder(disk / "r").in_use()
         small_disk("nr_inodes=1000", remount=True)
-        result = resume(disk / "r")
+        result = resume(disk / "r", trust=True)
         assert path(result.history) == whole, f"with {files} files"
         assert result.faults == ({"driver_died": 1} if RunFolder(disk / "r").faults() else {})
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
@@ -571,7 +571,7 @@ def test_no_room_for_the_note_of_a_fault(executor, row, request, tmp_path):
     before = trials_of(tmp_path / "r")
     assert 0 < len(before) < 150
     notes.unlink()
-    result = resume(tmp_path / "r", executor=engine)
+    result = resume(tmp_path / "r", executor=engine, trust=True)
     after = check(row, tmp_path / "r", 150)
     assert path(after[: len(before)]) == path(before)
     assert result.faults["driver_died"] == 1
@@ -612,7 +612,7 @@ def test_read_only(row, small_disk, tmp_path, monkeypatch, capsys):
         with pytest.raises(Killed):
             search(SPACE, RegularizedEvolution(20, 5), Causing({}, tmp_path), on_trial=stop, **arguments)
     small_disk("ro", remount=True)
-    for command in (["resume", str(disk / "r")], ["run", "--out", str(disk / "other"), "--quiet"]):
+    for command in (["resume", str(disk / "r"), "--trust"], ["run", "--out", str(disk / "other"), "--quiet"]):
         capsys.readouterr()
         assert cli.main(command) == 2
         error = capsys.readouterr().err
@@ -621,7 +621,7 @@ def test_read_only(row, small_disk, tmp_path, monkeypatch, capsys):
     assert len(trials_of(disk / "r")) == 131
     assert "not running" in report.status(disk / "r")
     small_disk("rw", remount=True)
-    result = resume(disk / "r")
+    result = resume(disk / "r", trust=True)
     check(row, disk / "r", 300, {"driver_died": 1})
     assert path(result.history) == whole_run(tmp_path, 300)[0]
 
@@ -632,7 +632,7 @@ def test_two_drivers(row, tmp_path, capsys):
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as first:
         wait_for(lambda: len(journaled(tmp_path / "run")) > 50, first)
         capsys.readouterr()
-        assert cli.main(["resume", str(tmp_path / "run"), "--quiet"]) == 2
+        assert cli.main(["resume", str(tmp_path / "run"), "--quiet", "--trust"]) == 2
         assert "another process is running this search" in capsys.readouterr().err
         assert cli.main(["run", "--out", str(tmp_path / "run"), "--quiet"]) == 2
         assert "there is a run here already" in capsys.readouterr().err
@@ -770,9 +770,9 @@ def test_controller_raises(executor, where, row, request, tmp_path, monkeypatch)
     before = trials_of(tmp_path / "r")
     assert path(told) == path(before)[: len(told)], "all that it was told was on disk"
     with pytest.raises((ZeroDivisionError, InvalidArchitecture)):
-        resume(tmp_path / "r", executor=engine)
+        resume(tmp_path / "r", executor=engine, trust=True)
     monkeypatch.setattr(Author, "broken", "")
-    result = resume(tmp_path / "r", executor=engine)
+    result = resume(tmp_path / "r", executor=engine, trust=True)
     trials = check(row, tmp_path / "r", 600)
     assert path(trials)[: len(before)] == path(before)
     assert "driver_died" not in result.faults

@@ -357,7 +357,7 @@ def test_resumed_equals_uninterrupted(inside: Controller | None, tmp_path) -> No
     whole = search(FixedSpace(), new(), Ledger(), trials=120, seed=4, out=tmp_path / "whole")
     search(FixedSpace(), new(), Ledger(), trials=21, seed=4, out=tmp_path / "cut")
     for trials in (50, 120):
-        resumed = resume(tmp_path / "cut", trials=trials)  # the nested controller comes from config.yaml
+        resumed = resume(tmp_path / "cut", trials=trials, trust=True)  # the nested controller comes from config.yaml
     assert outcome(resumed) == outcome(whole)
 
 

@@ -193,7 +193,7 @@ def test_extended_and_killed_runs_equal_an_uninterrupted_one(controller, setting
     with monkeypatch.context() as patch:
         patch.setattr(history.History, "close", lambda self, state: self.folder._lock.close())
         with pytest.raises(Killed):
-            resume(tmp_path / "r", trials=80, on_trial=kill)
+            resume(tmp_path / "r", trials=80, on_trial=kill, trust=True)
     resumed = resume(tmp_path / "r", trials=80, limits=dict(LIMITS))
     assert path(resumed.history) == path(whole.history)
     assert (resumed.rejected, resumed.reused) == (whole.rejected, whole.reused)
@@ -210,7 +210,7 @@ def test_killed_among_rejections_it_equals_an_uninterrupted_run(options, tmp_pat
     command = [sys.executable, "-m", "archsearch.cli"]
     begin = [*command, "run", "--evaluator", "test_limits.Spy", "--seed", "3", "--trials", "150", "--out", "r"]
     begin += ["--controller", "RandomSearch", "--limits.flops", "40e6", "--limits.latency_seconds", "0.013", "--quiet"]
-    for arguments, at in (([*begin, *options], "400"), ([*command, "resume", "r", "--quiet"], "700")):
+    for arguments, at in (([*begin, *options], "400"), ([*command, "resume", "r", "--quiet", "--trust"], "700")):
         environment["ARCHSEARCH_TEST_KILL_AT"] = at
         done = subprocess.run(arguments, cwd=tmp_path, env=environment, check=False, capture_output=True)
         assert done.returncode == -signal.SIGKILL, done.stderr
@@ -219,7 +219,7 @@ def test_killed_among_rejections_it_equals_an_uninterrupted_run(options, tmp_pat
     settings = {"lag": 3, "duplicates": "reuse"} if "--lag" in options else {"executor": "simulated", "workers": 5}
     limits = {"flops": 40e6, "latency_seconds": 0.013}
     whole = run(RandomSearch(), trials=150, limits=limits, **settings)
-    resumed = resume(tmp_path / "r")
+    resumed = resume(tmp_path / "r", trust=True)
     assert path(resumed.history) == path(whole.history)
     assert (resumed.rejected, resumed.reused) == (whole.rejected, whole.reused)
 
@@ -243,8 +243,8 @@ def test_limits_belong_to_a_run(tmp_path):
     run(out=tmp_path / "r", trials=10)
     for other in ({"flops": 1e9}, {}):
         with pytest.raises(RunFolderError, match=r"limits: the run was made with .*'flops': 40000000.0.*start a new"):
-            resume(tmp_path / "r", limits=other)
-    assert resume(tmp_path / "r", trials=12).completed == 12
+            resume(tmp_path / "r", limits=other, trust=True)
+    assert resume(tmp_path / "r", trials=12, trust=True).completed == 12
 
 
 # -- limits that nothing keeps within --------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_limits_that_nothing_keeps_within_end_the_search(settings, tmp_path):
         run(limits={"flops": 5e6, "params": 1e9}, out=tmp_path / "r", **settings)
     assert "flops <= 5e+06 (least proposed: 7.78305e+06), params <= 1e+09 (least proposed: 73306)" in str(caught.value)
     with pytest.raises(ConstraintError) as again:
-        resume(tmp_path / "r")
+        resume(tmp_path / "r", trust=True)
     assert str(again.value) == str(caught.value)
 
 
@@ -431,11 +431,11 @@ def test_a_search_with_a_latency_table(tmp_path, monkeypatch):
     run(limits={"latency_seconds": 0.015, "flops": 9e7}, latency_table="t.csv", trials=20, out="r")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert path(resume("../r", trials=40).history) == path(whole.history)[:40]
+    assert path(resume("../r", trials=40, trust=True).history) == path(whole.history)[:40]
     (tmp_path / "t.csv").rename("moved.csv")
     with pytest.raises(TableError, match="no such file"):
-        resume("../r", trials=60)
-    assert path(resume("../r", trials=60, latency_table="moved.csv").history) == path(whole.history)
+        resume("../r", trials=60, trust=True)
+    assert path(resume("../r", trials=60, latency_table="moved.csv", trust=True).history) == path(whole.history)
 
 
 GOOD = rows(Space(arities=[2, 3]))
@@ -508,7 +508,7 @@ def test_options_json_and_yaml_mean_the_same(tmp_path, monkeypatch, capsys):
     assert configs[0] == configs[1] == configs[2]
     assert configs[0]["settings"]["limits"] == {"flops": 9e7, "latency_seconds": 0.018}
     assert configs[0]["settings"]["latency_table"] == str(tmp_path / "t.csv")
-    assert cli.main(["resume", "a", "--trials", "40", "--quiet"]) == 0
+    assert cli.main(["resume", "a", "--trust", "--trials", "40", "--quiet"]) == 0
     assert within(RunFolder("a").trials(0), {"flops": 9e7})
 
 

@@ -233,9 +233,9 @@ def test_resume_refuses_what_is_not_the_same_run(tmp_path):
         {"evaluator": Function(len)},
     ):
         with pytest.raises(RunFolderError, match="differs"):
-            resume(tmp_path / "r", **change)
+            resume(tmp_path / "r", trust=True, **change)
     with pytest.raises(UnknownName, match="no setting is called colour"):
-        resume(tmp_path / "r", colour="red")
+        resume(tmp_path / "r", trust=True, colour="red")
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "r").rglob("*")} == before
     with pytest.raises(RunFolderError, match="no run here"):
         resume(tmp_path / "nothing")
@@ -245,6 +245,6 @@ def test_second_driver_is_refused(tmp_path):
     run(out=tmp_path / "r")
     folder = RunFolder.open(tmp_path / "r")
     with pytest.raises(RunFolderError, match="another process"):
-        resume(tmp_path / "r", trials=130)
+        resume(tmp_path / "r", trust=True, trials=130)
     folder.close()
-    assert resume(tmp_path / "r", trials=130).completed == 130
+    assert resume(tmp_path / "r", trust=True, trials=130).completed == 130

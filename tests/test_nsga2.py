@@ -107,7 +107,7 @@ def test_bad_settings_are_refused(settings: dict) -> None:
 
 def test_settings_can_be_stored() -> None:
     description = json.loads(json.dumps(describe(NSGA2(TWO, population_size=7, initial=9))))
-    again = build(description)
+    again = build(description, trust=True)
     assert (again.objectives, again.population_size, again.initial) == (TWO, 7, 9)
     assert describe(again) == description
 

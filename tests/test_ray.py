@@ -333,7 +333,7 @@ def test_a_killed_driver_is_resumed(tmp_path):
     before = {trial.id: trial for trial in RunFolder(tmp_path / "run").trials(0)}
     assert len(before) > 50
     total = len(before) + 300
-    resumed = [*command, "resume", "run", "--trials", str(total), "--quiet"]
+    resumed = [*command, "resume", "run", "--trust", "--trials", str(total), "--quiet"]
     done = subprocess.run(resumed, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     after = list(RunFolder(tmp_path / "run").trials(0))

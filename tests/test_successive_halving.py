@@ -138,7 +138,7 @@ def test_brackets_when_the_lengths_do_not_divide() -> None:
 def test_settings_survive_with_the_inner_controller(cls: type[SuccessiveHalving]) -> None:
     controller = cls(RegularizedEvolution(7, 3), 2, 50, 5)
     description = json.loads(json.dumps(describe(controller)))
-    twin = build(description)
+    twin = build(description, trust=True)
     assert describe(twin) == description
     assert (twin.controller.population_size, twin.budgets) == (7, controller.budgets)
 
@@ -425,7 +425,7 @@ def test_resumed_equals_uninterrupted(cls: type, inside: str, tmp_path) -> None:
     whole = search(FixedSpace(), cls(INSIDE[inside]()), Ledger(), trials=120, seed=4, out=tmp_path / "whole")
     search(FixedSpace(), cls(INSIDE[inside]()), Ledger(), trials=50, seed=4, out=tmp_path / "cut")
     for trials in (51, 120):
-        resumed = resume(tmp_path / "cut", trials=trials)  # the nested controller comes from config.yaml
+        resumed = resume(tmp_path / "cut", trials=trials, trust=True)  # the nested controller comes from config.yaml
     assert outcome(resumed) == outcome(whole)
     assert resumed.best == whole.best._replace(started=resumed.best.started, seconds=resumed.best.seconds)
 
@@ -445,7 +445,7 @@ def test_resumed_from_the_journal_of_a_killed_run(cls: type, tmp_path) -> None:
         search(
             FixedSpace(), cls(RegularizedEvolution(10, 3)), Ledger(), out=tmp_path / "run", on_trial=kill, **settings
         )
-    resumed = resume(tmp_path / "run")
+    resumed = resume(tmp_path / "run", trust=True)
     first, second = (
         [(t.id, t.architecture, t.budget, t.score) for t in each.history][:70] for each in (whole, resumed)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,7 +21,8 @@ from archsearch.controllers import Bananas, DeapToolbox, RandomSearch
 from archsearch.errors import NotTrusted, UsageError
 from archsearch.evaluators import Function, Tabular, Training
 from archsearch.history import RunFolder
-from archsearch.model import Model, load_model
+from archsearch.model import load_model
+from archsearch.models import GaussianProcess
 from archsearch.ray_executor import RayExecutor
 from archsearch.report import report, show, status
 from archsearch.spaces import NASBench201
@@ -44,7 +46,7 @@ def toolbox(space):
     return None
 """
 
-TOUCH = {"class_path": "pathlib.Path.touch", "init_args": {}}
+TOUCH = {"class_path": "os.getcwd", "init_args": {}}
 RAN = {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", "MARKER"]}}
 WRITES = {"class_path": "logging.FileHandler", "init_args": {"filename": "MARKER"}}
 """A class of the standard library whose making writes a file."""
@@ -83,10 +85,10 @@ REST = {
 }
 
 READING = {
-    "status": lambda folder: status(folder),
-    "report": lambda folder: report(folder),
+    "status": status,
+    "report": report,
     "show": lambda folder: show(str(folder), NASBench201()),
-    "export": lambda folder: export(folder),
+    "export": export,
     "verify": lambda folder: verify(folder, Tabular(), top=1, seed=0),
     "resume": lambda folder: resume(folder, trials=4),
 }
@@ -120,18 +122,15 @@ def edit(folder, name="config.yaml", **entries):
 
 def refused(work, folder):
     """Has the work refused in one line, or done without what is named; nothing was called or imported."""
+    message = ""
     try:
         work(folder)
     except NotTrusted as error:
-        assert "\n" not in str(error)
-        assert "--trust" in str(error)
-        assert "config.yaml" in str(error)
-        result = True
-    else:
-        result = False
+        message = str(error)
     assert not (folder.parent / "marker").exists()
     assert "stranger_lab" not in sys.modules
-    return result
+    assert not message or ("\n" not in message and "--trust" in message and "config.yaml" in message)
+    return bool(message)
 
 
 # -- run folders -----------------------------------------------------------------------------------
@@ -149,19 +148,10 @@ def test_a_space_that_is_not_installed_is_not_made(stranger, attack, command, ca
 @pytest.mark.parametrize(("what", "attack"), [(what, attack) for what in REST for attack in REST[what]])
 def test_nothing_else_that_a_folder_names_is_made(stranger, what, attack, command, capsys):
     edit(stranger, **{what: REST[what][attack]}, **({"executor": "ray"} if what == "executor_settings" else {}))
-    if command == "export" and attack in ("calls", "imports") and what == "evaluator":
-        with pytest.warns(UserWarning, match="weights are passed over") if attack == "calls" else no_warning():
-            assert not refused(READING[command], stranger)
-    else:
+    passed_over = command == "export" and (what, attack) == ("evaluator", "calls")
+    told = pytest.warns(UserWarning, match="weights are passed over") if passed_over else contextlib.nullcontext()
+    with told:
         assert refused(READING[command], stranger) == (command == "resume")
-
-
-class no_warning:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
 
 
 @pytest.mark.parametrize("command", ["status", "report", "show", "export", "resume"])
@@ -191,7 +181,7 @@ def test_trusted_it_must_still_be_a_component_before_it_is_called(stranger):
         edit(stranger, **yaml.safe_load((stranger / "config.yaml").read_text()) | {what: original(stranger, what)})
     edit(stranger, controller={"class_path": SPACE, "init_args": {}})  # installed, but of another kind
     for trust in (False, True):
-        with pytest.raises(UsageError, match="Controller|controllers"):
+        with pytest.raises(UsageError, match=r"Controller|controllers"):
             resume(stranger, trials=4, trust=trust)
     edit(stranger, controller=original(stranger, "controller"), executor="ray", executor_settings=WRITES)
     with pytest.raises(UsageError, match="executor_settings: expected a class of Executor"):
@@ -254,7 +244,6 @@ def test_links_that_lead_out_of_a_folder_are_not_written_through(stranger, comma
     with pytest.raises(NotTrusted, match="this link leads out of the run folder"):
         READING[command](stranger)
     assert not list(outside.iterdir())
-    READING[command if command != "report" else "status"](stranger) if command == "status" else None
     assert report(stranger, trust=True).exists()
 
 
@@ -292,24 +281,12 @@ def test_a_folder_connects_and_installs_only_where_that_is_trusted_or_given(stra
 def test_models_are_read_without_running_what_they_name(stranger):
     from safetensors.numpy import load, save
 
-    class Own(Model):
-        def _fit(self, architectures, seed, features):
-            self.mean = float(self.targets.mean())
-
-        def _predict(self, architectures, features):
-            import numpy as np
-
-            return np.full(len(architectures), self.mean), np.ones(len(architectures))
-
-        def _state(self):
-            return {}
-
-        def _load_state(self, state):
-            return None
+    class Own(GaussianProcess):
+        pass
 
     space, path = NASBench201(), stranger.parent / "model.safetensors"
     own = Own()
-    own.fit(space, [(0,) * 6, (1,) * 6], [1.0, 2.0], 0)
+    own.fit(space, [(0,) * 6, (1,) * 6, (2,) * 6], [1.0, 2.0, 3.0], 0)
     own.save(path)
     with pytest.raises(UsageError, match="is not installed"):
         load_model(path, space)
@@ -323,7 +300,7 @@ def test_models_are_read_without_running_what_they_name(stranger):
 
 
 def test_components_that_take_code_by_its_path_say_so_in_their_annotations(stranger):
-    """Else ``not_installed`` could not tell; and while something untrusted is built, ``import_object`` refuses anyway."""
+    """Else ``not_installed`` could not tell; while something untrusted is built, ``import_object`` refuses anyway."""
     import inspect
 
     from archsearch import components
@@ -504,7 +481,7 @@ def test_what_a_card_says_of_an_evaluator_imports_nothing(stranger, capsys):
 
 ROOT = Path(__file__).parent.parent
 UNSAFE = {
-    "pickle": r"\b(pickle|cloudpickle|dill|joblib|shelve|marshal|jsonpickle)\b\.?(load|loads|Unpickler|open)?\b(?=[.(\s])",
+    "pickle": r"^\s*(import|from) (pickle|cloudpickle|dill|joblib|shelve|marshal|jsonpickle)\b",
     "NumPy": r"allow_pickle\s*=\s*True",
     "PyTorch": r"torch\.(load|jit\.load)\((?![^\n]*weights_only=True)|weights_only\s*=\s*False",
     "YAML": r"\b(unsafe_load|full_load|UnsafeLoader|FullLoader|yaml\.Loader)\b",
@@ -523,16 +500,16 @@ def test_nothing_in_the_source_reads_files_that_can_hold_code(what):
                 continue
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 code = line.partition("#")[0]
-                if re.search(UNSAFE[what], code) and not re.search(r"^\s*(import|from)\b.*typing", code):
+                if re.search(UNSAFE[what], code):
                     found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert not found
 
 
 def test_what_a_training_keeps_lies_in_its_folder(tmp_path):
     training = Training("digits")
-    training.folder = tmp_path
-    with pytest.raises((ValueError, TypeError)):
-        training._checkpoint("../../outside", "0") if hasattr(training, "_checkpoint") else int("../../outside")
+    training.folder = tmp_path / "evaluator"
+    with pytest.raises(ValueError, match="format code 'd'"):  # a trial's number from a journal that is anyone's
+        training.read("../outside")
 
 
 def test_every_component_stands_for_itself(stranger):

@@ -534,7 +534,7 @@ def test_a_searcher_that_ends_ends_the_search_and_an_instance_is_copied():
 def test_a_search_with_a_searcher_is_stored_and_resumed(tmp_path):
     whole = search(FixedSpace(), TuneSearch(Climber), Function(sum), trials=60, seed=3)
     search(FixedSpace(), TuneSearch(Climber), Function(sum), trials=30, seed=3, out=tmp_path / "run")
-    resumed = resume(tmp_path / "run", trials=60)
+    resumed = resume(tmp_path / "run", trials=60, trust=True)
     assert [t.architecture for t in resumed.history] == [t.architecture for t in whole.history]
     assert build(describe(TuneSearch(Climber, {"most": 3}))).settings == {"most": 3}
 
