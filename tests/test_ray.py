@@ -155,13 +155,12 @@ def test_a_retry_that_waits_for_another_worker_holds_up_no_other():
     assert retried.worker == long.worker, "elsewhere than it failed"
 
 
-def test_results_that_the_driver_cannot_read_fail_alone():
+def test_metrics_that_only_a_worker_can_read_are_made_plain_there():
     evaluator = faulty_lab.OddMetrics(os.getpid())
     result = search(SPACE, RandomSearch(), evaluator, trials=60, seed=0, executor=RayExecutor(2), max_failures=99)
-    for trial in result.history:
-        assert trial.failure == ("exception" if sum(trial.architecture) % 5 == 0 else "")
-    assert set(result.faults) == {"exception"}
-    assert result.failed == result.faults["exception"] > 3
+    assert any(sum(trial.architecture) % 5 == 0 for trial in result.history)
+    assert [dict(trial.metrics) for trial in result.history] == [{"size": 1.0}] * 60
+    assert not result.faults
 
 
 def test_what_cannot_be_is_said_before_anything_is_written(tmp_path):
