@@ -20,7 +20,7 @@ from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.texts import shortened, shown, well_formed
-from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, NO_METRICS, Architecture, Cost, Evaluation, Trial
+from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, NO_METRICS, Architecture, Budget, Cost, Evaluation, Trial
 
 MAX_NAME = 200
 """Most characters in the name of a metric."""
@@ -180,6 +180,27 @@ def admit_trial(trial: Trial) -> Trial:
         return trial._replace(evaluation=admit(trial.evaluation))
     except Refused as refused:
         return trial._replace(evaluation=None, failure=refused.kind, error=str(refused))
+
+
+def admit_origin(parent: object, budget: object, where: str) -> tuple[int | None, Budget | None]:
+    """What a controller says of where a proposal comes from and how long it is to be trained, in plain integers.
+
+    Args:
+        parent: Id of a trial, or None.
+        budget: A budget, or None.
+        where: Whose, for the error.
+
+    Raises:
+        UsageError: If there is something in it that is no integer.
+    """
+    try:
+        plain = None if budget is None else [None if n is None else operator.index(n) for n in budget]  # type: ignore
+        return None if parent is None else operator.index(parent), None if plain is None else Budget(*plain)  # type: ignore
+    except TypeError:
+        raise UsageError(
+            f"{where}: expected the id of a trial as parent and a Budget of integers, or None, got {shown(parent)} and "
+            f"{shown(budget)}"
+        ) from None
 
 
 def admit_cost(cost: object, where: str) -> Cost:

@@ -43,7 +43,7 @@ from archsearch.evaluator import Evaluator
 from archsearch.executor import FAILURES, Executor, Fault, Job, SimulatedExecutor, advance, prepare
 from archsearch.exhaustion import WORTH_COUNTING, Exhaustion
 from archsearch.fingerprints import check_fingerprints, file_fingerprint, fingerprints_of
-from archsearch.gate import admit_trial, note_of
+from archsearch.gate import admit_origin, admit_trial, note_of
 from archsearch.history import (
     History,
     RunFolder,
@@ -862,6 +862,8 @@ class Search:
                     f"{type(self.space).__name__}"
                 )
             id_, architecture, parent, budget = proposal
+            if budget is not None or (parent is not None and type(parent) is not int):
+                parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
             if self._limits is not None and (excess := self._limits.excess(architecture)):
                 trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=excess, budget=budget)
                 self._reject(trial, self._limits.figures(architecture))

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 COUNT_LIMIT = 200_000
 """Distinct sub-trees that counting visits before it gives up on a conditional space."""
 
+MOST_OPTIONS = 2**31 - 1
+"""Options that a decision can have: histories store them as 32-bit integers."""
+
 MAX_COUNTED_LENGTH = 400
 """Longest conditional architectures that are counted; counting recurses once per decision."""
 
@@ -70,6 +73,11 @@ class Space:
         self.max_options: int = max(self.arities, default=1) if self.arities is not None else int(max_options or 0)
         if min(self.arities or (), default=1) < 1 or self.max_length < 1 or self.max_options < 1:
             raise UsageError(f"{type(self).__name__}: arities, max_length and max_options must be >= 1")
+        if self.max_options > MOST_OPTIONS:
+            raise UsageError(
+                f"{type(self).__name__}: expected at most {MOST_OPTIONS:,} options of a decision, got "
+                f"{self.max_options:,}; split it into several decisions"
+            )
         self._counts: dict[Hashable, int] = {}
         if self.arities is not None:
             self._arity_array = np.array(self.arities)

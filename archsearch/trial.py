@@ -17,7 +17,7 @@ class _NoMetrics(dict[str, float]):
     def _refuse(self, *_arguments: object, **_named: object) -> NoReturn:
         raise TypeError("these metrics belong to every evaluation that has none; make a dict of your own")
 
-    __setitem__ = __ior__ = update = setdefault = _refuse  # type: ignore[assignment]
+    __setitem__ = __ior__ = update = setdefault = _refuse
 
     def __reduce__(self) -> str:
         return "NO_METRICS"

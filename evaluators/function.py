@@ -9,6 +9,7 @@ from typing import Any
 from archsearch.components import import_object
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
+from archsearch.texts import shown
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
 
 
@@ -68,8 +69,8 @@ def _from_mapping(answer: Mapping[str, Any]) -> Evaluation:
 def _number(value: Any, what: str) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
             f"{what}: expected a number, a mapping with a number as 'score', or an Evaluation, "
-            f"got {type(value).__name__} {value!r}"
+            f"got {type(value).__name__} {shown(value)}"
         ) from None

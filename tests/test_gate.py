@@ -347,3 +347,26 @@ def test_trials_of_an_executor_of_ones_own_are_judged(tmp_path):
     assert len(trials[3].error) < 9_000
     assert trials[0].score == 2.0**60
     assert json.dumps(trials[0].metrics["a"]) == "1.0"
+
+
+# -- what comes from a controller or a space -----------------------------------------------------------
+
+
+def test_parents_and_budgets_become_integers_or_a_usage_error(tmp_path):
+    class Descends(RandomSearch):
+        ancestor = np.int64(0)
+
+        def _ask(self):
+            return super()._ask(), None if self._next_id == 0 else self.ancestor
+
+    run = {"trials": 3, "seed": 0}
+    search(SPACE, Descends(), Answers(Evaluation), out=tmp_path / "r", **run)
+    assert [type(trial.parent) for trial in RunFolder(tmp_path / "r").trials(0)] == [type(None), int, int]
+    Descends.ancestor = "first"
+    with pytest.raises(UsageError, match="Descends, proposal 1: expected the id of a trial as parent"):
+        search(SPACE, Descends(), Answers(Evaluation), **run)
+
+
+def test_decisions_with_more_options_than_a_history_holds_are_refused():
+    with pytest.raises(UsageError, match="expected at most 2,147,483,647 options of a decision"):
+        Space(arities=[2, 2**31])

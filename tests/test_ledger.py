@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archsearch import Cost, Evaluation, Evaluator, Space, cli, executor, history, resume, search
+from archsearch import Cost, Evaluation, Evaluator, Space, cli, executor, history, ray_executor, resume, search
 from archsearch.controllers import RandomSearch
 from archsearch.history import (
     LOST,
@@ -265,3 +265,37 @@ def test_an_empty_history_costs_nothing():
     table = History(SPACE, 0).table()
     assert total_cost(table) == Cost()
     assert billed_seconds(table).shape == (0,)
+
+
+class Losing(executor.LocalExecutor):
+    """Loses the first try of every job after half a second, as if its worker had died with others on it."""
+
+    def wait(self, until):
+        job = self._jobs[0]
+        if job.attempt > 1:
+            return super().wait(until)
+        self._jobs[0] = job.lost(0.5)
+        self.on_loss([self._jobs[0]])
+        return []
+
+
+def test_tries_that_were_lost_with_a_worker_are_billed_but_are_no_retries(clock, tmp_path):
+    evaluator = clock(Flaky([["exception"]]))
+    result = run(evaluator, trials=4, executor=Losing(), retries={"exception": 1}, out=tmp_path / "r")
+    assert (result.completed, result.failed) == (4, 0)
+    trials = list(result.history)
+    assert [trial.attempts for trial in trials] == [3] * 4, "lost, failed, completed"
+    assert result.cost.billed_seconds == evaluator.bill + 4 * 0.5
+    assert total_cost(result.history.table()) == result.cost
+    assert result.faults == {"exception": 4}
+
+
+def test_each_trial_on_a_lost_worker_is_billed_its_share():
+    told = []
+    engine = ray_executor.RayExecutor(1)
+    engine.on_loss = told.extend
+    jobs = [executor.Job(i, (0, 0, 0, 0), None, 0, 0.0) for i in range(4)]
+    lost = engine._lost(ray_executor._Batch(0, jobs), 6.0)
+    assert lost == told
+    assert [(job.attempt, job.lost_seconds, job.spared) for job in lost] == [(2, 1.5, 1)] * 4
+    assert engine._lost(ray_executor._Batch(0, []), 6.0) == [], "another worker has done it meanwhile"

@@ -93,7 +93,9 @@ def test_a_worker_that_dies_costs_only_the_trial_that_kills_it():
     for trial in trials:
         killer = sum(trial.architecture) % 5 == 0
         assert trial.failure == ("worker_died" if killer else "")
-        assert trial.attempts == (2 if killer else 1)
+        # A killer is tried twice on its own; before, a try of any may have been lost with the worker that they shared.
+        assert trial.attempts >= (2 if killer else 1)
+        assert (trial.lost_seconds > 0) == (trial.attempts > 1)
     assert result.failed > 0
 
 
@@ -161,13 +163,12 @@ def test_a_retry_that_waits_for_another_worker_holds_up_no_other():
     assert retried.worker == long.worker, "elsewhere than it failed"
 
 
-def test_results_that_the_driver_cannot_read_fail_alone():
+def test_metrics_that_only_a_worker_can_read_are_made_plain_there():
     evaluator = faulty_lab.OddMetrics(os.getpid())
     result = search(SPACE, RandomSearch(), evaluator, trials=60, seed=0, executor=RayExecutor(2), max_failures=99)
-    for trial in result.history:
-        assert trial.failure == ("exception" if sum(trial.architecture) % 5 == 0 else "")
-    assert set(result.faults) == {"exception"}
-    assert result.failed == result.faults["exception"] > 3
+    assert any(sum(trial.architecture) % 5 == 0 for trial in result.history)
+    assert [dict(trial.metrics) for trial in result.history] == [{"size": 1.0}] * 60
+    assert not result.faults
 
 
 def test_what_cannot_be_is_said_before_anything_is_written(tmp_path):
