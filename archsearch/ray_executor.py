@@ -1,23 +1,12 @@
 """Evaluations on a Ray cluster: actors that keep the evaluator, adaptive batches, dead actors replaced.
 
-Each worker has at most two batches: one running, one waiting in its queue, so that it never idles for a round trip.
-A batch holds as many evaluations as take about ``batch_seconds``: long evaluations travel alone, short ones
-together, so that a 1 ms evaluation is not drowned by a 1 ms round trip. If the search asks for batches of its own,
-for evaluators to which these are cheaper, they are as large as it says.
-
-What waits in a worker's queue cannot be taken back (Ray's ``cancel`` does not reach it, and drops the result of what
-has begun). So nothing is queued as long as any of the recent evaluations took so long that a round trip is short to it.
-
 A worker that has no place yet waits for one: the cluster may grow and shrink while the search runs.
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
-import math
 import os
-import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +16,6 @@ from archsearch.checks import at_least_one, number
 from archsearch.errors import ExecutorError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import (
-    Executor,
     Fault,
     Job,
     Log,
@@ -38,23 +26,19 @@ from archsearch.executor import (
 )
 from archsearch.ray_cluster import RAYS, Lease, Wish, held, last_line
 from archsearch.ray_places import cannot_be_set_up, check_placement_group, check_runtime_env, none_started
+from archsearch.ray_queues import RECENT_EVALUATIONS, Queues
 from archsearch.ray_watch import PROBE_SECONDS, Head, Metrics
 from archsearch.ray_worker import Place, Worker, kind_of_loss, tail, with_printed
 from archsearch.trial import Trial
 
-QUEUE = 2
-QUEUE_SECONDS = 0.5
-"""Batches that take longer are sent when the worker is free: the round trip, some milliseconds, is short to them."""
 SETTLE_SECONDS = 2.0
 GRACE_SECONDS = 2.0
 MAX_LOST_IN_A_ROW = 3
-RECENT_EVALUATIONS = 200
-"""Evaluations whose seconds are remembered."""
 MAX_SETUP_TEXT = 600
 """Characters, the last ones, of what is shown of an environment that cannot be built."""
 
 
-class RayExecutor(Executor):
+class RayExecutor(Queues):
     """Evaluates on actors of a Ray cluster.
 
     Args:
@@ -133,7 +117,7 @@ class RayExecutor(Executor):
 
         begun = time.monotonic()
         self._lease = RAYS.lease(self._wish(), self)
-        self._actors: dict[int, Any] = {}
+        self._actors = {}
         try:
             with self._watched():
                 self.connect_seconds = time.monotonic() - begun
@@ -177,15 +161,15 @@ class RayExecutor(Executor):
                 f"{type(evaluator).__name__} cannot be sent to the workers ({last_line(error)}); make what cannot be "
                 "pickled, such as locks and open files, where it is used"
             ) from None
-        self._waiting: deque[Job] = deque()
-        self._alone: deque[Job] = deque()  # to be run with no other job on the same worker
-        self._suspects: set[int] = set()  # workers that run such a job
-        self._live: dict[Any, _Batch] = {}
+        self._waiting = deque()
+        self._alone = deque()  # to be run with no other job on the same worker
+        self._suspects = set()  # workers that run such a job
+        self._live = {}
         self._starting: dict[Any, int] = {}
-        self._queues: dict[int, deque[Any]] = {}
-        self._places: dict[int, Place] = {}
-        self._seconds_each: float | None = None
-        self._recent: deque[float] = deque(maxlen=RECENT_EVALUATIONS)
+        self._queues = {}
+        self._places = {}
+        self._seconds_each = None
+        self._recent = deque(maxlen=RECENT_EVALUATIONS)
         self._lost_in_a_row = 0
         for worker in range(self.workers):
             self._start_worker(worker)
@@ -205,8 +189,8 @@ class RayExecutor(Executor):
         import ray
 
         end = time.monotonic() + self.start_seconds
-        while self._starting and time.monotonic() < end:
-            ready, _ = ray.wait(list(self._starting), num_returns=1, timeout=SETTLE_SECONDS)
+        while self._starting and (left := end - time.monotonic()) > 0:
+            ready, _ = ray.wait(list(self._starting), num_returns=1, timeout=min(SETTLE_SECONDS, left))
             if self._queues and not ready:
                 break  # the others join when they are ready
             for reference in ready:
@@ -340,76 +324,7 @@ class RayExecutor(Executor):
             if trials or welcomed or self.now() >= until:
                 return trials
 
-    # -- sending -------------------------------------------------------------------------------
-
-    def _depth(self, remaining: int | None) -> int:
-        """How many batches a worker may have, the one that runs included."""
-        if self._alone:  # these need a worker with an empty queue
-            return 1
-        # By the longest of late, not the mean: of heavy-tailed ones most are short, but behind some one waits for long.
-        if not self._recent or max(self._recent) * self.batch > QUEUE_SECONDS:
-            return 1
-        return 1 if remaining is not None and remaining <= self.workers * self.batch else QUEUE
-
-    def _free_places(self, depth: int) -> int:
-        """Batches that the workers' queues have room for, up to ``depth`` each."""
-        queues = [queue for worker, queue in self._queues.items() if worker not in self._suspects]
-        return sum(max(0, depth - len(queue)) for queue in queues)
-
-    def _batch_size(self, remaining: int | None) -> int:
-        if self.batch > 1:
-            return self.batch
-        if self._seconds_each is None:
-            return 1
-        size = int(self.batch_seconds / max(self._seconds_each, 1e-9))
-        if remaining is not None:  # the last batches shrink, so that the workers end together
-            size = min(size, math.ceil(remaining / (2 * self.workers)))
-        return max(1, min(size, self.max_batch))
-
-    def _send(self) -> None:
-        size, depth = self._batch_size(None), self._depth(None)
-        if self.batch == 1:  # evenly over the free places: ``room`` asked for no more than they should hold
-            size = min(size, math.ceil(len(self._waiting) / max(self._free_places(depth), 1)))
-        for job, worker in self._places_alone():
-            self._alone.remove(job)
-            self._suspects.add(worker)
-            self._dispatch(worker, [job])
-        if not self._waiting:
-            return
-        # The shortest queue first; a heap, since thousands of workers would be looked through for each batch.
-        free = [worker for worker in self._queues if worker not in self._suspects]
-        places = [(len(self._queues[worker]), worker) for worker in free if len(self._queues[worker]) < depth]
-        heapq.heapify(places)
-        while self._waiting and places:
-            length, worker = places[0]
-            self._dispatch(worker, [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))])
-            if length + 1 < depth:
-                heapq.heapreplace(places, (length + 1, worker))
-            else:
-                heapq.heappop(places)
-
-    def _dispatch(self, worker: int, jobs: Sequence[Job]) -> Any:
-        queries = [tuple(job.query) for job in jobs]
-        reference = self._actors[worker].evaluate.remote(queries, self._timeout)
-        self._live[reference] = _Batch(worker, jobs)
-        self._queues[worker].append(reference)
-        if len(self._queues[worker]) == 1:
-            self._begin(reference)
-        return reference
-
-    def _places_alone(self) -> list[tuple[Job, int]]:
-        """Which jobs are to run alone now, and where: on a worker with nothing to do, elsewhere than they failed."""
-        if not self._alone:
-            return []
-        free = sorted(worker for worker, queue in self._queues.items() if not queue and worker not in self._suspects)
-        places = []
-        for job in self._alone:
-            others = [worker for worker in free if worker != job.avoid]
-            if others or (free and len(self._queues) == 1):  # there is no elsewhere
-                worker = (others or free)[0]
-                free.remove(worker)
-                places.append((job, worker))
-        return places
+    # -- collecting ----------------------------------------------------------------------------
 
     def _begin(self, reference: Any) -> None:
         """A batch has come to the head of its worker's queue: its time runs from now."""
@@ -418,49 +333,6 @@ class RayExecutor(Executor):
         if self._timeout is not None:
             times = self._times if batch.size > 1 else 1
             batch.deadline = batch.begun + self._timeout * batch.size * times + GRACE_SECONDS
-
-    # -- stragglers ----------------------------------------------------------------------------
-
-    def _speculate(self) -> None:
-        """Begins what takes long a second time, on workers that have nothing to do."""
-        if self.speculate is None or self._waiting or self._alone:
-            return
-        idle = [worker for worker, queue in self._queues.items() if not queue]
-        for reference in [reference for reference, at in self._late_at().items() if at <= self.now()][: len(idle)]:
-            self._begin_twice(reference, idle)
-
-    def _late_at(self) -> dict[Any, float]:
-        """When that which was begun once takes, or waits behind what takes, ``speculate`` times the median."""
-        if self.speculate is None or not self._recent:
-            return {}
-        patience = self.speculate * statistics.median(self._recent)
-        late = {}
-        for queue in filter(None, self._queues.values()):
-            running = self._live[queue[0]]
-            for reference in queue:
-                if self._live[reference].jobs and self._live[reference].twin is None:
-                    late[reference] = running.begun + patience * len(running.jobs)
-        return late
-
-    def _begin_twice(self, reference: Any, idle: list[int]) -> None:
-        """Has one of the idle workers do the same, on another node if there is one: a whole node may be slow."""
-        original = self._live[reference]
-        elsewhere = [worker for worker in idle if self._places[worker].node != self._places[original.worker].node]
-        worker = (elsewhere or idle)[-1]
-        idle.remove(worker)
-        copy = self._dispatch(worker, original.jobs)
-        original.twin, self._live[copy].twin = copy, reference
-
-    def _next_late(self) -> float:
-        """When ``_speculate`` should look again."""
-        if self._waiting or self._alone or all(self._queues.values()):
-            return math.inf
-        return min(self._late_at().values(), default=math.inf)
-
-    def _next_deadline(self) -> float:
-        return min((batch.deadline for batch in self._live.values()), default=math.inf)
-
-    # -- collecting ----------------------------------------------------------------------------
 
     def _collect(self, reference: Any) -> list[Trial]:
         import ray
@@ -593,25 +465,3 @@ class RayExecutor(Executor):
             except (ray.exceptions.RayError, TimeoutError):
                 break
         return trials
-
-
-class _Batch:
-    """Jobs sent to a worker in one call.
-
-    Attributes:
-        jobs: What is to be done; empty if another worker has done it meanwhile.
-        begun: When it came to the head of the worker's queue, on the run's clock.
-        deadline: When its worker is killed.
-        size: Jobs that were sent.
-        twin: The call that does the same elsewhere.
-    """
-
-    __slots__ = ("begun", "deadline", "jobs", "size", "twin", "worker")
-
-    def __init__(self, worker: int, jobs: Sequence[Job]) -> None:
-        self.worker = worker
-        self.jobs = jobs
-        self.size = len(jobs)
-        self.begun = 0.0
-        self.deadline = math.inf
-        self.twin: Any = None

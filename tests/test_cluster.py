@@ -226,7 +226,7 @@ def test_a_node_that_is_removed_costs_only_what_was_pending_there(cluster, grace
 @pytest.mark.parametrize("settings", [{}, {"lag": 40}], ids=str)
 def test_nothing_waits_behind_a_straggler(cluster, tmp_path, monkeypatch, settings):
     """The stragglers end only when all the others are done: a job that waited behind one would wait for itself."""
-    monkeypatch.setattr("archsearch.ray_executor.QUEUE_SECONDS", 0.04)
+    monkeypatch.setattr("archsearch.ray_queues.QUEUE_SECONDS", 0.04)
     done = []
 
     def count(trial):

@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import re
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -164,20 +167,20 @@ def test_first_block_of_the_page_on_clusters_works_before_and_after_a_first_loca
     if token:
         ensure_token()
     environment = {name: value for name, value in os.environ.items() if name not in ("RAY_AUTH_MODE", "RAY_ADDRESS")}
-    environment |= {"RAY_TMPDIR": str(home), "RAY_USAGE_STATS_ENABLED": "0"}
-    port, folder = free_port(), tmp_path / "r"
-    folder.mkdir()
+    environment |= {"RAY_USAGE_STATS_ENABLED": "0"}
+    port, folder = free_port(), Path(tempfile.mkdtemp(prefix="ray-"))  # the paths of sockets must be short
     head = [sys.executable, "-m", "ray.scripts.scripts", *start[1:], "--port", str(port), "--block", "--num-cpus", "2"]
     head += ["--temp-dir", str(folder), "--include-dashboard=false", "--object-store-memory", "100000000"]
     head += ["--ray-client-server-port", str(free_port()), "--dashboard-agent-listen-port", str(free_port())]
     with (tmp_path / "log").open("w") as log, contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         process = subprocess.Popen(head, env=environment, stdout=log, stderr=log, cwd=tmp_path)
         stack.callback(process.wait)
         stack.callback(process.terminate)
         wait_for(lambda: "Ray runtime started" in (tmp_path / "log").read_text() or process.poll() is not None, 100)
         assert process.poll() is None, (tmp_path / "log").read_text()
         text = (tmp_path / "log").read_text()
-        host = text.partition("Local node IP: ")[2].split()[0].strip("\x1b[0m1")
+        host = re.search(r"Local node IP.*?(\d+\.\d+\.\d+\.\d+)", text)[1]
         for address in ("auto", f"{host}:{port}"):
             command = [sys.executable, "-m", "archsearch.cli", "run", "--executor", "ray", "--workers", "2"]
             command += ["--address", address, "--trials", "20", "--quiet"]

@@ -378,6 +378,17 @@ def test_a_package_of_the_drivers_is_shipped_and_so_is_archsearch(way, cluster, 
 
 
 @slow
+def test_what_a_gitignore_kept_from_the_workers_is_named(cluster, shipped, lab):
+    shutil.copytree(shipped, lab / "archsearch")
+    (lab / ".gitignore").write_text("my_lab\n")
+    arguments = ["--runtime_env.working_dir", str(lab)]
+    done = cluster.archsearch(*begin(cluster), *arguments, folder=lab.parent / "elsewhere", path=[lab])
+    assert done.returncode == 1
+    assert f"{lab / 'my_lab'} is there, but was not shipped: Ray leaves out what .gitignore" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@slow
 def test_what_a_script_defines_is_sent_to_the_workers(cluster, shipped, tmp_path):
     """The script comes by standard input: there is no file that a worker could import."""
     text = (CLUSTER / "search.py").read_text()
