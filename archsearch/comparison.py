@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import yaml
 
+from archsearch import checks
 from archsearch.components import describe, load, names
 from archsearch.controller import Controller
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
@@ -336,6 +337,10 @@ class ComparisonSettings:
         whole_number("compare", "trials", self.trials)
         if self.budgets is not None and not (self.budgets and all(0 < each < math.inf for each in self.budgets)):
             raise UsageError(f"compare: budgets: expected numbers of seconds above 0, got {self.budgets}")
+        if self.timeout is not None:
+            checks.number("compare", "timeout", self.timeout, above=0)
+        if self.best is not None:
+            checks.number("compare", "best", self.best)
 
 
 def compare(

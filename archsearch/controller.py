@@ -107,14 +107,26 @@ class Controller:
         proposals = []
         for answer in (self._ask(),) if n == 1 else self._ask_many(n):
             # An architecture holds ints, any other answer holds an architecture first.
-            if answer and isinstance(answer[0], tuple):
-                proposal = Proposal(self._next_id, *answer)
-            else:
+            if isinstance(answer, tuple) and (not answer or not isinstance(answer[0], tuple)):
                 proposal = Proposal(self._next_id, answer)
+            else:
+                proposal = self._proposal(answer)
             self._pending[self._next_id] = proposal.architecture
             proposals.append(proposal)
             self._next_id += 1
         return proposals
+
+    def _proposal(self, answer: Any) -> Proposal:
+        """What an author's ``_ask`` gave with more than an architecture."""
+        if isinstance(answer, tuple) and 2 <= len(answer) <= 3:
+            architecture, parent, budget = (*answer, None)[:3]
+            known = parent is None or (type(parent) is int and 0 <= parent < self._next_id)
+            if isinstance(architecture, tuple) and known and (budget is None or isinstance(budget, Budget)):
+                return Proposal(self._next_id, architecture, parent, budget)
+        raise UsageError(
+            f"{type(self).__name__}: its _ask gave {answer!r}: expected an architecture (a tuple of int), or that with "
+            "the id of an earlier proposal as its parent (or None), or that with a Budget"
+        )
 
     def tell(self, trials: Iterable[Trial]) -> None:
         """Hands over results, in any order.

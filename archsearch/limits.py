@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from archsearch.errors import TableError, UsageError
+from archsearch.checks import is_finite
+from archsearch.errors import ArchsearchError, TableError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.gate import figures_of
 from archsearch.space import Space
@@ -56,8 +57,19 @@ class Limits:
         self.limits = dict(limits)
         self._evaluator = evaluator
         self._latency = None if latency_table is None else LatencyTable(latency_table, space)
-        self._check_names(figures_of(evaluator, space.sample(np.random.default_rng(0))))
+        self._check_names(self._first_measure(space.sample(np.random.default_rng(0))))
         self.figures = functools.lru_cache(maxsize=REMEMBERED)(self._figures)
+
+    def _first_measure(self, architecture: Architecture) -> Mapping[str, float]:
+        try:
+            return figures_of(self._evaluator, architecture)
+        except ArchsearchError:
+            raise
+        except Exception as error:
+            name = type(self._evaluator).__name__
+            raise UsageError(
+                f"limits: {name}.measure failed, so nothing can be limited: {type(error).__name__}: {error}"
+            ) from error
 
     def _check_names(self, measured: Mapping[str, float]) -> None:
         known = [*measured, *([LATENCY] if self._latency and LATENCY not in measured else [])]
@@ -71,9 +83,18 @@ class Limits:
 
     def _figures(self, architecture: Architecture) -> dict[str, float]:
         """What is limited, of one architecture; NaN: not known."""
-        asks = self.limits.keys() - {LATENCY} or not self._latency
-        measured = figures_of(self._evaluator, architecture) if asks else {}
-        found = {name: measured.get(name, math.nan) for name in self.limits}
+        measured: Mapping[str, float] = {}
+        if self.limits.keys() - {LATENCY} or not self._latency:
+            try:
+                measured = figures_of(self._evaluator, architecture)
+            except Exception as error:  # of somebody's own code, which must not end a search
+                warnings.warn(
+                    f"{type(self._evaluator).__name__}.measure failed, so such architectures count as beyond the "
+                    f"limits: {type(error).__name__}: {error}",
+                    stacklevel=2,
+                )
+        # Infinity as the least of all is as unknown as NaN.
+        found = {name: measured[name] if is_finite(measured.get(name)) else math.nan for name in self.limits}
         if self._latency and LATENCY in found:
             found[LATENCY] = self._latency.seconds(architecture)
         return found

@@ -857,9 +857,10 @@ class Search:
         for proposal in self.controller.ask(n):
             self._next_id = proposal.id + 1
             if proposal.architecture not in self.space:
+                hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"
                 raise InvalidArchitecture(
                     f"{type(self.controller).__name__} proposed {proposal.architecture!r}, which is not in "
-                    f"{type(self.space).__name__}"
+                    f"{type(self.space).__name__}{hint}"
                 )
             id_, architecture, parent, budget = proposal
             if budget is not None or (parent is not None and type(parent) is not int):

@@ -239,8 +239,9 @@ class _Rung:
 
     def __init__(self, results: int = 0, waiting: Iterable[Any] = (), promoted: Iterable[Any] = ()) -> None:
         self._results = results
-        # A heap, the best first: results that may still be promoted.
-        self._waiting = [_Candidate(score, id_, origin, tuple(options)) for score, id_, origin, options in waiting]
+        # A heap, the best first: results that may still be promoted. Plain tuples of plain values, which the garbage
+        # collector need not visit, however many there are.
+        self._waiting = [(score, id_, origin, tuple(options)) for score, id_, origin, options in waiting]
         self._promoted: list[tuple[float, int]] = [
             (score, id_) for score, id_ in promoted
         ]  # sorted; as candidates begin
@@ -261,7 +262,7 @@ class _Rung:
 
     def add(self, result: _Candidate) -> None:
         """Takes a result."""
-        heapq.heappush(self._waiting, result)
+        heapq.heappush(self._waiting, result[:])
         self._results += 1
 
     def promote(self, reduction: int) -> _Candidate | None:
@@ -273,4 +274,4 @@ class _Rung:
         if place >= self._results // reduction:
             return None
         self._promoted.insert(place, best)
-        return heapq.heappop(self._waiting)
+        return _Candidate(*heapq.heappop(self._waiting))

@@ -106,8 +106,14 @@ class Cascade(Evaluator):
         if not is_finite(self.floor):
             raise UsageError(f"Cascade: floor: expected a finite number, got {self.floor!r}")
         left = self.reference
-        for share in self._keep[:-1]:
-            left = _kept(share, left)
+        for stage, share in enumerate(self._keep):
+            if round(share * left) < 1:
+                raise UsageError(
+                    f"Cascade: keep: {share:g} of {left} references is less than one, so the threshold would let next "
+                    f"to nothing pass; expected at least {1 / left:.2g}, or give a larger reference"
+                )
+            if stage < gates - 1:
+                left = _kept(share, left)
         if left < FEWEST_REFERENCES:
             raise UsageError(
                 f"Cascade: reference: of {self.reference} architectures {left} would reach the last threshold, "

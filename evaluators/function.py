@@ -16,10 +16,19 @@ from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
 class Function(Evaluator):
     """A Python function as evaluator: from an architecture to a score, higher is better.
 
-    The function receives ``space.decode(architecture)``: a dictionary of named values for ``Choices``, the official
-    string for ``NASBench201``, else the tuple of options. If it has a parameter ``seed``, it is given the evaluation's
-    seed there. It returns a number, or a mapping with ``score``, further metrics and, optionally, ``cost`` (seconds to
-    bill), or an ``Evaluation``.
+    The function receives what the space's ``decode`` makes of an architecture; unless the space says more, that is the
+    tuple of its options:
+
+    - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
+    - ConvChain: The layers of each stage.
+    - DARTS: The two cells as lists of edges with operation names.
+    - MobileNet: The text of the architecture.
+    - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
+    - NASBench201: The official string.
+    - NASBenchMacro: The text of the architecture.
+
+    If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with
+    ``score``, further metrics and, optionally, ``cost`` (seconds to bill), or an ``Evaluation``.
 
     Args:
         function: The callable, or its import path, such as ``my_lab.accuracy``.

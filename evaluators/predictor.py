@@ -136,10 +136,26 @@ class Predictor(Evaluator):
         super().start(space)
         for each in self._below:
             each.start(space)
+        self._check_count(space)
         self._wanted = None if self.names is None else list(dict.fromkeys(map(space.parse, self.names)))
         if self.labelled is not None:
             self._check_run(RunFolder(self.labelled))
         self._forget()
+
+    def _check_count(self, space: Space) -> None:
+        """Whether there is so much to label, as far as that is known before anything is spent."""
+        if self.names is not None or self.labelled is not None:
+            return
+        known = self._source.architectures
+        size = space.size() if known is None else len(known)
+        if size is not None and size < self.labels:
+            raise self._too_few(size)
+
+    def _too_few(self, found: int) -> UsageError:
+        return UsageError(
+            f"Predictor: labels: {type(self._source).__name__} scores {found:,} different architectures of "
+            f"{type(self.space).__name__} only, got {self.labels:,}"
+        )
 
     def _check_run(self, run: RunFolder) -> None:
         config = run.config()
@@ -349,10 +365,7 @@ class Predictor(Evaluator):
         """Different architectures to label, and as many again for those that fail, as far as there are."""
         drawn = self._source.draw(2 * self.labels, stream(self.seed, "labels"))
         if len(drawn) < self.labels:
-            raise UsageError(
-                f"Predictor: labels: {type(self._source).__name__} scores {len(drawn):,} different architectures of "
-                f"{type(self.space).__name__} only, got {self.labels:,}"
-            )
+            raise self._too_few(len(drawn))
         return drawn
 
     def _labels_of(self, folder: RunFolder) -> tuple[dict[Architecture, float], Cost]:

@@ -228,7 +228,7 @@ class NASBench101(Space):
             ) from None
 
     def decode(self, architecture: Architecture) -> tuple[list[list[int]], list[str]]:
-        """Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, input and output included."""
+        """Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output."""
         masks, operations = self.cell(architecture)
         matrix = [[mask >> source & 1 for mask in masks] for source in range(len(masks))]
         return matrix, ["input", *(OPERATIONS[option] for option in operations), "output"]
