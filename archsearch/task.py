@@ -174,7 +174,7 @@ def _channels_first(images: npt.NDArray[Any], where: str, layout: Layout) -> npt
         TaskError: If their shape could be either, and it was not said which.
     """
     if layout == "auto":
-        layout = _layout_of(*images.shape[1:], where)
+        layout = _layout_of(images.shape[1], images.shape[2], images.shape[3], where)
     return images.transpose(0, 3, 1, 2) if layout == "channels_last" else images
 
 

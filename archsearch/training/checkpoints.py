@@ -115,7 +115,7 @@ def expect_shapes(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.
 def _seal(tensors: Mapping[str, torch.Tensor], text: str) -> str:
     """The checksum of tensors, which are contiguous and on the processor, and of the facts' text."""
     described = (
-        (name, str(value.dtype), tuple(value.shape), memoryview(value.reshape(-1).view(torch.uint8).numpy()))
+        (name, str(value.dtype), tuple(value.shape), value.reshape(-1).view(torch.uint8).numpy().data)
         for name, value in tensors.items()
     )
     return checksum(tensors_checksum(described).encode(), text.encode())
