@@ -26,7 +26,7 @@ from archsearch.executor import (
 )
 from archsearch.ray_cluster import RAYS, Lease, Wish, held, last_line
 from archsearch.ray_places import cannot_be_set_up, check_placement_group, check_runtime_env, none_started
-from archsearch.ray_queues import RECENT_EVALUATIONS, Queues
+from archsearch.ray_queues import RECENT_EVALUATIONS, Batch, Queues
 from archsearch.ray_watch import PROBE_SECONDS, Head, Metrics
 from archsearch.ray_worker import Place, Worker, kind_of_loss, tail, with_printed
 from archsearch.trial import Trial
@@ -443,7 +443,7 @@ class RayExecutor(Queues):
         self._start_worker(worker)
         return trials
 
-    def _lost(self, batch: _Batch, seconds: float) -> list[Job]:
+    def _lost(self, batch: Batch, seconds: float) -> list[Job]:
         """The jobs of a batch whose try was lost, with what that took, which the search is told of."""
         jobs = [job.lost(seconds / len(batch.jobs)) for job in batch.jobs]
         if jobs and self.on_loss is not None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import math
 import os
 import re
 import warnings
@@ -34,7 +33,7 @@ import torch
 from archsearch.errors import TaskError, UnknownName, UsageError
 from archsearch.seeding import stream
 
-__all__ = ["Augmentation", "Layout", "Part", "Task", "augment", "load_task", "split"]
+__all__ = ["Augmentation", "Layout", "Part", "Task", "load_task", "split"]
 
 Part = Literal["train", "valid", "test"]
 Augmentation = Literal["crop", "flip", "cutout"]
@@ -175,7 +174,7 @@ def _channels_first(images: npt.NDArray[Any], where: str, layout: Layout) -> npt
         TaskError: If their shape could be either, and it was not said which.
     """
     if layout == "auto":
-        layout = _layout_of(*images.shape[1:], where)
+        layout = _layout_of(images.shape[1], images.shape[2], images.shape[3], where)
     return images.transpose(0, 3, 1, 2) if layout == "channels_last" else images
 
 
@@ -257,41 +256,6 @@ def known_augmentation(names: Sequence[str], where: str) -> tuple[Augmentation, 
             known = ", ".join(get_args(Augmentation))
             raise UsageError(f"{where}: augmentation: expected any of {known}, got {name!r}")
     return tuple(names)  # type: ignore[arg-type]
-
-
-def augment(images: torch.Tensor, names: Sequence[Augmentation], generator: torch.Generator) -> torch.Tensor:
-    """Training images, changed at random, each in its own way.
-
-    ``crop`` moves an image by up to an eighth of its size in each direction (4 pixels of 32), zeros (the mean, once
-    normalised) coming in; ``flip`` mirrors half of them left to right; ``cutout`` (DeVries & Taylor 2017) blanks a
-    square of half the size, whose centre may lie anywhere.
-
-    Args:
-        images: Shape (n, channels, height, width).
-        names: What to do, in this order.
-        generator: On the CPU.
-    """
-    n, _, height, width = images.shape
-    device = images.device
-    rows, columns = torch.arange(height), torch.arange(width)
-    for name in names:
-        if name == "flip":
-            mirrored = (torch.rand(n, generator=generator) < 0.5).to(device)
-            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-        elif name == "crop":
-            reach = math.ceil(max(height, width) / 8)
-            by = torch.randint(-reach, reach + 1, (2, n, 1), generator=generator)
-            padded = torch.nn.functional.pad(images, (reach,) * 4)
-            y, x = (rows + by[0] + reach).to(device), (columns + by[1] + reach).to(device)
-            images = padded[torch.arange(n, device=device)[:, None, None], :, y[:, :, None], x[:, None, :]]
-            images = images.permute(0, 3, 1, 2)
-        else:
-            centre = torch.rand(2, n, 1, generator=generator)
-            inside_y = (rows - (centre[0] * height).floor()).abs() <= (height - 1) // 4
-            inside_x = (columns - (centre[1] * width).floor()).abs() <= (width - 1) // 4
-            hole = (inside_y[:, None, :, None] & inside_x[:, None, None, :]).to(device)
-            images = images.masked_fill(hole, 0.0)
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 # -- tasks by name -----------------------------------------------------------------------------

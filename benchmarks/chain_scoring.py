@@ -28,12 +28,12 @@ from torch.nn import functional
 
 from archsearch.controllers import RegularizedEvolution
 from archsearch.evaluators.chain_scoring import ChainScores, score_chains
-from archsearch.evaluators.training import EVALUATION_BATCH
 from archsearch.network import build, multiply_adds
 from archsearch.seeding import stream
 from archsearch.spaces import MobileNet, NASBenchMacro
 from archsearch.spaces.mobilenet_network import MobileNetNetwork
 from archsearch.task import load_task
+from archsearch.training.trainer import EVALUATION_BATCH
 from archsearch.trial import Architecture, Evaluation, Trial
 
 TASK = load_task("digits")

@@ -8,12 +8,10 @@ depend on nothing but the layers before, so that recomputing them is shared in t
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import math
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
@@ -21,16 +19,12 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch.errors import UsageError
+from archsearch.evaluators.chain_tree import HEAD, IMAGES, STEM, Node, Piece, Size, plan
 from archsearch.network import MultiplyAddCounter
 from archsearch.training.batches import evaluation_batches
 from archsearch.trial import Architecture
 
 Statistics = Literal["recomputed", "batch", "inherited"]
-
-Piece = tuple[int, int] | str
-"""(layer, option), or ``stem`` or ``head``."""
-
-STEM, HEAD, IMAGES = "stem", "head", "images"
 
 
 @runtime_checkable
@@ -126,7 +120,7 @@ def score_chains(
         if statistics == "batch":
             most = max(whole, default=most)
         least = most if statistics == "batch" else 1
-        tree, together = _plan(architectures, walker.sizes, memory_limit, least, most)
+        tree, together = plan(architectures, walker.sizes, memory_limit, least, most)
         scores = [(0, 0.0)] * len(architectures)
         sizes = whole if statistics == "batch" else together
         for chunk, targets in zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True):
@@ -143,7 +137,7 @@ def _gather(
 ) -> None:
     """Recomputes the statistics of all architectures; several batches at a time take less time than one by one."""
     sizes = [len(batch) for batch in batches]
-    tree, together = _plan(architectures, walker.sizes, limit, max(sizes), sum(sizes))
+    tree, together = plan(architectures, walker.sizes, limit, max(sizes), sum(sizes))
     for group in _groups(batches, together):
         walker.batches = [len(batch) for batch in group]
         for _ in walker.walk(tree, torch.cat(group)):
@@ -174,118 +168,6 @@ def _score(
     # Read at last, since reading makes an accelerator wait.
     for ends, (right, loss_sum) in zip(places, torch.stack(found).tolist(), strict=True):
         yield ends, round(right), loss_sum
-
-
-# -- the tree ----------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass
-class _Node:
-    """A common beginning of architectures.
-
-    Attributes:
-        start: Decisions that were computed before: those of the node above; -1 if the stem was not.
-        prefix: All decisions up to here.
-        ends: Positions of the architectures that are this prefix.
-        children: Longer beginnings.
-    """
-
-    start: int
-    prefix: Architecture
-    ends: list[int] = dataclasses.field(default_factory=list)
-    children: list[_Node] = dataclasses.field(default_factory=list)
-
-    def pieces(self) -> list[Piece]:
-        """What is computed on the way from the node above to here."""
-        return [STEM if i < 0 else (i, self.prefix[i]) for i in range(self.start, len(self.prefix))]
-
-
-def _tree(architectures: Sequence[Architecture], step: int) -> list[_Node]:
-    """The tree with a node at every ``step``-th decision, as a list of its one root."""
-    root = _Node(-1, ())
-    nodes: dict[Architecture, _Node] = {(): root}
-    for k, architecture in enumerate(architectures):
-        node = root
-        for end in (*range(step, len(architecture), step), len(architecture)):
-            prefix = architecture[:end]
-            if prefix not in nodes:
-                nodes[prefix] = _Node(len(node.prefix), prefix)
-                node.children.append(nodes[prefix])
-            node = nodes[prefix]
-        node.ends.append(k)
-    return [root]
-
-
-def _apart(architectures: Sequence[Architecture]) -> list[_Node]:
-    """A tree for each architecture, which has nothing in common with the others."""
-    nodes = {architecture: _Node(-1, architecture) for architecture in architectures}
-    for k, architecture in enumerate(architectures):
-        nodes[architecture].ends.append(k)
-    return list(nodes.values())
-
-
-# -- memory ------------------------------------------------------------------------------------
-
-
-class _Size(NamedTuple):
-    """What a piece takes for one image.
-
-    Attributes:
-        output: Bytes of its output; 0 if that is its input itself, as of an identity.
-        peak: Most bytes that are live at a time while it is computed; its input is not counted, its output is.
-        multiply_adds: Of convolutions and linear layers.
-    """
-
-    output: float
-    peak: float
-    multiply_adds: int
-
-
-Sizes = Mapping[Piece, _Size]
-
-
-def _plan(
-    architectures: Sequence[Architecture], sizes: Sizes, limit: int | None, least: int, most: int
-) -> tuple[list[_Node], int]:
-    """The tree that shares most for at least ``least`` images at a time, and how many it takes, up to ``most``."""
-    if limit is None:
-        return _tree(architectures, 1), most
-    needed = math.inf
-    for tree in _trees(architectures):
-        needed = _peak(tree, sizes)
-        if needed * least <= limit:
-            return tree, min(most, int(limit / needed))
-    raise UsageError(
-        f"score_chains: memory_limit: expected at least {math.ceil(needed * least)} bytes, which one architecture "
-        f"needs for {least} images at a time, got {limit}; allow more, or a smaller batch"
-    )
-
-
-def _trees(architectures: Sequence[Architecture]) -> Iterator[list[_Node]]:
-    """Trees that share less and less, and hold less and less."""
-    step, length = 1, max(map(len, architectures))
-    while step < 2 * length:
-        yield _tree(architectures, step)
-        step *= 2
-    yield _apart(architectures)
-
-
-def _peak(tree: Sequence[_Node], sizes: Sizes) -> float:
-    """Most bytes for one image that a walk holds at a time."""
-    images, peak = sizes[IMAGES].output, 0.0
-    # Each with what is held for other branches, and its input if it is not among that.
-    stack = [(node, images, 0.0) for node in tree]
-    while stack:
-        node, held, own = stack.pop()
-        for piece in node.pieces():
-            peak = max(peak, held + own + sizes[piece].peak)
-            own = sizes[piece].output or own
-        if node.ends:
-            peak = max(peak, held + own + sizes[HEAD].peak)
-        if len(node.children) > 1:
-            held, own = held + own, 0.0
-        stack += [(child, held, own) for child in node.children]
-    return peak
 
 
 class _Recorder(MultiplyAddCounter):  # type: ignore[no-untyped-call]
@@ -340,7 +222,7 @@ class _Walker:
     def __init__(self, network: Chain, statistics: Statistics) -> None:
         self.batches: list[int] | None = None
         self.computed: Counter[Piece] = Counter()
-        self.sizes: dict[Piece, _Size] = {}
+        self.sizes: dict[Piece, Size] = {}
         self._network = network
         self._statistics = statistics
         self._gathered: dict[Architecture, dict[nn.BatchNorm2d, _Gathered]] = {}
@@ -361,7 +243,7 @@ class _Walker:
             if isinstance(module, nn.BatchNorm2d):
                 module.__dict__.pop("forward", None)
 
-    def walk(self, tree: Sequence[_Node], images: torch.Tensor) -> Iterator[tuple[list[int], torch.Tensor]]:
+    def walk(self, tree: Sequence[Node], images: torch.Tensor) -> Iterator[tuple[list[int], torch.Tensor]]:
         """The places of each architecture, and its logits."""
         # What the stack refers to is all that is held.
         stack = [(node, images) for node in tree]
@@ -377,7 +259,7 @@ class _Walker:
         """Finds the sizes of all pieces that the architectures have, from a few images that are zeros."""
         with torch.inference_mode(False):
             x = images.new_zeros(4, *images.shape[1:])
-        self.sizes[IMAGES] = _Size(x.nbytes / 4, 0.0, 0)
+        self.sizes[IMAGES] = Size(x.nbytes / 4, 0.0, 0)
         # Several batches take most, since their parts are put together.
         self.batches = {"inherited": None, "batch": [4], "recomputed": [2, 2]}[self._statistics]
         x = self._measure(STEM, x)
@@ -395,7 +277,7 @@ class _Walker:
         with torch.inference_mode(False), torch.no_grad(), _Recorder() as recorder:
             output = self._compute(piece, (), x)
         own = output.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
-        self.sizes[piece] = _Size(0.0 if own else output.nbytes / 4, recorder.peak / 4, recorder.multiply_adds // 4)
+        self.sizes[piece] = Size(0.0 if own else output.nbytes / 4, recorder.peak / 4, recorder.multiply_adds // 4)
         return output
 
     def _compute(self, piece: Piece, prefix: Architecture, x: torch.Tensor) -> torch.Tensor:

@@ -17,15 +17,17 @@ import torch
 from archsearch.checks import number
 from archsearch.errors import UsageError
 from archsearch.evaluator import Morphable, Trained
-from archsearch.evaluators.training import Meter, Run, Training, _TrainingBelow
+from archsearch.evaluators.training import BuiltOnTraining, Training
 from archsearch.network import Network, trainable
 from archsearch.space import Space, whole_number
 from archsearch.task import Task
 from archsearch.training.checkpoints import below
-from archsearch.trial import Architecture, Cost, Evaluation, Query
+from archsearch.training.loop import Run
+from archsearch.training.meter import Meter
+from archsearch.trial import Cost, Evaluation, Query
 
 
-class Inherit(_TrainingBelow):
+class Inherit(BuiltOnTraining):
     """Trains a child for a few updates from its parent's weights; without a parent, in full.
 
     Reported, next to what ``Training`` reports: ``inherited``, the share of the child's parameters that begin with
@@ -69,21 +71,17 @@ class Inherit(_TrainingBelow):
         """As ``Training`` does."""
         return self.training.prepare()
 
-    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
-        """Trains an architecture in full: it has no parent."""
-        return self.evaluate_query(Query(-1, architecture, seed))
-
     def evaluate_query(self, query: Query) -> Evaluation:
         """Trains a child from its parent's weights, or an architecture without a parent in full."""
         self.space.validate(query.architecture)
-        training = self.training
-        with training.session() as meter:
-            run = training.begin(query.architecture, query.seed)
+        trainer = self.trainer
+        with trainer.session() as meter:
+            run = trainer.begin(query.architecture, query.seed)
             inherited, preserved = self._take_over(run, query.parent)
             self._train(run, inherited > 0, meter)
             if query.id >= 0:
-                training.save(run, query.id)
-            evaluation = training.report(run, meter)
+                trainer.checkpoints.save(run, query.id)
+            evaluation = trainer.report(run, meter)
         metrics = {**evaluation.metrics, "inherited": inherited, "function_preserved": float(preserved)}
         return evaluation._replace(metrics=metrics)
 
@@ -94,42 +92,42 @@ class Inherit(_TrainingBelow):
             UsageError: If the parent's checkpoint is gone, too.
         """
         self.space.validate(query.architecture)
-        training = self.training
-        with training.session() as meter:
-            run = training.begin(query.architecture, query.seed)
-            if not training.restore(run, query.id):
-                if query.parent is not None and training.read(query.parent) is None:
+        trainer = self.trainer
+        with trainer.session() as meter:
+            run = trainer.begin(query.architecture, query.seed)
+            if not trainer.checkpoints.restore(run, query.id):
+                if query.parent is not None and trainer.checkpoints.read(query.parent) is None:
                     raise UsageError(
                         f"Inherit: the checkpoints of trial {query.id} and of its parent, trial {query.parent}, are "
-                        f"gone (the training keeps {training.keep}); give an evaluator that trains in full, such as "
-                        "Training"
+                        f"gone (the training keeps {self.training.keep}); give an evaluator that trains in full, such "
+                        "as Training"
                     )
                 inherited, _ = self._take_over(run, query.parent)
                 self._train(run, inherited > 0, meter)
-            evaluation = training.report(run, meter)
+            evaluation = trainer.report(run, meter)
         note = "" if query.parent is None else f"Trained on from weights of trial {query.parent}, its parent."
-        return training.handed_out(run, evaluation, note)
+        return trainer.handed_out(run, evaluation, note)
 
     def _train(self, run: Run, is_child: bool, meter: Meter) -> None:
-        training = self.training
-        total = full = training.recipe.epochs * training.updates_per_epoch
-        rate = training.recipe.learning_rate
+        trainer = self.trainer
+        total = full = trainer.recipe.epochs * trainer.updates_per_epoch
+        rate = trainer.recipe.learning_rate
         if is_child:
-            quarter = -(-training.recipe.epochs // 4) * training.updates_per_epoch
+            quarter = -(-trainer.recipe.epochs // 4) * trainer.updates_per_epoch
             total = min(quarter if self.steps is None else self.steps, full)
             rate = self.learning_rate or rate
-        training.train(run, total, max(total, 1), meter, rate)
+        trainer.train(run, total, max(total, 1), meter, rate)
 
     def _take_over(self, run: Run, parent: int | None) -> tuple[float, bool]:
         """Gives a child its parent's weights; how many, and whether the function is the parent's."""
-        loaded = None if parent is None else self.training.read(parent)
+        loaded = None if parent is None else self.trainer.checkpoints.read(parent)
         if loaded is None:
             return 0.0, False
         tensors, facts = loaded
         weights = below(tensors, "network.")
         if not (self.morph and isinstance(self.space, Morphable)):
             return take_over_by_name(run.network, weights), tuple(facts["architecture"]) == run.architecture
-        ancestor = self.training.begin(tuple(facts["architecture"]), 0).network
+        ancestor = self.trainer.begin(tuple(facts["architecture"]), 0).network
         ancestor.load_state_dict(weights)
         before = {name: parameter.clone() for name, parameter in run.network.named_parameters()}
         preserved = self.space.morph(ancestor, run.network, run.generator)

@@ -15,68 +15,41 @@ training's worth comes close to individual training. How well that ranks is not 
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import nn
 
 from archsearch.checks import number
-from archsearch.checksums import Damaged
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import SharedWeights, Trained
 from archsearch.evaluators.chain_scoring import Chain, Statistics, score_chains
 from archsearch.evaluators.hyper_network import HyperNetwork
-from archsearch.evaluators.training import (
-    EVALUATION_BATCH,
-    SIZED_PATHS,
-    Meter,
-    Mixture,
-    Route,
-    Run,
-    Training,
-    _TrainingBelow,
-)
-from archsearch.history import write_whole
-from archsearch.network import InputShape, Mixing, Network, build, multiply_adds
-from archsearch.notes import read_note, tell_damage, write_note
-from archsearch.seeding import generator_state, restore_generator, stream
+from archsearch.evaluators.inheriting import inherit, recompute_statistics
+from archsearch.evaluators.super_network import SuperNetwork
+from archsearch.evaluators.training import BuiltOnTraining, Training
+from archsearch.network import InputShape, Mixing, Network
+from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.task import Task
-from archsearch.training.checkpoints import Checkpoint, below, expect_shapes, load_checkpoint, read_checkpoint
-from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
+from archsearch.training.loop import Run
+from archsearch.training.meter import Meter
+from archsearch.training.paths import DroppedPaths, FairPaths, UniformPaths, mixed_multiply_adds
+from archsearch.training.trainer import EVALUATION_BATCH
+from archsearch.trial import NO_COST, Cost, Evaluation, Query, Trial
 
 Sampler = Literal["uniform", "fair", "dropout", "controller"]
 Source = Literal["shared", "hyper_network"]
 
-FILE = "super-network.safetensors"
-BILL = "super-network.json"
-"""What the super-network has cost so far, apart from its file, so that it is not forgotten if that one is damaged."""
-
-BILLED = ("prepared", "earlier", "advanced")
-ANEW = "the super-network is trained anew"
-
 LENGTH = 10
 """The super-network is trained for this many times the epochs of a training, unless it is told otherwise."""
-
-CURVE = ("epoch", "train_loss", "accuracy")
-WATCHED_PATHS = 4
-WATCHED_IMAGES = 256
-CURVE_POINTS = 20
-"""How the training of the super-network is watched: accuracy of some fixed paths on some images, so many times."""
 
 MEMORY = 2**31
 """Bytes of activations that scoring several architectures of a chain space together may hold."""
 
 
-class OneShot(_TrainingBelow):
+class OneShot(BuiltOnTraining):
     """Scores an architecture with weights inherited from a super-network that is trained once, beforehand.
 
     Reported: what ``Training`` reports, of the network with inherited weights, without the test accuracy. Set-up: the
@@ -182,15 +155,14 @@ class OneShot(_TrainingBelow):
             raise UsageError("OneShot: the sampler controller trains weights during the search; leave weights out")
 
     def _forget(self) -> None:
-        self._values: dict[str, npt.NDArray[Any]] = {}
-        self._run: Run | None = None  # of the super-network
-        self._facts: dict[str, Any] = {"prepared": [], "earlier": [], "advanced": [], "sample": -1, "curve": []}
-        self._ready: Network | None = None
+        self._shared = SuperNetwork(
+            self.trainer, self._make, self._sampler, self._length, self.seed, self._progress, keeps=bool(self.interval)
+        )
         self._images: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What workers need: the weights, of which each makes a network when it needs one."""
-        return self.__dict__ | {"_run": None, "_ready": None, "_images": {}}
+        """What workers need."""
+        return self.__dict__ | {"_images": {}}
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space has no super-network, or none that the sampler can train."""
@@ -221,9 +193,9 @@ class OneShot(_TrainingBelow):
         """Binds the evaluator to a space; the super-network of another one is forgotten."""
         super().start(space)
         self._forget()
-        if self.statistics == "batch" and self.training.data.size("valid") < 2:
+        if self.statistics == "batch" and self.trainer.data.size("valid") < 2:
             raise UsageError(
-                f"OneShot: statistics: a batch of one image has none, and {self.training.data.name} has one validation "
+                f"OneShot: statistics: a batch of one image has none, and {self.trainer.data.name} has one validation "
                 "image; use recomputed"
             )
 
@@ -232,18 +204,18 @@ class OneShot(_TrainingBelow):
     @property
     def curve(self) -> list[Mapping[str, float]]:
         """See the class."""
-        return [dict(zip(CURVE, row, strict=True)) for row in self._facts["curve"]]
+        return self._shared.curve
 
     @property
     def _length(self) -> int:
         """Epochs of the super-network."""
-        return self.epochs or LENGTH * self.training.recipe.epochs
+        return self.epochs or LENGTH * self.trainer.recipe.epochs
 
     def _make(self) -> Network:
         """What is trained for all architectures."""
         if self.source == "shared":
-            return self.training.network(None)
-        return HyperNetwork(self.space, self.training.network)
+            return self.trainer.network(None)
+        return HyperNetwork(self.space, self.trainer.network)
 
     def prepare(self) -> Cost:
         """Trains the super-network, or what is left to train of it; with the sampler controller its first epochs.
@@ -252,46 +224,12 @@ class OneShot(_TrainingBelow):
             UsageError: If ``weights`` are not those of this super-network.
         """
         self.training.prepare()
-        with self.training.session() as meter:
-            if self.weights is not None:
-                self._load(Path(self.weights))
-            elif not self._values:
-                self._begin()
-                epochs = self.uniform_epochs if self.sampler == "controller" else self._length
-                self._train(min(epochs, self._length), self._paths.draw, meter, "prepared")
-        return Cost(*self._facts["prepared"])
+        epochs = self.uniform_epochs if self.sampler == "controller" else self._length
+        return self._shared.prepare(epochs, None if self.weights is None else Path(self.weights))
 
-    def _begin(self) -> None:
-        """A super-network that has not begun, or one that goes on from the last finished epoch."""
-        self._fresh()
-        if self.folder is None:
-            return
-        saved = read_checkpoint(self.folder / FILE, ANEW)
-        if saved is not None:
-            try:
-                self._go_on_from(saved)
-                return
-            except (Damaged, LookupError, TypeError, ValueError) as error:  # only of version 0.1.0
-                tell_damage(self.folder / FILE, error, ANEW)
-                self._fresh()
-        bill = read_note(self.folder / BILL, BILLED, "what an earlier super-network cost is not known")
-        if bill is not None:  # what was spent on one that is lost was spent
-            advanced = Cost(*bill["earlier"]) + Cost(*bill["advanced"])
-            self._facts |= {"prepared": bill["prepared"], "earlier": dataclasses.astuple(advanced)}
-
-    def _fresh(self) -> None:
-        self._run = run = self.training.begin(None, self.seed, self._make)
-        self._paths = self._sampler(run.network)
-
-    def _go_on_from(self, saved: Checkpoint) -> None:
-        assert self._run is not None
-        facts = {name: saved.facts[name] for name in self._facts}
-        costs = [Cost(*facts[name]) for name in BILLED]
-        if saved.facts["data"] != self.training.data.fingerprint or not all(map(math.isfinite, _amounts(costs))):
-            raise Damaged("its facts are not those of this super-network")
-        restore_generator(self._paths.rng, saved.facts["paths"])
-        self.training.put_back(self._run, *saved)
-        self._facts = facts
+    def _progress(self, epoch: int, epochs: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress("super-network", epoch, epochs)
 
     def _sampler(self, network: Network) -> UniformPaths:
         if self.sampler == "fair":
@@ -300,152 +238,49 @@ class OneShot(_TrainingBelow):
             return UniformPaths(self.space, self.seed)
         arities = self.space.arities
         assert arities is not None
-        everything = _Mixed(network, [range(arity) for arity in arities])
-        macs = self.training.size(None)[0], multiply_adds(everything, self.training.data.input_shape)
+        macs = self.trainer.size(None)[0], mixed_multiply_adds(network, arities, self.trainer.data.input_shape)
         return DroppedPaths(self.space, self.seed, self.dropout, macs)
-
-    def _train(self, epochs: int, draw: Callable[[float], Sequence[Route]], meter: Meter, bill: str) -> None:
-        """Trains up to an epoch, one after another; what it costs is added to that part of the bill."""
-        run, training, before = self._run, self.training, Cost(*self._facts[bill])
-        assert run is not None
-        per_epoch = training.updates_per_epoch
-        begun = time.perf_counter()
-        while run.step < epochs * per_epoch:
-            training.train(run, run.step + per_epoch, self._length * per_epoch, meter, paths=draw, macs=self._macs(run))
-            self._watch(run, run.step // per_epoch, meter)
-            spent = dataclasses.replace(meter.cost(), wall_seconds=time.perf_counter() - begun)
-            self._facts[bill] = dataclasses.astuple(before + spent)
-            self._save(run)
-            if self.on_progress is not None:
-                self.on_progress("super-network", run.step // per_epoch, self._length)
-        self._values = {name: _stored(value) for name, value in run.network.state_dict().items()}
-        self._ready = None
-        if not self.interval:
-            self._run = None  # with its optimiser it is no longer needed
-
-    def _macs(self, run: Run) -> int:
-        """Multiply-adds of a path, for one image; generating weights is done once for a batch."""
-        macs = self.training.size(None)[0]
-        if isinstance(run.network, HyperNetwork):
-            paths = [self.space.sample(stream(i, "size")) for i in range(SIZED_PATHS)]
-            each = np.mean([run.network.generation_multiply_adds(path) for path in paths])
-            macs += round(float(each) / self.training.recipe.batch_size)
-        return macs
-
-    def _save(self, run: Run) -> None:
-        if self.folder is None:
-            return
-        further = {"paths": generator_state(self._paths.rng), "data": self.training.data.fingerprint}
-        write_note(self.folder / BILL, {name: self._facts[name] for name in BILLED})
-        self.training.write(run, self.folder / FILE, **self._facts, **further)
-        lines = [",".join(CURVE), *(",".join(f"{value:.6g}" for value in row) for row in self._facts["curve"])]
-        write_whole((self.folder / FILE).with_suffix(".csv"), ("\n".join(lines) + "\n").encode())
-
-    def _watch(self, run: Run, epoch: int, meter: Meter) -> None:
-        """Now and then adds to the curve what some fixed paths reach; nothing of the training is changed."""
-        if epoch % math.ceil(self._length / CURVE_POINTS) and epoch < self._length:
-            return
-        network, layers = run.network, batch_norms(run.network)
-        tracks, drop_path = [layer.track_running_stats for layer in layers], network.drop_path
-        network.drop_path = 0.0
-        for layer in layers:
-            layer.track_running_stats = False  # running statistics stay as they are
-        chosen = torch.arange(min(WATCHED_IMAGES, self.training.data.size("valid")))
-        paths = [self.space.sample(stream(i, "watched")) for i in range(WATCHED_PATHS)]
-        batch = len(chosen) > 1  # a single image has no statistics
-        watched = [dataclasses.replace(run, architecture=path, batch_statistics=batch) for path in paths]
-        found = [self.training.accuracy(each, "valid", meter, chosen)[0] for each in watched]
-        if isinstance(network, HyperNetwork):
-            meter.forwarded(1, sum(map(network.generation_multiply_adds, paths)))
-        for layer, track in zip(layers, tracks, strict=True):
-            layer.track_running_stats = track
-        network.drop_path = drop_path
-        self._facts["curve"].append([epoch, run.train_loss, float(np.mean(found))])
-
-    def _load(self, path: Path) -> None:
-        expected = f"expected evaluator/{FILE} of a run with OneShot"
-        try:
-            saved = load_checkpoint(path)
-        except FileNotFoundError:
-            raise UsageError(f"OneShot: weights: {path} is no super-network: no such file; {expected}") from None
-        except Damaged as error:
-            raise UsageError(f"OneShot: weights: {path} is no super-network: {error}; {expected}") from None
-        if not {*self._facts, "data"} <= saved[1].keys():
-            raise UsageError(f"OneShot: weights: {path} is no super-network; {expected}")
-        with torch.device("meta"):
-            wanted = self._make().state_dict()
-        values = below(saved[0], "network.")
-        try:
-            expect_shapes(values, wanted)
-            other = saved[1]["data"] != self.training.data.fingerprint
-        except Damaged:
-            other = True
-        if other:
-            raise UsageError(
-                f"OneShot: weights: {path} is the super-network of another space, skeleton or data; give those of "
-                "the run that made it"
-            )
-        self._values = {name: _stored(value) for name, value in values.items()}
-        self._facts = {name: saved[1][name] for name in self._facts}
-        # All that was spent on it, if it is one that was trained on during a search.
-        costs = (Cost(*self._facts[name]) for name in ("prepared", "earlier", "advanced"))
-        self._facts |= {"prepared": dataclasses.astuple(sum(costs, NO_COST)), "earlier": [], "advanced": []}
 
     def advance(self, sample: Sequence[Trial]) -> Cost:
         """With the sampler controller: trains for an epoch, paths drawn from the architectures of ``sample``."""
         if not sample or not self.interval:
             return NO_COST
-        if self._facts["sample"] != sample[-1].id:  # else a run that was killed had come so far
-            assert self._run is not None
-            earlier = Cost(*self._facts["earlier"]) + Cost(*self._facts["advanced"])
-            self._facts |= {"sample": sample[-1].id, "earlier": dataclasses.astuple(earlier), "advanced": []}
+        cost, due = self._shared.advance(sample)
+        if due:
             self._images = {}
-            architectures, rng = [trial.architecture for trial in sample], self._paths.rng
-            epoch = self._run.step // self.training.updates_per_epoch
-            with self.training.session() as meter:
-                self._train(
-                    min(epoch + 1, self._length),
-                    lambda _: [architectures[rng.integers(len(architectures))]],
-                    meter,
-                    "advanced",
-                )
-            if epoch >= self._length:  # nothing was left to train, nor has it been written
-                self._save(self._run)
-        return Cost(*self._facts["advanced"])
+        return cost
 
     # -- scoring -----------------------------------------------------------------------------------
 
-    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
-        """Scores an architecture with inherited weights; ``seed`` decides the order of images of the updates."""
-        return self.evaluate_query(Query(-1, architecture, seed))
-
     def evaluate_query(self, query: Query) -> Evaluation:
         """Scores an architecture with inherited weights; a budget is a number of batches of validation images.
+
+        The seed decides the order of images of the updates.
 
         Raises:
             UsageError: If there is no super-network yet.
         """
         self.space.validate(query.architecture)
-        with self.training.session() as meter:
+        with self.trainer.session() as meter:
             return self._score(query, self._inherited(query, meter), meter)
 
     def _score(self, query: Query, run: Run, meter: Meter) -> Evaluation:
         """Scores a network with inherited weights, after what is to be done to these."""
-        training = self.training
+        trainer = self.trainer
         if self.steps:
-            training.train(run, self.steps, self.steps, meter, self.learning_rate, validate=False)
+            trainer.train(run, self.steps, self.steps, meter, self.learning_rate, validate=False)
             run.network.drop_path = 0.0  # of the last epoch: nothing is dropped from here on
         if self.statistics == "recomputed":
             self._recompute_statistics(run, meter)
         run.batch_statistics = self.statistics == "batch"
-        score, run.valid_loss = training.accuracy(run, "valid", meter, self._chosen(query))
+        score, run.valid_loss = trainer.accuracy(run, "valid", meter, self._chosen(query))
         run.curve.append(score)
-        return training.report(run, meter, test=False)
+        return trainer.report(run, meter, test=False)
 
     def trained(self, query: Query) -> Trained:
         """A stand-alone network with the weights and statistics that were scored, of the super-network as it is now."""
         self.space.validate(query.architecture)
-        with self.training.session() as meter:
+        with self.trainer.session() as meter:
             run = self._inherited(query, meter, alone=True)
             evaluation = self._score(query, run, meter)
             if self.statistics == "batch":  # in evaluation mode it needs some of its own
@@ -465,12 +300,12 @@ class OneShot(_TrainingBelow):
                 "It was scored with the statistics of each batch; for evaluation mode they were recomputed from "
                 f"{self.statistics_batches} training batches, so that it may score otherwise."
             )
-        return self.training.handed_out(run, evaluation, " ".join(notes))
+        return self.trainer.handed_out(run, evaluation, " ".join(notes))
 
     def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
         """Scores several; in chain spaces what they have in common is computed once, and shared out on their bills."""
-        alone = len(queries) < 2 or self.steps or self.training.latency
-        if alone or not isinstance(self._network(), Chain):
+        alone = len(queries) < 2 or self.steps or self.trainer.latency
+        if alone or not isinstance(self._shared.network(), Chain):
             return super().evaluate_batch(queries)
         for query in queries:
             self.space.validate(query.architecture)
@@ -486,22 +321,6 @@ class OneShot(_TrainingBelow):
             found |= dict(zip(places, evaluations, strict=True))
         return [found[i] for i in range(len(queries))]
 
-    def _network(self) -> Network:
-        """The trained super-network of this process; parameters are those that all workers of a machine share."""
-        if not self._values:
-            raise UsageError("OneShot: there is no super-network yet; call prepare() first, as a search does")
-        if self._ready is None:
-            with torch.device("meta"):
-                network = self._make()
-            values = {name: _as_tensor(value).to(self.training.where) for name, value in self._values.items()}
-            if any(name not in values for name, _ in network.named_buffers()):  # some are not part of the state
-                network = build(self._make, self.seed, self.training.where)
-            # Buffers will change.
-            values |= {name: values[name].clone() for name, _ in network.named_buffers() if name in values}
-            network.load_state_dict(values, assign=True)
-            self._ready = network.requires_grad_(False)  # now that it is whole: a time limit may strike anywhere
-        return self._ready
-
     def _inherited(self, query: Query, meter: Meter, alone: bool = False) -> Run:
         """A run of an architecture with inherited weights: of a network of its own if that is to be changed.
 
@@ -510,198 +329,68 @@ class OneShot(_TrainingBelow):
             meter: Adds up what is spent.
             alone: Whether it is a network of its own in any case.
         """
-        network = self._network()
+        network = self._shared.network()
         if isinstance(network, HyperNetwork):
-            run = self.training.begin(query.architecture, query.seed)
+            run = self.trainer.begin(query.architecture, query.seed)
             inherit(run.network, network.weights(query.architecture), self._share)
             meter.forwarded(1, network.generation_multiply_adds(query.architecture))
             return run
         if self.steps or alone:
-            run = self.training.begin(query.architecture, query.seed)
-            values = {name: _as_tensor(value) for name, value in self._values.items()}
-            inherit(run.network, values, self._share)
+            run = self.trainer.begin(query.architecture, query.seed)
+            inherit(run.network, self._shared.values(), self._share)
             return run
         return Run(query.architecture, network, torch.optim.SGD(network.parameters(), 0.0), torch.Generator())
 
     @property
     def _share(self) -> float:
         """How much of the inherited weights there is at the start."""
-        full = self.training.recipe.epochs * self.training.updates_per_epoch
+        full = self.trainer.recipe.epochs * self.trainer.updates_per_epoch
         return max(0.0, 1 - self.steps / full) if self.restart else 1.0
 
     def _score_chains(self, queries: Sequence[Query]) -> list[Evaluation]:
         """Scores architectures of a chain space together, on the same images."""
-        training, network, architectures = self.training, self._network(), [query.architecture for query in queries]
-        assert isinstance(network, Chain)
-        images, labels = training.data.part("valid", training.where)
+        trainer, network = self.trainer, self._shared.network()
+        architectures = [query.architecture for query in queries]
+        images, labels = trainer.data.part("valid", trainer.where)
         chosen = self._chosen(queries[0])
         if chosen is not None:
             images, labels = images[chosen], labels[chosen]
-        with training.session() as meter:
+        assert isinstance(network, Chain)
+        with trainer.session() as meter:
+            others = self._statistics_images() if self.statistics == "recomputed" else ()
             found = score_chains(
-                network,
-                architectures,
-                images,
-                labels,
-                self.statistics,
-                self._statistics_images() if self.statistics == "recomputed" else (),
-                EVALUATION_BATCH,
-                MEMORY,
+                network, architectures, images, labels, self.statistics, others, EVALUATION_BATCH, MEMORY
             )
-            sizes = [training.measure(architecture) for architecture in architectures]
+            sizes = [trainer.measure(architecture) for architecture in architectures]
             meter.forwarded(1, found.multiply_adds)
             cost = meter.cost() * (1 / len(queries))
-        evaluations = []
-        for (right, loss), size in zip(found.scores, sizes, strict=True):
-            score = 100 * right / len(labels)
-            metrics = {"valid_loss": loss / len(labels), **size}
-            evaluations.append(Evaluation(score, metrics, cost, (score,)))
-        return evaluations
+        n = len(labels)
+        return [
+            Evaluation(100 * right / n, {"valid_loss": loss / n, **size}, cost, (100 * right / n,))
+            for (right, loss), size in zip(found.scores, sizes, strict=True)
+        ]
 
     def _recompute_statistics(self, run: Run, meter: Meter) -> None:
         """Means and variances over some training batches take the place of the inherited ones."""
-        layers = batch_norms(run.network)
-        momenta = [layer.momentum for layer in layers]
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # the mean over all batches
-        run.network.train()
-        with torch.no_grad():
-            for images in self._statistics_images():
-                run.network(images, run.architecture)
-                meter.forwarded(len(images), self.training.size(run.architecture)[0])
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        images = self._statistics_images()
+        recompute_statistics(run.network, run.architecture, images)
+        meter.forwarded(sum(map(len, images)), self.trainer.size(run.architecture)[0])
 
     def _statistics_images(self) -> list[torch.Tensor]:
         if "statistics" not in self._images:
             generator = torch.Generator().manual_seed(self.seed)
-            self._images["statistics"] = list(self.training.batches(generator, self.statistics_batches))
+            self._images["statistics"] = list(self.trainer.batches(generator, self.statistics_batches))
         batches: list[torch.Tensor] = self._images["statistics"]
         return batches
 
     def _chosen(self, query: Query) -> torch.Tensor | None:
         """Which validation images to score on; None: all. Other ones after each ``advance``."""
-        n, batches = self.training.data.size("valid"), query.budget.stop if query.budget else self.validation_batches
-        if batches is None or batches * self.training.recipe.batch_size >= n:
+        n, batches = self.trainer.data.size("valid"), query.budget.stop if query.budget else self.validation_batches
+        if batches is None or batches * self.trainer.recipe.batch_size >= n:
             return None
-        images = max(2, batches * self.training.recipe.batch_size)  # one alone has no statistics
+        images = max(2, batches * self.trainer.recipe.batch_size)  # one alone has no statistics
         if "order" not in self._images:
-            order = stream(self.seed, f"validation {self._facts['sample']}").permutation(n)
+            order = stream(self.seed, f"validation {self._shared.sample}").permutation(n)
             self._images["order"] = torch.from_numpy(order)
         chosen: torch.Tensor = self._images["order"][:images]
         return chosen
-
-
-def inherit(network: Network, values: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
-    """Gives a stand-alone network the super-network's values of the same names, or their leading slices if larger.
-
-    Args:
-        network: Has initial values.
-        values: Of the super-network.
-        share: Of the super-network's values, 0 to 1; the rest is the network's own.
-    """
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            inherited = values[name][tuple(map(slice, value.shape))]
-            if share == 1 or not value.is_floating_point():
-                value.copy_(inherited)
-            else:
-                value.lerp_(inherited.to(value), share)
-
-
-def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    """All its layers of batch normalisation."""
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-
-
-def _amounts(costs: Sequence[Cost]) -> list[float]:
-    return [amount for cost in costs for amount in dataclasses.astuple(cost)]
-
-
-def _stored(value: torch.Tensor) -> npt.NDArray[Any]:
-    """A NumPy array, which Ray gives to all workers of a machine without a copy; of images' weights channels last."""
-    array: npt.NDArray[Any] = (
-        (value.permute(0, 2, 3, 1) if value.ndim == 4 else value).clone().cpu().contiguous().numpy()
-    )
-    return array
-
-
-def _as_tensor(array: npt.NDArray[Any]) -> torch.Tensor:
-    """What ``_stored`` took; it shares the array's memory, and must not be written to."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        value = torch.from_numpy(array)
-    return value.permute(0, 3, 1, 2) if value.ndim == 4 else value
-
-
-# -- path samplers -----------------------------------------------------------------------------
-
-
-class UniformPaths:
-    """One architecture per update, drawn uniformly (SPOS).
-
-    Args:
-        space: Where to draw from.
-        seed: Root seed, >= 0.
-    """
-
-    def __init__(self, space: Space, seed: int) -> None:
-        self.space = space
-        self.rng = stream(seed, "paths")
-
-    def draw(self, progress: float) -> Sequence[Route]:
-        """The paths of the next update; ``progress`` is the share of the updates that are done."""
-        return [self.space.sample(self.rng)]
-
-
-class FairPaths(UniformPaths):
-    """As many architectures per update as a choice has candidates; each candidate is in exactly one (FairNAS)."""
-
-    def draw(self, progress: float) -> Sequence[Route]:
-        """The architectures of the next update: each choice deals out its candidates in random order."""
-        assert self.space.arities is not None
-        dealt = [self.rng.permutation(arity).tolist() for arity in self.space.arities]
-        return list(zip(*dealt, strict=True))
-
-
-class DroppedPaths(UniformPaths):
-    """All candidates of all choices, of which more and more are dropped at random (Bender et al.).
-
-    Where all of a choice would be dropped, one of them, drawn uniformly, stays.
-
-    Args:
-        space: Where to draw from.
-        seed: Root seed, >= 0.
-        dropout: Probability of dropping a whole choice at the end; each of k candidates is dropped with its k-th root.
-        macs: Multiply-adds of a single path, and of all candidates at once.
-    """
-
-    def __init__(self, space: Space, seed: int, dropout: float, macs: tuple[int, int]) -> None:
-        super().__init__(space, seed)
-        self.dropout = dropout
-        self.macs = macs
-
-    def draw(self, progress: float) -> Sequence[Route]:
-        """The candidates of the next update; billed in proportion to how many there are."""
-        assert self.space.arities is not None
-        options = []
-        for arity in self.space.arities:
-            kept = np.flatnonzero(self.rng.random(arity) >= progress * self.dropout ** (1 / arity))
-            options.append(kept.tolist() or [int(self.rng.integers(arity))])
-        choices, everything = len(options), sum(self.space.arities)
-        share = (sum(map(len, options)) - choices) / max(everything - choices, 1)
-        return [Mixture(options, round(self.macs[0] + share * (self.macs[1] - self.macs[0])))]
-
-
-class _Mixed(nn.Module):
-    """A super-network with a fixed mixture, to count its multiply-adds."""
-
-    def __init__(self, network: Network, options: Sequence[Sequence[int]]) -> None:
-        super().__init__()
-        self.network = network
-        self.options = options
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        assert isinstance(self.network, Mixing)
-        return self.network.mixture(images, self.options)

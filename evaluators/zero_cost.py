@@ -22,17 +22,19 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archsearch.errors import UsageError
-from archsearch.evaluators.training import Meter, Training, _repeat_seed, _TrainingBelow
+from archsearch.evaluators.training import BuiltOnTraining, Training
 from archsearch.network import Network, build, multiply_adds, parameter_count, trainable
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.task import Task
+from archsearch.training.meter import Meter
+from archsearch.training.repeats import repeat_seed
 from archsearch.trial import Architecture, Cost, Evaluation
 
 Score = Literal["params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot"]
 
 
-class ZeroCost(_TrainingBelow):
+class ZeroCost(BuiltOnTraining):
     """Scores a network as it is initialised, without training it; higher is meant to be better.
 
     ``params``: number of parameters; ``flops``: multiply-adds of an image. Neither looks at weights or images. Where
@@ -87,7 +89,7 @@ class ZeroCost(_TrainingBelow):
         """Binds the evaluator to a space, and reads the task."""
         super().start(space)
         self._parts: list[list[int]] | None = None
-        images = len(self.training._chosen)
+        images = len(self.trainer.chosen)
         if self.score in PROXIES and PROXIES[self.score].uses_images and self.batch > images:
             raise UsageError(
                 f"ZeroCost: batch: expected at most {images}, the training images in use, got {self.batch}"
@@ -102,7 +104,7 @@ class ZeroCost(_TrainingBelow):
         cost = self.training.prepare()
         if self.score in PROXIES:
             return cost
-        with self.training.session() as meter:
+        with self.trainer.session() as meter:
             self._parts = parts(self.space, lambda architecture: int(self.measure(architecture)[self.score]))
             return cost + meter.cost()
 
@@ -113,11 +115,11 @@ class ZeroCost(_TrainingBelow):
             begun = time.process_time()
             size = float(sum(part[option] for part, option in zip(self._parts, architecture, strict=True)))
             return Evaluation(size, {self.score: size}, Cost(device_seconds=time.process_time() - begun))
-        with self.training.session() as meter:
+        with self.trainer.session() as meter:
             if self.score not in PROXIES:
                 size = float(self.measure(architecture)[self.score])
                 return Evaluation(size, {self.score: size}, meter.cost())
-            found = [self._once(architecture, _repeat_seed(seed, i), meter) for i in range(self.repeats)]
+            found = [self._once(architecture, repeat_seed(seed, i), meter) for i in range(self.repeats)]
             metrics = dict(found[0][1])
             scores = [score for score, _ in found]
             if self.repeats > 1:
@@ -126,10 +128,10 @@ class ZeroCost(_TrainingBelow):
 
     def _once(self, architecture: Architecture, seed: int, meter: Meter) -> tuple[float, Mapping[str, float]]:
         """The score of one initialisation, and the network's sizes."""
-        training, proxy = self.training, PROXIES[self.score]
-        network: Network = build(lambda: training.network(architecture), seed, training.where)
+        trainer, proxy = self.trainer, PROXIES[self.score]
+        network: Network = build(lambda: trainer.network(architecture), seed, trainer.where)
         # Of the network that is there anyhow: ``measure`` would build another one.
-        macs = multiply_adds(network, training.data.input_shape)
+        macs = multiply_adds(network, trainer.data.input_shape)
         score = proxy.score(network, *self._images(seed))
         if proxy.uses_images and proxy.passes > 1:
             meter.trained(self.batch, 0)  # counts the examples; the operations are counted here
@@ -138,10 +140,10 @@ class ZeroCost(_TrainingBelow):
 
     def _images(self, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The images and labels of a batch."""
-        images, labels = self.training.data.part("train", self.training.where)
-        chosen = self.training._chosen
+        images, labels = self.trainer.data.part("train", self.trainer.where)
+        chosen = self.trainer.chosen
         drawn = stream(seed, "batch").choice(len(chosen), min(self.batch, len(chosen)), replace=False)
-        batch = chosen[torch.from_numpy(drawn)].to(self.training.where)
+        batch = chosen[torch.from_numpy(drawn)].to(self.trainer.where)
         return images[batch], labels[batch]
 
 

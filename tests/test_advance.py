@@ -351,7 +351,7 @@ def test_evaluators_that_cost_nothing_leave_no_mark_in_the_journal(tmp_path, mon
     assert [event[0] for event in events(tmp_path / "r")] == ["t"] * 4
 
 
-def test_numbers_of_numpy_in_set_up_costs_can_be_stored(tmp_path):
+def test_numbers_of_numpy_in_set_up_costs_can_bestored(tmp_path):
     numpy = pytest.importorskip("numpy")
 
     class Numpy(Learner):

@@ -12,7 +12,7 @@ from archsearch.evaluators import Inherit, OneShot, Training, ZeroCost
 from archsearch.evaluators.chain_scoring import score_chains
 from archsearch.spaces import NASBench201, NASBenchMacro
 from archsearch.task import Task, load_task
-from archsearch.training.batches import batches_of, evaluation_batches
+from archsearch.trainer.batches import batches_of, evaluation_batches
 from archsearch.trial import Query
 
 SPACE = NASBenchMacro()
@@ -100,8 +100,8 @@ def test_one_image_left_over_is_scored_with_the_batch_before(seen, monkeypatch, 
 def test_a_chain_is_scored_in_the_same_batches_where_memory_is_short():
     evaluator = OneShot(Training(task=digits(16, 17), epochs=1, skeleton={"channels": 4}), epochs=1)
     evaluator.start(SPACE)
-    network = evaluator.training.begin(None, 0).network
-    images, labels = evaluator.training.data.part("valid")
+    network = evaluator.trainer.begin(None, 0).network
+    images, labels = evaluator.trainer.data.part("valid")
     found = score_chains(network, [ARCHITECTURE, OTHER], images, labels, "batch", batch_size=8)
     short = score_chains(network, [ARCHITECTURE, OTHER], images, labels, "batch", batch_size=8, memory_limit=2**20)
     for (right, loss), (same, other) in zip(found.scores, short.scores, strict=True):

@@ -202,7 +202,7 @@ def test_a_damaged_note_of_the_data_does_not_end_the_run(tmp_path):
     with pytest.warns(UserWarning, match=r"task\.txt is damaged"):
         evaluator.prepare()
     assert note.read_bytes() == sound
-    note.write_text(evaluator.data.fingerprint)  # as version 0.1.0 did
+    note.write_text(evaluator.trainer.data.fingerprint)  # as version 0.1.0 did
     evaluator.prepare()
     note.write_text("digits 0123456789abcdef")
     with pytest.raises(UsageError, match="the data of digits changed since this run began"):

@@ -16,6 +16,7 @@ from archsearch.network import InputShape, Network, build, multiply_adds
 from archsearch.space import Space
 from archsearch.spaces import DARTS, MobileNet, NASBench101, NASBench201
 from archsearch.task import load_task
+from archsearch.training.optimizer import make_optimizer
 
 DIGITS = InputShape((1, 8, 8), 10)
 FAMILIES = {
@@ -259,12 +260,12 @@ def test_training_s_own_code_trains_it():
     training = Training(task="digits", train_examples=60, epochs=1, batch_size=20, skeleton={"channels": 2, "cells": 1})
     space = NASBench201()
     training.start(space)
-    run = training.begin(None, 3)
-    run.network = build(lambda: HyperNetwork(space, training.network), 3).to(memory_format=torch.channels_last)
-    run.optimizer = training._optimizer(run.network)
+    run = training.trainer.begin(None, 3)
+    run.network = build(lambda: HyperNetwork(space, training.trainer.network), 3).to(memory_format=torch.channels_last)
+    run.optimizer = make_optimizer(run.network, training.recipe, training.trainer.where)
     before = {name: value.clone() for name, value in run.network.named_parameters()}
-    with training.session() as meter:
-        training.train(run, 3, 3, meter, paths=lambda *_: [CELL, (2, 2, 2, 2, 2, 2)])
+    with training.trainer.session() as meter:
+        training.trainer.train(run, 3, 3, meter, paths=lambda *_: [CELL, (2, 2, 2, 2, 2, 2)])
     assert run.step == 3
     changed = {name for name, value in run.network.named_parameters() if not torch.equal(value, before[name])}
     assert {"encoder.first.weight", "shared.stem.0.weight", "maps.stem/0/weight"} <= changed

@@ -18,15 +18,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from archsearch import Evaluation, RayExecutor, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce
 from archsearch.errors import MissingAbility, UsageError
-from archsearch.evaluators import OneShot, Training, one_shot
-from archsearch.evaluators.one_shot import FILE, DroppedPaths, FairPaths, UniformPaths, _as_tensor, _stored
-from archsearch.evaluators.training import Mixture
+from archsearch.evaluators import OneShot, Training, one_shot, super_network
+from archsearch.evaluators.inheriting import as_tensor, inherit, stored
+from archsearch.evaluators.super_network import FILE
 from archsearch.executor import EvaluationTimeout
 from archsearch.history import RunFolder
 from archsearch.network import multiply_adds
 from archsearch.seeding import stream
 from archsearch.spaces import DARTS, Choices, ConvChain, MobileNet, NASBench101, NASBench201, NASBenchMacro
 from archsearch.testing import EVALUATOR_CHECKS, check_evaluator
+from archsearch.training.paths import DroppedPaths, FairPaths, Mixture, UniformPaths
 from archsearch.trial import Budget, Query, Trial
 
 TESTS = Path(__file__).parent
@@ -94,8 +95,8 @@ def queries(space, n, seed=0):
 
 def same_values(first, second):
     """Whether two super-networks are equal bit by bit."""
-    assert first._values.keys() == second._values.keys()
-    return all(np.array_equal(value, second._values[name]) for name, value in first._values.items())
+    assert first._shared._values.keys() == second._shared._values.keys()
+    return all(np.array_equal(value, second._shared._values[name]) for name, value in first._shared._values.items())
 
 
 def untimed(cost):
@@ -109,9 +110,11 @@ def outcome(evaluation):
 def watching(evaluator, points=2):
     """Multiply-adds of what the curve cost."""
     architectures = [evaluator.space.sample(stream(i, "watched")) for i in range(4)]
-    macs = sum(256 * evaluator.training.size(architecture)[0] for architecture in architectures)
+    macs = sum(256 * evaluator.trainer.size(architecture)[0] for architecture in architectures)
     if evaluator.source == "hyper_network":
-        macs += sum(evaluator._network().generation_multiply_adds(architecture) for architecture in architectures)
+        macs += sum(
+            evaluator._shared.network().generation_multiply_adds(architecture) for architecture in architectures
+        )
     return points * macs
 
 
@@ -121,11 +124,11 @@ def watching(evaluator, points=2):
 def test_a_path_trains_its_own_parameters_only():
     evaluator = started(training={"weight_decay": 0.1})
     training = evaluator.training
-    run = training.begin(None, 0)
+    run = training.trainer.begin(None, 0)
     before = {name: value.clone() for name, value in run.network.named_parameters()}
-    with training.session() as meter:
-        training.train(run, UPDATES, UPDATES, meter, paths=lambda progress: [CELL])
-    own = {name for name, _ in training.network(CELL).named_parameters()}
+    with training.trainer.session() as meter:
+        training.trainer.train(run, UPDATES, UPDATES, meter, paths=lambda progress: [CELL])
+    own = {name for name, _ in training.trainer.network(CELL).named_parameters()}
     after = dict(run.network.named_parameters())
     assert {name for name in before if not torch.equal(before[name], after[name])} == own
     assert own < set(before)
@@ -180,7 +183,7 @@ def test_set_up_is_billed_by_paths_and_updates(sampler, paths):
     cost = evaluator.prepare()
     assert cost.updates == UPDATES
     assert cost.examples == 2 * 60 * paths
-    sizes = [evaluator.training.size(SPACE.sample(stream(i, "size")))[0] for i in range(16)]
+    sizes = [evaluator.trainer.size(SPACE.sample(stream(i, "size")))[0] for i in range(16)]
     assert cost.flops == 2 * (3 * cost.examples * round(np.mean(sizes)) + watching(evaluator))
     assert cost.wall_seconds > 0
     assert cost.device_seconds > 0
@@ -191,9 +194,9 @@ def test_dropout_is_billed_by_what_is_computed():
     evaluator = started(sampler="dropout", dropout=0.5)
     cost = evaluator.prepare()
     assert (cost.updates, cost.examples) == (UPDATES, 2 * 60)
-    single = evaluator.training.size(None)[0]
-    (everything,) = {paths.macs for paths in evaluator._paths.draw(0.0)}
-    shared = evaluator.training.network(None).to_empty(device="cpu").eval()
+    single = evaluator.trainer.size(None)[0]
+    (everything,) = {paths.macs for paths in evaluator._shared._paths.draw(0.0)}
+    shared = evaluator.trainer.network(None).to_empty(device="cpu").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shared.mixture(torch.zeros(1, 1, 8, 8), [range(5)] * 6)
     assert everything == counter.get_total_flops() // 2 + 10, "ten biases"
@@ -210,9 +213,11 @@ def test_dropout_trains_what_it_keeps(monkeypatch):
     monkeypatch.setattr(DroppedPaths, "draw", lambda self, progress: drawn.append(progress) or draw(self, progress))
     evaluator.prepare()
     assert drawn == [step / UPDATES for step in range(UPDATES)]
-    initial = evaluator.training.begin(None, 0).network.state_dict()
-    changed = {name for name, value in initial.items() if not torch.equal(value, _as_tensor(evaluator._values[name]))}
-    assert changed >= {name for name, _ in evaluator.training.network(None).named_parameters()}
+    initial = evaluator.trainer.begin(None, 0).network.state_dict()
+    changed = {
+        name for name, value in initial.items() if not torch.equal(value, as_tensor(evaluator._shared._values[name]))
+    }
+    assert changed >= {name for name, _ in evaluator.trainer.network(None).named_parameters()}
 
 
 @pytest.mark.parametrize("settings", [{}, {"sampler": "fair"}, {"sampler": "dropout"}, {"source": "hyper_network"}])
@@ -246,8 +251,8 @@ def test_the_curve_is_what_fixed_paths_reach(tmp_path):
     evaluator = started(folder=tmp_path)
     evaluator.prepare()
     assert [row["epoch"] for row in evaluator.curve] == [1, 2]
-    images, labels = (part[:256] for part in evaluator.training.data.part("valid"))
-    shared = evaluator._network().train()
+    images, labels = (part[:256] for part in evaluator.trainer.data.part("valid"))
+    shared = evaluator._shared.network().train()
     with torch.no_grad():
         found = [
             float((shared(images, SPACE.sample(stream(i, "watched"))).argmax(1) == labels).double().mean())
@@ -264,7 +269,7 @@ def test_the_curve_is_what_fixed_paths_reach(tmp_path):
 def test_watching_changes_nothing_and_is_done_now_and_then(monkeypatch, settings):
     found = {}
     for points in (1, 2, 20):
-        monkeypatch.setattr(one_shot, "CURVE_POINTS", points)
+        monkeypatch.setattr(super_network, "CURVE_POINTS", points)
         evaluator = prepared(epochs=5, training={"train_examples": 20, "drop_path": 0.5}, **settings)
         found[points] = evaluator
     assert [[row["epoch"] for row in each.curve] for each in found.values()] == [[5], [3, 5], [1, 2, 3, 4, 5]]
@@ -295,10 +300,10 @@ FAMILIES = {
 def test_inherited_networks_score_as_the_path_does(space, skeleton):
     evaluator = prepared(space=space, statistics="inherited", epochs=1, training={"skeleton": skeleton})
     training = evaluator.training
-    images, labels = training.data.part("valid")
+    images, labels = training.trainer.data.part("valid")
     architecture = samples(space, 1)[0]
-    stand_alone = training.begin(architecture, 3).network.eval()
-    one_shot.inherit(stand_alone, {name: _as_tensor(value) for name, value in evaluator._values.items()})
+    stand_alone = training.trainer.begin(architecture, 3).network.eval()
+    inherit(stand_alone, {name: as_tensor(value) for name, value in evaluator._shared._values.items()})
     with torch.no_grad():
         logits = stand_alone(images)
     found = evaluator.evaluate(architecture, 5)
@@ -315,8 +320,8 @@ def test_statistics_are_what_they_are_called(trained, statistics):
     assert found.cost.updates == found.cost.examples == 0
     assert found.metrics.keys() == {"valid_loss", "params", "flops"}, "no test accuracy, nothing was trained"
     # Once more, by hand.
-    network = evaluator.training.begin(CELL, 0).network
-    one_shot.inherit(network, {name: _as_tensor(value) for name, value in evaluator._values.items()})
+    network = evaluator.trainer.begin(CELL, 0).network
+    inherit(network, {name: as_tensor(value) for name, value in evaluator._shared._values.items()})
     network.train(statistics != "inherited")
     if statistics == "recomputed":
         for module in network.modules():
@@ -327,7 +332,7 @@ def test_statistics_are_what_they_are_called(trained, statistics):
             for batch in evaluator._statistics_images():
                 network(batch)
         network.eval()
-    images, labels = evaluator.training.data.part("valid")
+    images, labels = evaluator.trainer.data.part("valid")
     with torch.no_grad():
         logits = network(images)
     assert found.metrics["valid_loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
@@ -339,7 +344,7 @@ def test_statistics_come_from_training_images_the_same_for_all(trained):
     evaluator = like(trained, statistics_batches=4)
     batches = evaluator._statistics_images()
     assert [len(batch) for batch in batches] == [20] * 4, "the fourth begins anew"
-    images = evaluator.training.data.part("train")[0][evaluator.training._chosen]
+    images = evaluator.trainer.data.part("train")[0][evaluator.trainer.chosen]
     assert sorted(map(float, torch.cat(batches[:3]).sum((1, 2, 3)))) == sorted(map(float, images.sum((1, 2, 3))))
     evaluator.evaluate(CELL, 1)
     evaluator.evaluate((1,) * 6, 2)
@@ -361,10 +366,10 @@ def test_a_restart_of_full_length_is_an_individual_training(trained, hyper):
 
 def test_a_restart_begins_with_a_mixture(trained):
     evaluator = like(trained, steps=2, restart=True)
-    network = evaluator.training.begin(CELL, 5).network
+    network = evaluator.trainer.begin(CELL, 5).network
     initial = {name: value.clone() for name, value in network.state_dict().items()}
-    values = {name: _as_tensor(value) for name, value in trained._values.items()}
-    one_shot.inherit(network, values, evaluator._share)
+    values = {name: as_tensor(value) for name, value in trained._shared._values.items()}
+    inherit(network, values, evaluator._share)
     for name, value in network.state_dict().items():
         if value.is_floating_point():
             assert torch.allclose(value, initial[name] / 3 + values[name] * 2 / 3, atol=1e-6)
@@ -405,13 +410,13 @@ def test_evaluations_leave_nothing_behind(trained, statistics):
     evaluator = like(trained, statistics=statistics)
     asked = queries(SPACE, 6)
     first = [outcome(evaluator.evaluate_query(query)) for query in asked]
-    network = evaluator._network()
+    network = evaluator._shared.network()
     assert not any(value.requires_grad or value.grad is not None for value in network.parameters())
     assert [outcome(evaluator.evaluate_query(query)) for query in reversed(asked)] == first[::-1]
-    assert evaluator._network() is network
+    assert evaluator._shared.network() is network
     assert same_values(evaluator, trained)
     for name, value in network.named_parameters():
-        assert torch.equal(value, _as_tensor(trained._values[name])), name
+        assert torch.equal(value, as_tensor(trained._shared._values[name])), name
     # Equal architectures, other seeds: nothing is random.
     assert outcome(evaluator.evaluate(asked[0].architecture, 77)) == first[0]
 
@@ -423,7 +428,7 @@ def test_a_time_limit_that_strikes_while_the_network_is_made_spoils_nothing(trai
         raise EvaluationTimeout
 
     with monkeypatch.context() as patch:
-        patch.setattr(one_shot, "_as_tensor", ring)
+        patch.setattr(super_network, "as_tensor", ring)
         with pytest.raises(EvaluationTimeout):
             evaluator.evaluate(CELL, 0)
     assert outcome(evaluator.evaluate(CELL, 0)) == outcome(trained.evaluate(CELL, 0))
@@ -473,9 +478,9 @@ def test_a_score_on_some_images_costs_no_more_than_these(trained):
     assert torch.equal(evaluator._chosen(Query(1, (1,) * 6, 9)), chosen), "the same for all"
     assert torch.equal(like(trained, validation_batches=2)._chosen(Query(0, CELL, 0)), chosen), "in all workers"
     assert not torch.equal(like(trained, validation_batches=2, seed=1)._chosen(Query(0, CELL, 0)), chosen)
-    images, labels = (part[chosen] for part in evaluator.training.data.part("valid"))
+    images, labels = (part[chosen] for part in evaluator.trainer.data.part("valid"))
     with torch.no_grad():  # the statistics are still those of this cell
-        right = (evaluator._network().eval()(images, CELL).argmax(1) == labels).double().mean()
+        right = (evaluator._shared.network().eval()(images, CELL).argmax(1) == labels).double().mean()
     assert found.score == pytest.approx(100 * float(right))
 
 
@@ -566,9 +571,9 @@ def test_a_search_by_batches_gives_what_a_search_one_by_one_does():
 def test_generated_weights_are_scored_as_the_hyper_network_computes(hyper):
     evaluator = like(hyper, statistics="inherited")
     found = evaluator.evaluate(CELL, 0)
-    images, labels = evaluator.training.data.part("valid")
+    images, labels = evaluator.trainer.data.part("valid")
     with torch.no_grad():
-        logits = evaluator._network().eval()(images, CELL)
+        logits = evaluator._shared.network().eval()(images, CELL)
     assert found.metrics["valid_loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
     assert evaluator.evaluate(CELL, 8).metrics == found.metrics, "the seed plays no part"
     assert same_values(evaluator, hyper)
@@ -576,14 +581,14 @@ def test_generated_weights_are_scored_as_the_hyper_network_computes(hyper):
 
 def test_generation_is_billed(hyper):
     found = hyper.evaluate(CELL, 0)
-    generation = hyper._network().generation_multiply_adds(CELL)
+    generation = hyper._shared.network().generation_multiply_adds(CELL)
     assert generation > 0
     assert found.cost.flops == 2 * (found.metrics["flops"] * (VALID + 4 * 20) + generation)
     assert found.cost.updates == found.cost.examples == 0
-    assert found.metrics["flops"] == multiply_adds(hyper.training.network(CELL), (1, 8, 8))
+    assert found.metrics["flops"] == multiply_adds(hyper.trainer.network(CELL), (1, 8, 8))
     paths = [SPACE.sample(stream(i, "size")) for i in range(16)]
-    each = np.mean([hyper._network().generation_multiply_adds(path) for path in paths])
-    macs = hyper.training.size(None)[0] + round(each / 20)
+    each = np.mean([hyper._shared.network().generation_multiply_adds(path) for path in paths])
+    macs = hyper.trainer.size(None)[0] + round(each / 20)
     assert hyper.prepare().flops == 2 * (3 * 2 * 60 * macs + watching(hyper))
     assert (hyper.prepare().updates, hyper.prepare().examples) == (UPDATES, 2 * 60)
 
@@ -626,26 +631,26 @@ def test_a_controller_trains_the_super_network_with_what_it_proposes(drawn):
     bill = evaluator.prepare()
     assert (bill.updates, bill.examples, len(drawn)) == (PER_EPOCH, 60, PER_EPOCH)
     assert len(set(drawn)) > 1
-    before = dict(evaluator._values)
+    before = dict(evaluator._shared._values)
     first = evaluator.evaluate(CELL, 0)
     for round_ in (0, 1):
         drawn.clear()
         sample = finished(SPACE, 4, seed=round_, first=4 * round_)
         cost = evaluator.advance(sample)
         assert (cost.updates, cost.examples, len(drawn)) == (PER_EPOCH, 60, PER_EPOCH)
-        macs = evaluator.training.size(None)[0]
+        macs = evaluator.trainer.size(None)[0]
         assert cost.flops == 2 * (3 * 60 * macs + watching(evaluator, 1))
         assert set(drawn) <= {trial.architecture for trial in sample}
-    assert any((before[name] != value).any() for name, value in evaluator._values.items())
+    assert any((before[name] != value).any() for name, value in evaluator._shared._values.items())
     assert evaluator.evaluate(CELL, 0).metrics != first.metrics, "it is scored with the new weights"
     assert evaluator.prepare() == bill
     # All epochs are done.
-    after, points = dict(evaluator._values), len(evaluator.curve)
+    after, points = dict(evaluator._shared._values), len(evaluator.curve)
     drawn.clear()
     cost = evaluator.advance(finished(SPACE, 4, seed=2, first=8))
     assert untimed(cost) == untimed(one_shot.NO_COST)
     assert not drawn
-    assert all((after[name] == value).all() for name, value in evaluator._values.items())
+    assert all((after[name] == value).all() for name, value in evaluator._shared._values.items())
     assert len(evaluator.curve) == points == 3
 
 
@@ -683,12 +688,14 @@ def test_a_sample_is_learnt_from_once(tmp_path):
     evaluator, sample = enas(tmp_path), finished(SPACE, 4)
     evaluator.prepare()
     cost = evaluator.advance(sample)
-    values = dict(evaluator._values)
+    values = dict(evaluator._shared._values)
     assert evaluator.advance(sample) == cost
     again = enas(tmp_path)
     again.prepare()
     assert again.advance(sample) == cost, "as after a kill, before the search had noted it"
-    assert all((values[name] == value).all() for each in (evaluator, again) for name, value in each._values.items())
+    assert all(
+        (values[name] == value).all() for each in (evaluator, again) for name, value in each._shared._values.items()
+    )
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -806,14 +813,14 @@ def test_read_only_memory_is_used_without_a_copy(trained):
     data = pickle.dumps(trained, protocol=5, buffer_callback=buffers.append)
     frozen = [bytes(buffer.raw()) for buffer in buffers]  # as Ray's store: it cannot be written to
     kept = list(map(hash, frozen))
-    assert sum(map(len, frozen)) >= sum(value.nbytes for value in trained._values.values())
+    assert sum(map(len, frozen)) >= sum(value.nbytes for value in trained._shared._values.values())
     evaluator = pickle.loads(data, buffers=frozen)
-    network = evaluator._network()
+    network = evaluator._shared.network()
     for name, value in network.named_parameters():
-        array = evaluator._values[name]
+        array = evaluator._shared._values[name]
         assert not array.flags.writeable
         assert np.shares_memory(array, value.detach().permute(0, 2, 3, 1).numpy() if value.ndim == 4 else value.numpy())
-    arrays = {name: value.__array_interface__["data"][0] for name, value in evaluator._values.items()}
+    arrays = {name: value.__array_interface__["data"][0] for name, value in evaluator._shared._values.items()}
     assert all(value.data_ptr() != arrays[name] for name, value in network.named_buffers())
     for statistics in ("recomputed", "batch", "inherited"):
         twin = pickle.loads(data, buffers=frozen)
@@ -828,7 +835,7 @@ def test_read_only_memory_is_used_without_a_copy(trained):
 @pytest.mark.filterwarnings("ignore")
 def test_workers_of_a_machine_hold_the_weights_once(cluster, trained):
     large = untrained(channels=96)
-    total = sum(value.nbytes for value in large._values.values())
+    total = sum(value.nbytes for value in large._shared._values.values())
     assert total > 40e6
     small, large = cluster.put(trained), cluster.put(large)
 
@@ -845,10 +852,10 @@ def test_workers_of_a_machine_hold_the_weights_once(cluster, trained):
             before = private()
             evaluator = ray.get(large)
             evaluator.evaluate((1, 1, 1, 3, 1, 1), 0)
-            values = evaluator._values
+            values = evaluator._shared._values
             shared = [
                 value.data_ptr() == values[name].__array_interface__["data"][0]
-                for name, value in evaluator._network().named_parameters()
+                for name, value in evaluator._shared.network().named_parameters()
             ]
             return all(shared) and not any(value.flags.writeable for value in values.values()), private() - before
 
@@ -862,8 +869,8 @@ def untrained(channels):
     """A large super-network, as if it had been trained, that is scored on few images."""
     skeleton = {"channels": channels, "cells": 1}
     evaluator = started(validation_batches=1, statistics_batches=1, training={"skeleton": skeleton, "batch_size": 4})
-    network = evaluator.training.begin(None, 0).network
-    evaluator._values = {name: _stored(value) for name, value in network.state_dict().items()}
+    network = evaluator.trainer.begin(None, 0).network
+    evaluator._shared._values = {name: stored(value) for name, value in network.state_dict().items()}
     return evaluator
 
 
@@ -911,7 +918,7 @@ def test_weights_that_do_not_suit_are_refused(run, tmp_path):
     (tmp_path / "text").write_text("no tensors")
     training = Training(**SMALL)
     training.start(SPACE)
-    training.write(training.begin(CELL, 0), tmp_path / "stand-alone.safetensors")
+    training.write(training.trainer.begin(CELL, 0), tmp_path / "stand-alone.safetensors")
     for path in ("nowhere", "text", "stand-alone.safetensors", "."):
         with pytest.raises(UsageError, match=r"weights: .* is no super-network; expected evaluator/super-network"):
             prepared(weights=tmp_path / path)
@@ -964,12 +971,12 @@ class Scaled(NASBench201):
 
 def test_other_buffers_are_inherited_too():
     evaluator = prepared(space=Scaled(), statistics="inherited")
-    assert evaluator._values["head.4.seen"] > 0
-    assert "head.4.factor" not in evaluator._values
+    assert evaluator._shared._values["head.4.seen"] > 0
+    assert "head.4.factor" not in evaluator._shared._values
     found = evaluator.evaluate(CELL, 0)
-    network = evaluator.training.begin(CELL, 0).network.eval()
-    one_shot.inherit(network, {name: _as_tensor(value) for name, value in evaluator._values.items()})
-    images, labels = evaluator.training.data.part("valid")
+    network = evaluator.trainer.begin(CELL, 0).network.eval()
+    inherit(network, {name: as_tensor(value) for name, value in evaluator._shared._values.items()})
+    images, labels = evaluator.trainer.data.part("valid")
     with torch.no_grad():
         loss = functional.cross_entropy(network(images), labels)
     assert found.metrics["valid_loss"] == pytest.approx(float(loss), rel=1e-5)
@@ -1009,7 +1016,7 @@ def test_workers_get_the_values_and_score_alike(trained, hyper):
     for evaluator in (trained, hyper):
         copy = pickle.loads(pickle.dumps(evaluator))
         assert outcome(copy.evaluate(CELL, 9)) == outcome(evaluator.evaluate(CELL, 9))
-        assert copy._run is None
+        assert copy._shared._run is None
         assert copy._images.keys() <= {"statistics"}
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from archsearch.errors import ArchsearchError, TaskError, UnknownName, UsageError
-from archsearch.task import Task, augment, load_task, split
+from archsearch.task import Task, load_task, split
+from archsearch.training.augmentation import augment
 
 datasets = pytest.importorskip("datasets")
 

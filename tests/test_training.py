@@ -25,11 +25,11 @@ from archsearch.errors import (
     UsageError,
 )
 from archsearch.evaluators import Inherit, Training
-from archsearch.evaluators.training import PRESETS
 from archsearch.history import RunFolder
 from archsearch.network import multiply_adds
 from archsearch.spaces import DARTS, Choices, MobileNet, NASBench101, NASBench201
 from archsearch.task import Task, load_task, split
+from archsearch.training.recipe import PRESETS
 from archsearch.trial import Budget, Query
 
 SPACE = NASBench201()
@@ -78,11 +78,11 @@ def plain_loop(network, order, task, recipe, optimizer):
 def test_equals_a_plain_loop(optimizer):
     evaluator = started(optimizer=optimizer, label_smoothing=0.1, learning_rate=0.02)
     recipe = evaluator.recipe
-    run = evaluator.begin(CELL, 5)
+    run = evaluator.trainer.begin(CELL, 5)
     twin, order = copy.deepcopy(run.network), torch.Generator()
     order.set_state(run.generator.get_state())
-    with evaluator.session() as meter:
-        evaluator.train(run, UPDATES, UPDATES, meter)
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, UPDATES, UPDATES, meter)
     if optimizer == "sgd":
         reference = torch.optim.SGD(
             twin.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
@@ -111,14 +111,14 @@ def test_cost_counts_every_example_update_and_operation():
     evaluator = started()
     found = evaluator.evaluate(CELL, 0)
     task = load_task("digits")
-    macs = multiply_adds(evaluator.network(CELL), (1, 8, 8))
+    macs = multiply_adds(evaluator.trainer.network(CELL), (1, 8, 8))
     forwards = 3 * task.size("valid") + task.size("test")
     assert found.cost.examples == 3 * 60
     assert found.cost.updates == UPDATES
     assert found.cost.flops == 2 * macs * (3 * 180 + forwards)
     assert found.cost.device_seconds > 0
     assert found.metrics["flops"] == macs
-    assert found.metrics["params"] == sum(p.numel() for p in evaluator.network(CELL).parameters())
+    assert found.metrics["params"] == sum(p.numel() for p in evaluator.trainer.network(CELL).parameters())
     assert len(found.curve) == 3
 
 
@@ -136,30 +136,30 @@ def test_drop_path_rises_and_the_auxiliary_head_learns():
     space = DARTS(auxiliary=True)
     evaluator = started(space, drop_path=0.4, auxiliary_weight=0.4, skeleton={"channels": 2, "layers": 3})
     genotype = space.sample(np.random.default_rng(0))
-    run = evaluator.begin(genotype, 0)
+    run = evaluator.trainer.begin(genotype, 0)
     before = {name: value.clone() for name, value in run.network.named_parameters() if "auxiliary" in name}
     assert before
     seen = []
     cell = run.network.cells[0]
     cell.register_forward_pre_hook(lambda cell, _: seen.append(run.network.drop_path) if cell.training else None)
-    with evaluator.session() as meter:
-        evaluator.train(run, UPDATES, UPDATES, meter)
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, UPDATES, UPDATES, meter)
     assert sorted(set(seen)) == pytest.approx([0, 0.4 / 3, 0.8 / 3])
     after = dict(run.network.named_parameters())
     assert all(not torch.equal(value, after[name]) for name, value in before.items())
     without = started(space, skeleton={"channels": 2, "layers": 3})
-    run = without.begin(genotype, 0)
-    with without.session() as meter:
-        without.train(run, UPDATES, UPDATES, meter)
+    run = without.trainer.begin(genotype, 0)
+    with without.trainer.session() as meter:
+        without.trainer.train(run, UPDATES, UPDATES, meter)
     assert all(value.grad is None for name, value in run.network.named_parameters() if "auxiliary" in name)
 
 
 def test_clipping_bounds_the_gradient():
     evaluator = started(clip_norm=1e-3, momentum=0.0, weight_decay=0.0, learning_rate=1.0)
-    run = evaluator.begin(CELL, 0)
+    run = evaluator.trainer.begin(CELL, 0)
     before = torch.cat([p.detach().flatten() for p in run.network.parameters()])
-    with evaluator.session() as meter:
-        evaluator.train(run, 1, UPDATES, meter)
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, 1, UPDATES, meter)
     after = torch.cat([p.detach().flatten() for p in run.network.parameters()])
     assert float((after - before).norm()) == pytest.approx(1e-3, rel=0.02)
 
@@ -167,12 +167,12 @@ def test_clipping_bounds_the_gradient():
 @pytest.mark.parametrize("warm_up", [0, 1, 2, 5])
 def test_warm_up_is_a_linear_rise_before_the_cosine(warm_up):
     evaluator = started(warm_up=warm_up, learning_rate=0.3)
-    run, rates = evaluator.begin(CELL, 0), []
+    run, rates = evaluator.trainer.begin(CELL, 0), []
     step = run.optimizer.step
     run.optimizer.step = lambda: (rates.append(run.optimizer.param_groups[0]["lr"]), step())
-    with evaluator.session() as meter:
+    with evaluator.trainer.session() as meter:
         for until in (2, 4, UPDATES):  # where it stops makes no difference
-            evaluator.train(run, until, UPDATES, meter)
+            evaluator.trainer.train(run, until, UPDATES, meter)
     rising = min(4 * warm_up, UPDATES)
     rise = [0.3 * ((i + 1) / rising) for i in range(rising)]
     fall = [0.3 * ((1 + math.cos(math.pi * i / (UPDATES - rising))) / 2) for i in range(UPDATES - rising)]
@@ -196,12 +196,12 @@ SEVERAL = [ONE, OTHER, ONE, BOTH, OTHER, ONE, BOTH, BOTH, OTHER, ONE, ONE, OTHER
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 def test_a_super_network_is_trained_as_by_a_plain_loop(momentum):
     evaluator = started(weight_decay=0.05, clip_norm=2.0, momentum=momentum)
-    run = evaluator.begin(None, 5)
+    run = evaluator.trainer.begin(None, 5)
     twin, order, paths = copy.deepcopy(run.network), torch.Generator(), iter(SEVERAL)
     order.set_state(run.generator.get_state())
     assert run.optimizer.defaults["fused"]
-    with evaluator.session() as meter:
-        evaluator.train(run, UPDATES, UPDATES, meter, paths=lambda progress: next(paths))
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, UPDATES, UPDATES, meter, paths=lambda progress: next(paths))
     plain = torch.optim.SGD(
         twin.parameters(), 0.1, momentum, weight_decay=0.05, nesterov=momentum > 0, fused=False, foreach=False
     )
@@ -209,7 +209,7 @@ def test_a_super_network_is_trained_as_by_a_plain_loop(momentum):
     images, labels = load_task("digits").part("train")
     batches = []
     for _ in range(3):
-        shuffled = evaluator._chosen[torch.randperm(60, generator=order)]
+        shuffled = evaluator.trainer.chosen[torch.randperm(60, generator=order)]
         batches += torch.tensor_split(shuffled, 4)
     twin.train()
     for batch, together in zip(batches, SEVERAL, strict=True):
@@ -226,7 +226,7 @@ def test_a_super_network_is_trained_as_by_a_plain_loop(momentum):
 def test_adamw_with_gradients_of_the_paths_alone_is_the_plain_one():
     """Given the same gradients: Adam turns the rounding of vanishing ones into whole steps."""
     evaluator = started(optimizer="adamw", weight_decay=0.05, learning_rate=0.01)
-    run, paths = evaluator.begin(None, 5), iter(SEVERAL)
+    run, paths = evaluator.trainer.begin(None, 5), iter(SEVERAL)
     assert run.optimizer.defaults["fused"]
     twin = copy.deepcopy(run.network)
     plain = torch.optim.AdamW(twin.parameters(), 0.01, weight_decay=0.05, fused=False, foreach=False)
@@ -240,8 +240,8 @@ def test_adamw_with_gradients_of_the_paths_alone_is_the_plain_one():
         step()
 
     run.optimizer.step = both_step
-    with evaluator.session() as meter:
-        evaluator.train(run, UPDATES, UPDATES, meter, paths=lambda progress: next(paths))
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, UPDATES, UPDATES, meter, paths=lambda progress: next(paths))
     for (name, value), weight in zip(twin.named_parameters(), run.network.parameters(), strict=True):
         torch.testing.assert_close(weight, value, rtol=1e-5, atol=1e-6, msg=name)
 
@@ -249,14 +249,14 @@ def test_adamw_with_gradients_of_the_paths_alone_is_the_plain_one():
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_what_is_not_on_the_path_stays_as_it_is_bit_by_bit(optimizer):
     evaluator = started(optimizer=optimizer, weight_decay=0.1)
-    run = evaluator.begin(None, 1)
-    with evaluator.session() as meter:
-        evaluator.train(run, 4, UPDATES, meter, paths=lambda progress: ONE)  # now all of these have a momentum
+    run = evaluator.trainer.begin(None, 1)
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, 4, UPDATES, meter, paths=lambda progress: ONE)  # now all of these have a momentum
         before, states = values_of(run), copy.deepcopy(run.optimizer.state_dict()["state"])
-        evaluator.train(run, UPDATES, UPDATES, meter, paths=lambda progress: OTHER)
+        evaluator.trainer.train(run, UPDATES, UPDATES, meter, paths=lambda progress: OTHER)
     names = [name for name, _ in run.network.named_parameters()]
-    own = {name for name, _ in evaluator.network(OTHER[0]).named_parameters()}
-    first = {name for name, _ in evaluator.network(ONE[0]).named_parameters()}
+    own = {name for name, _ in evaluator.trainer.network(OTHER[0]).named_parameters()}
+    first = {name for name, _ in evaluator.trainer.network(ONE[0]).named_parameters()}
     assert first - own, "some had been trained before, and are not on the second path"
     assert {name for name, change in moved(run, before).items() if change.any()} == own
     after = run.optimizer.state_dict()["state"]
@@ -268,12 +268,12 @@ def test_what_is_not_on_the_path_stays_as_it_is_bit_by_bit(optimizer):
 
 def test_clipping_a_super_network_counts_the_path_alone():
     evaluator = started(clip_norm=1e-3, momentum=0.0, weight_decay=0.0, learning_rate=1.0)
-    run = evaluator.begin(None, 0)
-    with evaluator.session() as meter:
-        evaluator.train(run, 1, 1000, meter, paths=lambda progress: BOTH)
+    run = evaluator.trainer.begin(None, 0)
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, 1, 1000, meter, paths=lambda progress: BOTH)
         before = values_of(run)
-        evaluator.train(run, 2, 1000, meter, paths=lambda progress: OTHER)
-    own = {name for name, _ in evaluator.network(OTHER[0]).named_parameters()}
+        evaluator.trainer.train(run, 2, 1000, meter, paths=lambda progress: OTHER)
+    own = {name for name, _ in evaluator.trainer.network(OTHER[0]).named_parameters()}
     change = moved(run, before)
     assert {name for name, value in change.items() if value.any()} <= own
     assert float(torch.cat([value.flatten() for value in change.values()]).norm()) == pytest.approx(1e-3, rel=0.02)
@@ -283,7 +283,7 @@ def test_measuring_is_what_an_evaluation_reports():
     evaluator = started(space := MobileNet(), skeleton={"channels": 4})
     architecture = space.sample(np.random.default_rng(0))
     figures = evaluator.measure(architecture)
-    network = evaluator.network(architecture)
+    network = evaluator.trainer.network(architecture)
     assert figures == {
         "params": sum(p.numel() for p in network.parameters()),
         "flops": multiply_adds(network, (1, 8, 8)),
@@ -330,7 +330,7 @@ def test_presets_are_recipes_and_proxies_cost_less():
         evaluator = Training(preset=preset)
         evaluator.start(SPACE)
         examples = evaluator.recipe.epochs * (evaluator.recipe.train_examples or 899)
-        cost[preset] = examples * multiply_adds(evaluator.network(CELL), (1, 8, 8))
+        cost[preset] = examples * multiply_adds(evaluator.trainer.network(CELL), (1, 8, 8))
     assert all(cost[name] < 0.45 * cost["digits"] for name in ("digits_thin", "digits_short", "digits_few"))
     nasbench = PRESETS["nasbench201"]
     assert (nasbench.epochs, nasbench.batch_size, nasbench.learning_rate, nasbench.momentum) == (200, 256, 0.1, 0.9)
@@ -381,8 +381,8 @@ def test_without_its_checkpoint_a_training_begins_anew_and_bills_it(tmp_path, fa
     elif fault == "garbage":
         checkpoint.write_bytes(b"\x08" + b"no tensors")
     else:
-        other = evaluator.begin((1,) * 6, 0)
-        evaluator.save(other, 10, "0-1")
+        other = evaluator.trainer.begin((1,) * 6, 0)
+        evaluator.trainer.checkpoints.save(other, 10, "0-1")
     damaged = fault in ("cut", "garbage")
     with pytest.warns(match="10-0-1.safetensors is damaged") if damaged else contextlib.nullcontext():
         again = evaluator.evaluate_query(Query(11, CELL, 7, budget=Budget(3, 1, 10)))
@@ -400,7 +400,7 @@ def test_a_checkpoint_of_another_user_can_be_read(tmp_path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr("os.utime", refuse)
-    _, facts = evaluator.read(10, "0-1")
+    _, facts = evaluator.trainer.checkpoints.read(10, "0-1")
     assert facts["step"] == 4
 
 
@@ -415,11 +415,11 @@ def test_settings_given_to_the_space_win_over_a_preset():
     for name, space in (("plain", plain), ("own", own)):
         evaluator = Training("digits")
         evaluator.start(space)
-        made[name] = evaluator.network(CELL).stem[0].out_channels, len(evaluator.network(CELL).layers)
+        made[name] = evaluator.trainer.network(CELL).stem[0].out_channels, len(evaluator.trainer.network(CELL).layers)
     assert made == {"plain": (8, 5), "own": (3, 5)}
     evaluator = Training("digits", skeleton={"channels": 6})
     evaluator.start(own)
-    assert evaluator.network(CELL).stem[0].out_channels == 6
+    assert evaluator.trainer.network(CELL).stem[0].out_channels == 6
 
 
 def test_only_so_many_checkpoints_are_kept_and_full_trainings_leave_none(tmp_path):
@@ -471,7 +471,7 @@ def test_fewer_examples_are_of_every_class_even_if_the_images_are_sorted():
     order = np.argsort(labels.numpy(), kind="stable")
     part = images[order, 0].numpy(), labels.numpy()[order]
     evaluator = started(task=Task(part, part, part), train_examples=40)
-    assert np.bincount(part[1][evaluator._chosen]).tolist() == [4] * 10
+    assert np.bincount(part[1][evaluator.trainer.chosen]).tolist() == [4] * 10
 
 
 # -- as part of a search -------------------------------------------------------------------------
@@ -629,7 +629,7 @@ def test_morphing_keeps_the_parents_accuracy(tmp_path):
 
 
 def _grows(evaluator, parent, child):
-    networks = [evaluator.training.begin(architecture, 0).network for architecture in (parent, child)]
+    networks = [evaluator.trainer.begin(architecture, 0).network for architecture in (parent, child)]
     return evaluator.space.morph(*networks, torch.Generator())
 
 

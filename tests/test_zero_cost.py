@@ -205,7 +205,7 @@ def test_cells_without_output_have_the_lowest_score(score):
 @pytest.mark.parametrize("score", PROXIES)
 def test_a_score_changes_neither_the_network_nor_global_generators(score):
     evaluator = started(score)
-    network = build(lambda: evaluator.training.network(CELL), 0).eval()
+    network = build(lambda: evaluator.trainer.network(CELL), 0).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     global_state = torch.get_rng_state()
     images, labels = batch()
@@ -233,7 +233,7 @@ def test_the_seed_alone_decides(score):
 
 def test_the_order_of_the_batch_plays_no_part_in_naswot():
     evaluator = started()
-    network = build(lambda: evaluator.training.network(CELL), 0)
+    network = build(lambda: evaluator.trainer.network(CELL), 0)
     images, labels = batch(16)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     score = naswot(network, images, labels)
@@ -244,7 +244,7 @@ def test_the_order_of_the_batch_plays_no_part_in_naswot():
 
 def test_images_that_are_equal_lower_naswot_but_it_stays_finite():
     evaluator = started()
-    network = build(lambda: evaluator.training.network(CELL), 0)
+    network = build(lambda: evaluator.trainer.network(CELL), 0)
     images, labels = batch(8)
     scores = [naswot(network, images[[*range(8 - same), *[0] * same]], labels) for same in (0, 1, 2, 7)]
     assert scores == sorted(scores, reverse=True)
@@ -295,7 +295,7 @@ def test_bills_the_operations_that_are_done(score):
     if score in SIZES:
         assert cost.flops == 0
         return
-    network = build(lambda: evaluator.training.network(CELL), 0)
+    network = build(lambda: evaluator.trainer.network(CELL), 0)
     with MultiplyAddCounter() as counted:
         PROXIES[score].score(network, *batch(16))
     # The first layer needs no gradient of the images, and ``grasp`` no second one of some; the kernel of ``naswot``,
@@ -305,7 +305,7 @@ def test_bills_the_operations_that_are_done(score):
 
 def test_draws_from_the_training_images_in_use():
     evaluator = started("naswot", training=Training(train_examples=16, skeleton={"channels": 2}), batch=16)
-    used = evaluator.training.data.part("train")[0][evaluator.training._chosen]
+    used = evaluator.trainer.data.part("train")[0][evaluator.trainer.chosen]
     drawn = evaluator._images(3)[0]
     assert sorted(drawn.flatten(1).tolist()) == sorted(used.flatten(1).tolist())
     assert not torch.equal(drawn, evaluator._images(4)[0])

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from archsearch.notes import read_note, write_note
+from archsearch.seeding import stream
 from archsearch.trial import Query
 
 MOST = 256
@@ -100,3 +101,8 @@ class Repeats:
 def _identity(query: Query) -> list[object]:
     """A query as JSON reads it."""
     return [list(query.architecture), query.seed, None if query.budget is None else list(query.budget)]
+
+
+def repeat_seed(seed: int, repeat: int) -> int:
+    """The seed of a repeat, from 0; the first has the query's own, so that more repeats do not change it."""
+    return seed if repeat == 0 else int(stream(seed, f"repeat {repeat}").integers(2**63))

@@ -1,0 +1,159 @@
+"""What a trainer knows of its space and its data: networks, sizes, and which images are used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from archsearch.errors import UsageError
+from archsearch.evaluator import SharedWeights
+from archsearch.network import Network, skeleton_settings, trainable
+from archsearch.notes import read_text, write_text
+from archsearch.seeding import stream
+from archsearch.space import Space
+from archsearch.task import Task, load_task, split
+from archsearch.training.batches import batches_of, normalises_one
+from archsearch.training.meter import SIZED_PATHS, Sizes
+from archsearch.training.recipe import Recipe
+from archsearch.trial import Architecture
+
+
+class Bound:
+    """A recipe, bound to a space and to the data of its task.
+
+    Args:
+        recipe: How to train.
+        given: Settings of the networks around the searched part that the user gave; those of the recipe that are not
+            among them are passed over where the space does not know them, or has a value of its own.
+        device: auto (a CUDA device if there is one), or any device of PyTorch.
+
+    Attributes:
+        folder: Where files are kept; None: nowhere.
+        space: Whose networks are trained (after ``bind``).
+        chosen: Which training images are used (after ``bind``).
+    """
+
+    folder: Path | None = None
+    space: Space
+    chosen: torch.Tensor
+
+    def __init__(self, recipe: Recipe, given: Mapping[str, int] | None = None, device: str = "auto") -> None:
+        self.recipe = recipe
+        self.given = dict(given or {})
+        self.device = device
+
+    def check(self, space: Space, who: str) -> None:
+        """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
+        known = skeleton_settings(trainable(space, who))
+        for name in self.given:
+            if name not in known:
+                raise UsageError(
+                    f"Training: skeleton: networks of {type(space).__name__} have no setting {name!r}; "
+                    f"expected any of {', '.join(known) or 'none'}"
+                )
+
+    def bind(self, space: Space) -> None:
+        """Takes a space, and reads the task, so that what is wrong with it shows now.
+
+        Raises:
+            UsageError: If skeleton, number of images or batch size do not suit.
+        """
+        self.space = space
+        self.sizes = Sizes(space, self.network, self.data.input_shape)
+        task, n = self.data, self.recipe.train_examples
+        with torch.device("meta"):  # so that a skeleton that does not suit the space shows now
+            self.network(space.sample(stream(0, "Training")))
+        if n is not None and n > task.size("train"):
+            raise UsageError(
+                f"Training: train_examples: expected at most {task.size('train')}, the training images of {task.name}, "
+                f"got {n}"
+            )
+        # Which images are used: of every class its share, since a part may be sorted by class.
+        self.chosen = torch.arange(task.size("train"))
+        if n is not None:
+            labels = task.part("train")[1].numpy()
+            self.chosen = torch.from_numpy(split(self.chosen.numpy(), labels, n)[0][0])
+        self._check_batches()
+
+    def _check_batches(self) -> None:
+        """Raises ``UsageError`` if there are batches of one image, of which batch normalisation has no statistics."""
+        if len(self.chosen) >= 2 * self.updates_per_epoch:
+            return
+        for i in range(SIZED_PATHS):
+            with torch.device("meta"):
+                network = self.network(self.space.sample(stream(i, "Training")))
+            if not normalises_one(network, self.data.input_shape):
+                raise UsageError(
+                    f"Training: batch_size: batch normalisation of {type(self.space).__name__}'s networks has no "
+                    f"statistics of one image, expected at least 2 images in a batch, got {self.recipe.batch_size} of "
+                    f"{len(self.chosen)} training images"
+                )
+
+    def note_data(self) -> None:
+        """Notes in the folder which data is trained on, and clears away what a killed process has left half-written.
+
+        Raises:
+            UsageError: If the run was begun on other data of that name.
+        """
+        if self.folder is None:
+            return
+        for left in self.folder.glob("*.tmp"):
+            left.unlink(missing_ok=True)
+        note, fingerprint = self.folder / "task.txt", self.data.fingerprint
+        noted = read_text(note, r".* [0-9a-f]{16}", "whether the data are those that the run began with is not known")
+        if noted is None:
+            write_text(note, fingerprint)
+        elif noted != fingerprint:
+            raise UsageError(
+                f"the data of {self.data.name} changed since this run began ({noted}, now {fingerprint}); "
+                "start a new run"
+            )
+
+    @property
+    def data(self) -> Task:
+        """The task."""
+        return load_task(self.recipe.task)
+
+    @property
+    def where(self) -> torch.device:
+        """The device that is used."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return batches_of(len(self.chosen), self.recipe.batch_size)
+
+    def network(self, architecture: Architecture | None) -> Network:
+        """An architecture's network, as the recipe's skeleton has it; for None the space's super-network."""
+        space = trainable(self.space, "Training")
+        if architecture is not None:
+            return space.network(architecture, self.data, **self.skeleton_used)
+        assert isinstance(space, SharedWeights)
+        return space.super_network(self.data, **self.skeleton_used)
+
+    @property
+    def skeleton_used(self) -> dict[str, int]:
+        """The settings that the space's networks are given: those of the preset as far as they apply, and its own."""
+        return {name: value for name, value in self.recipe.skeleton.items() if self._is_free(name)} | self.given
+
+    def _is_free(self, name: str) -> bool:
+        """Whether a preset may choose this: the space knows it, and its own value is not one that the user gave."""
+        if name not in skeleton_settings(trainable(self.space, "Training")):
+            return False
+        own = inspect.signature(type(self.space).__init__).parameters.get(name)
+        return own is None or getattr(self.space, name) == own.default
+
+    def size(self, architecture: Architecture | None) -> tuple[int, int]:
+        """Multiply-adds of one image, and trainable parameters; for None the means of random paths."""
+        return self.sizes.of(architecture)
+
+    def measure(self, architecture: Architecture) -> Mapping[str, float]:
+        """``params`` and ``flops`` (multiply-adds of one image) of a network, without training it."""
+        macs, parameters = self.size(self.space.validate(architecture))
+        return {"params": parameters, "flops": macs}

@@ -1,0 +1,188 @@
+"""The loop over batches: the same for every training, which differs in what a batch's step does.
+
+A step gets a batch and makes an update; ``supervised`` is the usual one. Whoever trains several things in turns, such
+as weights and the parameters of a distribution over architectures, gives a step of their own and keeps further
+optimisers in ``Run.others``: they are in the checkpoints, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from archsearch.errors import TrainingDiverged
+from archsearch.network import Mixing, Network
+from archsearch.training.meter import Meter
+from archsearch.training.paths import Mixture, Route
+from archsearch.training.recipe import Recipe
+from archsearch.trial import Architecture
+
+
+@dataclasses.dataclass
+class Run:
+    """A training in progress.
+
+    Attributes:
+        architecture: What is trained; None: a super-network.
+        network: Its network.
+        optimizer: Its optimiser.
+        generator: Source of the order of images, augmentation and dropping.
+        step: Updates so far.
+        curve: Validation accuracy after each epoch, in percent.
+        train_loss: Mean loss over the last epoch.
+        valid_loss: Cross-entropy on the validation part, when it was last computed.
+        batch_statistics: Whether batch normalisation uses the statistics of the batch when the network is scored.
+        others: Further optimisers by name, for steps that update more than the network's weights.
+    """
+
+    architecture: Architecture | None
+    network: Network
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    step: int = 0
+    curve: list[float] = dataclasses.field(default_factory=list)
+    train_loss: float = math.nan
+    valid_loss: float = math.nan
+    batch_statistics: bool = False
+    others: Mapping[str, torch.optim.Optimizer] = dataclasses.field(default_factory=dict)
+
+
+class Batch(NamedTuple):
+    """What a step is given.
+
+    Attributes:
+        images: Shape (batch, channels, height, width), augmented, on the device.
+        labels: Shape (batch,).
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+
+class Step(Protocol):
+    """Makes one update; returns the losses that it saw, which must be finite (``expect_finite``)."""
+
+    def __call__(self, run: Run, batch: Batch, progress: float) -> Sequence[float]:
+        """``progress`` is the share of the updates of the whole schedule that are done."""
+        ...
+
+
+def run_epochs(
+    run: Run,
+    until: int,
+    total: int,
+    epoch: Callable[[], Iterable[Batch]],
+    step: Step,
+    drop_path: float = 0.0,
+    after: Callable[[], None] | None = None,
+) -> None:
+    """Trains up to update ``until`` of a schedule of ``total`` updates; the last epoch may end early.
+
+    Args:
+        run: The training; it is changed.
+        until: Where to stop.
+        total: Length of the schedule.
+        epoch: Gives the batches of one epoch, one after the other as they are taken.
+        step: Makes the update of a batch.
+        drop_path: Probability of dropping a path, to which it rises from 0, epoch by epoch.
+        after: Called after each epoch.
+    """
+    while run.step < until:
+        run.network.train()
+        run.network.drop_path = drop_path * run.step / total
+        losses: list[float] = []
+        for batch in itertools.islice(epoch(), until - run.step):
+            losses += step(run, batch, run.step / total)
+            run.step += 1
+        run.train_loss = float(np.mean(losses))
+        if after is not None:
+            after()
+
+
+def supervised(
+    recipe: Recipe,
+    meter: Meter,
+    rate: Callable[[int], float],
+    macs: int,
+    paths: Callable[[float], Sequence[Route]] | None = None,
+) -> Step:
+    """The usual step: the gradient of the cross-entropy, of one path or of several together, and an update.
+
+    Args:
+        recipe: Says which loss, and whether gradients are clipped.
+        meter: Adds up what is spent.
+        rate: The learning rate of an update, by its number.
+        macs: Multiply-adds to bill for an image.
+        paths: Of a super-network: gives the paths whose gradients, added up, make the next update, when it is told the
+            share of the updates that are done. None: the run's architecture.
+    """
+
+    def step(run: Run, batch: Batch, progress: float) -> Sequence[float]:
+        run.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for path in (run.architecture,) if paths is None else paths(progress):
+            loss = task_loss(run.network, batch, path, recipe)
+            losses.append(expect_finite(loss.item(), run))
+            loss.backward()  # type: ignore[no-untyped-call]
+            meter.trained(len(batch.labels), path.macs if isinstance(path, Mixture) else macs)
+        update(run.optimizer, rate(run.step), run.network.parameters() if recipe.clip_norm else (), recipe.clip_norm)
+        meter.updated()
+        return losses
+
+    return step
+
+
+def task_loss(network: Network, batch: Batch, path: Route, recipe: Recipe) -> torch.Tensor:
+    """The cross-entropy of what a path makes of a batch, with that of the auxiliary head if the recipe has one."""
+    weight, smoothing = recipe.auxiliary_weight, recipe.label_smoothing
+    auxiliary: torch.Tensor | None = None
+    if isinstance(path, Mixture):
+        assert isinstance(network, Mixing)
+        logits = network.mixture(batch.images, path.options)
+    elif weight:
+        logits, auxiliary = network.with_auxiliary(batch.images, path)
+    else:
+        logits = network(batch.images, path)
+    loss = functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+    if auxiliary is not None:
+        loss = loss + weight * functional.cross_entropy(auxiliary, batch.labels, label_smoothing=smoothing)
+    return loss
+
+
+def update(
+    optimizer: torch.optim.Optimizer,
+    learning_rate: float,
+    clipped: Iterable[torch.Tensor] = (),
+    clip_norm: float = 0.0,
+) -> None:
+    """One update of an optimiser, all of whose groups get the learning rate times their own ``scale`` (else 1).
+
+    Args:
+        optimizer: Whose parameters have gradients.
+        learning_rate: Of this update.
+        clipped: Parameters whose gradients together are clipped.
+        clip_norm: Their largest norm; 0 does not clip.
+    """
+    if clip_norm:
+        torch.nn.utils.clip_grad_norm_(clipped, clip_norm)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get("scale", 1.0)
+    optimizer.step()
+
+
+def expect_finite(loss: float, run: Run) -> float:
+    """The loss.
+
+    Raises:
+        TrainingDiverged: If it is not finite.
+    """
+    if not math.isfinite(loss):
+        raise TrainingDiverged(f"the loss is {loss} after {run.step} updates; a smaller learning_rate may help")
+    return loss

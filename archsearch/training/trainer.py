@@ -1,0 +1,233 @@
+"""The trainer: a recipe, a space and a device; whatever an evaluator trains, it trains by one.
+
+An evaluator says what is trained on which paths, and how that is scored; networks, batches, the loop, validation,
+sizes, checkpoints and repeats that are done are here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from archsearch.errors import UsageError
+from archsearch.evaluator import Trained
+from archsearch.network import Network, build, latency_seconds
+from archsearch.task import Part
+from archsearch.training.augmentation import augment
+from archsearch.training.batches import evaluation_batches
+from archsearch.training.binding import Bound
+from archsearch.training.checkpoints import Checkpoints
+from archsearch.training.loop import Batch, Run, Step, expect_finite, run_epochs, supervised
+from archsearch.training.meter import Meter
+from archsearch.training.optimizer import make_optimizer, share_of_rate
+from archsearch.training.paths import Route
+from archsearch.training.recipe import Recipe
+from archsearch.training.repeats import Finished, Repeats
+from archsearch.trial import Architecture, Evaluation
+
+EVALUATION_BATCH = 512
+"""Images in a forward pass that computes no gradients; of results, only those with batch statistics depend on it."""
+
+_ORDER = 0x5DEECE66D
+"""Keeps the order of the images apart from the initial weights, which are drawn from the same seed."""
+
+
+class Trainer(Bound):
+    """Trains networks of a space.
+
+    Args:
+        recipe: How to train.
+        given: As of ``Bound``.
+        device: As of ``Bound``.
+        threads: Threads of PyTorch, >= 1.
+        keep: How many checkpoints are kept, >= 1.
+        latency: Whether to measure the time of a forward pass.
+
+    Attributes:
+        checkpoints: Trainings that may go on.
+        repeats: Trainings of trials that may be tried again.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        given: Mapping[str, int] | None = None,
+        device: str = "auto",
+        threads: int = 1,
+        keep: int = 1_000,
+        latency: bool = False,
+    ) -> None:
+        super().__init__(recipe, given, device)
+        self.threads = threads
+        self.latency = latency
+        self.checkpoints = Checkpoints(keep)
+        self.repeats = Repeats()
+
+    @property
+    def folder(self) -> Path | None:  # type: ignore[override]
+        """See ``Bound``."""
+        return self.checkpoints.folder
+
+    @folder.setter
+    def folder(self, folder: Path | None) -> None:
+        self.checkpoints.folder = self.repeats.folder = folder
+
+    # -- training ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Meter]:
+        """Sets PyTorch's threads and determinism for a while, and measures what is spent."""
+        if self.where.type == "cuda" and not torch.cuda.is_available():
+            raise UsageError(f"Training: device={self.device}: there is no CUDA device here; use auto or cpu")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+                yield Meter(self.where)
+        finally:
+            torch.set_num_threads(threads)
+
+    def begin(self, architecture: Architecture | None, seed: int, make: Callable[[], Network] | None = None) -> Run:
+        """A training that has not begun: a network with initial weights, and its optimiser.
+
+        Args:
+            architecture: What is trained; None: the super-network.
+            seed: Of the initial weights and the order of the images.
+            make: Makes the network, where it is another one than ``self.network(architecture)``.
+        """
+        network: Network = build(make or (lambda: self.network(architecture)), seed, self.where)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # up to twice as fast
+        generator = torch.Generator().manual_seed(seed ^ _ORDER)
+        network.generator = generator
+        return Run(architecture, network, make_optimizer(network, self.recipe, self.where), generator)
+
+    def train(
+        self,
+        run: Run,
+        until: int,
+        total: int,
+        meter: Meter,
+        learning_rate: float | None = None,
+        paths: Callable[[float], Sequence[Route]] | None = None,
+        macs: int | None = None,
+        validate: bool = True,
+        step: Step | None = None,
+    ) -> None:
+        """Trains up to update ``until`` of a schedule of ``total`` updates.
+
+        Args:
+            run: The training; it is changed.
+            until: Where to stop.
+            total: Where the learning rate reaches 0.
+            meter: Adds up what is spent.
+            learning_rate: At the start of the schedule; None: the recipe's.
+            paths: Of a super-network: gives the paths whose gradients, added up, make the next update, when it is told
+                the share of the updates that are done.
+            macs: Multiply-adds to bill for an image; None: those of the architecture.
+            step: Makes an update, in place of the usual one; ``learning_rate``, ``paths`` and ``macs`` are its own.
+            validate: Whether a stand-alone network is validated after each epoch.
+
+        Raises:
+            TrainingDiverged: If the loss is no longer finite.
+        """
+        if step is None:
+            highest, rising = learning_rate or self.recipe.learning_rate, self.recipe.warm_up * self.updates_per_epoch
+            macs = self.size(run.architecture)[0] if macs is None else macs
+            step = supervised(
+                self.recipe, meter, lambda done: highest * share_of_rate(done, total, rising), macs, paths
+            )
+        validates = validate and run.architecture is not None
+        after = functools.partial(self.validate, run, meter) if validates else None
+        run_epochs(run, until, total, functools.partial(self.epoch, run), step, self.recipe.drop_path, after)
+
+    def epoch(self, run: Run) -> Iterator[Batch]:
+        """The batches of an epoch, augmented, in an order that the run's generator decides."""
+        images, labels = self.data.part("train", self.where)
+        names = self.data.augmentation if self.recipe.augmentation is None else self.recipe.augmentation
+        for batch in self._dealt(run.generator):
+            yield Batch(augment(images[batch], names, run.generator), labels[batch])
+
+    def batches(self, generator: torch.Generator, n: int) -> Iterator[torch.Tensor]:
+        """``n`` batches of training images without augmentation, in an order that ``generator`` decides."""
+        images = self.data.part("train", self.where)[0]
+        while n > 0:
+            for batch in self._dealt(generator)[:n]:
+                yield images[batch]
+            n -= self.updates_per_epoch
+
+    def _dealt(self, generator: torch.Generator) -> Sequence[torch.Tensor]:
+        """The numbers of the images in use, dealt out to the batches of an epoch."""
+        order = self.chosen[torch.randperm(len(self.chosen), generator=generator)].to(self.where)
+        return torch.tensor_split(order, self.updates_per_epoch)
+
+    def validate(self, run: Run, meter: Meter) -> None:
+        """Scores a network on the validation part, and adds that to its curve."""
+        score, run.valid_loss = self.accuracy(run, "valid", meter)
+        expect_finite(run.valid_loss, run)
+        run.curve.append(score)
+
+    def accuracy(self, run: Run, part: Part, meter: Meter, chosen: torch.Tensor | None = None) -> tuple[float, float]:
+        """Accuracy in percent and mean cross-entropy on a part of the task, or on the ``chosen`` images of it."""
+        images, labels = self.data.part(part, self.where)
+        if chosen is not None:
+            images, labels = images[chosen], labels[chosen]
+        run.network.train(run.batch_statistics)
+        right, loss = 0, 0.0
+        # The statistics of a batch need more than one image; otherwise batches make no difference.
+        sizes = evaluation_batches(len(labels), EVALUATION_BATCH) if run.batch_statistics else EVALUATION_BATCH
+        with torch.inference_mode():
+            for inputs, targets in zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True):
+                logits = run.network(inputs, run.architecture)
+                right += int((logits.argmax(1) == targets).sum())
+                loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
+        meter.forwarded(len(labels), self.size(run.architecture)[0])
+        return 100 * right / len(labels), loss / len(labels)
+
+    # -- what it came to ---------------------------------------------------------------------------
+
+    def report(self, run: Run, meter: Meter, test: bool = True) -> Evaluation:
+        """The evaluation that a training comes to; ``test``: with the test accuracy."""
+        assert run.architecture is not None
+        return self.summary(run.architecture, [self.finish(run, meter, test)], meter, run.network)
+
+    def finish(self, run: Run, meter: Meter, test: bool = True) -> Finished:
+        """What a training came to, and what it took since the last one that ``meter`` billed."""
+        if not run.curve:  # not trained at all
+            self.validate(run, meter)
+        accuracy = self.accuracy(run, "test", meter)[0] if test else math.nan
+        train_loss = run.train_loss if run.step else math.nan
+        return Finished(run.curve[-1], tuple(run.curve), run.valid_loss, train_loss, accuracy, *meter.since_last())
+
+    def summary(
+        self, architecture: Architecture, done: Sequence[Finished], meter: Meter, network: Network | None
+    ) -> Evaluation:
+        """The evaluation that trainings of one architecture make together; ``network``: of one of them."""
+        scores = [each.score for each in done]
+        metrics: dict[str, float] = {}
+        if not math.isnan(done[0].test_accuracy):
+            metrics["test_accuracy"] = float(np.mean([each.test_accuracy for each in done]))
+        metrics["valid_loss"] = float(np.mean([each.valid_loss for each in done]))
+        metrics |= self.measure(architecture)
+        if not any(math.isnan(each.train_loss) for each in done):
+            metrics["train_loss"] = float(np.mean([each.train_loss for each in done]))
+        if len(done) > 1:
+            metrics["score_deviation"] = float(np.std(scores, ddof=1))
+        if self.latency:
+            if network is None or network.architecture is None:  # a path is timed as the network that it stands for
+                network = self.begin(architecture, 0).network
+            metrics["latency_seconds"] = latency_seconds(network, self.data.part("valid", self.where)[0][:64])
+        curve = tuple(float(x) for x in np.mean([each.curve for each in done], axis=0))
+        return Evaluation(float(np.mean(scores)), metrics, meter.cost(), curve)
+
+    def handed_out(self, run: Run, evaluation: Evaluation, note: str = "") -> Trained:
+        """What a training of an architecture has come to, for whoever wants the network."""
+        network = run.network.requires_grad_(True).eval().to("cpu")
+        network.drop_path, network.generator = 0.0, None
+        return Trained(network, evaluation, self.data, self.skeleton_used, note)
