@@ -14,17 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 from archsearch.checksums import open_json, seal_json
 from archsearch.errors import ArchsearchError, RunFolderError
 
-__all__ = [
-    "DamageWarning",
-    "Notices",
-    "as_number",
-    "facts_json",
-    "keep_aside",
-    "read_facts",
-    "readable",
-    "reads_folder",
-    "text",
-]
+__all__ = ["DamageWarning", "Notices", "as_number", "facts_json", "keep_aside", "read_facts", "readable"]
+__all__ += ["reads_folder", "text"]
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
