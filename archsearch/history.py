@@ -802,6 +802,8 @@ def check_state(state: dict[str, Any]) -> None:
     """Raises ``Damaged`` if what is read of a state, apart from by the search itself, is not as it should be."""
     try:
         cost, advances = state["setup_cost"], state.get("advances")
+        for each in (state["clock"], state["billed"], *state["costs"]):
+            as_number(each)
         Cost(*map(as_number, cost)), remembered_trials(state, 0)
         if advances:
             Cost(*map(as_number, advances["cost"]))

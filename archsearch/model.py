@@ -253,9 +253,9 @@ def load_model(path: Path | str, space: Space) -> Model:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             notes = file.metadata()
-        if ENTRY in notes or set(notes) != {"json"}:  # those of version 0.1.0 have none
-            if notes[ENTRY] != _checksum(arrays, notes["json"]):
-                raise Damaged("it is damaged: its checksum does not fit")
+        first_version = set(notes) == {"json"}  # which has no checksum
+        if not first_version and notes[ENTRY] != _checksum(arrays, notes["json"]):
+            raise Damaged("it is damaged: its checksum does not fit")
         facts = json.loads(notes["json"])
         model = build(facts["model"])
         labelled = [space.validate(architecture) for architecture in facts["architectures"]]
