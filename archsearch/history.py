@@ -297,8 +297,7 @@ class RunFolder:
                 f"make room, then 'archsearch resume {self.path}'"
             ) from None
         if self._lock is not None:
-            with contextlib.suppress(OSError, ValueError):  # it says at least so many
-                self._lock.note(self._journal.number, self._journal.lines)
+            self._lock.note(self._journal.number, self._journal.lines)
 
     def write_part(self, table: pa.Table | None, state: dict[str, Any]) -> None:
         """Writes the trials since the last part, and the state; begins the next journal.

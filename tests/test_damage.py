@@ -62,7 +62,7 @@ def change_line(path, number, change):
 
 
 def test_each_flipped_bit_of_a_line_a_state_and_a_part_is_noticed():
-    line = seal_line('["t",7,[1,2],null]', 12).encode()
+    line = seal_line('["t",7,[1,2],null]', 12)
     assert open_line(line) == (["t", 7, [1, 2], None], 12)
     state = seal_json({"clock": 1.5})
     assert open_json(state) == {"clock": 1.5}
@@ -214,7 +214,7 @@ def test_a_changed_configuration_is_told(folder):
 def test_events_that_nobody_wrote_end_no_reading_command(event, folder):
     run = folder("journal")
     path = run / "journal" / "journal-000001.jsonl"
-    change_line(path, 70, lambda _: seal_line(event if event != "[]" else "[0]", 70).encode())
+    change_line(path, 70, lambda _: seal_line(event if event != "[]" else "[0]", 70))
     with pytest.warns(DamageWarning, match="there is no such event"):
         assert len(list(RunFolder(run).trials(SEED))) == 69
     with pytest.warns(DamageWarning):
