@@ -59,15 +59,15 @@ def tensors_checksum(tensors: Iterable[tuple[str, str, tuple[int, ...], bytes | 
 # -- lines of a journal ------------------------------------------------------------------------------
 
 
-def seal_line(event: str, place: int) -> str:
+def seal_line(event: str, place: int) -> bytes:
     """A journal line, its end included.
 
     Args:
         event: A JSON list with at least one entry, on one line, in ASCII.
         place: Which line of the file it is, from 0.
     """
-    head = f'{event[:-1]},"#{place}:'
-    return f'{head}{zlib.crc32(head.encode()):08x}"]\n'
+    head = f'{event[:-1]},"#{place}:'.encode()
+    return b'%s%08x"]\n' % (head, zlib.crc32(head))
 
 
 def open_line(line: bytes) -> tuple[list[Any], int]:

@@ -12,15 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from archsearch.errors import ArchsearchError, RunFolderError
 
-__all__ = [
-    "DamageWarning",
-    "Notices",
-    "as_number",
-    "keep_aside",
-    "readable",
-    "reads_folder",
-    "text",
-]
+__all__ = ["DamageWarning", "Notices", "as_number", "keep_aside", "readable", "reads_folder", "text"]
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")

@@ -311,8 +311,7 @@ class RunFolder:
                 f"make room, then 'archsearch resume {self.path}'"
             ) from None
         if self._lock is not None:
-            with contextlib.suppress(OSError, ValueError):  # it says at least so many
-                self._lock.note(self._journal.number, self._journal.lines)
+            self._lock.note(self._journal.number, self._journal.lines)
 
     def write_part(self, table: pa.Table | None, state: dict[str, Any]) -> None:
         """Writes the trials since the last part, and the state; begins the next journal.
@@ -844,6 +843,8 @@ def check_state(state: dict[str, Any]) -> None:
     """Raises ``Damaged`` if what is read of a state, apart from by the search itself, is not as it should be."""
     try:
         cost, advances = state["setup_cost"], state.get("advances")
+        for each in (state["clock"], state["billed"], *state["costs"]):
+            as_number(each)
         Cost(*map(as_number, cost)), remembered_trials(state, 0)
         if advances:
             Cost(*map(as_number, advances["cost"]))

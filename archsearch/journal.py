@@ -57,7 +57,7 @@ class Journal:
     def __init__(self, path: Path, number: int, previous: tuple[int, int]) -> None:
         self.path, self.number, self.lines = path, number, 1
         aside = path.with_name(path.name + ".tmp")  # a journal without its first line would look damaged
-        aside.write_text(seal_line(json.dumps(["j", number, *previous]), 0))
+        aside.write_bytes(seal_line(json.dumps(["j", number, *previous]), 0))
         aside.rename(path)
         # Unbuffered: one system call per append, so that a killed process loses nothing.
         self._file: IO[bytes] = open(path, "ab", buffering=0)  # noqa: SIM115
@@ -74,7 +74,7 @@ class Journal:
             OSError: If they cannot be written.
         """
         first = self.lines
-        write_all(self._file, "".join([seal_line(event, first + i) for i, event in enumerate(events)]).encode())
+        write_all(self._file, b"".join([seal_line(event, first + i) for i, event in enumerate(events)]))
         self.lines += len(events)
 
     def close(self) -> None:

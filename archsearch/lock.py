@@ -12,6 +12,7 @@ import fcntl
 import os
 import time
 import weakref
+import zlib
 from pathlib import Path
 
 from archsearch.checksums import DIGITS, checksum
@@ -66,12 +67,9 @@ class Lock:
                 time.sleep(SECONDS)  # it may be someone who asks ``in_use``, for a moment
 
     def note(self, journal: int, lines: int) -> None:
-        """Notes how many lines a journal has, so that one that is cut short at the end of a line can be told.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        os.pwrite(self._notes, _note(RUNNING, journal, lines), 0)
+        """Notes how many lines a journal has at least, so that it is noticed when whole lines at its end are lost."""
+        with contextlib.suppress(OSError):  # a full disk; it is for those who look for damage
+            os.pwrite(self._notes, _note(RUNNING, journal, lines), 0)
 
     def release(self, in_order: bool, journal: tuple[int, int] | None = None) -> None:
         """Lets go of the folder.
@@ -97,7 +95,7 @@ class Lock:
 
 def _note(what: bytes, journal: int, lines: int) -> bytes:
     facts = b"%s %06d %012d " % (what, journal, lines)
-    return facts + checksum(facts).encode()
+    return b"%s%08x" % (facts, zlib.crc32(facts))
 
 
 def in_use(path: Path) -> bool:

@@ -1254,6 +1254,8 @@ class Search:
         if gap.torn:
             folder.notices.tell(gap.path, "ends in the middle of a line, which is evaluated again")
         elif gap.state:
+            if folder.notices.lines:
+                return  # that the state is damaged was told
             folder.notices.tell(gap.path, "is all that is left of how the search came about, which it is asked again")
         else:
             what = f"is damaged ({gap.why}): at least {gap.lines:,} of its lines lost"
