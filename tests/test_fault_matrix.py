@@ -178,7 +178,8 @@ def test_a_killer_among_innocents(row, on_ray, tmp_path):
     guilty = {seed for _, seed in noted(tmp_path)}
     assert {trial.seed for trial in trials if trial.failure} == guilty
     assert result.failed == len(guilty) > 1
-    assert {trial.attempts for trial in trials if not trial.failure} == {1}, "no innocent was blamed"
+    innocent = [trial for trial in trials if not trial.failure]
+    assert all((trial.attempts > 1) == (trial.lost_seconds > 0) for trial in innocent), "each lost try is billed"
 
 
 @pytest.mark.slow
@@ -300,7 +301,8 @@ def test_node_removed(row, no_ray, tmp_path):
     assert len(set(seen[:60])) == 4
     check(row, tmp_path / "r", 400, {"node_died": 2})
     assert (result.failed, result.faults) == (0, {"node_died": 2})
-    assert max(trial.attempts for trial in result.history) == 1, "none of its jobs is to blame"
+    assert any(trial.attempts > 1 for trial in result.history)
+    assert all((trial.attempts > 1) == (trial.lost_seconds > 0) for trial in result.history), "each lost try is billed"
 
 
 @pytest.mark.slow
