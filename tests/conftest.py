@@ -29,3 +29,6 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.section("fault matrix")
     for row in rows:
         terminalreporter.write_line("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+from trust_lab import sound, stranger  # noqa: E402, F401  # fixtures of several files

@@ -4,69 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
 import shutil
-import stat
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from trust_lab import (
+    DEAP,
+    FUNCTION,
+    IMPORTS,
+    LAB,
+    PREDICTOR,
+    RAN,
+    SPACE,
+    SPACES,
+    TOUCH,
+    TUNE,
+    WRITES,
+    edit,
+)
 
 from archsearch import cli, resume, search
-from archsearch.artefacts import export, load_network
-from archsearch.controllers import Bananas, DeapToolbox, RandomSearch
+from archsearch.artefacts import export
+from archsearch.controllers import DeapToolbox
 from archsearch.errors import NotTrusted, UsageError
-from archsearch.evaluators import Function, Tabular, Training
+from archsearch.evaluators import Function, Tabular
 from archsearch.history import RunFolder
 from archsearch.model import load_model
 from archsearch.models import GaussianProcess
-from archsearch.ray_executor import RayExecutor
 from archsearch.report import report, show, status
 from archsearch.spaces import NASBench201
 from archsearch.trust import stored_executor
 from archsearch.tune import TuneSearch
 from archsearch.verification import verify
 
-LAB = """
-from pathlib import Path
-Path({marker!r}).write_text("imported")
-from archsearch import Controller, Space
-from archsearch.spaces import NASBench201
-class Mine(NASBench201):
-    pass
-class Always(Controller):
-    def _ask(self):
-        return (3,) * 6
-def score(name):
-    return float(len(name))
-def toolbox(space):
-    return None
-"""
-
-TOUCH = {"class_path": "os.getcwd", "init_args": {}}
-RAN = {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", "MARKER"]}}
-WRITES = {"class_path": "logging.FileHandler", "init_args": {"filename": "MARKER"}}
-"""A class of the standard library whose making writes a file."""
-IMPORTS = {"class_path": "stranger_lab.Always", "init_args": {}}
-FUNCTION = {"class_path": "archsearch.evaluators.function.Function", "init_args": {"function": "stranger_lab.score"}}
-DEAP = {"class_path": "archsearch.controllers.deap_toolbox.DeapToolbox", "init_args": {"make": "stranger_lab.toolbox"}}
-TUNE = {"class_path": "archsearch.tune.TuneSearch", "init_args": {"searcher": "stranger_lab.toolbox"}}
-SPACE = "archsearch.spaces.nasbench201.NASBench201"
-PREDICTOR = "archsearch.evaluators.predictor.Predictor"
-
-SPACES = {
-    "calls a class of the standard library": WRITES,
-    "starts a process": RAN,
-    "calls a function": TOUCH,
-    "imports a module": {"class_path": "stranger_lab.Mine", "init_args": {}},
-    "imports by a colon": {"class_path": "stranger_lab:Mine", "init_args": {}},
-    "hides it in an argument": {"class_path": SPACE, "init_args": {"rule": WRITES}},
-    "hides it in a list": {"class_path": SPACE, "init_args": {"rule": [{"a": [WRITES]}]}},
-    "hides it in what takes a function": {"class_path": SPACE, "init_args": {"rule": FUNCTION}},
-}
 REST = {
     "controller": {"calls": WRITES, "imports": IMPORTS, "function": DEAP, "searcher": TUNE},
     "evaluator": {
@@ -92,32 +63,6 @@ READING = {
     "verify": lambda folder: verify(folder, Tabular(), top=1, seed=0),
     "resume": lambda folder: resume(folder, trials=4),
 }
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sound") / "r"
-    search(NASBench201(), RandomSearch(), Tabular(), trials=3, seed=0, out=folder)
-    return folder
-
-
-@pytest.fixture
-def stranger(sound, tmp_path, monkeypatch):
-    """A run folder beside a module that leaves a marker when it is imported."""
-    shutil.copytree(sound, tmp_path / "r")
-    marker = tmp_path / "marker"
-    (tmp_path / "stranger_lab.py").write_text(LAB.format(marker=str(marker)))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)  # so that only trust is between the name and the module
-    yield tmp_path / "r"
-    sys.modules.pop("stranger_lab", None)
-
-
-def edit(folder, name="config.yaml", **entries):
-    """Changes entries of a folder's configuration; MARKER stands for the marker."""
-    path = folder / name
-    text = yaml.safe_dump({**yaml.safe_load(path.read_text()), **entries})
-    path.write_text(text.replace("MARKER", str(folder.parent / "marker")))
 
 
 def refused(work, folder):
@@ -314,205 +259,3 @@ def test_components_that_take_code_by_its_path_say_so_in_their_annotations(stran
     finally:
         components._untrusted.reset(token)
     assert not (stranger.parent / "marker").exists()
-
-
-# -- files of options ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"controller": "stranger_lab.Always"},
-        {"controller": IMPORTS},
-        {"controller": {"class_path": "RandomSearch", "init_args": {"x": IMPORTS}}},
-        {"evaluator": FUNCTION},
-        {"evaluator": {"class_path": "Function", "init_args": {"function": "stranger_lab.score"}}},
-        {"evaluator": {"init_args": {"function": "os.getcwd"}}},
-        {"space": WRITES},
-        {"address": "10.0.0.1:6379"},
-        {"runtime_env": {"pip": ["stranger"]}},
-    ],
-)
-@pytest.mark.parametrize("command", ["run", "compare"])
-def test_files_of_options_name_code_only_where_they_are_trusted(stranger, content, command, capsys):
-    text = yaml.safe_dump(content).replace("MARKER", str(stranger.parent / "marker"))
-    Path("options.yaml").write_text(text)
-    for given in (["--config", "options.yaml"], ["--config=options.yaml"]):
-        assert cli.main([command, *given, "--trials", "2", "--quiet", "--out", "new"]) == 2
-        err = capsys.readouterr().err
-        assert re.match(r"archsearch: options\.yaml: .*--trust", err)
-        assert err.count("\n") == 1
-    assert not (stranger.parent / "marker").exists()
-    assert not Path("new").exists()
-
-
-def test_trusted_files_of_options_and_ones_own_command_line_work(stranger, capsys):
-    Path("options.yaml").write_text("controller: stranger_lab.Always\ntrials: 2\n")
-    assert cli.main(["run", "--config", "options.yaml", "--trust", "--quiet", "--out", "a"]) == 0
-    assert cli.main(["run", "--controller", "stranger_lab.Always", "--trials", "2", "--quiet", "--out", "b"]) == 0
-
-
-# -- the current folder ----------------------------------------------------------------------------
-
-SHADOWS = (
-    "numpy",
-    "yaml",
-    "torch",
-    "pyarrow",
-    "ray",
-    "jsonargparse",
-    "difflib",
-    "archsearch",
-    "sklearn",
-    "stranger_lab",
-)
-
-
-@pytest.fixture
-def shadowed(sound, tmp_path):
-    """A folder with a run, and modules that have the names of installed packages."""
-    shutil.copytree(sound, tmp_path / "r")
-    for name in (*SHADOWS, "tensorboard", "mlflow"):
-        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'a').write(__name__)\n")
-    return tmp_path
-
-
-def in_folder(folder, *arguments):
-    script = "import sys; sys.path.pop(0); from archsearch.cli import main; sys.exit(main())"
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-@pytest.mark.parametrize(
-    "arguments", [["status", "r"], ["report", "r"], ["show", "r"], ["resume", "r", "--trials", "4"]]
-)
-def test_the_current_folder_does_not_stand_for_installed_packages(shadowed, arguments):
-    done = in_folder(shadowed, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert not (shadowed / "marker").exists()
-
-
-def test_an_own_class_is_found_behind_installed_packages(shadowed):
-    (shadowed / "my_lab.py").write_text("import numpy\nassert numpy.zeros\n" + LAB.format(marker=str(shadowed / "own")))
-    options = ["--controller", "my_lab.Always", "--trials", "2", "--quiet", "--out", "own_run"]
-    done = in_folder(shadowed, "run", *options)
-    assert done.returncode == 0, done.stderr
-    assert (shadowed / "own").exists()
-    assert not (shadowed / "marker").exists()
-
-
-def test_python_m_does_not_put_the_current_folder_first(shadowed):
-    for name in ("difflib", "archsearch"):  # imported before any code of ours could do anything: Python's own rule
-        (shadowed / f"{name}.py").unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "archsearch.cli", "status", "r"],
-        cwd=shadowed,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not (shadowed / "marker").exists()
-
-
-# -- secrets ---------------------------------------------------------------------------------------
-
-
-def test_values_of_variables_and_passwords_are_not_written(tmp_path, monkeypatch):
-    monkeypatch.setenv("LAB_TOKEN", "from here")
-    env = {"env_vars": {"LAB_TOKEN": "sesame"}, "pip": ["--extra-index-url https://me:sesame@lab.example/x", "lab"]}
-    executor = RayExecutor(1, runtime_env=env)
-    monkeypatch.setattr(RayExecutor, "start", fails)
-    with pytest.raises(ConnectionError):
-        search(NASBench201(), RandomSearch(), Tabular(), trials=2, seed=0, executor=executor, out=tmp_path / "r")
-    for path in (path for path in (tmp_path / "r").rglob("*") if path.is_file()):
-        assert b"sesame" not in path.read_bytes()
-    assert stat.S_IMODE((tmp_path / "r" / "config.yaml").stat().st_mode) == 0o600
-    config = RunFolder(tmp_path / "r").config()
-    stored = config["executor_settings"]["init_args"]["runtime_env"]
-    assert stored["env_vars"] == ["LAB_TOKEN"]
-    assert "https://***@lab.example/x" in stored["pip"][0]
-    with pytest.raises(UsageError, match="passwords in URLs are not stored; give it anew: --runtime_env"):
-        stored_executor(config, "where", trust=True)
-    del stored["pip"]
-    found = stored_executor(config, "where", trust=True)
-    assert found["runtime_env"] == {"env_vars": {"LAB_TOKEN": "from here"}}
-    monkeypatch.delenv("LAB_TOKEN")
-    with pytest.raises(UsageError, match="the value of LAB_TOKEN is not stored; set it in the environment"):
-        stored_executor(config, "where", trust=True)
-
-
-def fails(*_):
-    raise ConnectionError
-
-
-def test_a_run_without_settings_of_the_environment_can_be_read_by_others(sound):
-    before = os.umask(0)
-    os.umask(before)
-    assert stat.S_IMODE((sound / "config.yaml").stat().st_mode) == 0o666 & ~before
-
-
-# -- exports, and the source -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("attack", SPACES)
-def test_an_export_is_data(stranger, attack):
-    folder = stranger.parent / "exported"
-    folder.mkdir()
-    genotype = {"format": 1, "trial": 0, "space": SPACES[attack], "decisions": [3] * 6, "network": {}}
-    text = json.dumps(genotype).replace("MARKER", str(stranger.parent / "marker"))
-    (folder / "genotype.json").write_text(text)
-    (folder / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(UsageError):
-        load_network(folder)
-    assert not (stranger.parent / "marker").exists()
-    assert "stranger_lab" not in sys.modules
-
-
-def test_what_a_card_says_of_an_evaluator_imports_nothing(stranger, capsys):
-    edit(stranger, evaluator=IMPORTS)
-    with pytest.warns(UserWarning, match="weights are passed over"):
-        (folder,) = export(stranger)
-    assert "stranger_lab.Always" not in (folder / "genotype.json").read_text()
-    assert not (stranger.parent / "marker").exists()
-
-
-ROOT = Path(__file__).parent.parent
-UNSAFE = {
-    "pickle": r"^\s*(import|from) (pickle|cloudpickle|dill|joblib|shelve|marshal|jsonpickle)\b",
-    "NumPy": r"allow_pickle\s*=\s*True",
-    "PyTorch": r"torch\.(load|jit\.load)\((?![^\n]*weights_only=True)|weights_only\s*=\s*False",
-    "YAML": r"\b(unsafe_load|full_load|UnsafeLoader|FullLoader|yaml\.Loader)\b",
-    "Hugging Face": r"trust_remote_code",
-    "pandas": r"read_pickle|read_hdf",
-    "code": r"(?<![\w.])(eval|exec)\(",
-}
-
-
-@pytest.mark.parametrize("what", UNSAFE)
-def test_nothing_in_the_source_reads_files_that_can_hold_code(what):
-    found = []
-    for folder in ("archsearch", "controllers", "evaluators", "spaces", "benchmarks", "examples"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if path.name == "testing.py":  # the contract suites pickle what they are given, in memory
-                continue
-            for number, line in enumerate(path.read_text().splitlines(), 1):
-                code = line.partition("#")[0]
-                if re.search(UNSAFE[what], code):
-                    found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
-    assert not found
-
-
-def test_what_a_training_keeps_lies_in_its_folder(tmp_path):
-    training = Training("digits")
-    training.folder = tmp_path / "evaluator"
-    with pytest.raises(ValueError, match="format code 'd'"):  # a trial's number from a journal that is anyone's
-        training.read("../outside")
-
-
-def test_every_component_stands_for_itself(stranger):
-    """Installed components are made without trust, those inside others too."""
-    search(NASBench201(), Bananas(), Tabular(), trials=2, seed=0, out="b")
-    assert resume("b", trials=3).completed == 3
