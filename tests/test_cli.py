@@ -166,7 +166,7 @@ def test_occupied_folder_is_refused(capsys):
     assert run(capsys, "run", "--trials", "5", "--out", "r", "--quiet")[0] == 0
     status, _, err = run(capsys, "run", "--trials", "5", "--out", "r", "--quiet")
     assert status == 2
-    assert "archsearch resume r" in err
+    assert f"archsearch resume {Path('r').absolute()}" in err
 
 
 def test_report_show_and_list(capsys):
