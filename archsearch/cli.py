@@ -137,7 +137,7 @@ def _say_warnings_in_one_line() -> None:
         return usual(message, category, filename, lineno, line)
 
     if usual.__name__ != one_line.__name__:
-        warnings.formatwarning = one_line  # type: ignore[assignment]
+        warnings.formatwarning = one_line
 
 
 # -- run and resume ----------------------------------------------------------------------------

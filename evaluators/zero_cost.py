@@ -97,7 +97,7 @@ class ZeroCost(BuiltOnTraining):
 
     def fingerprints(self) -> Mapping[str, str]:
         """See ``Evaluator``: the images."""
-        return {"task": self.training.data.fingerprint}
+        return {"task": self.trainer.data.fingerprint}
 
     def prepare(self) -> Cost:
         """Finds out, for ``params`` and ``flops``, whether options add up to the size of a network."""
