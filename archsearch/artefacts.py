@@ -807,7 +807,8 @@ class _Card:
         if self.verification is not None:
             below = RunFolder(verification_folder(self.folder, self.verification.number))
             top, seed = len(self.verification.architectures), self.verification.seed
-            with contextlib.suppress(RunFolderError):  # what was verified is known without that folder
+            # Where that folder is damaged, what was verified is known all the same.
+            with contextlib.suppress(RunFolderError, LookupError, TypeError, AttributeError):
                 evaluator = _option("evaluator", below.config()["evaluator"])
                 yield f"archsearch verify NEW_FOLDER {evaluator} --top {top} --seed {seed}"
         # Only where the path of the search depends on the seed alone has a trial the same number again.
