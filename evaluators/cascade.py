@@ -107,7 +107,7 @@ class Cascade(Evaluator):
             raise UsageError(f"Cascade: floor: expected a finite number, got {self.floor!r}")
         left = self.reference
         for stage, share in enumerate(self._keep):
-            if round(share * left) < 1:
+            if left >= FEWEST_REFERENCES and round(share * left) < 1:
                 raise UsageError(
                     f"Cascade: keep: {share:g} of {left} references is less than one, so the threshold would let next "
                     f"to nothing pass; expected at least {1 / left:.2g}, or give a larger reference"
