@@ -48,9 +48,21 @@ def forget_token() -> None:
 
 def use_token() -> None:
     """Has this process, and those that it starts, show the token to clusters; what is set already stays."""
-    if not knows_tokens() or AUTH_MODE in os.environ:
-        return
-    os.environ[AUTH_MODE] = "token"
+    if knows_tokens() and AUTH_MODE not in os.environ:
+        _set_mode("token")
+
+
+def set_mode(mode: str | None) -> None:
+    """Puts back what ``RAY_AUTH_MODE`` was: Ray sets it for the whole process; None: it was not set."""
+    if knows_tokens() and os.environ.get(AUTH_MODE) != mode:
+        _set_mode(mode)
+
+
+def _set_mode(mode: str | None) -> None:
+    if mode is None:
+        os.environ.pop(AUTH_MODE, None)
+    else:
+        os.environ[AUTH_MODE] = mode
     if (config := _raylet("Config")) is not None:
         config.initialize("")  # which has read the environment before
 

@@ -75,7 +75,6 @@ def _make(path: Path) -> None:
     ray_private.forget_token()
 
 
-def show_token() -> None:
-    """Has this process show the token, if there is one, to the cluster that it joins; the environment may forbid it."""
-    if AUTH_MODE not in os.environ and ray_private.has_token():
-        ray_private.use_token()
+def may_show_token() -> bool:
+    """Whether there is a token to show to a cluster that asks, and the environment leaves that to us."""
+    return AUTH_MODE not in os.environ and ray_private.has_token()
