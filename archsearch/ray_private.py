@@ -34,12 +34,6 @@ def knows_tokens() -> bool:
     return _token_loader() is not None
 
 
-def has_token() -> bool:
-    """Whether there is a token, in the environment or in a file, whatever the mode."""
-    loader = _token_loader()
-    return loader is not None and bool(loader.has_token(ignore_auth_mode=True))
-
-
 def forget_token() -> None:
     """Has Ray read the token anew when it needs it next."""
     if (loader := _token_loader()) is not None:

@@ -76,5 +76,13 @@ def _make(path: Path) -> None:
 
 
 def may_show_token() -> bool:
-    """Whether there is a token to show to a cluster that asks, and the environment leaves that to us."""
-    return AUTH_MODE not in os.environ and ray_private.has_token()
+    """Whether there is a token to show to a cluster that asks, and the environment leaves that to us.
+
+    Ray is not asked: once it has read a token, it loses every actor on a cluster that asks for none (2.60).
+    """
+    if AUTH_MODE in os.environ or not ray_private.knows_tokens():
+        return False
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    with contextlib.suppress(OSError):
+        return bool(os.environ.get("RAY_AUTH_TOKEN") or os.path.getsize(path))
+    return False

@@ -49,7 +49,6 @@ def test_a_token_is_made_that_only_its_owner_can_read(home):
     assert (mode_of(token), mode_of(token.parent)) == (0o600, 0o700)
     assert len(token.read_text()) == 64
     assert list(token.parent.iterdir()) == [token]
-    assert ray_private.has_token()
     text = token.read_text()
     ensure_token()
     assert token.read_text() == text, "a token that is there stays"
