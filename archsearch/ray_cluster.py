@@ -287,7 +287,7 @@ def _join(address: str, quiet: Mapping[str, Any]) -> None:
     try:
         if there.rpartition(":")[2].isdecimal() and "://" not in there and not can_connect(there, 5.0):
             raise ConnectionError("nothing listens there")  # Ray itself would try for half a minute
-        _connect(address, quiet)
+        _connect(there, quiet)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         _complain_of_environment(error)
         if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
@@ -305,7 +305,7 @@ def _connect(address: str, quiet: Mapping[str, Any]) -> None:
     """
     import ray
 
-    if address == "auto" or "://" in address or not may_show_token():  # for ``auto`` Ray itself decides
+    if address == "auto" or "://" in address or not may_show_token():
         ray.init(address, **quiet)
         return
     try:
