@@ -15,9 +15,11 @@ from typing import Any
 
 from archsearch import ray_private
 from archsearch.errors import ExecutorError, UsageError
-from archsearch.ray_token import ASKS, check_authentication, ensure_token, show_token
+from archsearch.ray_token import ASKS, check_authentication, ensure_token, may_show_token
 from archsearch.ray_watch import can_connect
 
+ASKING_SECONDS = 3.0
+"""How long a cluster is tried without a token where there is one."""
 MAX_TEXT = 400
 """Characters of what Ray says when it does not start."""
 
@@ -91,6 +93,7 @@ class _Rays:
         self._begun: tuple[str, str] | None = None  # session of the Ray that was begun here
         self._wish: Wish | None = None  # that it was begun for
         self._connects_by_itself = True
+        self._mode: str | None = None  # of authentication, before Ray was begun
 
     def check(self, wish: Wish) -> None:
         """Raises ``UsageError`` if the Ray that this process has cannot be what is wished for."""
@@ -138,7 +141,12 @@ class _Rays:
             self._check(wish)
             begun = not ray.is_initialized()
             if begun:
-                _begin(wish)
+                self._mode = os.environ.get(ray_private.AUTH_MODE)
+                try:
+                    _begin(wish)
+                except BaseException:
+                    ray_private.set_mode(self._mode)
+                    raise
                 self._begun, self._wish = _session(), wish
             session = _session()
             if session is None:
@@ -176,6 +184,8 @@ class _Rays:
                 self._begun = self._wish = None
                 if lease.alive:
                     ray.shutdown()
+                if not ray.is_initialized():
+                    ray_private.set_mode(self._mode)  # the next cluster may ask for no token
             if not self._leases:
                 ray_private.connects_by_itself(self._connects_by_itself)
 
@@ -277,8 +287,7 @@ def _join(address: str, quiet: Mapping[str, Any]) -> None:
     try:
         if there.rpartition(":")[2].isdecimal() and "://" not in there and not can_connect(there, 5.0):
             raise ConnectionError("nothing listens there")  # Ray itself would try for half a minute
-        show_token()
-        ray.init(address, **quiet)
+        _connect(there, quiet)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         _complain_of_environment(error)
         if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
@@ -287,6 +296,25 @@ def _join(address: str, quiet: Mapping[str, Any]) -> None:
             f"cannot reach a Ray cluster at {address}: {_one_line(error)}; start one by 'ray start --head', or leave "
             f"out the address to use this machine alone. {ASKS}"
         ) from None
+
+
+def _connect(address: str, quiet: Mapping[str, Any]) -> None:
+    """Joins without the token first, then with it.
+
+    A driver that shows one to a cluster that asks for none cannot use actors there (Ray 2.60): it wants one from them.
+    """
+    import ray
+
+    if address == "auto" or "://" in address or not may_show_token():
+        ray.init(address, **quiet)
+        return
+    try:
+        with _patience(ASKING_SECONDS):
+            ray.init(address, **quiet)
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError):
+        ray.shutdown()
+        ray_private.use_token()
+        ray.init(address, **quiet)
 
 
 def _complain_of_environment(error: Exception) -> None:

@@ -34,12 +34,6 @@ def knows_tokens() -> bool:
     return _token_loader() is not None
 
 
-def has_token() -> bool:
-    """Whether there is a token, in the environment or in a file, whatever the mode."""
-    loader = _token_loader()
-    return loader is not None and bool(loader.has_token(ignore_auth_mode=True))
-
-
 def forget_token() -> None:
     """Has Ray read the token anew when it needs it next."""
     if (loader := _token_loader()) is not None:
@@ -48,9 +42,21 @@ def forget_token() -> None:
 
 def use_token() -> None:
     """Has this process, and those that it starts, show the token to clusters; what is set already stays."""
-    if not knows_tokens() or AUTH_MODE in os.environ:
-        return
-    os.environ[AUTH_MODE] = "token"
+    if knows_tokens() and AUTH_MODE not in os.environ:
+        _set_mode("token")
+
+
+def set_mode(mode: str | None) -> None:
+    """Puts back what ``RAY_AUTH_MODE`` was: Ray sets it for the whole process; None: it was not set."""
+    if knows_tokens() and os.environ.get(AUTH_MODE) != mode:
+        _set_mode(mode)
+
+
+def _set_mode(mode: str | None) -> None:
+    if mode is None:
+        os.environ.pop(AUTH_MODE, None)
+    else:
+        os.environ[AUTH_MODE] = mode
     if (config := _raylet("Config")) is not None:
         config.initialize("")  # which has read the environment before
 

@@ -75,7 +75,14 @@ def _make(path: Path) -> None:
     ray_private.forget_token()
 
 
-def show_token() -> None:
-    """Has this process show the token, if there is one, to the cluster that it joins; the environment may forbid it."""
-    if AUTH_MODE not in os.environ and ray_private.has_token():
-        ray_private.use_token()
+def may_show_token() -> bool:
+    """Whether there is a token to show to a cluster that asks, and the environment leaves that to us.
+
+    Ray is not asked: once it has read a token, it loses every actor on a cluster that asks for none (2.60).
+    """
+    if AUTH_MODE in os.environ or not ray_private.knows_tokens():
+        return False
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    with contextlib.suppress(OSError):
+        return bool(os.environ.get("RAY_AUTH_TOKEN") or os.path.getsize(path))
+    return False

@@ -74,6 +74,5 @@ def test_what_ray_says_and_reads_when_it_starts_slowly():
 def test_a_ray_that_knows_no_tokens_is_done_without(monkeypatch):
     monkeypatch.setattr(ray_private, "_raylet", lambda name: None)
     assert not ray_private.knows_tokens()
-    assert not ray_private.has_token()
     ray_private.forget_token()
     ray_private.use_token()

@@ -16,7 +16,7 @@ from archsearch import RayExecutor, Space, ray_private, search
 from archsearch.controllers import RandomSearch
 from archsearch.errors import ExecutorError, UsageError
 from archsearch.evaluators import Function
-from archsearch.ray_token import ensure_token, show_token
+from archsearch.ray_token import ensure_token, may_show_token
 
 pytestmark = pytest.mark.skipif(not ray_private.knows_tokens(), reason="this Ray knows no tokens")
 
@@ -31,6 +31,7 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     ray_private.forget_token()
     yield tmp_path / "home"
+    ray_private.set_mode(None)
     ray_private.forget_token()
 
 
@@ -48,7 +49,6 @@ def test_a_token_is_made_that_only_its_owner_can_read(home):
     assert (mode_of(token), mode_of(token.parent)) == (0o600, 0o700)
     assert len(token.read_text()) == 64
     assert list(token.parent.iterdir()) == [token]
-    assert ray_private.has_token()
     text = token.read_text()
     ensure_token()
     assert token.read_text() == text, "a token that is there stays"
@@ -107,19 +107,32 @@ def test_a_home_that_cannot_be_written_is_one_line(home, monkeypatch):
         ensure_token()
 
 
-def test_a_token_that_is_there_is_shown_to_a_cluster_that_is_joined(home):
-    show_token()
-    assert "RAY_AUTH_MODE" not in os.environ, "there is none"
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_token_is_shown_only_to_a_cluster_that_asks(asks, monkeypatch):
+    """Shown to one that does not ask, it has Ray lose every actor."""
+    import ray
+
+    from archsearch.ray_cluster import _connect
+
+    tried = []
+
+    def init(address, **settings):
+        tried.append((os.environ.get("RAY_AUTH_MODE"), os.environ.get(ray_private.START_WAIT)))
+        if asks and tried[-1][0] != "token":
+            raise ConnectionError("Failed to connect")
+
+    monkeypatch.setattr(ray, "init", init)
     ensure_token()
-    show_token()
-    assert os.environ["RAY_AUTH_MODE"] == "token"
+    _connect("10.0.0.1:6379", {})
+    assert tried == [(None, "3"), ("token", None)][: 1 + asks]
 
 
-def test_one_may_forbid_to_show_it(monkeypatch):
+def test_one_may_forbid_to_show_it_and_without_one_there_is_none(monkeypatch):
+    assert not may_show_token()
     ensure_token()
+    assert may_show_token()
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    show_token()
-    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    assert not may_show_token()
 
 
 @pytest.mark.parametrize("folder", ["a file", "too long"])
