@@ -213,8 +213,7 @@ def _check_files(arguments: Sequence[str]) -> None:
     """Refuses files of options that name code, unless they are trusted; before anything parses them."""
     from archsearch.trust import check_files
 
-    following = zip(arguments, [*arguments[1:], ""], strict=True)
-    files = [value for option, value in following if option == "--config"]
+    files = [value for option, value in itertools.pairwise(arguments) if option == "--config"]
     check_files(arguments, files + [each.partition("=")[2] for each in arguments if each.startswith("--config=")])
 
 
