@@ -159,20 +159,6 @@ def _missing_before(first_line: Event, before: tuple[int, int]) -> int:
     return int(lines) - 1 if previous > before[0] else 0
 
 
-def _plain_events(path: Path, file: IO[bytes]) -> Iterator[Event | Gap]:
-    for number, line in enumerate(file, start=1):
-        try:
-            if not line.endswith(b"\n"):
-                raise ValueError
-            event = json.loads(line)
-            if not isinstance(event, list) or not event:
-                raise ValueError
-        except (ValueError, RecursionError):
-            yield Gap(path, 1, f"line {number} is damaged", torn=not line.endswith(b"\n"))
-            continue
-        yield event
-
-
 def last_place(path: Path, sealed: bool) -> int:
     """How many lines a journal has, by what its last sound line says; of those of version 0.1.0: sound ones."""
     lines = 0

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archsearch import Cost, Evaluation, Evaluator, Space, cli, executor, history, ray_executor, resume, search
+from archsearch import Cost, Evaluation, Evaluator, Space, cli, executor, history, local_executor, resume, search
 from archsearch.controllers import RandomSearch
 from archsearch.history import (
     LOST,
@@ -26,6 +26,8 @@ from archsearch.history import (
     trials_to_table,
 )
 from archsearch.ledger import billed_seconds, ends, total_cost
+from archsearch.ray_executor import RayExecutor
+from archsearch.ray_queues import Batch
 from archsearch.trial import Trial
 
 SPACE = Space(arities=[4, 3, 5, 2])
@@ -75,7 +77,8 @@ def clock(monkeypatch):
 
     def attach(evaluator):
         read = lambda: evaluator.clock  # noqa: E731
-        monkeypatch.setattr(executor, "time", types.SimpleNamespace(perf_counter=read, monotonic=read))
+        for module in (executor, local_executor):
+            monkeypatch.setattr(module, "time", types.SimpleNamespace(perf_counter=read, monotonic=read))
         return evaluator
 
     return attach
@@ -267,7 +270,7 @@ def test_an_empty_history_costs_nothing():
     assert billed_seconds(table).shape == (0,)
 
 
-class Losing(executor.LocalExecutor):
+class Losing(local_executor.LocalExecutor):
     """Loses the first try of every job after half a second, as if its worker had died with others on it."""
 
     def wait(self, until):
@@ -292,10 +295,10 @@ def test_tries_that_were_lost_with_a_worker_are_billed_but_are_no_retries(clock,
 
 def test_each_trial_on_a_lost_worker_is_billed_its_share():
     told = []
-    engine = ray_executor.RayExecutor(1)
+    engine = RayExecutor(1)
     engine.on_loss = told.extend
     jobs = [executor.Job(i, (0, 0, 0, 0), None, 0, 0.0) for i in range(4)]
-    lost = engine._lost(ray_executor._Batch(0, jobs), 6.0)
+    lost = engine._lost(Batch(0, jobs), 6.0)
     assert lost == told
     assert [(job.attempt, job.lost_seconds, job.spared) for job in lost] == [(2, 1.5, 1)] * 4
-    assert engine._lost(ray_executor._Batch(0, []), 6.0) == [], "another worker has done it meanwhile"
+    assert engine._lost(Batch(0, []), 6.0) == [], "another worker has done it meanwhile"
