@@ -10,11 +10,12 @@ of their own: no global generator is read or written.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -255,7 +256,8 @@ def multiply_adds(
 ) -> int:
     """Multiply-adds of one image, as NAS-Bench-201 counts them: convolutions, and linear layers with their biases.
 
-    Batch normalisation, activations and pooling are not counted. A floating-point operation is half a multiply-add.
+    So do both products of attention. Batch normalisation, activations and pooling are not counted. A floating-point
+    operation is half a multiply-add.
 
     Args:
         network: On any device, the meta device included.
@@ -267,11 +269,22 @@ def multiply_adds(
     path = () if architecture is None else (architecture,)
     device = next(network.parameters()).device
     try:
-        with torch.no_grad(), MultiplyAddCounter() as counter:
+        with torch.no_grad(), _without_fast_path(), MultiplyAddCounter() as counter:
             network(torch.empty(1, *input_shape, device=device), *path)
     finally:
         network.train(training)
     return int(counter.multiply_adds)
+
+
+@contextlib.contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Inside, PyTorch's transformer layers do their operations one by one: the fused ones have no formula."""
+    enabled = torch.backends.mha.get_fastpath_enabled()  # type: ignore[no-untyped-call]
+    torch.backends.mha.set_fastpath_enabled(False)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)  # type: ignore[no-untyped-call]
 
 
 class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -296,6 +309,9 @@ class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.multiply_adds += int(flop_registry[operation](*args, **(kwargs or {}), out_val=output)) // 2
         if operation is torch.ops.aten.addmm:
             self.multiply_adds += output.numel()  # the biases
+        if operation is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:  # no formula in PyTorch's registry
+            query, key, value = args[:3]
+            self.multiply_adds += math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
         return output
 
 

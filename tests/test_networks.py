@@ -214,3 +214,28 @@ def test_spaces_without_networks_say_so():
     assert isinstance(MobileNet(), Morphable)
     assert not isinstance(NASBench201(), Morphable)
     assert OPERATIONS[0] == "none"
+
+
+class Transformer(nn.Module):
+    """One encoder layer on the rows of an image."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+        self.weights = weights
+
+    def forward(self, x):
+        x = self.layer(x.flatten(0, 1))
+        return self.attention(x, x, x, need_weights=self.weights)[0]
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_attention_is_counted_in_evaluation_mode(weights):
+    """PyTorch's own counter says 0 for the layer, and leaves out the products without weights (findings/)."""
+    n, d, hidden = 10, 32, 64
+    projections, products = n * (4 * d * d + 4 * d), 2 * n * n * d
+    by_hand = 2 * (projections + products) + n * (2 * d * hidden + d + hidden)
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    assert multiply_adds(Transformer(weights), (1, n, d)) == by_hand
+    assert torch.backends.mha.get_fastpath_enabled() == fast_path
