@@ -28,6 +28,7 @@ from archsearch.seeding import stream
 from archsearch.spaces import DARTS, Choices, ConvChain, MobileNet, NASBench101, NASBench201, NASBenchMacro
 from archsearch.testing import EVALUATOR_CHECKS, check_evaluator
 from archsearch.training.paths import DroppedPaths, FairPaths, Mixture, UniformPaths
+from archsearch.training.trainer import Trainer
 from archsearch.trial import Budget, Query, Trial
 
 TESTS = Path(__file__).parent
@@ -225,14 +226,14 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path, monkeypa
     whole = started(**settings)
     bill = whole.prepare()
     cut = started(**settings, folder=tmp_path)
-    write = Training.write
+    write = super_network.write_run
 
-    def write_and_stop(self, run, path, **further):
-        write(self, run, path, **further)
+    def write_and_stop(run, path, **further):
+        write(run, path, **further)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "write", write_and_stop)
+        patch.setattr(super_network, "write_run", write_and_stop)
         with pytest.raises(KeyboardInterrupt):
             cut.prepare()
     again = started(**settings, folder=tmp_path)
@@ -394,12 +395,12 @@ def test_steps_lead_from_sharing_to_training(trained):
 @pytest.mark.parametrize("statistics", ["recomputed", "batch"])
 def test_nothing_is_dropped_after_the_updates(monkeypatch, statistics):
     evaluator = prepared(space=NASBenchMacro(), training={**MACRO, "drop_path": 0.9}, statistics=statistics)
-    seen, accuracy, recompute = [], Training.accuracy, OneShot._recompute_statistics
+    seen, accuracy, recompute = [], Trainer.accuracy, OneShot._recompute_statistics
 
     def watch(method):
         return lambda self, run, *rest: seen.append(run.network.drop_path) or method(self, run, *rest)
 
-    monkeypatch.setattr(Training, "accuracy", watch(accuracy))
+    monkeypatch.setattr(Trainer, "accuracy", watch(accuracy))
     monkeypatch.setattr(OneShot, "_recompute_statistics", watch(recompute))
     like(evaluator, steps=UPDATES).evaluate(samples(evaluator.space, 1)[0], 0)
     assert seen == [0.0] * (2 if statistics == "recomputed" else 1)
@@ -455,11 +456,11 @@ def test_a_time_limit_that_strikes_while_statistics_are_recomputed_spoils_nothin
 def test_latency_is_that_of_the_stand_alone_network(trained, macro, monkeypatch):
     timed = []
     monkeypatch.setattr(
-        "archsearch.evaluators.training.latency_seconds", lambda network, images: timed.append(network) or 0.5
+        "archsearch.training.trainer.latency_seconds", lambda network, images: timed.append(network) or 0.5
     )
     for evaluator in (trained, macro):
         twin = like(evaluator)
-        twin.training.latency = True
+        twin.trainer.latency = True
         found = twin.evaluate_batch(queries(twin.space, 3))
         assert [evaluation.metrics["latency_seconds"] for evaluation in found] == [0.5] * 3
         assert [network.architecture for network in timed[-3:]] == samples(twin.space, 3)
@@ -610,14 +611,14 @@ def finished(space, n, seed=0, first=0):
 @pytest.fixture
 def drawn(monkeypatch):
     """The paths that are trained, as they are drawn."""
-    paths, train = [], Training.train
+    paths, train = [], Trainer.train
 
     def spy(self, run, *rest, **named):
         if draw := named.get("paths"):
             named["paths"] = lambda progress: (found := draw(progress), paths.extend(found))[0]
         return train(self, run, *rest, **named)
 
-    monkeypatch.setattr(Training, "train", spy)
+    monkeypatch.setattr(Trainer, "train", spy)
     return paths
 
 
@@ -705,15 +706,15 @@ def test_learning_goes_on_from_the_folder_as_if_it_had_not_stopped(tmp_path, mon
     whole_bills = [whole.prepare(), *map(whole.advance, rounds)]
     cut = enas(tmp_path, epochs=4, validation_batches=2)
     bills = [cut.prepare(), cut.advance(rounds[0])]
-    write = Training.write
+    write = super_network.write_run
 
-    def stop(self, *rest, **named):
+    def stop(*rest, **named):
         if moment == "after":
-            write(self, *rest, **named)
+            write(*rest, **named)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "write", stop)
+        patch.setattr(super_network, "write_run", stop)
         with pytest.raises(KeyboardInterrupt):
             cut.advance(rounds[1])
     again = enas(tmp_path, epochs=4, validation_batches=2)
@@ -739,17 +740,17 @@ def facts(result):
 
 def search_until_killed(folder, writes, after):
     """For a process of its own: begins the search or goes on with it, until kill -9 at a write of the super-network."""
-    write, calls = Training.write, []
+    write, calls = super_network.write_run, []
 
-    def write_and_die(self, *rest, **named):
+    def write_and_die(*rest, **named):
         calls.append(0)
         if len(calls) == writes and not after:
             os.kill(os.getpid(), signal.SIGKILL)
-        write(self, *rest, **named)
+        write(*rest, **named)
         if len(calls) == writes:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Training.write = write_and_die
+    super_network.write_run = write_and_die
     resume(folder) if (Path(folder) / "config.yaml").exists() else enas_search(folder)
 
 
@@ -887,7 +888,7 @@ def run(tmp_path_factory):
 
 def test_weights_of_another_run_are_billed_and_score_as_there(run, tmp_path, monkeypatch):
     result, file = run
-    monkeypatch.setattr(Training, "train", None)
+    monkeypatch.setattr(Trainer, "train", None)
     monkeypatch.chdir(file.parent)
     again = search(SPACE, RandomSearch(), make(weights=FILE), trials=2, seed=0, out=tmp_path / "again")
     monkeypatch.chdir("/")
