@@ -919,7 +919,7 @@ def test_weights_that_do_not_suit_are_refused(run, tmp_path):
     (tmp_path / "text").write_text("no tensors")
     training = Training(**SMALL)
     training.start(SPACE)
-    training.write(training.trainer.begin(CELL, 0), tmp_path / "stand-alone.safetensors")
+    super_network.write_run(training.trainer.begin(CELL, 0), tmp_path / "stand-alone.safetensors")
     for path in ("nowhere", "text", "stand-alone.safetensors", "."):
         with pytest.raises(UsageError, match=r"weights: .* is no super-network; expected evaluator/super-network"):
             prepared(weights=tmp_path / path)
