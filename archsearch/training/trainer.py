@@ -71,7 +71,7 @@ class Trainer(Bound):
         self.repeats = Repeats()
 
     @property
-    def folder(self) -> Path | None:  # type: ignore[override]
+    def folder(self) -> Path | None:
         """See ``Bound``."""
         return self.checkpoints.folder
 
