@@ -36,7 +36,6 @@ def pytest_terminal_summary(terminalreporter, config):
 
 from trust_lab import sound, stranger  # noqa: E402, F401  # fixtures of several files
 
-
 # -- small evaluators that take seconds to prepare, shared by all tests of a process; none of these may change them ----
 
 
