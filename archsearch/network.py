@@ -16,7 +16,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import nn
@@ -42,6 +42,7 @@ __all__ = [
     "parameter_count",
     "skeleton_settings",
     "trainable",
+    "two_to_morph",
 ]
 
 
@@ -195,6 +196,26 @@ def trainable(space: Space, who: str) -> Trainable:
             "NASBench201, or give your space a method network(architecture, task)"
         )
     return space
+
+
+N = TypeVar("N", bound=Network)
+
+
+def two_to_morph(space: Space, network: Network, child: Network, kind: type[N]) -> tuple[N, N]:
+    """The network of a parent and that of its child, if a space's ``morph`` can take them.
+
+    Raises:
+        UsageError: If one of them is no stand-alone network of this space.
+    """
+    for each in (network, child):
+        if not isinstance(each, kind) or each.architecture not in space:
+            raise UsageError(
+                f"{type(space).__name__}.morph: expected two stand-alone networks that this space's network() made, "
+                f"got {type(each).__name__} of {each.architecture}"
+            )
+    assert isinstance(network, kind)
+    assert isinstance(child, kind)
+    return network, child
 
 
 def skeleton_settings(space: Trainable) -> tuple[str, ...]:

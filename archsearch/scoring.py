@@ -10,9 +10,9 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from archsearch.controller import Controller
 from archsearch.errors import ConstraintError
@@ -22,9 +22,7 @@ from archsearch.loop import Result, resume, search
 from archsearch.notes import read_note, write_note
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
-
-if TYPE_CHECKING:
-    import numpy as np
+from archsearch.wrapping import Around
 
 SET_UP, COST = "set_up.json", "cost"
 
@@ -74,7 +72,7 @@ class Listed(Controller):
         return [self._ask() for _ in range(n if self.more else min(n, left))]
 
 
-class Prepared(Evaluator):
+class Prepared(Around):
     """Another evaluator, prepared once for several searches, none of which is billed for that.
 
     Give it a ``folder`` where one that ``keeps_files`` does so; what the set-up has cost is kept there, too.
@@ -93,24 +91,6 @@ class Prepared(Evaluator):
         self.evaluator = evaluator
         self.set_up = NO_COST
         self._ready = False
-
-    @property
-    def architectures(self) -> list[Architecture] | None:
-        """As the evaluator says."""
-        return self.evaluator.architectures
-
-    @property
-    def note(self) -> str:
-        """As the evaluator says."""
-        return self.evaluator.note
-
-    def draw(self, n: int, rng: np.random.Generator) -> list[Architecture]:
-        """As the evaluator does."""
-        return self.evaluator.draw(n, rng)
-
-    def check(self, space: Space) -> None:
-        """As the evaluator does."""
-        self.evaluator.check(space)
 
     def check_budgets(self, budgets: Sequence[int]) -> None:
         """As the evaluator does."""
@@ -156,10 +136,6 @@ class Prepared(Evaluator):
         self.folder = self.apart = None
         if self.evaluator.keeps_files:
             self.evaluator.folder = None
-
-    def measure(self, architecture: Architecture) -> Mapping[str, float]:
-        """As the evaluator does."""
-        return self.evaluator.measure(architecture)
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """As the evaluator does."""

@@ -27,6 +27,7 @@ from archsearch.notes import read_note, write_note
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
+from archsearch.wrapping import Together
 
 STAGES = "stages"
 FILE = "reference.json"
@@ -38,7 +39,7 @@ GAP = 1e-6
 """Least distance of the scores of two stages."""
 
 
-class Cascade(Evaluator):
+class Cascade(Together):
     """Scores by several evaluators of rising cost, each of which sees only the best of what the one before saw.
 
     An architecture passes a stage if its score there is at least the stage's threshold: that of the best ``keep`` of
@@ -256,14 +257,6 @@ class Cascade(Evaluator):
         write_note(self._folder / FILE, {STAGES: self._facts})
 
     # -- scoring -----------------------------------------------------------------------------------
-
-    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
-        """Scores one architecture, stage by stage until it is rejected."""
-        return self.evaluate_batch([Query(-1, architecture, seed)])[0]
-
-    def evaluate_query(self, query: Query) -> Evaluation:
-        """Scores one trial, stage by stage until it is rejected."""
-        return self.evaluate_batch([query])[0]
 
     def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
         """Scores several stage by stage: each evaluator is asked together for all that have come so far.

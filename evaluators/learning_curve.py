@@ -25,7 +25,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +38,7 @@ from archsearch.executor import prepare_below
 from archsearch.notes import read_note, write_note
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from archsearch.wrapping import Around
 
 FILE = "learning-curves.json"
 
@@ -58,7 +56,7 @@ SETTINGS = (("linear", 1.0), ("rbf", 1.0), ("rbf", 10.0))
 FloatArray = npt.NDArray[np.float64]
 
 
-class LearningCurve(Evaluator):
+class LearningCurve(Around):
     """Trains as another evaluator does, but stops early what will hardly beat the best so far (Baker et al. 2018).
 
     The first ``warm_up`` architectures are trained in full. After that each training pauses at the epochs ``check_at``,
@@ -139,20 +137,6 @@ class LearningCurve(Evaluator):
         super().start(space)
         self.evaluator.start(space)
         self._forget()
-
-    def measure(self, architecture: Architecture) -> Mapping[str, float]:
-        """As the evaluator does."""
-        return self.evaluator.measure(architecture)
-
-    @property
-    def architectures(self) -> list[Architecture] | None:
-        """As the evaluator's."""
-        return self.evaluator.architectures
-
-    @property
-    def note(self) -> str:
-        """As the evaluator's."""
-        return self.evaluator.note
 
     @property
     def folder(self) -> Path | None:

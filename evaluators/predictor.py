@@ -35,6 +35,7 @@ from archsearch.scoring import Listed, search_or_resume
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
+from archsearch.wrapping import Together
 
 FILE, LABELS = "predictor.safetensors", "labels"
 """What is kept: the fitted model with its labels, and the run that evaluated them."""
@@ -46,7 +47,7 @@ BLOCK = 64
 and a prediction must not depend on which others are asked for with it."""
 
 
-class Predictor(Evaluator):
+class Predictor(Together):
     """Predicts scores from those of some labelled architectures, which another evaluator scores beforehand.
 
     The score is the model's expectation, on the scale of the labels; ``spread`` is how unsure the model is. Set-up: the
@@ -266,14 +267,6 @@ class Predictor(Evaluator):
             self._fitted.notes = {**model.notes, "sample": last, "advanced": dataclasses.astuple(spent)}
             self._save()
         return Cost(*self._ready().notes["advanced"])
-
-    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
-        """Predicts the score of one architecture; ``seed`` is not used."""
-        return self.evaluate_batch([Query(-1, architecture, seed)])[0]
-
-    def evaluate_query(self, query: Query) -> Evaluation:
-        """As ``evaluate``."""
-        return self.evaluate_batch([query])[0]
 
     def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
         """Predicts the scores of several architectures together; what that costs is shared evenly.

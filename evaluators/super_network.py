@@ -212,9 +212,9 @@ class SuperNetwork:
         try:
             saved = load_checkpoint(path)
         except FileNotFoundError:
-            raise UsageError(f"OneShot: weights: {path} is no super-network: no such file; {expected}") from None
+            raise UsageError(f"OneShot: weights: {path} is no super-network; {expected} (no such file)") from None
         except Damaged as error:
-            raise UsageError(f"OneShot: weights: {path} is no super-network: {error}; {expected}") from None
+            raise UsageError(f"OneShot: weights: {path} is no super-network; {expected} ({error})") from None
         if not {*self._facts, "data"} <= saved[1].keys():
             raise UsageError(f"OneShot: weights: {path} is no super-network; {expected}")
         with torch.device("meta"):

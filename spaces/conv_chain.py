@@ -364,17 +364,10 @@ class ConvChain(Space):
         Raises:
             UsageError: If one of them is no network of this space.
         """
+        from archsearch.network import two_to_morph
         from archsearch.spaces.conv_chain_network import ConvChainNetwork, morph
 
-        for each in (network, child):
-            if not isinstance(each, ConvChainNetwork) or each.architecture not in self:
-                raise UsageError(
-                    f"{type(self).__name__}.morph: expected two networks that this space's network() made, "
-                    f"got {type(each).__name__} of {each.architecture}"
-                )
-        assert isinstance(network, ConvChainNetwork)
-        assert isinstance(child, ConvChainNetwork)
-        return morph(network, child, generator)
+        return morph(*two_to_morph(self, network, child, ConvChainNetwork), generator)
 
 
 # -- chains ------------------------------------------------------------------------------------

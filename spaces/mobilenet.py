@@ -248,17 +248,10 @@ class MobileNet(Space):
         Raises:
             UsageError: If one of them is no stand-alone network of this space.
         """
+        from archsearch.network import two_to_morph
         from archsearch.spaces.mobilenet_network import MobileNetNetwork, morph
 
-        for each in (network, child):
-            if not isinstance(each, MobileNetNetwork) or each.architecture not in self:
-                raise UsageError(
-                    f"{type(self).__name__}.morph: expected two stand-alone networks that this space's network() made, "
-                    f"got {type(each).__name__} of {each.architecture}"
-                )
-        assert isinstance(network, MobileNetNetwork)
-        assert isinstance(child, MobileNetNetwork)
-        return morph(network, child, generator)
+        return morph(*two_to_morph(self, network, child, MobileNetNetwork), generator)
 
 
 class NASBenchMacro(MobileNet):

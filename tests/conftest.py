@@ -1,6 +1,9 @@
-"""What all tests share: one thread per process, so that torch sums in the same order everywhere; the fault table."""
+"""What all tests share: one thread per process, so that torch sums in the same order everywhere; evaluators that take
+seconds to prepare; the fault table."""
 
 import os
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Equal to the last bit is what the same sums on the processor are; `benchmarks/cuda.py` tries the other device.
@@ -32,3 +35,38 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 from trust_lab import sound, stranger  # noqa: E402, F401  # fixtures of several files
+
+
+# -- small evaluators that take seconds to prepare, shared by all tests of a process; none of these may change them ----
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """A ``OneShot`` on NAS-Bench-201."""
+    from one_shot_lab import prepared
+
+    return prepared()
+
+
+@pytest.fixture(scope="session")
+def hyper():
+    """One whose weights a hyper-network writes."""
+    from one_shot_lab import prepared
+
+    return prepared(source="hyper_network")
+
+
+@pytest.fixture(scope="session")
+def macro():
+    """One on a chain space."""
+    from one_shot_lab import MACRO, NASBenchMacro, prepared
+
+    return prepared(space=NASBenchMacro(), training=MACRO)
+
+
+@pytest.fixture(scope="session")
+def mobile():
+    """One on another chain space."""
+    from one_shot_lab import MACRO, MobileNet, prepared
+
+    return prepared(space=MobileNet(), training=MACRO)

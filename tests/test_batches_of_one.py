@@ -12,7 +12,7 @@ from archsearch.evaluators import Inherit, OneShot, Training, ZeroCost
 from archsearch.evaluators.chain_scoring import score_chains
 from archsearch.spaces import NASBench201, NASBenchMacro
 from archsearch.task import Task, load_task
-from archsearch.trainer.batches import batches_of, evaluation_batches
+from archsearch.training.batches import batches_of, evaluation_batches
 from archsearch.trial import Query
 
 SPACE = NASBenchMacro()

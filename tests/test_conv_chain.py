@@ -608,5 +608,5 @@ def test_morph_refuses_what_is_no_network_of_the_space():
     for other in (network_of(SPACE, "8k3 | 8k3 | 8k3"), torch.nn.Linear(1, 1)):
         other.architecture = getattr(other, "architecture", None)
         for pair in ((network, other), (other, network)):
-            with pytest.raises(UsageError, match="expected two networks that this space's network"):
+            with pytest.raises(UsageError, match="expected two stand-alone networks that this space's network"):
                 PAIR.morph(*pair, torch.Generator())

@@ -17,10 +17,9 @@ import numpy.typing as npt
 import torch
 
 from archsearch.encoding import OperationGraphs
-from archsearch.model import Features, Model, Prediction
+from archsearch.model import Features, Prediction
 from archsearch.models import networks as nets
-from archsearch.models.networks import Weights, above_zero
-from archsearch.space import at_least_one
+from archsearch.models.networks import NetworkEnsemble, Weights
 from archsearch.trial import Architecture
 
 MARGIN = 0.1
@@ -30,7 +29,7 @@ ROWS = 2_048
 """Architectures that are predicted at a time, so that what flows through them stays small."""
 
 
-class GraphNetwork(Model):
+class GraphNetwork(NetworkEnsemble):
     """Flow through the graph of operations, pairwise hinge loss: precise with a few hundred labels, and slow.
 
     Operations that cannot matter are left out. Scores that were trained to rank have no scale: a straight line through
@@ -53,10 +52,7 @@ class GraphNetwork(Model):
     """
 
     def __init__(self, networks: int = 3, width: int = 32, epochs: int = 100, learning_rate: float = 0.01) -> None:
-        self.networks = at_least_one("GraphNetwork", "networks", networks)
-        self.width = at_least_one("GraphNetwork", "width", width)
-        self.epochs = at_least_one("GraphNetwork", "epochs", epochs)
-        self.learning_rate = above_zero("GraphNetwork", "learning_rate", learning_rate)
+        self._set(networks, width, epochs, learning_rate)
 
     def _fit(self, rng: np.random.Generator) -> None:
         graphs = self.space.operation_graphs(self.architectures).pruned()
@@ -67,16 +63,7 @@ class GraphNetwork(Model):
         def loss(weights: Weights, places: torch.Tensor) -> torch.Tensor:
             return _hinge(_scores(weights, labels[places], edges[places]), targets[places])
 
-        self._weights = nets.train(
-            self._drawn(graphs.kinds, random),
-            loss,
-            len(targets),
-            random,
-            epochs=self.epochs,
-            batch=BATCH,
-            rate=self.learning_rate,
-            decay=DECAY,
-        )
+        self._weights = self._trained(self._drawn(graphs.kinds, random), loss, random, BATCH, DECAY)
         self._line = _fitted_line(self._all_scores(graphs), self.targets)
 
     def _drawn(self, kinds: int, random: torch.Generator) -> Weights:

@@ -13,10 +13,9 @@ import numpy.typing as npt
 import torch
 
 from archsearch.encoding import tokens
-from archsearch.model import Features, Model, Prediction
+from archsearch.model import Features, Prediction
 from archsearch.models import networks as nets
-from archsearch.models.networks import Weights, above_zero
-from archsearch.space import at_least_one
+from archsearch.models.networks import NetworkEnsemble, Weights
 from archsearch.trial import Architecture
 
 BATCH = 32
@@ -25,7 +24,7 @@ ROWS = 4_096
 """Architectures that are predicted at a time, so that states stay small."""
 
 
-class LSTM(Model):
+class LSTM(NetworkEnsemble):
     """LSTM over the decisions of an architecture, few or many: needs no graph, and several times the labels.
 
     The spread is the standard deviation across networks. The loss is the mean absolute error. Peephole also embeds the
@@ -44,10 +43,7 @@ class LSTM(Model):
     """
 
     def __init__(self, networks: int = 3, width: int = 32, epochs: int = 100, learning_rate: float = 0.01) -> None:
-        self.networks = at_least_one("LSTM", "networks", networks)
-        self.width = at_least_one("LSTM", "width", width)
-        self.epochs = at_least_one("LSTM", "epochs", epochs)
-        self.learning_rate = above_zero("LSTM", "learning_rate", learning_rate)
+        self._set(networks, width, epochs, learning_rate)
 
     def _fit(self, rng: np.random.Generator) -> None:
         read = torch.from_numpy(tokens(self.space, self.architectures))
@@ -57,16 +53,7 @@ class LSTM(Model):
         def loss(weights: Weights, places: torch.Tensor) -> torch.Tensor:
             return (_outputs(weights, read[places]) - targets[places]).abs().mean(1).sum()
 
-        self._weights = nets.train(
-            self._drawn(random),
-            loss,
-            len(targets),
-            random,
-            epochs=self.epochs,
-            batch=BATCH,
-            rate=self.learning_rate,
-            decay=DECAY,
-        )
+        self._weights = self._trained(self._drawn(random), loss, random, BATCH, DECAY)
 
     def _drawn(self, random: torch.Generator) -> Weights:
         width, options = self.width, self.space.max_options

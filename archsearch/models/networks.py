@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from archsearch.errors import UsageError
-from archsearch.model import Prediction
-from archsearch.space import is_finite
+from archsearch.model import Model, Prediction
+from archsearch.space import at_least_one, is_finite
 
 Weights = dict[str, torch.Tensor]
 """By name; the first axis counts the networks."""
@@ -142,3 +142,32 @@ def above_zero(owner: str, name: str, value: float) -> float:
     if not is_finite(value) or value <= 0:
         raise UsageError(f"{owner}: {name}: expected a number > 0, got {value!r}")
     return value
+
+
+class NetworkEnsemble(Model):
+    """Base of the models that are several networks trained at once: their common settings, and their training."""
+
+    networks: int
+    width: int
+    epochs: int
+    learning_rate: float
+
+    def _set(self, networks: int, width: int, epochs: int, learning_rate: float) -> None:
+        """Takes the settings, if they are in range."""
+        owner = type(self).__name__
+        self.networks = at_least_one(owner, "networks", networks)
+        self.width = at_least_one(owner, "width", width)
+        self.epochs = at_least_one(owner, "epochs", epochs)
+        self.learning_rate = above_zero(owner, "learning_rate", learning_rate)
+
+    def _trained(
+        self,
+        weights: Weights,
+        loss: Callable[[Weights, torch.Tensor], torch.Tensor],
+        random: torch.Generator,
+        batch: int,
+        decay: float,
+    ) -> Weights:
+        """The weights after all epochs."""
+        n = len(self.targets)
+        return train(weights, loss, n, random, epochs=self.epochs, batch=batch, rate=self.learning_rate, decay=decay)

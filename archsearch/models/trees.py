@@ -33,9 +33,17 @@ class _Trees(Model):
     """What both share: several estimators; the mean is theirs, the spread their standard deviation."""
 
     takes_features: ClassVar[bool] = True
+    encodings: list[Encoding] | None
     path_columns: int
     _encodings: list[Encoding]
     _estimators: list[Any]
+
+    def _set(self, encodings: list[Encoding] | None, path_columns: int) -> None:
+        """Takes what the trees see, if it is in range."""
+        owner = type(self).__name__
+        self.encodings = encodings
+        self.path_columns = at_least_one(owner, "path_columns", path_columns)
+        self._encodings = checked_encodings(owner, DEFAULT if encodings is None else encodings)
 
     def _inputs(self, architectures: Sequence[Architecture], features: Features | None) -> npt.NDArray[np.float32]:
         found = encode(self.space, architectures, self._encodings, self.path_columns)
@@ -86,9 +94,7 @@ class RandomForest(_Trees):
         if not isinstance(extra, bool):
             raise UsageError(f"RandomForest: extra: expected true or false, got {extra!r}")
         self.extra = extra
-        self.encodings = encodings
-        self.path_columns = at_least_one("RandomForest", "path_columns", path_columns)
-        self._encodings = checked_encodings("RandomForest", DEFAULT if encodings is None else encodings)
+        self._set(encodings, path_columns)
 
     def _fit(self, rng: np.random.Generator) -> None:
         from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
@@ -124,9 +130,7 @@ class GradientBoosting(_Trees):
     ) -> None:
         self.members = at_least_one("GradientBoosting", "members", members)
         self.iterations = at_least_one("GradientBoosting", "iterations", iterations)
-        self.encodings = encodings
-        self.path_columns = at_least_one("GradientBoosting", "path_columns", path_columns)
-        self._encodings = checked_encodings("GradientBoosting", DEFAULT if encodings is None else encodings)
+        self._set(encodings, path_columns)
 
     def _fit(self, rng: np.random.Generator) -> None:
         from sklearn.ensemble import GradientBoostingRegressor
