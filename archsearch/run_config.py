@@ -1,4 +1,7 @@
-"""The file ``config.yaml`` of a run: plain data, with a checksum as a comment at its end."""
+"""The file ``config.yaml`` of a run: plain data, with a checksum as a comment in its first line.
+
+In the first, so that a file that was cut is known from one of version 0.1.0, which has none.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ ENTRIES = {
     "versions": dict,
 }
 """What a configuration has at least, and of which type."""
+OPTIONAL = {"executor_settings": dict, "fingerprints": dict}
+"""What it may have."""
 _COMPONENTS = ("space", "controller", "evaluator")
 
 # In C where PyYAML was built with it: ten times as fast.
@@ -56,13 +61,13 @@ def read_yaml(text: str) -> Any:
 def sealed_yaml(data: Any) -> str:
     """Plain data as YAML with a checksum."""
     text = yaml_text(data)
-    return f"{text}{COMMENT}{checksum(text.encode())}\n"
+    return f"{COMMENT}{checksum(text.encode())}\n{text}"
 
 
 def is_changed(text: str) -> bool:
     """Whether YAML was changed since it was written; that of version 0.1.0 has no checksum, so nobody knows: False."""
-    body, mark, digits = text.rpartition(COMMENT)
-    return bool(mark) and digits.strip() != checksum(body.encode())
+    first, _, body = text.partition("\n")
+    return first.startswith(COMMENT) and first != f"{COMMENT}{checksum(body.encode())}"
 
 
 def check_config(path: Path, config: Any) -> None:
@@ -72,13 +77,20 @@ def check_config(path: Path, config: Any) -> None:
     for name, kind in ENTRIES.items():
         if name not in config:
             raise RunFolderError(f"{path} has no entry {name!r}: it was cut short, or changed; put back what it was")
-        if not isinstance(config[name], kind) or isinstance(config[name], bool):
-            raise RunFolderError(
-                f"{path}: {name}: expected {'a mapping' if kind is dict else kind.__name__}, got "
-                f"{type(config[name]).__name__}; the file was changed, or is damaged"
-            )
+        _expect(path, name, config[name], kind)
+    for name, kind in OPTIONAL.items():
+        if config.get(name) is not None:
+            _expect(path, name, config[name], kind)
     for name in _COMPONENTS:
         if not isinstance(config[name].get("class_path"), str) or not isinstance(config[name].get("init_args"), dict):
             raise RunFolderError(f"{path}: {name}: expected class_path and init_args; put back what it was")
     if config["seed"] < 0:
         raise RunFolderError(f"{path}: seed: expected a number >= 0, got {config['seed']}")
+
+
+def _expect(path: Path, name: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise RunFolderError(
+            f"{path}: {name}: expected {'a mapping' if kind is dict else kind.__name__}, got {type(value).__name__}; "
+            "the file was changed, or is damaged"
+        )

@@ -2,7 +2,8 @@
 
     python scripts/damage.py [--changes 1000] [--seed 0] [--kinds finished,journal,...] [--processes 2]
 
-Each change (cut, bit, digit, zeros, appended, emptied, deleted, doubled) is made to one file of a copy of a folder.
+So many changes are made to each kind of folder. Each (cut, bit, digit, zeros, appended, emptied, deleted, doubled) is made to one file of
+a copy of a folder.
 In a process of its own, with a limit of time, the copy's trials are read, ``status`` and ``report`` are asked (without
 drawing), and the search is resumed. What comes of it:
 
@@ -193,7 +194,7 @@ def in_a_child(original, folder, answer):
 def main():
     """Damages, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--changes", type=int, default=1000)
+    parser.add_argument("--changes", type=int, default=1000, help="of each kind of folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default=",".join(FOLDERS))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -201,8 +202,6 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         counts, faults = run(Path(place), arguments.kinds.split(","), arguments)
     print_table(counts)
-    for fault in faults:
-        print("\n" + fault)
     return 1 if faults else 0
 
 
@@ -211,7 +210,7 @@ def run(place, kinds, arguments):
     originals = {name: Original(name, place / "originals") for name in kinds}
     counts, faults = collections.defaultdict(collections.Counter), []
     running, rng = {}, random.Random(arguments.seed)
-    todo = iter(range(arguments.changes))
+    todo = iter(range(arguments.changes * len(kinds)))
     while True:
         while len(running) < arguments.processes and (number := next(todo, None)) is not None:
             name = kinds[number % len(kinds)]
@@ -236,7 +235,8 @@ def run(place, kinds, arguments):
             shutil.rmtree(place / f"{number}")
             counts[name, what.split()[0]][outcome[0]] += 1
             if outcome[0] in OUTCOMES[2:]:
-                faults.append(f"change {number}, {name}, {what}: {outcome[0]}: {outcome[1]}")
+                faults.append(f"change {number}, {name}, {what}: {outcome[0]}: {outcome[1]}\n")
+                print(faults[-1], flush=True)
         time.sleep(0.005)
 
 

@@ -52,10 +52,12 @@ class Flaky(Evaluator):
         self.tries, self.bill, self.clock = {}, 0.0, 0.0
         self.wall, self.killed = 0.0, False
 
-    def evaluate_query(self, query):
+    def kill_if_due(self):
         if self.kill_at == sum(self.tries.values()) and not self.killed:
             self.killed = True
             raise Killed
+
+    def evaluate_query(self, query):
         number = self.tries.get(query.id, 0)
         self.tries[query.id] = number + 1
         seconds = 0.25 * (1 + (query.id + number) % 4)  # sums of these are exact
@@ -73,9 +75,15 @@ class Flaky(Evaluator):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Has the executors measure by the clock of an evaluator."""
+    """Has the executors measure by the clock of an evaluator, and be killed before a try where it says so."""
+    wait = local_executor.LocalExecutor.wait
 
     def attach(evaluator):
+        def wait_or_die(self, until):
+            evaluator.kill_if_due()
+            return wait(self, until)
+
+        monkeypatch.setattr(local_executor.LocalExecutor, "wait", wait_or_die)
         read = lambda: evaluator.clock  # noqa: E731
         for module in (executor, local_executor):
             monkeypatch.setattr(module, "time", types.SimpleNamespace(perf_counter=read, monotonic=read))
