@@ -297,7 +297,11 @@ def test_what_is_kept_is_read_without_pickle(tmp_path):
     assert json.loads(header[8 : 8 + length])  # safetensors
     file.write_bytes(b"nothing of the kind")
     with pytest.raises(UsageError, match="expected a model of SeparableSpace"):
-        resume(tmp_path / "run", evaluator=Predictor(Additive(), labels=20), trials=10)
+        load_model(file, SeparableSpace())
+    with pytest.warns(UserWarning, match=r"predictor\.safetensors is damaged .*; the model is fitted anew"):
+        again = resume(tmp_path / "run", evaluator=Predictor(Additive(), labels=20), trials=10)
+    assert again.completed == 10
+    assert load_model(file, SeparableSpace()).scores.tolist() == model.scores.tolist()
 
 
 def test_interrupted_labelling_ends_the_search(monkeypatch, tmp_path):

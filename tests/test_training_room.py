@@ -66,7 +66,7 @@ def test_groups_of_an_optimiser_can_have_rates_of_their_own():
     for weight in weights:
         weight.grad = torch.ones(1)
     update(optimizer, 0.5)
-    assert [float(weight) for weight in weights] == pytest.approx([-0.5, -0.05])
+    assert [weight.item() for weight in weights] == pytest.approx([-0.5, -0.05])
 
 
 def test_a_trainer_stands_alone():
