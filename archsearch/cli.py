@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from archsearch.errors import ArchsearchError, RunFolderError, UsageError
+from archsearch.errors import ArchsearchError, UsageError
 from archsearch.words import say
 
 if TYPE_CHECKING:
@@ -465,14 +465,18 @@ def _stored_arguments(given: Mapping[str, Any], executor: str) -> dict[str, Any]
         given: The options.
         executor: ray or local.
     """
+    import warnings
+
+    from archsearch.damage import DamageWarning
     from archsearch.history import RunFolder
     from archsearch.trust import REACHING, stored_executor
 
     folder = RunFolder(given["directory"])
-    try:
-        config = folder.config()
-    except RunFolderError:
+    if not (folder.path / "config.yaml").exists():
         return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamageWarning)  # which is said once, when the run goes on
+        config = folder.config()
     if config["executor"] != executor or given["executor"] not in (None, executor):
         return None
     replaced = [name for name in REACHING if given[name] is not None]

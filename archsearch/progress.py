@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.words import plain, plain_lines, say
@@ -18,6 +19,11 @@ REFRESH_SECONDS = 0.2
 LOG_SECONDS = 10.0
 MAX_FAULTS = 20
 """Faults that are shown; the run folder has them all."""
+
+
+def _short(path: Path) -> str:
+    """A path as people write it: from the current folder, if it lies within."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 class Display:
@@ -73,7 +79,7 @@ class Display:
             f"searching {space}: {controller} proposes, {evaluator} scores, on {executor}",
             "stops at " + " or ".join(f"{name} {value:,}" for name, value in ends.items() if value is not None),
             f"seed {search.history.seed}",
-            f"into {folder.path}" if folder is not None else "",
+            f"into {_short(folder.path)}" if folder is not None else "",
             f"goes on after {search.completed:,} completed trials" if search.completed else "",
         ]
         self.log("; ".join(filter(None, facts)))

@@ -433,19 +433,20 @@ def test_report_of_several_objectives_has_the_front(capsys):
 # -- going on on Ray -----------------------------------------------------------------------------------
 
 
-def test_a_resumed_run_has_the_executor_it_had_but_for_what_is_given(tmp_path):
+def test_a_resumed_run_has_the_executor_it_had_but_for_what_is_given(capsys, tmp_path):
     run_folder = tmp_path / "r"
-    run_folder.mkdir()
+    assert run(capsys, "run", "--trials", "1", "--seed", "0", "--out", "r", "--quiet")[0] == 0
     stored = {"workers": 6, "cpus": 3.0, "gpus": 1.0, "resources": {"fast": 1.0}, "address": "old:1"}
     settings = {"class_path": "archsearch.RayExecutor", "init_args": stored}
-    config = {"space": {}, "executor": "ray", "workers": 6, "executor_settings": settings}
+    config = yaml.safe_load((run_folder / "config.yaml").read_text())
+    config |= {"executor": "ray", "workers": 6, "executor_settings": settings}
     (run_folder / "config.yaml").write_text(yaml.safe_dump(config))
     parameters = inspect.signature(RayExecutor).parameters.values()
     nothing = {parameter.name: parameter.default for parameter in parameters} | {"executor": None, "workers": None}
 
     def resumed(**given):
         options = {"directory": str(run_folder), "trust": True, **nothing, **given}
-        made = cli._executor(options, cli._stored_ray(options))
+        made = cli._executor(options, cli._stored_arguments(options, "ray"))
         assert made["workers"] == getattr(made["executor"], "workers", made["workers"])
         return made["executor"]
 

@@ -14,7 +14,12 @@ import archsearch.components
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("archsearch", "controllers", "evaluators", "spaces")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OWN = {"archsearch", "golden", *(path.stem for name in ("tests", "benchmarks") for path in (ROOT / name).glob("*.py"))}
+OWN = {
+    "archsearch",
+    "golden",
+    "stranger_lab",
+    *(path.stem for name in ("tests", "benchmarks") for path in (ROOT / name).glob("*.py")),
+}
 
 
 def normal(name):
