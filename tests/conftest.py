@@ -58,7 +58,9 @@ def hyper():
 @pytest.fixture(scope="session")
 def macro():
     """One on a chain space."""
-    from one_shot_lab import MACRO, NASBenchMacro, prepared
+    from one_shot_lab import MACRO, prepared
+
+    from archsearch.spaces import NASBenchMacro
 
     return prepared(space=NASBenchMacro(), training=MACRO)
 
@@ -66,6 +68,8 @@ def macro():
 @pytest.fixture(scope="session")
 def mobile():
     """One on another chain space."""
-    from one_shot_lab import MACRO, MobileNet, prepared
+    from one_shot_lab import MACRO, prepared
+
+    from archsearch.spaces import MobileNet
 
     return prepared(space=MobileNet(), training=MACRO)
