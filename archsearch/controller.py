@@ -120,6 +120,7 @@ class Controller:
         """What an author's ``_ask`` gave with more than an architecture."""
         if isinstance(answer, tuple) and 2 <= len(answer) <= 3:
             architecture, parent, budget = (*answer, None)[:3]
+            parent = int(parent) if isinstance(parent, np.integer) else parent
             known = parent is None or (type(parent) is int and 0 <= parent < self._next_id)
             if isinstance(architecture, tuple) and known and (budget is None or isinstance(budget, Budget)):
                 return Proposal(self._next_id, architecture, parent, budget)

@@ -10,6 +10,7 @@ so controllers such as ``SuccessiveHalving`` pay for the added epochs only.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -246,7 +247,7 @@ class Training(Evaluator):
         return trainer.handed_out(run, evaluation, " ".join(notes))
 
 
-class BuiltOnTraining(Evaluator):
+class BuiltOnTraining(Evaluator, abc.ABC):
     """Base of evaluators that take their recipe from a ``Training`` and train in a way of their own.
 
     Args:
@@ -259,6 +260,7 @@ class BuiltOnTraining(Evaluator):
 
     keeps_files: ClassVar[bool] = True
 
+    @abc.abstractmethod
     def __init__(self, task: str | Task | None, training: Training | None) -> None:
         name = type(self).__name__
         if task is not None and training is not None:

@@ -111,6 +111,7 @@ KINDS = {
         "workers": 4,
         "lag": 6,
         "duplicates": "reuse",
+        "max_failures": 1000,
     },
     "budgets": lambda: {
         "space": SPACE,
@@ -166,10 +167,11 @@ def begin(kind, folder, part_rows=20_000, killed_at=None, on_trial=()):
 
 def go_on(kind, folder, part_rows=20_000):
     """Resumes what ``begin`` has begun."""
-    parts = {name: each for name, each in KINDS[kind]().items() if name in ("space", "controller", "evaluator")}
+    kept = ("space", "controller", "evaluator", "trials", "max_failures")
+    arguments = {name: each for name, each in KINDS[kind]().items() if name in kept}
     history.PART_ROWS, before = part_rows, history.PART_ROWS
     try:
-        return resume(folder, trials=KINDS[kind]()["trials"], **parts)
+        return resume(folder, **arguments)
     finally:
         history.PART_ROWS = before
 

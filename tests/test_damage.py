@@ -194,9 +194,11 @@ def test_a_configuration_that_is_cut_at_the_end_of_any_line_is_one_clear_line(fo
     lines = (run / "config.yaml").read_text().splitlines(keepends=True)
     for kept in range(len(lines)):
         (run / "config.yaml").write_text("".join(lines[:kept]))
+        if kept > lines.index("versions:\n") + 1:  # what is missing is only told
+            with pytest.warns(DamageWarning, match=r"config\.yaml is not as it was written"):
+                assert run_command(capsys, "status", str(run))[0] == 0
+            continue
         status, _, error = run_command(capsys, "status", str(run))
-        if kept > lines.index("versions:\n") + 1:
-            continue  # what is missing is only told
         assert status == 2, kept
         assert len(error.splitlines()) == 1
         assert "config.yaml" in error
@@ -248,7 +250,7 @@ def test_random_changes_are_never_silently_wrong(tmp_path, capsys):
     spec = importlib.util.spec_from_file_location("damage_script", ROOT / "scripts" / "damage.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    arguments = argparse.Namespace(changes=36, seed=11, processes=2)
+    arguments = argparse.Namespace(changes=12, seed=11, processes=2)
     counts, faults = script.run(tmp_path, ["finished", "journal", "two parts"], arguments)
     assert not faults, "\n".join(faults)
     assert sum(each.total() for each in counts.values()) == 36

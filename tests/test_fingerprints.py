@@ -93,13 +93,14 @@ def test_latency_tables(tmp_path):
     write_latency(0.1)
     settings = {"limits": {"latency_seconds": 1.0}, "latency_table": table}
     begin(Function("builtins.len"), tmp_path / "run", **settings)
-    assert resume(tmp_path / "run", trials=7).completed == 7
+    assert resume(tmp_path / "run", trials=7, trust=True).completed == 7
     write_latency(0.2)
     with pytest.raises(RunFolderError, match="latency_table has changed"):
-        resume(tmp_path / "run", trials=10)
+        resume(tmp_path / "run", trials=10, trust=True)
     write_latency(0.1)
     table.rename(tmp_path / "moved.csv")
-    assert resume(tmp_path / "run", trials=9, latency_table=str(tmp_path / "moved.csv")).completed == 9
+    moved = str(tmp_path / "moved.csv")
+    assert resume(tmp_path / "run", trials=9, latency_table=moved, trust=True).completed == 9
 
 
 def test_tables_inside_other_evaluators_are_found(tmp_path):

@@ -235,7 +235,7 @@ def test_when_the_driver_is_killed_the_worker_and_its_children_end(tmp_path):
     process.communicate()
     wait_for(lambda: not any(map(runs, others)))
     (tmp_path / "healed").touch()
-    result = resume(tmp_path / "run")
+    result = resume(tmp_path / "run", trust=True)
     assert (result.completed, result.faults) == (20, {"driver_died": 1})
 
 
@@ -245,10 +245,10 @@ def test_ctrl_c_interrupts_the_search_and_fails_no_trial(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     out, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert "interrupted; go on by 'archsearch resume run'" in out
+    assert "interrupted; go on by 'archsearch resume run --trust'" in out
     wait_for(lambda: not any(map(runs, others)))
     (tmp_path / "healed").touch()
-    result = resume(tmp_path / "run")
+    result = resume(tmp_path / "run", trust=True)
     assert (result.completed, result.failed, result.faults) == (20, 0, {})
     whole = search(NASBench201(), RandomSearch(), Hanging(str(tmp_path)), trials=20, seed=0)
     assert path(result.history) == path(whole.history)
@@ -262,11 +262,11 @@ def test_a_run_folder_knows_its_executor(tmp_path, monkeypatch):
     executor = LocalExecutor(isolate=True, memory_gib=4.0)
     search(SPACE, RandomSearch(), evaluator, trials=3, seed=0, executor=executor, out=tmp_path / "r")
     assert RunFolder(tmp_path / "r").config()["executor_settings"]["init_args"] == {"isolate": True, "memory_gib": 4.0}
-    resume(tmp_path / "r", trials=6)
-    resume(tmp_path / "r", trials=9, executor="local")
+    resume(tmp_path / "r", trials=6, trust=True)
+    resume(tmp_path / "r", trials=9, executor="local", trust=True)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["resume", "r", "--trials", "12", "--quiet"]) == 0
-    assert cli.main(["resume", "r", "--trials", "15", "--quiet", "--no_isolate"]) == 0
+    assert cli.main(["resume", "r", "--trials", "12", "--quiet", "--trust"]) == 0
+    assert cli.main(["resume", "r", "--trials", "15", "--quiet", "--no_isolate", "--trust"]) == 0
     processes = [int(trial.metrics["process"]) for trial in RunFolder(tmp_path / "r").trials(0)]
     here = [process == os.getpid() for process in processes]
     assert here == [False] * 6 + [True] * 3 + [False] * 6, "with a limit of memory it has a process in any case"
@@ -289,7 +289,7 @@ def test_the_last_setting_decides_on_the_command_line(tmp_path, monkeypatch):
     [
         (["--isolate", "--executor", "simulated"], "--isolate: only together with --executor local"),
         (["--memory_gib", "2", "--executor", "ray"], "--memory_gib: only together with --executor local"),
-        (["--memory_gib", "0"], "memory_gib: expected a number above 0, got 0"),
+        (["--memory_gib", "0"], "memory_gib: expected a finite number above 0, got 0"),
         (["--isolate", "--workers", "2"], "the local executor has one worker, got workers=2"),
     ],
 )
@@ -330,12 +330,12 @@ def test_a_run_that_died_with_its_evaluator_says_what_to_do(tmp_path):
     """In process nothing can be said when it happens; the next command does, and in a worker process it goes on."""
     done = run_program(tmp_path, "run", *options_for("ends_the_process"), "--trials", "40", "--out", "run", "--quiet")
     assert (done.returncode, done.stdout) == (0, ""), "the evaluator has ended it: this test shows nothing otherwise"
-    done = run_program(tmp_path, "resume", "run")
+    done = run_program(tmp_path, "resume", "run", "--trust")
     assert done.returncode == 0
     assert "driver_died" in done.stderr
     assert "perhaps in trial" in done.stderr
     assert "--isolate" in done.stderr
-    done = run_program(tmp_path, "resume", "run", "--isolate")
+    done = run_program(tmp_path, "resume", "run", "--isolate", "--trust")
     assert done.returncode == 0, done.stderr
     assert "trials    40 completed," in done.stdout
     assert "its process ended with exit code 0" in done.stderr

@@ -43,7 +43,7 @@ class LSTM(NetworkEnsemble):
     """
 
     def __init__(self, networks: int = 3, width: int = 32, epochs: int = 100, learning_rate: float = 0.01) -> None:
-        self._set(networks, width, epochs, learning_rate)
+        super().__init__(networks, width, epochs, learning_rate)
 
     def _fit(self, rng: np.random.Generator) -> None:
         read = torch.from_numpy(tokens(self.space, self.architectures))

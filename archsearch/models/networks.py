@@ -6,6 +6,7 @@ it is the number of calls that takes the time. All weights lie in one vector, wh
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -144,7 +145,7 @@ def above_zero(owner: str, name: str, value: float) -> float:
     return value
 
 
-class NetworkEnsemble(Model):
+class NetworkEnsemble(Model, abc.ABC):
     """Base of the models that are several networks trained at once: their common settings, and their training."""
 
     networks: int
@@ -152,7 +153,8 @@ class NetworkEnsemble(Model):
     epochs: int
     learning_rate: float
 
-    def _set(self, networks: int, width: int, epochs: int, learning_rate: float) -> None:
+    @abc.abstractmethod
+    def __init__(self, networks: int, width: int, epochs: int, learning_rate: float) -> None:
         """Takes the settings, if they are in range."""
         owner = type(self).__name__
         self.networks = at_least_one(owner, "networks", networks)
