@@ -2,10 +2,9 @@
 
     python scripts/damage.py [--changes 1000] [--seed 0] [--kinds finished,journal,...] [--processes 2]
 
-So many changes are made to each kind of folder. Each (cut, bit, digit, zeros, appended, emptied, deleted, doubled) is made to one file of
-a copy of a folder.
-In a process of its own, with a limit of time, the copy's trials are read, ``status`` and ``report`` are asked (without
-drawing), and the search is resumed. What comes of it:
+So many changes are made to each kind of folder. Each (cut, bit, digit, zeros, appended, emptied, deleted, doubled) is
+made to one file of a copy of a folder. In a process of its own, with a limit of time, the copy's trials are read,
+``status`` and ``report`` are asked (without drawing), and the search is resumed. What comes of it:
 
     told            there was a warning or an error of one line, and nothing else
     no harm         nothing was said, and every trial is as it was in the original, or as an uninterrupted run has it
@@ -14,7 +13,7 @@ drawing), and the search is resumed. What comes of it:
     traceback       an error that is none of ``archsearch.errors``
     hang            it took longer than the limit
 
-The last three must be 0; the exit status is 1 if they are not.
+The last three must be 0; the exit status is 1 if they are not. Ctrl-C or SIGTERM ends it early, with the table so far.
 """
 
 import argparse
@@ -199,6 +198,8 @@ def main():
     parser.add_argument("--kinds", default=",".join(FOLDERS))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
+    for each in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored in what a shell starts in the background
+        signal.signal(each, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as place:
         counts, faults = run(Path(place), arguments.kinds.split(","), arguments)
     print_table(counts)
@@ -208,35 +209,53 @@ def main():
 def run(place, kinds, arguments):
     """Makes the changes; how often what came of them, by kind of folder and change, and what must not be."""
     originals = {name: Original(name, place / "originals") for name in kinds}
-    counts, faults = collections.defaultdict(collections.Counter), []
-    running, rng = {}, random.Random(arguments.seed)
+    counts, faults, running = collections.defaultdict(collections.Counter), [], {}
+    try:
+        for name, what, outcome, text in outcomes(place, originals, running, arguments):
+            counts[name, what.split()[0]][outcome] += 1
+            if outcome in OUTCOMES[2:]:
+                faults.append(f"{name}, {what}: {outcome}: {text}")
+                print(faults[-1], flush=True)
+    except KeyboardInterrupt:
+        for child in running:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return counts, faults
+
+
+def outcomes(place, originals, running, arguments):
+    """Makes the changes, several at a time: kind of folder, what was done, what came of it, and more of that.
+
+    Args:
+        place: A folder for the copies.
+        originals: By kind of folder.
+        running: Here the processes are that are at it.
+        arguments: What the command was given.
+    """
+    rng, kinds = random.Random(arguments.seed), list(originals)
     todo = iter(range(arguments.changes * len(kinds)))
     while True:
         while len(running) < arguments.processes and (number := next(todo, None)) is not None:
-            name = kinds[number % len(kinds)]
-            folder, answer = place / f"{number}", place / f"{number}.json"
+            name, folder = kinds[number % len(kinds)], place / f"{number}"
             shutil.copytree(originals[name].folder, folder)
             what = damage(folder, rng)
-            child = in_a_child(originals[name], folder, answer)
-            running[child] = (number, name, what, time.monotonic() + LIMIT)
+            child = in_a_child(originals[name], folder, place / f"{number}.json")
+            running[child] = (folder, name, what, time.monotonic() + LIMIT)
         if not running:
-            return counts, faults
-        for child, (number, name, what, end) in list(running.items()):
+            return
+        for child, (folder, name, what, end) in list(running.items()):
             ended, _ = os.waitpid(child, os.WNOHANG)
             if not ended and time.monotonic() < end:
                 continue
             outcome = ["hang", ""]
             if ended:
-                outcome = json.loads((place / f"{number}.json").read_text())
+                outcome = json.loads(folder.with_suffix(".json").read_text())
             else:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             del running[child]
-            shutil.rmtree(place / f"{number}")
-            counts[name, what.split()[0]][outcome[0]] += 1
-            if outcome[0] in OUTCOMES[2:]:
-                faults.append(f"change {number}, {name}, {what}: {outcome[0]}: {outcome[1]}\n")
-                print(faults[-1], flush=True)
+            shutil.rmtree(folder)
+            yield (name, what, *outcome)
         time.sleep(0.005)
 
 

@@ -364,7 +364,7 @@ def test_parents_and_budgets_become_integers_or_a_usage_error(tmp_path):
     search(SPACE, Descends(), Answers(Evaluation), out=tmp_path / "r", **run)
     assert [type(trial.parent) for trial in RunFolder(tmp_path / "r").trials(0)] == [type(None), int, int]
     Descends.ancestor = "first"
-    with pytest.raises(UsageError, match="Descends: its _ask gave .* the id of an earlier proposal as its parent"):
+    with pytest.raises(UsageError, match=r"Descends: its _ask gave .* the id of an earlier proposal as its parent"):
         search(SPACE, Descends(), Answers(Evaluation), **run)
 
 

@@ -128,7 +128,8 @@ def test_results_print_plainly(run):
 
 
 @pytest.mark.parametrize(
-    "command", [["status"], ["report"], ["show"], ["show", "--out"], ["export"], ["resume", "--trials", "26", "--trust"]]
+    "command",
+    [["status"], ["report"], ["show"], ["show", "--out"], ["export"], ["resume", "--trials", "26", "--trust"]],
 )
 def test_commands_show_nasty_names_and_draw_them(run, command, capsys, tmp_path):
     folder, _ = run
