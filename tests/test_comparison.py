@@ -597,7 +597,7 @@ def test_command_compares_controllers(tmp_path, capsys):
         ),
         (
             ["--controllers+", "RegularizedEvolution", "--controllers.population_size", "0"],
-            "archsearch: RegularizedEvolution: expected population_size >= 1",
+            "archsearch: RegularizedEvolution: population_size: expected a whole number >= 1, got 0",
         ),
         (
             ["--evaluators.a", "Tabular", "--evaluators+", "ZeroCost"],

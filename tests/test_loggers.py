@@ -139,7 +139,7 @@ def test_resumed_run_after_a_kill_tells_loggers_everything(tmp_path, monkeypatch
         run([before, kill], out=tmp_path / "r")
     assert before.closed == [None]
     monkeypatch.undo()
-    result = resume(tmp_path / "r", trials=50, on_trial=[after])
+    result = resume(tmp_path / "r", evaluator=Uneven(), trials=50, on_trial=[after])
     assert [folder for _, folder, _ in before.opened + after.opened] == [tmp_path / "r"] * 2
     assert [resumed for *_, resumed in before.opened + after.opened] == [False, True]
     assert after.opened[0][0]["settings"]["trials"] == 50
@@ -234,7 +234,7 @@ def events(folder):
 
 def test_tensorboard_has_every_trial_also_of_a_resumed_run(tmp_path):
     run(TensorBoardLogger(tmp_path / "tb"), trials=20, out=tmp_path / "r")
-    result = resume(tmp_path / "r", trials=40, on_trial=TensorBoardLogger(tmp_path / "tb"))
+    result = resume(tmp_path / "r", evaluator=Uneven(), trials=40, on_trial=TensorBoardLogger(tmp_path / "tb"))
     trials = list(result.history)
     logged, notation = expected(trials)
     scalars, texts, _ = events(tmp_path / "tb")
@@ -305,8 +305,10 @@ def test_mlflow_has_every_trial_and_a_resumed_search_continues_its_run(tmp_path,
     logger = MLflowLogger("whole", tracking_uri=database)
     run(logger, trials=20, out=tmp_path / "r")
     client, (first,) = runs(database, "whole")
-    assert json.loads((tmp_path / "r" / "mlflow.json").read_text()) == {"run_id": first.info.run_id}
-    result = resume(tmp_path / "r", trials=40, on_trial=MLflowLogger("whole", tracking_uri=database))
+    assert json.loads((tmp_path / "r" / "mlflow.json").read_text())["run_id"] == first.info.run_id
+    result = resume(
+        tmp_path / "r", evaluator=Uneven(), trials=40, on_trial=MLflowLogger("whole", tracking_uri=database)
+    )
     _, (only,) = runs(database, "whole")
     assert only.info.run_id == first.info.run_id
     assert (only.info.run_name, only.info.status) == ("r", "FINISHED")
@@ -326,10 +328,10 @@ def test_mlflow_run_that_is_gone_is_begun_anew(tmp_path, database):
     run(MLflowLogger("gone", tracking_uri=database), trials=3, out=tmp_path / "r")
     client, (first,) = runs(database, "gone")
     client.delete_run(first.info.run_id)
-    resume(tmp_path / "r", trials=5, on_trial=MLflowLogger("gone", tracking_uri=database))
+    resume(tmp_path / "r", evaluator=Uneven(), trials=5, on_trial=MLflowLogger("gone", tracking_uri=database))
     _, (second,) = runs(database, "gone")
     (tmp_path / "r" / "mlflow.json").write_text('{"run_id": "0123456789abcdef0123456789abcdef"}')
-    resume(tmp_path / "r", trials=7, on_trial=MLflowLogger("gone", tracking_uri=database))
+    resume(tmp_path / "r", evaluator=Uneven(), trials=7, on_trial=MLflowLogger("gone", tracking_uri=database))
     assert len({run.info.run_id for run in (first, second, *runs(database, "gone")[1])}) == 3
 
 
@@ -424,7 +426,7 @@ def test_loggers_by_name(tmp_path, monkeypatch):
     assert events(tmp_path / "r" / "tensorboard")[0]["final/completed"] == [(0, 3.0)]
     _, (only,) = runs(f"sqlite:///{tmp_path / 'r' / 'mlflow' / 'mlflow.db'}", "archsearch")
     assert only.data.metrics["final/completed"] == 3
-    assert resume(out, trials=4).completed == 4  # the loggers' files do not disturb
+    assert resume(out, evaluator=Uneven(), trials=4).completed == 4  # the loggers' files do not disturb
 
 
 def test_loggers_by_name_that_cannot_be(monkeypatch):

@@ -161,9 +161,8 @@ def test_labels_of_a_partial_table_are_among_those_that_it_has():
     predictor.prepare()
     assert set(predictor.labelled_scores) <= set(predictor._source.architectures)
     greedy = Predictor(Tabular(dataset="digits201"), labels=10_000)
-    greedy.start(NASBench201())
     with pytest.raises(UsageError, match="architectures of NASBench201 only, got 10,000"):
-        greedy.prepare()
+        greedy.start(NASBench201())
 
 
 def test_features_are_learned_from_and_billed():
@@ -339,9 +338,8 @@ def test_a_space_that_the_labels_evaluator_cannot_score_is_refused():
 
 def test_a_space_with_too_few_architectures_is_refused():
     predictor = Predictor(Additive(), labels=10)
-    predictor.start(Choices({"a": [1, 2, 3]}))
     with pytest.raises(UsageError, match="scores 3 different architectures of Choices only, got 10"):
-        predictor.prepare()
+        predictor.start(Choices({"a": [1, 2, 3]}))
 
 
 def test_evaluating_before_preparing_is_an_error():

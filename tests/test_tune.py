@@ -536,7 +536,7 @@ def test_a_search_with_a_searcher_is_stored_and_resumed(tmp_path):
     search(FixedSpace(), TuneSearch(Climber), Function(sum), trials=30, seed=3, out=tmp_path / "run")
     resumed = resume(tmp_path / "run", trials=60, trust=True)
     assert [t.architecture for t in resumed.history] == [t.architecture for t in whole.history]
-    assert build(describe(TuneSearch(Climber, {"most": 3}))).settings == {"most": 3}
+    assert build(describe(TuneSearch(Climber, {"most": 3})), trust=True).settings == {"most": 3}
 
 
 def test_optuna_through_tune_learns_and_repeats_itself():
