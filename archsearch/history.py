@@ -717,10 +717,6 @@ class RunFolder:
         tables = [table for number in self._numbers("verified") if (table := self.verification(number)) is not None]
         return pa.concat_tables(tables, promote_options="default") if tables else None
 
-    def verification_numbers(self) -> list[int]:
-        """Numbers of the verifications that are done."""
-        return [number for number in self._numbers("verified") if self.verification(number) is not None]
-
     def verification(self, number: int) -> pa.Table | None:
         """What a verification has found; None if it is not done, or damaged."""
         try:
