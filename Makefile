@@ -54,8 +54,8 @@ walls: types
 slow: setup
 	$(BIN)/python -m pytest -m slow
 
-# Causes every kind of fault and prints what came of it as a table, then damages run folders 1,000 times. About twenty
-# minutes on two cores; the full disks need the right to mount a file system.
+# Causes every kind of fault and prints what came of it as a table, then damages run folders of six kinds, each 1,000
+# times. About three quarters of an hour on two cores; the full disks need the right to mount a file system.
 faults: setup
 	$(BIN)/python -m pytest -n 0 -m "slow or not slow" --fault-table tests/test_fault_matrix.py tests/test_misbehaviour.py
 	$(BIN)/python scripts/damage.py

@@ -120,7 +120,7 @@ def test_no_advance_when_the_search_ends_at_the_boundary_but_when_it_goes_on(tmp
     trials = sum(not trial.failure for trial in list(whole.history)[:INTERVAL])
     short = run(first, RandomSearch(), trials=trials, out=tmp_path / "r")
     assert (len(short.history), first.samples, short.setup_cost.updates) == (INTERVAL, [], 100)
-    resumed = resume(tmp_path / "r", trials=90)
+    resumed = resume(tmp_path / "r", trials=90, trust=True)
     assert len(resumed.history) == total
     assert path(resumed) == path(whole)
     assert resumed.setup_cost.updates == whole.setup_cost.updates
@@ -253,7 +253,7 @@ def test_an_evaluator_that_no_longer_advances_is_refused(tmp_path, monkeypatch):
     killed_run(tmp_path / "r", monkeypatch, INTERVAL + 5)
     monkeypatch.setattr(Learner, "start", lambda self, space: setattr(self, "interval", 0))
     with pytest.raises(RunFolderError, match="Learner advanced in this run, and now its interval is 0"):
-        resume(tmp_path / "r")
+        resume(tmp_path / "r", trust=True)
 
 
 @pytest.mark.parametrize(

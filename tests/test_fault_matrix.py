@@ -544,7 +544,7 @@ def test_disk_full_on_ray(row, small_disk, on_ray, tmp_path):
         search(SPACE, RegularizedEvolution(20, 5), evaluator, **arguments)
     before = trials_of(disk / "r")
     small_disk("size=50m", remount=True)
-    result = resume(disk / "r", executor=RayExecutor(2))
+    result = resume(disk / "r", executor=RayExecutor(2), trust=True)
     after = check(row, disk / "r", 2500)
     assert path(after[: len(before)]) == path(before)
     assert result.faults["driver_died"] == 1
@@ -796,5 +796,5 @@ def test_listener_raises_on_ray(row, on_ray, tmp_path):
     with pytest.raises(ZeroDivisionError):
         search(SPACE, RegularizedEvolution(20, 5), Causing({}, tmp_path), on_trial=fail, **arguments)
     before = trials_of(tmp_path / "r")
-    resume(tmp_path / "r", executor=RayExecutor(2))
+    resume(tmp_path / "r", executor=RayExecutor(2), trust=True)
     assert path(check(row, tmp_path / "r", 900, {}))[: len(before)] == path(before)

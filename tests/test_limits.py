@@ -194,7 +194,7 @@ def test_extended_and_killed_runs_equal_an_uninterrupted_one(controller, setting
         patch.setattr(history.History, "close", lambda self, state: self.folder._lock.close())
         with pytest.raises(Killed):
             resume(tmp_path / "r", trials=80, on_trial=kill, trust=True)
-    resumed = resume(tmp_path / "r", trials=80, limits=dict(LIMITS))
+    resumed = resume(tmp_path / "r", trials=80, limits=dict(LIMITS), trust=True)
     assert path(resumed.history) == path(whole.history)
     assert (resumed.rejected, resumed.reused) == (whole.rejected, whole.reused)
 
