@@ -168,7 +168,8 @@ def test_an_interrupted_evaluation_fails_its_trial_of_tune(tmp_path):
         tmp_path,
         tune_config={"search_alg": searcher, "num_samples": 1},
     )
-    assert "exception: KeyboardInterrupt" in str(result.error)
+    assert "ArchsearchError: exception: " in str(result.error)
+    assert str(result.error).endswith("KeyboardInterrupt")
 
 
 class Listening(RandomSearch):

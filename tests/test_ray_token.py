@@ -31,7 +31,8 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     ray_private.forget_token()
     yield tmp_path / "home"
-    ray_private.set_mode(None)
+    monkeypatch.undo()  # another test in this process may have begun a Ray with a token: Ray is to know of it again
+    ray_private._set_mode(os.environ.get("RAY_AUTH_MODE"))
     ray_private.forget_token()
 
 
