@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from archsearch import ray_private
@@ -94,14 +95,18 @@ class _Rays:
         self._wish: Wish | None = None  # that it was begun for
         self._connects_by_itself = True
         self._mode: str | None = None  # of authentication, before Ray was begun
+        self._keeper: threading.Event | None = None  # set, it ends the thread that keeps Ray up
 
     def check(self, wish: Wish) -> None:
         """Raises ``UsageError`` if the Ray that this process has cannot be what is wished for."""
-        ray = sys.modules.get("ray")
-        if wish.address is None and (ray is None or not ray.is_initialized()):
-            check_authentication()
-        if ray is None:
+        if "ray" not in sys.modules:
+            if wish.address is None:
+                check_authentication()
             return
+        import ray  # waits where another thread is importing it
+
+        if wish.address is None and not ray.is_initialized():
+            check_authentication()
         with self._lock:
             self._check(wish)
 
@@ -143,7 +148,7 @@ class _Rays:
             if begun:
                 self._mode = os.environ.get(ray_private.AUTH_MODE)
                 try:
-                    _begin(wish)
+                    self._keeper = _begin_for_good(wish)
                 except BaseException:
                     ray_private.set_mode(self._mode)
                     raise
@@ -184,6 +189,9 @@ class _Rays:
                 self._begun = self._wish = None
                 if lease.alive:
                     ray.shutdown()
+                if self._keeper is not None:
+                    self._keeper.set()
+                    self._keeper = None
                 if not ray.is_initialized():
                     ray_private.set_mode(self._mode)  # the next cluster may ask for no token
             if not self._leases:
@@ -218,6 +226,35 @@ def _session() -> tuple[str, str] | None:
 
 
 # -- beginning -----------------------------------------------------------------------------------
+
+
+def _begin_for_good(wish: Wish) -> threading.Event | None:
+    """Begins Ray such that it does not end with the thread of the search that was the first to want it.
+
+    Ray has its processes killed when their parent dies, and to Linux that is the *thread* that started them. So
+    outside of the main thread another one starts them, and stays.
+
+    Returns:
+        What ends that thread; None where there is none.
+    """
+    if threading.current_thread() is threading.main_thread():
+        _begin(wish)
+        return None
+    begun: Future[None] = Future()
+    ended = threading.Event()
+
+    def keep() -> None:
+        try:
+            _begin(wish)
+        except BaseException as error:
+            begun.set_exception(error)
+            return
+        begun.set_result(None)
+        ended.wait()
+
+    threading.Thread(target=keep, name="archsearch keeps Ray", daemon=True).start()
+    begun.result()
+    return ended
 
 
 def _begin(wish: Wish) -> None:

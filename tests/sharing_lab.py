@@ -73,6 +73,26 @@ def at_once(*calls):
     return answers
 
 
+def outlived():
+    """What a search comes to that goes on after the thread which began Ray has ended."""
+    begun, joined = threading.Event(), threading.Event()
+
+    def began(trial):
+        begun.set()
+        joined.wait(100)
+
+    first = threading.Thread(target=attempt, args=(nap, RayExecutor(1)), kwargs={"on_trial": began})
+    first.start()
+    begun.wait(100)
+
+    def went_on(trial):
+        joined.set()
+        first.join(100)
+        time.sleep(0.2 if trial.id else 1.0)  # time for what the end of the thread may do
+
+    return attempt(nap, RayExecutor(1), on_trial=went_on, trials=10)
+
+
 def reachable(host, port):
     with contextlib.suppress(OSError):
         socket.create_connection((host, port), timeout=5).close()
@@ -96,6 +116,8 @@ def main(folder):
 
     facts["three"] = at_once(*(one_of_three(i) for i in range(3)))
     facts["begun by three"], facts["up after three"] = len(begun), ray.is_initialized()
+
+    facts["outlived"], facts["begun by two"] = outlived(), len(begun) - 1
 
     with RayExecutor(2).held():
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")

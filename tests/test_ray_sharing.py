@@ -36,9 +36,15 @@ def test_three_searches_at_the_same_moment_share_one_ray(facts):
     assert not facts["up after three"], "the last one ends it"
 
 
+def test_ray_outlives_the_thread_that_began_it(facts):
+    """Its processes are killed when the thread that started them ends: Linux takes that for their parent's death."""
+    assert facts["outlived"] == [10, 0]
+    assert facts["begun by two"] == 1
+
+
 def test_inside_held_searches_share_it_and_leave_it_up(facts):
     assert facts["inside held"] == [[30, 0], [30, 0], True]
-    assert facts["begun in all"] == 2
+    assert facts["begun in all"] == 3
 
 
 def test_a_ray_of_ones_own_listens_on_this_machine_alone(facts):
