@@ -110,6 +110,14 @@ def in_use(path: Path) -> bool:
     return False
 
 
+def left_running(path: Path) -> bool:
+    """Whether the last session did not end in order, and none runs now."""
+    try:
+        return path.read_bytes().startswith(RUNNING) and not in_use(path)
+    except OSError:
+        return False
+
+
 def noted(path: Path) -> tuple[int, int] | None:
     """The newest journal of a folder, and how many lines it has at least, by the file of its lock; None: unknown."""
     try:

@@ -65,7 +65,7 @@ from archsearch.space import Space
 from archsearch.texts import name_of, well_formed
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Budget, Cost, Evaluation, Trial
 from archsearch.trust import own_executor, refuse_links, stored_component, stored_executor, without_secrets
-from archsearch.words import plain
+from archsearch.words import plain, plain_lines
 
 ExecutorName = Literal["local", "ray", "simulated"]
 Duplicates = Literal["evaluate", "reuse"]
@@ -978,7 +978,7 @@ class Search:
         if self._failures_in_a_row >= self.settings.max_failures:
             raise TooManyFailures(
                 f"{self._failures_in_a_row} trials failed one after another (max_failures="
-                f"{self.settings.max_failures}). The first of them:\n{self._first_failure}"
+                f"{self.settings.max_failures}). The first of them:\n{plain_lines(self._first_failure)}"
             )
 
     def _fault(self, fault: Fault) -> None:

@@ -23,6 +23,7 @@ from archsearch.errors import (
 from archsearch.evaluator import Evaluator
 from archsearch.history import RESERVED_COLUMNS, RunFolder
 from archsearch.ledger import billed_seconds, ends, total_cost
+from archsearch.lock import left_running
 from archsearch.model import Model
 from archsearch.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.space import Space
@@ -377,7 +378,10 @@ def status(directory: str | Path, *, trust: bool = False) -> str:
     completed = int((np.asarray(table["status"]) == "completed").sum())
     limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
     asked = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
-    lines = {"state": "running" if running else "not running", "trials": f"{facts['trials']}; stops at {asked}"}
+    state = "running" if running else "not running"
+    if left_running(folder.path / "lock"):
+        state += f"; killed, or ended by its evaluator: 'archsearch resume {directory}' goes on (--isolate: in safety)"
+    lines = {"state": state, "trials": f"{facts['trials']}; stops at {asked}"}
     lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
     recent = ended[-RECENT_TRIALS:]
     if len(recent) > 1 and recent[-1] > recent[0]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from archsearch.words import plain
+
 MAX_ERROR_BEGIN, MAX_ERROR_END = 2_000, 6_000
 """Characters of a long error text that are kept, of its begin and of its end, where a traceback says what it was."""
 MAX_SHOWN = 200
@@ -45,7 +47,7 @@ def shown(value: object, most: int = MAX_SHOWN) -> str:
         text = repr(value)
     except Exception:  # of a stranger's class, or a whole number of more than 4,300 digits
         text = f"<{type(value).__name__}>"
-    text = well_formed(" ".join(text[: 10 * most].split()))
+    text = plain(" ".join(text[: 10 * most].split()))
     return text if len(text) <= most else f"{text[:most]}..."
 
 

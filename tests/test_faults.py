@@ -391,3 +391,23 @@ def test_interrupt_signal_is_left_as_it_was():
     search(SPACE, RandomSearch(), Function(sum), trials=5, seed=0, timeout=5.0)
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+EXITS = """
+import os
+from archsearch import search
+from archsearch.controllers import RandomSearch
+from archsearch.evaluators import Function
+from archsearch.spaces import NASBench201
+search(NASBench201(), RandomSearch(), Function(lambda architecture: os._exit(0)), trials=5, seed=0, out="r")
+"""
+
+
+def test_status_says_that_a_run_did_not_end_in_order(tmp_path, monkeypatch, capsys):
+    """An evaluator that ends the process leaves nobody who could say so; whoever looks at the folder is told."""
+    monkeypatch.chdir(tmp_path)
+    assert subprocess.run([sys.executable, "-c", EXITS], check=False, timeout=100).returncode == 0
+    assert cli.main(["status", "r"]) == 0
+    printed = capsys.readouterr().out
+    assert "not running; killed, or ended by its evaluator" in printed
+    assert "archsearch resume r" in printed

@@ -16,6 +16,7 @@ from archsearch.comparison import compare
 from archsearch.controller_comparison import compare_controllers
 from archsearch.controllers import NSGA2, RandomSearch
 from archsearch.drawing import draw_columns, draw_front, draw_graph, draw_learning_curve, save_figure
+from archsearch.errors import TooManyFailures
 from archsearch.evaluators import Function
 from archsearch.page import aligned, terms
 from archsearch.progress import Display
@@ -196,3 +197,27 @@ def test_marks_of_a_logarithmic_axis_stay_powers_of_ten(tmp_path):
     assert all(mark.get_parse_math() for mark in axes.get_yticklabels())
     assert not axes.yaxis.label.get_parse_math()
     assert not axes.get_legend().get_texts()[0].get_parse_math()
+
+
+class Screaming:
+    """A number that is none, with a picture of its own."""
+
+    def __repr__(self):
+        return "\x1b[2Jgone\r"
+
+
+def scream(architecture):
+    raise ValueError(repr(Screaming()) + str(architecture))
+
+
+def shows_itself(architecture):
+    return Screaming()
+
+
+@pytest.mark.parametrize("function", [scream, shows_itself])
+def test_errors_that_end_a_search_print_plainly(function):
+    with pytest.raises(TooManyFailures) as caught:
+        search(Choices({"a": [0, 1]}), RandomSearch(), Function(function), trials=3, max_failures=2, seed=0)
+    assert "\x1b" not in str(caught.value)
+    assert "\r" not in str(caught.value)
+    assert r"\x1b[2Jgone" in str(caught.value).replace("\\\\", "\\")
