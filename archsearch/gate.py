@@ -94,6 +94,8 @@ def number(value: object, what: str) -> float:
     if not real or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise Refused(f"expected a number as {what}, got {shown(value)}")
     try:
+        if getattr(value, "requires_grad", False):  # a tensor whose graph is still there; float() warns of it
+            value = value.item()  # type: ignore[attr-defined]
         return float(value)  # type: ignore[arg-type]
     except Exception as error:  # strangers' classes can raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -127,8 +129,9 @@ def _unmeasured(cost: Cost) -> Cost:
 
 
 def _admit_metrics(metrics: Mapping[Any, Any]) -> dict[str, float]:
-    names = _admit_names(tuple(metrics))
-    values = metrics.values() if type(metrics) is dict else [metrics[name] for name in metrics]
+    given = tuple(itertools.islice(metrics, MAX_METRICS + 1))  # a mapping of one's own may be endless
+    names = _admit_names(given)
+    values = metrics.values() if type(metrics) is dict else [metrics[name] for name in given]
     return {
         name: value if type(value) is float else number(value, f"metric {name!r}")
         for name, value in zip(names, values, strict=True)
@@ -139,7 +142,7 @@ def _admit_metrics(metrics: Mapping[Any, Any]) -> dict[str, float]:
 def _admit_names(names: tuple[Any, ...]) -> tuple[str, ...]:
     """The names of metrics as plain texts."""
     if len(names) > MAX_METRICS:
-        raise Refused(f"expected at most {MAX_METRICS:,} metrics, got {len(names):,}")
+        raise Refused(f"expected at most {MAX_METRICS:,} metrics, got more")
     plain = tuple(_admit_name(name) for name in names)
     if len(set(plain)) < len(plain):
         raise Refused(f"expected a name of its own for each metric, got {shown(names)}")
@@ -231,7 +234,10 @@ def figures_of(evaluator: Evaluator, architecture: Architecture) -> dict[str, fl
     if not isinstance(figures, Mapping):
         raise UsageError(f"{where}: expected a mapping from names to numbers, got {shown(figures)}")
     try:
-        return {_admit_name(name): number(value, f"figure {shown(name)}") for name, value in figures.items()}
+        items = list(itertools.islice(figures.items(), MAX_METRICS + 1))
+        if len(items) > MAX_METRICS:
+            raise Refused(f"expected at most {MAX_METRICS:,} figures, got more")
+        return {_admit_name(name): number(value, f"figure {shown(name)}") for name, value in items}
     except Refused as error:
         raise UsageError(f"{where}: {error}") from None
 
