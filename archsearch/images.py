@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.checks import is_finite
 from archsearch.errors import TaskError
 from archsearch.seeding import stream
+from archsearch.texts import shown
 
 Layout = Literal["auto", "channels_first", "channels_last"]
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -118,9 +121,11 @@ def count_of(size: float, n: int, where: str) -> int:
     Raises:
         TaskError: If it is neither, or none, or more than there are.
     """
-    if size > 1 and size != int(size):
-        raise TaskError(f"{where}: expected a whole number of images, or a share up to 1, got {size}")
-    count = round(size * n) if isinstance(size, float) and size <= 1 else int(size)
-    if not 1 <= count <= n:
+    if not is_finite(size) or (size > 1 and size != int(size)):
+        raise TaskError(f"{where}: expected a whole number of images, or a share up to 1, got {shown(size)}")
+    count = round(size * n) if not isinstance(size, numbers.Integral) and size <= 1 else int(size)
+    if count > n:
+        raise TaskError(f"{where}: {size} of {n} images were asked for; there are no more than {n}")
+    if count < 1:
         raise TaskError(f"{where}: {size} of {n} images were asked for; every part needs at least one image")
     return count

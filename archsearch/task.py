@@ -30,9 +30,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from archsearch.checks import number, whole_number
 from archsearch.errors import TaskError, UnknownName, UsageError
 from archsearch.images import Arrays, Layout, checked, count_of, split, statistics
 from archsearch.seeding import stream
+from archsearch.texts import shown
 
 __all__ = ["Augmentation", "Layout", "Part", "Task", "load_task", "split"]
 
@@ -57,8 +59,9 @@ class Task:
         normalise: Whether to normalise; if not, images are taken as they are.
         augmentation: What is done to training images by default, any of crop, flip, cutout.
         layout: Where the channels of images with four dimensions are: channels_first, channels_last, or auto: where the
-            shape tells. Up to 4 channels are looked for last, any number of them first; a shape that could be either
-            is refused.
+            shape tells. If only the first or only the last of the three sides is up to 4, the channels are there (last
+            only if the middle one is larger than 4). If neither is, they are first, unless the first two are equal; if
+            both are, they are first where the last two are equal and the first is not. Other shapes are refused.
 
     Raises:
         TaskError: If shapes, labels or pixels cannot be used; the message says where.
@@ -215,9 +218,10 @@ def _options(text: str, given: Mapping[str, str], defaults: dict[str, Any]) -> d
             values[name] = value if isinstance(default, str) else _number(value, default)
         except ValueError:
             kind = "a whole number" if type(default) is int else "a number"
-            raise UsageError(f"task {text!r}: {name}: expected {kind}, got {value!r}") from None
-        if not isinstance(default, str) and values[name] < 0:
-            raise UsageError(f"task {text!r}: {name}: expected a number >= 0, got {value!r}")
+            raise UsageError(f"task {text!r}: {name}: expected {kind}, got {shown(value)}") from None
+        if not isinstance(default, str):
+            check = whole_number if type(default) is int else number
+            values[name] = check(f"task {text!r}", name, values[name], low=0)
     return values
 
 
@@ -233,8 +237,9 @@ def _three_parts(text: str, images: Any, labels: Any, options: Mapping[str, Any]
     left = len(labels) - sum(counts.values())
     if left < 2:
         raise TaskError(
-            f"{text}: valid={options['valid']} and test={options['test']} take {sum(counts.values())} of {len(labels)} "
-            f"images, which leaves {max(0, left)} to train on; expected at least two: make these parts smaller"
+            f"{text}: valid={options['valid']} asks for {counts['valid']} images and test={options['test']} for "
+            f"{counts['test']}; there are {len(labels)}, which leaves {max(0, left)} to train on; expected at least "
+            "two: make these parts smaller"
         )
     return _from_parts(text, {"train": (images, labels)}, {**options, **counts}, **settings)
 
@@ -288,6 +293,7 @@ def _digits(text: str, given: Mapping[str, str]) -> Task:
     options = _options(text, given, {"train": 0.0, "valid": 0.25, "test": 0.25, "seed": 0, "shift": 0, "noise": 0.0})
     images, labels = load_digits(return_X_y=True)
     images = images.reshape(-1, 8, 8).astype(np.float32) / 16
+    whole_number(f"task {text!r}", "shift", options["shift"], 0, images.shape[1])  # at 8 pixels nothing is left
     rng = stream(options["seed"], "digits")
     if options["shift"]:
         reach = options["shift"]

@@ -244,7 +244,7 @@ def test_harder_digits():
         ),
         ("digits:seed=1.5", UsageError, "seed: expected a whole number, got '1.5'"),
         ("digits:noise=much", UsageError, "noise: expected a number, got 'much'"),
-        ("digits:seed=-1", UsageError, "seed: expected a number >= 0"),
+        ("digits:seed=-1", UsageError, "seed: expected a whole number >= 0, got -1"),
         ("digits:valid=0", TaskError, "0 of 1797 images were asked for"),
         ("digits:train=5000", TaskError, "5000 of 899 images were asked for"),
         ("nowhere.npz", TaskError, "nowhere.npz: no such file"),
