@@ -9,31 +9,31 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import pickle
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import ExecutorError, UsageError
+from archsearch.messages import PART_SECONDS, Garbled, Late, Messages
 
 if TYPE_CHECKING:
     from archsearch.evaluator import Evaluator
     from archsearch.executor import Outcome, Together
     from archsearch.trial import Query
 
-LOOK_SECONDS = 1.0
-"""Between two looks whether the process is there still; its end is mostly heard of at once, by the connection's."""
 END_SECONDS = 5.0
 """How long to wait for a process that was killed, or has closed its connection."""
 GUARD_SECONDS = 2.0
+MAX_ANSWER = 1 << 30
+"""Bytes of an answer: evaluations are bounded, each."""
 MAX_STACK = 4_000
 """Characters, the first ones, of the stack of a process that crashed, or hangs."""
 OWN_FRAMES = (" in evaluate_safely", " in evaluate_together")
@@ -96,12 +96,10 @@ class WorkerProcess:
             raise
 
     def _start(self) -> None:
-        import multiprocessing
-
-        self._connection, theirs = multiprocessing.Pipe()
+        ours, theirs = socket.socketpair()
+        self._messages = Messages(ours, lambda: self._process.poll() is not None, PART_SECONDS)
+        self._asked = 0
         lifeline, self._lifeline = os.pipe()
-        self._arrival = select.poll()  # that of the connection makes a new selector each time
-        self._arrival.register(self._connection.fileno(), select.POLLIN)
         numbers = (theirs.fileno(), lifeline, self._stack.fileno())
         path = json.dumps([os.path.abspath(entry) for entry in sys.path])
         command = [sys.executable, "-P", "-c", CHILD, path, *map(str, (*numbers, os.getpid()))]
@@ -132,10 +130,20 @@ class WorkerProcess:
         """Whether it can be asked; if it has ended meanwhile, ``ended`` says how."""
         if self._killed:
             return False
-        if self._process.poll() is None:
-            return True
-        self.ended = "worker_died", self._how_it_ended()
-        return False
+        if self._process.poll() is not None:
+            self.ended = "worker_died", self._how_it_ended()
+            return False
+        if self._messages.pending:  # nothing was asked: a thread of an earlier evaluation, say
+            try:
+                self._messages.receive(time.monotonic())
+                lost = self._killed_for("it sent an answer that nobody asked for")
+            except (Late, Garbled) as error:
+                lost = self._killed_for(str(error))
+            except (EOFError, OSError):
+                lost = self._lost()
+            self.ended = lost.kind, lost.error
+            return False
+        return True
 
     def evaluate(self, query: Query, timeout: float | None) -> Outcome:
         """Answers one query; kills the process if that takes more than ``timeout`` seconds."""
@@ -171,7 +179,7 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):  # one in the middle of a system call that hangs
             self._process.wait(END_SECONDS)
-        self._connection.close()
+        self._messages.close()
         os.close(self._lifeline)
         self._stack.close()
 
@@ -179,36 +187,34 @@ class WorkerProcess:
 
     def _ask(self, name: str, argument: Any, seconds: float | None) -> Any:
         """Has the process do something; the process is gone if ``_Lost`` is raised."""
+        self._asked += 1
+        end = None if seconds is None else time.monotonic() + seconds
         try:
-            self._connection.send_bytes(pickle.dumps((name, argument), pickle.HIGHEST_PROTOCOL))
-            if not self._wait(seconds):
-                where = self._where_it_is()
-                self.kill()
-                raise _Lost("timeout", f"{where}no result within {seconds:g} s; its process was killed")
-            data = self._connection.recv_bytes()
+            self._messages.send(self._asked, pickle.dumps((name, argument), pickle.HIGHEST_PROTOCOL), end)
+            number, data = self._messages.receive(end, MAX_ANSWER)
+        except Late:
+            where = self._where_it_is()
+            self.kill()
+            raise _Lost("timeout", f"{where}no result within {seconds:g} s; its process was killed") from None
+        except Garbled as error:
+            raise self._killed_for(str(error)) from None
         except (EOFError, OSError):
             raise self._lost() from None
+        if number != self._asked:
+            raise self._killed_for("it sent an answer that nobody asked for")
         try:
             return pickle.loads(data)
-        except Exception as error:  # a class of the evaluator's own, say
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a class of the evaluator's own may do anything, sys.exit included
             text = f"the result cannot be read: {type(error).__name__}: {error}"
             if name == "load":
                 return text
             raise _Lost("exception", text) from None
 
-    def _wait(self, seconds: float | None) -> bool:
-        """Waits for an answer, or the end of the connection; False: there was none in time."""
-        end = None if seconds is None else time.monotonic() + seconds
-        while True:
-            left = LOOK_SECONDS if end is None else max(0.0, min(LOOK_SECONDS, end - time.monotonic()))
-            if self._arrival.poll(math.ceil(1000 * left)):
-                return True
-            if self._process.poll() is not None:  # its own children may hold the connection
-                if self._arrival.poll(0):
-                    return True
-                raise EOFError
-            if end is not None and time.monotonic() >= end:
-                return bool(self._arrival.poll(0))  # where this process was stopped for a while
+    def _killed_for(self, error: str) -> _Lost:
+        self.kill()
+        return _Lost("worker_died", f"{error}; its process was killed")
 
     def _lost(self) -> _Lost:
         try:
@@ -284,8 +290,8 @@ def main(connection: int, lifeline: int, stack: int, driver: int) -> None:
     faulthandler.register(WHERE, stack, all_threads=False)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(line_buffering=True)
-    with contextlib.suppress(EOFError, OSError):
-        _answer(Connection(connection))
+    with contextlib.suppress(EOFError, OSError, Garbled):
+        _answer(Messages(socket.socket(fileno=connection)))
     os._exit(0)
 
 
@@ -322,12 +328,13 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _answer(connection: Connection) -> None:
+def _answer(messages: Messages) -> None:
     from archsearch.executor import evaluate_safely, evaluate_together
 
     evaluator: Any = None
     while True:
-        name, argument = pickle.loads(connection.recv_bytes())
+        number, data = messages.receive()
+        name, argument = pickle.loads(data)
         answer: Any
         if name == "load":
             evaluator, answer = _load(*argument)
@@ -338,7 +345,7 @@ def _answer(connection: Connection) -> None:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             with contextlib.suppress(OSError, ValueError):  # closed by the evaluator, or nobody reads it
                 stream.flush()
-        connection.send_bytes(_packed(name, answer))
+        messages.send(number, _packed(name, answer))
 
 
 def _load(data: bytes, settings: dict[str, Any]) -> tuple[Any, str]:

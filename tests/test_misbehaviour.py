@@ -93,8 +93,8 @@ def test_misbehaviours_on_ray(tmp_path, record_property, monkeypatch):
     import ray
 
     monkeypatch.setattr("archsearch.ray_executor.GRACE_SECONDS", 0.5)
-    # A batch with a result that cannot be read is evaluated again, and output cannot be closed twice.
-    ways = [way for way in WAYS if way != "closes_its_output"]
+    # A batch with a result that cannot be read is evaluated again; the descriptors are Ray's own.
+    ways = [way for way in WAYS if way not in ("closes_its_output", "writes_into_every_file_descriptor")]
     # Ray hears of a worker's death by its connection.
     expected = EXPECTED | {"dies_while_a_child_holds_the_connection": (TIMEOUT, "")}
     try:
