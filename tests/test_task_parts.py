@@ -81,7 +81,7 @@ def test_small_colour_pictures_of_a_parquet_file_are_never_taken_for_channels(tm
         ("digits:valid=1.5", "digits:valid=1.5, valid: expected a whole number of images, or a share up to 1, got 1.5"),
         ("digits:train=2.5", "train: expected a whole number of images, or a share up to 1, got 2.5"),
         ("digits:valid=1.0", "valid=1.0 asks for 1797 images and test=0.25 for 449; there are 1797, which leaves 0 to"),
-        ("digits:valid=0.5,test=0.5", "for 898 images and test=0.5 for 898; there are 1797, which leaves 1 to train on; expected"),
+        ("digits:valid=0.5,test=0.5", "for 898 images and test=0.5 for 898; there are 1797, which leaves 1 to train"),
         ("digits:valid=1000,test=797", "leaves 0 to train on"),
         ("digits:valid=1000,test=790", "train: 7 images, none of 3 of 10 classes; expected some of every class"),
         ("digits:train=1", "train: 1 images, none of 9 of 10 classes"),
