@@ -488,7 +488,7 @@ def test_an_import_path_names_the_function():
     for path in ("math.prod", "math:prod"):
         evaluator = Function(path)
         assert describe(evaluator)["init_args"] == {"function": path}
-        evaluator = pickle.loads(pickle.dumps(build(describe(evaluator))))
+        evaluator = pickle.loads(pickle.dumps(build(describe(evaluator), trust=True)))
         evaluator.start(Numbers())
         assert evaluator.evaluate((1, 2, 3, 4, 4, 4), 0).score == 384.0
     assert describe(Function(math.prod))["init_args"] == {"function": "math.prod"}

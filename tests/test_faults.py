@@ -179,7 +179,9 @@ def test_a_failing_evaluation_is_a_failed_trial_and_the_search_goes_on(kind, fai
         assert (trial.failure, trial.score) == (failure, None)
         assert text in trial.error
         assert trial.attempts == (2 if failure == "out_of_memory" else 1)
-        assert sum(trial.architecture) % 4 == 0
+        if failure != "timeout":  # a machine that is busy lets others time out, too
+            assert sum(trial.architecture) % 4 == 0
+    assert all(trial.failure for trial in trials if sum(trial.architecture) % 4 == 0)
     assert result.best.score == max(t.score for t in trials if t.score is not None)
     parents = {trial.parent for trial in trials}
     assert not parents & {trial.id for trial in failed}
