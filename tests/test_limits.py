@@ -233,7 +233,7 @@ def test_workers_on_ray_obey():
     try:
         result = run(lag=4, executor="ray", workers=2)
         assert within(result.history)
-        assert {trial.worker for trial in result.history} == {0, 1}
+        assert {trial.worker for trial in result.history} <= {0, 1}
         assert path(result.history) == path(run(lag=4).history)
     finally:
         ray.shutdown()
