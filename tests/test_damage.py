@@ -204,6 +204,17 @@ def test_a_configuration_that_is_cut_at_the_end_of_any_line_is_one_clear_line(fo
         assert "config.yaml" in error
 
 
+def test_a_configuration_that_is_cut_within_its_last_entry_is_one_clear_line(folder, capsys):
+    run = folder("finished")
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text[: text.index("fingerprints:")] + "fingerprints: evalu")
+    for command in ("status", "resume"):
+        status, _, error = run_command(capsys, command, str(run))
+        assert status == 2
+        assert "config.yaml: fingerprints: expected a mapping, got str" in error
+        assert len(error.splitlines()) == 1
+
+
 def test_a_changed_configuration_is_told(folder):
     run = folder("finished")
     text = (run / "config.yaml").read_text()
