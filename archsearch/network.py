@@ -300,12 +300,12 @@ def multiply_adds(
 @contextlib.contextmanager
 def _without_fast_path() -> Iterator[None]:
     """Inside, PyTorch's transformer layers do their operations one by one: the fused ones have no formula."""
-    enabled = torch.backends.mha.get_fastpath_enabled()  # type: ignore[no-untyped-call]
-    torch.backends.mha.set_fastpath_enabled(False)  # type: ignore[no-untyped-call]
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)  # type: ignore[no-untyped-call]
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
