@@ -567,8 +567,8 @@ class RunFolder:
         Args:
             before: Number and lines of the newest journal, or number of the newest state.
         """
-        if self._lock is None and self.in_use():
-            return  # more is being written
+        if self._lock is None and (self.in_use() or not (self.path / "config.yaml").exists()):
+            return  # more is being written, or nothing has begun
         lock = self._noted_lines()
         if lock is not None and lock[0] >= before[0]:
             journal, lines = lock

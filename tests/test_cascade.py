@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 TESTS = Path(__file__).parent
-os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
 
 from cascade_lab import SPACE, Stage  # noqa: E402  (the workers must find it, too)
 

@@ -55,6 +55,7 @@ def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsy
         monkeypatch.setattr(importlib.import_module(f"archsearch.{module}"), name, begin)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "my_lab", raising=False)  # of another test
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "my_lab.py").write_text(
         "from archsearch.controllers import RandomSearch\n\n\nclass Annealing(RandomSearch):\n"

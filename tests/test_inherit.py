@@ -106,7 +106,7 @@ def test_evolution_hands_parents_on_and_resumes_exactly(tmp_path):
     [
         ({"training": 3}, "training: expected a Training evaluator"),
         ({"steps": -1}, "steps: expected a whole number >= 0"),
-        ({"learning_rate": 0.0}, "learning_rate: expected a number > 0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a finite number above 0"),
         ({"training": Training(repeats=2)}, "expected a Training evaluator without repeats"),
     ],
 )

@@ -589,7 +589,7 @@ def test_chance_is_found_significant_as_often_as_the_level_says():
         (lambda: bootstrap(kendall_tau, [[1, 2], [1, 2, 3]]), "arrays: .*got 2 and 3 entries"),
         (lambda: bootstrap(np.mean, [[1, 2]], repeats=0), "repeats: expected at least 1, got 0"),
         (lambda: bootstrap(np.mean, [[1, 2]], level=1), "level: expected a number between 0 and 1"),
-        (lambda: bootstrap(np.mean, [[1, 2]], seed=-1), "seed: expected an integer >= 0"),
+        (lambda: bootstrap(np.mean, [[1, 2]], seed=-1), "seed: expected a whole number >= 0"),
         (lambda: bootstrap(lambda _: math.nan, [[1, 2]]), "statistic: expected a finite number"),
         (lambda: agreement([1, 2, 3], [1, 2]), "scores: expected 3 values"),
         (lambda: agreement([1, 2], [1, 2], sizes=[1, math.nan]), "sizes: expected finite numbers"),

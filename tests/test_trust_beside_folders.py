@@ -97,8 +97,10 @@ def shadowed(sound, tmp_path):
 
 def in_folder(folder, *arguments):
     script = "import sys; sys.path.pop(0); from archsearch.cli import main; sys.exit(main())"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
 
 
