@@ -1136,7 +1136,7 @@ def model_files_hold_all(make: MakeModel) -> None:
     model = _fitted(make)
     with tempfile.TemporaryDirectory() as folder, _no_unpickling():
         model.save(Path(folder) / "model.safetensors")
-        twin = load_model(Path(folder) / "model.safetensors", model.space, model)
+        twin = load_model(Path(folder) / "model.safetensors", model.space, make())
     _expect_same(_predicted(model), _predicted(twin), "read from its file, it predicts something else")
     copy = pickle.loads(pickle.dumps(model))
     _expect_same(_predicted(model), _predicted(copy), "its pickled copy predicts something else")
