@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from archsearch.words import plain
@@ -12,6 +13,7 @@ MAX_SHOWN = 200
 """Characters of a value that an error shows."""
 MAX_LABEL = 100_000
 """Characters of an architecture's name that the history keeps."""
+_LEFT_OUT = re.compile(r"\n\.\.\. \[(\d[\d,]{0,19}) characters left out\] \.\.\.\n", re.ASCII)
 
 
 def well_formed(text: str) -> str:
@@ -30,6 +32,8 @@ def well_formed(text: str) -> str:
 def shortened(text: str, begin: int = MAX_ERROR_BEGIN, end: int = MAX_ERROR_END) -> str:
     """The text, well-formed; of a long one its begin and its end, and how much was left out between them.
 
+    What was left out before counts: a text may be shortened where it is made, and again with what was put before it.
+
     Args:
         text: Any text.
         begin: Characters that are kept of the begin, >= 0.
@@ -38,6 +42,8 @@ def shortened(text: str, begin: int = MAX_ERROR_BEGIN, end: int = MAX_ERROR_END)
     if len(text) <= begin + end:
         return well_formed(text)
     left_out = len(text) - begin - end
+    for mark in _LEFT_OUT.finditer(text[begin:-end]):
+        left_out += int(mark[1].replace(",", "")) - len(mark[0])
     return well_formed(f"{text[:begin]}\n... [{left_out:,} characters left out] ...\n{text[-end:]}")
 
 

@@ -215,6 +215,10 @@ def test_long_texts_say_how_much_was_left_out():
     assert shortened("abc", 2, 2) == "abc"
     assert shortened("a" * 5 + "b" * 1_000 + "c" * 5, 5, 5) == "aaaaa\n... [1,000 characters left out] ...\nccccc"
     assert well_formed("a\udce9") == "a\\udce9"
+    long = shortened("x" * 100_000)
+    assert shortened(long) == long, "what was left out before counts"
+    assert "[92,000 characters" in long
+    assert "[92,004 characters" in shortened("pre\n" + long)
     assert type(well_formed(np.str_("a"))) is str
     assert shown("a\n  b") == "'a\\n b'"
 
