@@ -34,6 +34,9 @@ import numpy as np
 import yaml
 
 from archsearch import checks
+from archsearch.comparison_report import save as save_findings
+from archsearch.comparison_report import sentence
+from archsearch.comparison_report import text as findings_text
 from archsearch.components import describe, load, names
 from archsearch.controller import Controller
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
@@ -143,8 +146,8 @@ class Recommendation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Evaluators side by side; print it for the tables.
+class Findings:
+    """What was found of evaluators side by side: figures, of which pages and pictures are made.
 
     Attributes:
         rows: The evaluators as they were given, then the reference, the ceiling and the trivial ones.
@@ -214,39 +217,6 @@ class Comparison:
         searched = {row.name: row.picks for row in self.rows if row.picks is not None}
         return recommend(searched, self.budgets) if searched else []
 
-    def recommend(self, budget: float) -> str:
-        """Says in a sentence which evaluator to use.
-
-        Args:
-            budget: Billed seconds; what was found for the largest budget up to it counts.
-        """
-        from archsearch.comparison_report import sentence
-
-        fitting = [each for each in self.recommendations() if each.budget <= budget]
-        if not fitting:
-            least = min(self.budgets, default=math.inf)
-            return f"Nothing was measured for so little: the least budget of this comparison is {least:.3g} s."
-        return sentence(self, [fitting[-1]], budget)
-
-    def save(self, out: str | Path, command: str = "") -> Path:
-        """Writes every figure as Parquet, pictures, and one HTML page.
-
-        Args:
-            out: The folder.
-            command: What remakes it, for the page.
-
-        Returns:
-            The page.
-        """
-        from archsearch.comparison_report import save
-
-        return save(self, Path(out), command)
-
-    def __str__(self) -> str:
-        from archsearch.comparison_report import text
-
-        return plain_lines(text(self))
-
 
 def set_up_seconds(set_up: Cost) -> float:
     """Billed seconds of a set-up; 0 if they are negligible."""
@@ -300,6 +270,38 @@ def _within(differences: Floats, errors: float) -> bool:
     if len(differences) == 1:
         return mean == 0
     return mean <= errors * float(differences.std(ddof=1)) / math.sqrt(len(differences))
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(Findings):
+    """Evaluators side by side; print it for the tables. Its figures are those of ``Findings``."""
+
+    def recommend(self, budget: float) -> str:
+        """Says in a sentence which evaluator to use.
+
+        Args:
+            budget: Billed seconds; what was found for the largest budget up to it counts.
+        """
+        fitting = [each for each in self.recommendations() if each.budget <= budget]
+        if not fitting:
+            least = min(self.budgets, default=math.inf)
+            return f"Nothing was measured for so little: the least budget of this comparison is {least:.3g} s."
+        return sentence(self, [fitting[-1]], budget)
+
+    def save(self, out: str | Path, command: str = "") -> Path:
+        """Writes every figure as Parquet, pictures, and one HTML page.
+
+        Args:
+            out: The folder.
+            command: What remakes it, for the page.
+
+        Returns:
+            The page.
+        """
+        return save_findings(self, Path(out), command)
+
+    def __str__(self) -> str:
+        return plain_lines(findings_text(self))
 
 
 # -- comparing -----------------------------------------------------------------------------------
@@ -419,7 +421,7 @@ def compare(
         else:
             laboratory.open(Path(out), known)
         stack.enter_context(laboratory.executor.held())
-        return laboratory.compare()
+        return Comparison(**vars(laboratory.compare()))
 
 
 def _named(evaluators: Mapping[str, Evaluator] | Sequence[Evaluator]) -> dict[str, Evaluator]:
@@ -543,7 +545,7 @@ class _Laboratory:
 
     # -- the work ----------------------------------------------------------------------------------
 
-    def compare(self) -> Comparison:
+    def compare(self) -> Findings:
         begun = time.monotonic()
         judge = self._prepared(_anew(self.reference), "reference")
         self._truth: dict[Architecture, float] = {}
@@ -563,7 +565,7 @@ class _Laboratory:
             rows = [self._with_picks(row, each, budgets) for row, each in zip(rows, courses, strict=False)] + rows[
                 len(courses) :
             ]
-        return Comparison(
+        return Findings(
             rows=tuple(rows),
             reference=names([self.reference])[0],
             truth=self.settings.truth,

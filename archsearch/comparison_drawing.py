@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from archsearch.comparison import Compared, Comparison, set_up_seconds
+from archsearch.comparison import Compared, Findings, set_up_seconds
 from archsearch.comparison_report import RANDOM_SEARCH
 from archsearch.drawing import GREY, INK, LABEL_LETTERS, PALETTE, isotonic, legend_label, save_figure, write_literally
 from archsearch.loop import format_seconds
@@ -31,7 +31,7 @@ CLOSE = 3.0
 Floats = npt.NDArray[np.float64]
 
 
-def draw_cost_and_rank(comparison: Comparison, path: Path) -> None:
+def draw_cost_and_rank(comparison: Findings, path: Path) -> None:
     """Draws Kendall's tau over the billed cost of as many architectures as a search scores, with the Pareto front."""
     n = comparison.trials or comparison.samples
     rows = [(row, row.agreement.tau) for row in comparison.rows if row.agreement is not None and row.kind != "ceiling"]
@@ -127,7 +127,7 @@ def _run_into(points: Floats, widths: Floats, group: list[int], other: int, line
     return bool(points[other, 0] < end and heights.min() - room < points[other, 1] < heights.max() + room)
 
 
-def draw_break_even(comparison: Comparison, path: Path) -> None:
+def draw_break_even(comparison: Findings, path: Path) -> None:
     """Draws the billed cost of 1 to many architectures with each evaluator; where lines cross, it pays off."""
     figure, axes = _axes("architectures", "billed cost", height=5.5)
     last = 10 ** math.ceil(math.log10(max(1_000, 5 * max(comparison.trials, comparison.samples))))
@@ -146,7 +146,7 @@ def draw_break_even(comparison: Comparison, path: Path) -> None:
     save_figure(figure, path)
 
 
-def draw_search(comparison: Comparison, path: Path) -> None:
+def draw_search(comparison: Findings, path: Path) -> None:
     """Draws what the picks of searches lose against the best, over billed cost: mean over seeds, 95 % intervals."""
     what = "" if comparison.truth == "score" else f" in {comparison.truth.replace('_', ' ')}"
     figure, axes = _axes("billed cost, set-up included", f"regret of the pick{what}", height=5.5)
@@ -181,7 +181,7 @@ def draw_search(comparison: Comparison, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _highlighted(comparison: Comparison, names: Sequence[str]) -> list[str]:
+def _highlighted(comparison: Findings, names: Sequence[str]) -> list[str]:
     """What has a colour of its own: what is recommended, the reference, and then what ranks best."""
     wanted = [each.name for each in comparison.recommendations() if each.name is not None]
     wanted += [row.name for row in comparison.rows if row.kind == "reference"]

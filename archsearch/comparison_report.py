@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archsearch.comparison import Compared, Comparison, Recommendation, set_up_seconds
+from archsearch.comparison import Compared, Findings, Recommendation, set_up_seconds
 from archsearch.errors import RunFolderError
 from archsearch.history import COST_COLUMNS, write_parquet, write_whole
 from archsearch.loop import format_seconds
@@ -52,7 +52,7 @@ TITLES = {
 # -- sentences -----------------------------------------------------------------------------------
 
 
-def sentences(comparison: Comparison) -> list[str]:
+def sentences(comparison: Findings) -> list[str]:
     """Which evaluator to use with which budget: a sentence for each range of budgets with one answer."""
     found, group = [], list[Recommendation]()
     for each in [*comparison.recommendations(), None]:
@@ -66,7 +66,7 @@ def sentences(comparison: Comparison) -> list[str]:
     return found
 
 
-def sentence(comparison: Comparison, group: Sequence[Recommendation], budget: float | None = None) -> str:
+def sentence(comparison: Findings, group: Sequence[Recommendation], budget: float | None = None) -> str:
     """Recommendations for neighbouring budgets that name the same evaluator, as one sentence.
 
     Its figures are those of the largest budget; others are level that are so for all of them.
@@ -98,7 +98,7 @@ def _amounts(group: Sequence[Recommendation]) -> str:
     return f"With {first}" if len(group) == 1 else f"With {first} to {last}"
 
 
-def _truth(comparison: Comparison, each: Recommendation) -> str:
+def _truth(comparison: Findings, each: Recommendation) -> str:
     what = "a true score" if comparison.truth == "score" else comparison.truth
     spread = "" if math.isnan(each.spread) else f" +- {each.spread:.2g} over {comparison.seeds} seeds"
     return (
@@ -109,7 +109,7 @@ def _truth(comparison: Comparison, each: Recommendation) -> str:
 # -- the terminal --------------------------------------------------------------------------------
 
 
-def text(comparison: Comparison) -> str:
+def text(comparison: Findings) -> str:
     """Tables and sentences for a terminal."""
     facts = _facts(comparison)
     width = max(map(len, facts)) + 2
@@ -127,7 +127,7 @@ def _text(table: tuple[list[str], list[list[str]]]) -> str:
     return aligned([head, *rows])
 
 
-def _facts(comparison: Comparison) -> dict[str, str]:
+def _facts(comparison: Findings) -> dict[str, str]:
     facts = {
         "space": comparison.space,
         "reference": f"{comparison.reference}, {comparison.truth}",
@@ -143,13 +143,13 @@ def _facts(comparison: Comparison) -> dict[str, str]:
     return facts
 
 
-def _reference_cost(comparison: Comparison) -> str:
+def _reference_cost(comparison: Findings) -> str:
     text = f"{_seconds(comparison.reference_cost.billed_seconds)} for an architecture"
     set_up = set_up_seconds(comparison.reference_set_up)
     return f"{_seconds(set_up)} of set-up, {text}" if set_up else text
 
 
-def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+def _cost_table(comparison: Findings) -> tuple[list[str], list[list[str]]]:
     n = comparison.trials or comparison.samples
     amounts = [
         (field, name)
@@ -173,14 +173,14 @@ def _cost_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def _pays_off(comparison: Comparison, row: Compared) -> str:
+def _pays_off(comparison: Findings, row: Compared) -> str:
     if row.kind in ("reference", "ceiling"):
         return "-"
     even = comparison.break_even(row.name)
     return "never" if math.isinf(even) else f"{even:,.0f}"
 
 
-def _agreement_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+def _agreement_table(comparison: Findings) -> tuple[list[str], list[list[str]]]:
     first = next(row.agreement for row in comparison.rows if row.agreement is not None)
     columns: dict[str, tuple[Callable[[Agreement], Interval | None], str]] = {}
     columns["Spearman"] = (lambda found: found.spearman, ".3f")
@@ -213,13 +213,13 @@ def _seconds(seconds: float) -> str:
     return format_seconds(seconds)
 
 
-def _label(comparison: Comparison, row: Compared) -> str:
+def _label(comparison: Findings, row: Compared) -> str:
     if row.kind == "reference":
         return f"{row.name} ({'noise ceiling' if comparison.ceiling_known else 'reference'})"
     return f"{row.name} (trivial)" if row.kind == "trivial" else row.name
 
 
-def _break_even_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+def _break_even_table(comparison: Findings) -> tuple[list[str], list[list[str]]]:
     names = [row.name for row in comparison.rows if row.kind in ("evaluator", "reference")]
     rows = []
     for name in names:
@@ -228,12 +228,12 @@ def _break_even_table(comparison: Comparison) -> tuple[list[str], list[list[str]
     return ["evaluator", *(f"than {name}" for name in names)], rows
 
 
-def _search_title(comparison: Comparison) -> str:
+def _search_title(comparison: Findings) -> str:
     what = "score" if comparison.truth == "score" else comparison.truth
     return f"What a search finds for the same billed cost: {what} of its pick, by the reference"
 
 
-def _search_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+def _search_table(comparison: Findings) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in comparison.rows:
         if row.picks is not None and row.evaluations is not None:
@@ -252,8 +252,8 @@ def _pick(values: Any) -> str:
 # -- files ---------------------------------------------------------------------------------------
 
 
-def save(comparison: Comparison, out: Path, command: str = "") -> Path:
-    """Writes ``figures.parquet``, ``picks.parquet``, the pictures and ``index.html``; see ``Comparison.save``."""
+def save(comparison: Findings, out: Path, command: str = "") -> Path:
+    """Writes ``figures.parquet``, ``picks.parquet``, the pictures and ``index.html``; see ``Findings.save``."""
     from archsearch.comparison_drawing import draw_break_even, draw_cost_and_rank, draw_search
 
     try:
@@ -272,7 +272,7 @@ def save(comparison: Comparison, out: Path, command: str = "") -> Path:
     return out / "index.html"
 
 
-def _page(comparison: Comparison, out: Path, pictures: Sequence[str], command: str) -> str:
+def _page(comparison: Findings, out: Path, pictures: Sequence[str], command: str) -> str:
     parts = [terms(_facts(comparison))]
     if comparison.budgets:
         parts += [heading("Which evaluator to use"), *map(paragraph, sentences(comparison))]
@@ -292,7 +292,7 @@ def _page(comparison: Comparison, out: Path, pictures: Sequence[str], command: s
     return page("Evaluators compared", *parts)
 
 
-def figures(comparison: Comparison) -> pa.Table:
+def figures(comparison: Findings) -> pa.Table:
     """Every figure in long form: evaluator, kind, figure, at (of what there are several), value, low, high, unit."""
     import pyarrow as pa
 
@@ -307,7 +307,7 @@ def figures(comparison: Comparison) -> pa.Table:
     )
 
 
-def _figures(comparison: Comparison, row: Compared) -> list[tuple[Any, ...]]:
+def _figures(comparison: Findings, row: Compared) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = []
 
     def add(figure: str, at: Any, value: float, low: float | None, high: float | None, unit: str) -> None:
@@ -335,7 +335,7 @@ def _figures(comparison: Comparison, row: Compared) -> list[tuple[Any, ...]]:
     return found
 
 
-def picks(comparison: Comparison) -> pa.Table:
+def picks(comparison: Findings) -> pa.Table:
     """What the picks of searches are worth: evaluator, seed, budget (seconds), truth (null: could not afford one)."""
     import pyarrow as pa
 

@@ -122,8 +122,8 @@ class Standing:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ControllerComparison:
-    """What a comparison of controllers found; print it for tables and sentences.
+class Regrets:
+    """The regrets of controllers over the course of their searches: what pictures are made of.
 
     Attributes:
         tasks: Names of the tasks.
@@ -132,13 +132,7 @@ class ControllerComparison:
         truth: What the regret is in: ``score``, or the name of a metric.
         seeds: Searches of each controller on each task.
         evaluations: Evaluations of the longest search; all curves go up to it.
-        best: Best known truth of each task.
-        set_up: What the one-off work of each task's evaluator has cost, which no search was billed for.
-        standings: For each task each controller.
         regrets: A curve for each task, controller and axis. None over cost where nothing was billed.
-        tests: The rank test over all seeds and tasks, at each checkpoint of evaluations; the last one is the end.
-        wins: For each pair of controllers, by position: in how many blocks the first was better at the end, less those
-            in which the second was.
     """
 
     tasks: tuple[str, ...]
@@ -147,10 +141,25 @@ class ControllerComparison:
     truth: str
     seeds: int
     evaluations: int
+    regrets: tuple[Curve, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ControllerComparison(Regrets):
+    """What a comparison of controllers found; print it for tables and sentences.
+
+    Attributes, beside those of ``Regrets``:
+        best: Best known truth of each task.
+        set_up: What the one-off work of each task's evaluator has cost, which no search was billed for.
+        standings: For each task each controller.
+        tests: The rank test over all seeds and tasks, at each checkpoint of evaluations; the last one is the end.
+        wins: For each pair of controllers, by position: in how many blocks the first was better at the end, less those
+            in which the second was.
+    """
+
     best: Mapping[str, float]
     set_up: Mapping[str, Cost]
     standings: tuple[Standing, ...]
-    regrets: tuple[Curve, ...]
     tests: Mapping[int, RankTest]
     wins: Mapping[tuple[int, int], int]
 
@@ -785,38 +794,38 @@ def _reached(paths: Sequence[_Path], best: float, target: float) -> tuple[int | 
 # -- files -------------------------------------------------------------------------------------
 
 
-def _draw(path: Path, comparison: ControllerComparison, axis: Axis) -> None:
+def _draw(path: Path, found: Regrets, axis: Axis) -> None:
     """A picture of all curves over one axis, a panel for each task."""
     from matplotlib.figure import Figure
 
     from archsearch.drawing import save_figure
 
-    columns = min(len(comparison.tasks), 3)
-    rows = math.ceil(len(comparison.tasks) / columns)
+    columns = min(len(found.tasks), 3)
+    rows = math.ceil(len(found.tasks) / columns)
     width = max(4.4 * columns, 6.4)
     figure = Figure(figsize=(width, 3.4 * rows + 0.9), facecolor="white", layout="constrained")
-    for number, task in enumerate(comparison.tasks):
+    for number, task in enumerate(found.tasks):
         panel = figure.add_subplot(rows, columns, number + 1)
         panel.set_title(task, parse_math=False)
-        _draw_task(panel, comparison, task, axis)
+        _draw_task(panel, found, task, axis)
         if number % columns == 0:
-            panel.set_ylabel(f"regret ({comparison.truth})", parse_math=False)
-    letters = max(map(len, comparison.controllers)) + 8
+            panel.set_ylabel(f"regret ({found.truth})", parse_math=False)
+    letters = max(map(len, found.controllers)) + 8
     places = max(1, min(4, int(11 * width / letters)))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=places, frameon=False)
-    figure.suptitle(f"{_AXIS_TITLES[axis]}: mean of {comparison.seeds} seeds, 95 % intervals")
+    figure.suptitle(f"{_AXIS_TITLES[axis]}: mean of {found.seeds} seeds, 95 % intervals")
     save_figure(figure, path)
 
 
-def _draw_task(panel: Panel, comparison: ControllerComparison, task: str, axis: Axis) -> None:
+def _draw_task(panel: Panel, found: Regrets, task: str, axis: Axis) -> None:
     from archsearch.drawing import INK, PALETTE, legend_label, time_unit
 
-    curves = [curve for curve in comparison.regrets if curve.task == task and curve.axis == axis]
+    curves = [curve for curve in found.regrets if curve.task == task and curve.axis == axis]
     unit, length = time_unit(float(curves[0].at[-1])) if axis == "cost" else ("", 1.0)
     lowest = min(float(np.nanmin(curve.mean)) for curve in curves)
     looks = itertools.cycle(itertools.product(("solid", "dashdot", "dotted"), PALETTE))
     for curve in curves:
-        is_baseline = curve.controller == comparison.baseline
+        is_baseline = curve.controller == found.baseline
         # Curves of one seed begin alike: random search is drawn above, and lets the others through.
         style, colour = ("dashed", INK) if is_baseline else next(looks)
         wide, above = (1.2, 3) if is_baseline else (1.8, 2)
@@ -828,7 +837,7 @@ def _draw_task(panel: Panel, comparison: ControllerComparison, task: str, axis: 
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter("{x:g}")
     else:  # the first evaluations would leave no room for the others
-        top = 1.05 * max(_late(comparison, curve.controller, task) for curve in curves) or 1.0
+        top = 1.05 * max(_late(found, curve.controller, task) for curve in curves) or 1.0
         panel.set_ylim(-0.03 * top, top)
     if axis == "cost":
         panel.set_xscale("log")
@@ -839,8 +848,8 @@ def _draw_task(panel: Panel, comparison: ControllerComparison, task: str, axis: 
     panel.set_axisbelow(True)
 
 
-def _late(comparison: ControllerComparison, controller: str, task: str) -> float:
+def _late(found: Regrets, controller: str, task: str) -> float:
     """How high the interval of a controller goes after a twentieth of the evaluations."""
     wanted = (task, controller, "evaluations")
-    curve = next(curve for curve in comparison.regrets if (curve.task, curve.controller, curve.axis) == wanted)
+    curve = next(curve for curve in found.regrets if (curve.task, curve.controller, curve.axis) == wanted)
     return float(curve.high[len(curve.high) // 20])

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from archsearch.executor import Executor
     from archsearch.network import Network
     from archsearch.task import Task
 
@@ -62,7 +61,7 @@ class Evaluator:
         comparable: Whether scores from before an ``advance`` can be compared with those after it. If not, the best
             trial is that of the newest scores, and repeats are not answered with older ones.
         executor: Where one-off evaluations, such as those of labels, can be done in parallel, by a search of their
-            own: the executor of the search, which is not running yet. None but while ``prepare`` runs.
+            own: the ``Executor`` of the search, which is not running yet. None but while ``prepare`` runs.
         on_progress: Told how far one-off work is: what is done, steps done, steps in all. None: nobody listens.
     """
 
@@ -72,7 +71,7 @@ class Evaluator:
     space: Space
     folder: Path | None = None
     interval: int = 0
-    executor: Executor | None = None
+    executor: object | None = None
     on_progress: Callable[[str, int, int], None] | None = None
 
     @property

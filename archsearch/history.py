@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from archsearch.pareto import Direction, Front
 
 PART_ROWS = 20_000
+ROWS_AT_ONCE = 20_000
+"""Rows of a table that are turned into trials together."""
 FAULTS_FILE = "faults.jsonl"
 NEW_JOURNAL = 64
 """Bytes that a journal without events has at most."""
@@ -917,7 +919,7 @@ def _training_columns(trials: Sequence[Trial]) -> dict[str, Any]:
 def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
     """The trials that a table made by ``trials_to_table`` holds."""
     metrics = [name for name in table.column_names if name not in RESERVED_COLUMNS]
-    for batch in table.to_batches(max_chunksize=PART_ROWS):
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         for row in batch.to_pylist():
             evaluation = None
             if row["status"] == "completed":

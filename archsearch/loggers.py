@@ -20,7 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from archsearch.errors import UnknownName, UsageError
 from archsearch.notes import read_note, write_note
@@ -28,7 +28,12 @@ from archsearch.texts import name_of
 from archsearch.trial import COST_FIELDS, Trial
 
 if TYPE_CHECKING:
-    from archsearch.loop import Result, Search
+    from archsearch.controller import Controller
+    from archsearch.evaluator import Evaluator
+    from archsearch.executor import Executor
+    from archsearch.history import History
+    from archsearch.loop import Result
+    from archsearch.space import Space
 
 LOGGERS = ("tensorboard", "mlflow")
 MLFLOW_FILE = "mlflow.json"
@@ -46,13 +51,53 @@ PATIENCE_SECONDS = 60.0
 """How long the end of a search waits for an MLflow server that takes nothing."""
 
 
+class Watched(Protocol):
+    """What those who watch a search may read of it, at any time."""
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+
+    @property
+    def controller(self) -> Controller:
+        """Who proposes."""
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Who scores."""
+
+    @property
+    def executor(self) -> Executor:
+        """Where evaluations run."""
+
+    @property
+    def history(self) -> History:
+        """All finished trials, the root seed, and the run folder, if there is one."""
+
+    @property
+    def completed(self) -> int:
+        """Completed trials so far."""
+
+    @property
+    def failed(self) -> int:
+        """Failed trials so far."""
+
+    @property
+    def billed_seconds(self) -> float:
+        """What all tries so far have billed."""
+
+    @property
+    def best(self) -> Trial | None:
+        """The best completed trial so far."""
+
+
 class Logger(abc.ABC):
     """Base of loggers. A search calls ``begin``, then the logger itself with every finished trial, then ``end``.
 
     A subclass defines ``open``, ``log`` and ``close``; what these raise becomes a warning.
     """
 
-    _search: Search | None = None  # None: not begun, over, or failed
+    _search: Watched | None = None  # None: not begun, over, or failed
     _best: Trial | None = None
 
     @abc.abstractmethod
@@ -84,7 +129,7 @@ class Logger(abc.ABC):
             result: What it found; None if it ended with an error.
         """
 
-    def begin(self, search: Search, config: Mapping[str, Any], resumed: bool) -> None:
+    def begin(self, search: Watched, config: Mapping[str, Any], resumed: bool) -> None:
         """Called by the search before anything is evaluated, and before the journal of a resumed run is replayed.
 
         Args:

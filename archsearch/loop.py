@@ -835,7 +835,7 @@ class Search:
             return
         known = []
         for job in jobs:
-            if (trial := self._remembered.take(job)) is None:
+            if (trial := self._remembered.take(job.id, job.architecture, job.parent, job.budget)) is None:
                 self.executor.submit(job)
             else:
                 known.append(trial)

@@ -13,7 +13,8 @@ from archsearch.words import plain, plain_lines, say
 
 if TYPE_CHECKING:
     from archsearch.evaluator import Evaluator
-    from archsearch.loop import Search, Settings
+    from archsearch.loggers import Watched
+    from archsearch.loop import Settings
 
 REFRESH_SECONDS = 0.2
 LOG_SECONDS = 10.0
@@ -68,7 +69,7 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self, search: Search) -> None:
+    def begin(self, search: Watched) -> None:
         """Prints what is going to be done, in one line."""
         space, controller, evaluator, executor = (
             type(each).__name__ for each in (search.space, search.controller, search.evaluator, search.executor)
@@ -131,7 +132,7 @@ class Display:
             self._work = self._bar.add_task("", goal="", text="")
         self._bar.update(self._work, completed=done, total=total, goal=f"{total:,}", text=plain(what))
 
-    def update(self, search: Search) -> None:
+    def update(self, search: Watched) -> None:
         """Shows the search as it stands; cheap if it was shown a moment ago."""
         if not self._enabled:
             return
@@ -148,7 +149,7 @@ class Display:
             self._next = now + LOG_SECONDS
             say(f"{search.completed:,} trials  {text}", file=sys.stderr)
 
-    def _text(self, search: Search, now: float) -> str:
+    def _text(self, search: Watched, now: float) -> str:
         from archsearch.loop import format_seconds
 
         done = search.completed - (self._completed_before or 0)

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from archsearch.damage import Notices
-from archsearch.executor import Job
-from archsearch.trial import Cost, Trial
+from archsearch.trial import Architecture, Budget, Cost, Trial
 
 
 class Remembered:
@@ -45,12 +44,14 @@ class Remembered:
         """When the last of them ended, in seconds on the run's clock."""
         return max((trial.started + trial.seconds for trial in self._trials.values()), default=0.0)
 
-    def take(self, job: Job) -> Trial | None:
-        """The outcome of a job, if it is known and the search has taken the same path as before."""
-        trial = self._trials.pop(job.id, None)
+    def take(
+        self, id_: int, architecture: Architecture, parent: int | None, budget: Budget | None
+    ) -> Trial | None:
+        """The outcome of a proposal, if it is known and the search has taken the same path as before."""
+        trial = self._trials.pop(id_, None)
         if trial is None:
             return None
-        if (trial.architecture, trial.parent, trial.budget) != (tuple(job.architecture), job.parent, job.budget):
+        if (trial.architecture, trial.parent, trial.budget) != (tuple(architecture), parent, budget):
             self._strange += 1
             return None
         return trial
