@@ -630,8 +630,8 @@ class _Advances:
         self.last, self.scored_from, self.cost = state["last"], state["scored_from"], Cost(*state["cost"])
 
 
-class Search:
-    """One search in progress. ``search`` and ``resume`` are the ways in.
+class Course:
+    """What a search knows at any moment, and what each event changes: a run and a replay take the same steps.
 
     Args:
         space: What is searched.
@@ -701,7 +701,403 @@ class Search:
         _log.warning(note)
         self._show.log(note)
 
-    # -- running -------------------------------------------------------------------------------
+    # -- asking --------------------------------------------------------------------------------------
+
+    def _ask(self, n: int, now: float) -> list[Job] | None:
+        """Asks the controller for ``n`` proposals; those with a known answer are told at once.
+
+        Returns:
+            The jobs to be done, or None if the lag forbids to ask now.
+        """
+        if self.settings.lag and not self._tell_up_to(self._next_id - self.settings.lag):
+            return None
+        jobs = []
+        for proposal in self.controller.ask(n):
+            self._next_id = proposal.id + 1
+            if proposal.architecture not in self.space:
+                hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"
+                raise InvalidArchitecture(
+                    f"{type(self.controller).__name__} proposed {proposal.architecture!r}, which is not in "
+                    f"{type(self.space).__name__}{hint}"
+                )
+            id_, architecture, parent, budget = proposal
+            if budget is not None or (parent is not None and type(parent) is not int):
+                parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
+            if self._limits is not None and (excess := self._limits.excess(architecture)):
+                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=excess, budget=budget)
+                self._reject(trial, self._limits.figures(architecture))
+                continue
+            known = self._known.get(memory_key(self.space, architecture, budget)) if self._known is not None else None
+            if known is not None:
+                self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
+                continue
+            if self._answered_in_a_row:
+                self._answered_in_a_row = self._rejected_in_a_row = 0
+            # What a trial goes on from is with the one that was evaluated.
+            parent = None if parent is None else self._answered_by.get(parent, parent)
+            if budget is not None and budget.origin is not None:
+                budget = budget._replace(origin=self._answered_by.get(budget.origin, budget.origin))
+            seed = training_seed(self.history.seed, id_, budget)
+            job = Job(id_, architecture, parent, seed, now, budget=budget)
+            self._pending[job.id] = job
+            jobs.append(job)
+        return jobs
+
+    def _reuse(self, trial: Trial, evaluated: int) -> None:
+        self._answered_by[trial.id] = evaluated
+        if len(self._answered_by) > MAX_ANSWERED:
+            del self._answered_by[next(iter(self._answered_by))]
+        self.reused += 1
+        self._answered_in_a_row += 1
+        self._rejected_in_a_row = 0
+        self._hand_over(trial)
+
+    def _reject(self, trial: Trial, figures: Mapping[str, float]) -> None:
+        if not self._rejected_in_a_row:
+            self._least = {}
+        for name, figure in figures.items():
+            if figure < self._least.get(name, math.inf):
+                self._least[name] = figure
+        self.rejected += 1
+        self._answered_in_a_row += 1
+        self._rejected_in_a_row += 1
+        self._hand_over(trial)
+
+    def _asked_in_vain(self) -> bool:
+        """Whether so many proposals in a row led to no evaluation that only a result may change that."""
+        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW:
+            return True
+        if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
+            return False
+        pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
+        return self._exhaustion.complete(self._known, pending)
+
+    def _advanced(self, advances: _Advances, cost: Cost) -> None:
+        """Everything that follows from an advance that is on disk."""
+        advances.cost += cost
+        advances.last = self.completed + self.failed
+        advances.sample = []
+        if self.evaluator.comparable:
+            return
+        advances.scored_from = self._next_id
+        if self._known is not None:
+            self._known = {}
+
+    # -- finished trials -----------------------------------------------------------------------------
+
+    def _settle(self, trial: Trial) -> None:
+        """Everything that follows from a finished trial that is on disk."""
+        untold = trial.lost_seconds - self._pending.pop(trial.id).lost_seconds
+        if untold > 0.0:  # an executor's own tries, or a line that the journal has lost
+            self._bill_failed(untold)
+        if self._answered_in_a_row and self._asked_in_vain():  # what is proposed may change now
+            self._answered_in_a_row = self._rejected_in_a_row = 0
+        self._count(trial)
+        self._hand_over(trial)
+        for listener in self.listeners:
+            listener(trial)
+
+    def _count(self, trial: Trial) -> None:
+        evaluation = trial.evaluation
+        if evaluation is None:
+            self.failed += 1
+            if not self._failures_in_a_row:
+                name = name_of(self.space, trial.architecture)
+                self._first_failure = f"trial {trial.id}, {name}: {trial.failure}: {trial.error}"
+            self._failures_in_a_row += 1
+            self._bill_failed(trial.seconds)
+            return
+        self._costs[_WALL] += trial.seconds
+        self.completed += 1
+        if self._advances is not None:
+            self._advances.sample.append(trial)
+        self._failures_in_a_row = 0
+        cost = evaluation.cost
+        self.billed_seconds += cost.billed_seconds or trial.seconds
+        if cost is not NO_COST:
+            costs = self._costs  # as in ``COST_FIELDS``
+            costs[1] += cost.device_seconds
+            costs[2] += cost.examples
+            costs[3] += cost.updates
+            costs[4] += cost.flops
+            costs[5] += cost.recorded_seconds
+        if self.best is None or trial.rank > self.best.rank or not self._is_fresh(self.best):
+            self.best = trial
+
+    def _bill_tries(self, job: Job) -> None:
+        """Bills what the tries of a job have cost since they were billed last."""
+        self._bill_failed(job.lost_seconds - self._pending[job.id].lost_seconds)
+        self._pending[job.id] = job
+
+    def _bill_failed(self, seconds: float) -> None:
+        self._costs[_WALL] += seconds
+        self._costs[_FAILED] += seconds
+        self.billed_seconds += seconds
+
+    # -- telling -------------------------------------------------------------------------------------
+
+    def _hand_over(self, trial: Trial) -> None:
+        """Tells the controller now, or, with a lag, when the trial's turn comes."""
+        if self.settings.lag:
+            self._waiting[trial.id] = trial
+        else:
+            self._tell(trial)
+
+    def _tell(self, trial: Trial) -> None:
+        self.controller.tell((trial,))
+        if self._known is not None and trial.evaluation is not None and self._is_fresh(trial):
+            key = memory_key(self.space, trial.architecture, trial.budget)
+            self._known.setdefault(key, (trial.id, trial.evaluation))
+
+    def _is_fresh(self, trial: Trial) -> bool:
+        """Whether the evaluator has not advanced since."""
+        return self._advances is None or trial.id >= self._advances.scored_from
+
+    def _tell_up_to(self, last: int) -> bool:
+        while self._told_up_to < last:
+            trial = self._waiting.pop(self._told_up_to + 1, None)
+            if trial is None:
+                return False
+            self._tell(trial)
+            self._told_up_to += 1
+        return True
+
+    # -- when it ends, what goes wrong ---------------------------------------------------------------
+
+    def _why_stop(self) -> str | None:
+        settings = self.settings
+        if settings.trials is not None and self.completed >= settings.trials:
+            return "trials"
+        if settings.target is not None and self.best is not None and (self.best.score or 0.0) >= settings.target:
+            return "target"
+        return self._spent()
+
+    def _spent(self, more: float = 0.0) -> str | None:
+        """Which budget is used up, if so many seconds more are billed."""
+        settings = self.settings
+        if settings.max_cost is not None and self.billed_seconds + more >= settings.max_cost:
+            return "max_cost"
+        if settings.max_seconds is not None and self._now() >= settings.max_seconds:
+            return "max_seconds"
+        return None
+
+    def _now(self) -> float:
+        return self.executor.now() if self._running else self._clock
+
+    def _fault(self, fault: Fault) -> None:
+        """Counts what went wrong and notes it: in the run folder, in the log, and on the terminal."""
+        self.faults[fault.kind] += 1
+        now = self._now()
+        # Of a traceback the line that says what it was.
+        error = well_formed(fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT])
+        who = "" if fault.trial is None else f"trial {fault.trial}"
+        who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
+        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {error}"
+        _log.warning(text)
+        self._show.fault(text)
+        if self.history.folder:
+            facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
+            self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})
+
+    # -- state ---------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        """What ``recover`` needs, as JSON data."""
+        return {
+            "controller": self.controller.state_dict(),
+            "next_id": self._next_id,
+            "pending": [list(job) for job in self._pending.values()],
+            "waiting": [trial_to_event(trial) for trial in self._waiting.values()],
+            "told_up_to": self._told_up_to,
+            "clock": self._clock,
+            "completed": self.completed,
+            "failed": self.failed,
+            "reused": self.reused,
+            "rejected": self.rejected,
+            "answered_in_a_row": self._answered_in_a_row,
+            "rejected_in_a_row": self._rejected_in_a_row,
+            "least": self._least,
+            "answered_by": list(self._answered_by.items()),
+            "failures_in_a_row": self._failures_in_a_row,
+            "first_failure": self._first_failure,
+            "best": None if self.best is None else trial_to_event(self.best),
+            "costs": self._costs,
+            "billed": self.billed_seconds,
+            "setup_cost": dataclasses.astuple(self._prepare_cost),
+            "advances": None if self._advances is None else self._advances.state(),
+            "remembered": [trial_to_event(trial) for trial in self._remembered.trials()],
+            "remembered_advances": [dataclasses.astuple(cost) for cost in self._remembered.advances],
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        seed = self.history.seed
+        self.controller.load_state_dict(state["controller"])
+        self._next_id = state["next_id"]
+        jobs = [Job(*job) for job in state["pending"]]
+        jobs = [
+            job._replace(architecture=tuple(job.architecture), budget=job.budget and Budget(*job.budget))
+            for job in jobs
+        ]
+        self._pending = {job.id: job for job in jobs}
+        self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
+        self._told_up_to = state["told_up_to"]
+        self._clock = state["clock"]
+        self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
+        self.rejected = state.get("rejected", 0)
+        self._answered_in_a_row = state.get("answered_in_a_row", 0)
+        self._rejected_in_a_row = state.get("rejected_in_a_row", 0)
+        self._least = state.get("least", {})
+        self._answered_by = dict(state.get("answered_by", ()))
+        self._failures_in_a_row = state["failures_in_a_row"]
+        self._first_failure = state["first_failure"]
+        self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
+        costs = [*state["costs"], *[0.0] * len(COST_FIELDS)]  # an older run has not counted all of them
+        self._costs, self.billed_seconds = costs[: len(COST_FIELDS)], state["billed"]
+        self._prepare_cost = Cost(*state["setup_cost"])
+        self._remembered.add(remembered_trials(state, seed))
+        self._remembered.advances = [Cost(*cost) for cost in state.get("remembered_advances", ())]
+        if self._advances is not None:
+            if state.get("advances"):
+                self._advances.load(state["advances"], seed)
+            else:  # a run of an older version counts from here on
+                self._advances.last = self.completed + self.failed
+
+
+class Resumable(Course):
+    """A course that can be brought to where the journal of a run ends, by the steps that the run took."""
+
+    def recover(self) -> None:
+        """Brings this search to where its folder's run was; releases the folder if that cannot be."""
+        assert self.history.folder is not None
+        try:
+            self._recover(self.history.folder)
+        except BaseException:
+            self.history.folder.close(in_order=not self.history.folder.died)
+            raise
+
+    def _recover(self, folder: RunFolder) -> None:
+        """Loads the last state and replays the events after it."""
+        state, events = self.history.recover()
+        if state is not None:
+            with readable(f"{folder.path}: the state of this search"):
+                self._load(state)
+            if self._known is not None:
+                parts = folder.part_trials(self.history.seed)
+                told: Iterable[Trial] = (
+                    trial for trial in parts if trial.id not in self._waiting and self._is_fresh(trial)
+                )
+                if self.settings.lag:  # told in id order, not as they finished
+                    told = sorted(told, key=lambda trial: trial.id)
+                self._known = known_evaluations(told, self.space)
+        self._replay(events, folder)
+        self._clock = max(self._clock, self._remembered.clock)
+        self._failures_in_a_row = 0
+        if self.history.recent or len(self._remembered):
+            self.history.compact(self._state)
+        self.faults = folder.faults()
+        if folder.died:
+            text = "the session before did not end in order: killed, or its disk was full"
+            if isinstance(self.executor, LocalExecutor) and self.executor.in_process:
+                text += (
+                    f", or the evaluator ended it, perhaps in trial {self._next_id}: isolate=True (--isolate) "
+                    "evaluates in a process of its own"
+                )
+            self._fault(Fault("driver_died", text))
+
+    def _replay(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
+        """Repeats what happened, up to the first damage; what is sound behind it is remembered."""
+        seen: set[int] = set()
+        for event in events:
+            if isinstance(event, Gap):
+                self._heed_gap(event, folder)
+                if not event.torn:
+                    break
+            elif isinstance(event, Trial):
+                if event.id in seen:
+                    continue
+                seen.add(event.id)
+                self._replay_trial(event)
+            else:
+                self._replay_event(event)
+        else:
+            return
+        self._remember(events, folder)
+        self._remembered.forget(seen)
+
+    def _replay_event(self, event: list[Any]) -> None:
+        if event[0] == "a":
+            _, n, now, expected = event
+            jobs = self._ask(n, now) or []
+            if [[job.id, list(job.architecture)] for job in jobs] != expected:
+                raise self._diverged()
+        elif event[0] == "s":
+            self._prepare_cost = Cost(*event[1:])
+        elif event[0] == "v":
+            if self._advances is None:
+                raise RunFolderError(
+                    f"{type(self.evaluator).__name__} advanced in this run, and now its interval is 0: it was "
+                    "changed. Resume with the version that began the run"
+                )
+            _, now, *cost = event
+            self._clock = max(self._clock, now)
+            self._advanced(self._advances, Cost(*cost))
+        elif event[0] == "f":
+            _, id_, now, attempt, lost, spared = event
+            self._replay_asking(id_, now)
+            job = self._pending[id_]._replace(attempt=attempt, asked_at=now, lost_seconds=lost, spared=spared)
+            self._bill_tries(job)
+            self._clock = max(self._clock, now)
+
+    def _replay_trial(self, trial: Trial) -> None:
+        self._replay_asking(trial.id, trial.started)
+        if self._pending[trial.id].architecture != trial.architecture:
+            raise self._diverged()
+        self.history.restore([trial])
+        self._settle(trial)
+        self._clock = max(self._clock, trial.started + trial.seconds)
+
+    def _replay_asking(self, id_: int, now: float) -> None:
+        """Has a trial pending: a search with one trial at a time does not journal its asking."""
+        while id_ not in self._pending:
+            if id_ < self._next_id or self._ask(1, now) is None:
+                raise self._diverged()
+
+    def _diverged(self) -> RunFolderError:
+        return RunFolderError(
+            f"{type(self.controller).__name__} no longer makes the proposals that the journal of this run holds: "
+            "it was changed, or is not reproducible from its seed and state. Resume with the version that began the run"
+        )
+
+    def _heed_gap(self, gap: Gap, folder: RunFolder) -> None:
+        if gap.state and self.executor.concurrent and not self.settings.lag:
+            raise RunFolderError(
+                f"{folder.path}: the state of this search is damaged, and without a lag its trials do not say how it "
+                "came about, so it cannot go on; 'archsearch report' shows all of them, start a new search"
+            )
+        if gap.torn:
+            folder.notices.tell(gap.path, "ends in the middle of a line, which is evaluated again")
+        elif gap.state:
+            if folder.notices.lines:
+                return  # that the state is damaged was told
+            folder.notices.tell(gap.path, "is all that is left of how the search came about, which it is asked again")
+        else:
+            what = f"is damaged ({gap.why}): at least {gap.lines:,} of its lines lost"
+            folder.notices.tell(gap.path, f"{what}, what they held is evaluated again, all others are kept")
+
+    def _remember(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
+        for event in events:
+            if isinstance(event, Gap):
+                self._heed_gap(event, folder)
+            elif isinstance(event, Trial):
+                self._remembered.add([event])
+            elif event[0] == "s":
+                self._prepare_cost = Cost(*event[1:])
+            elif event[0] == "v":
+                self._remembered.advances.append(Cost(*event[2:]))
+
+
+class Search(Resumable):
+    """One search in progress. ``search`` and ``resume`` are the ways in; arguments as ``Course`` takes them."""
 
     def run(self) -> Result:
         """Searches until something stops it; the history is in good order whatever happens."""
@@ -793,7 +1189,7 @@ class Search:
         if note := note_of(self.evaluator):
             (folder / NOTE).write_text(note, encoding="utf-8")
 
-    # -- asking --------------------------------------------------------------------------------
+    # -- asking --------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         """Asks for as many trials as the executor has room for."""
@@ -845,75 +1241,6 @@ class Search:
         if self.history.folder and not len(self._remembered):
             self._remembered.tell(self.history.folder.notices, self.history.folder.path)
 
-    def _ask(self, n: int, now: float) -> list[Job] | None:
-        """Asks the controller for ``n`` proposals; those with a known answer are told at once.
-
-        Returns:
-            The jobs to be done, or None if the lag forbids to ask now.
-        """
-        if self.settings.lag and not self._tell_up_to(self._next_id - self.settings.lag):
-            return None
-        jobs = []
-        for proposal in self.controller.ask(n):
-            self._next_id = proposal.id + 1
-            if proposal.architecture not in self.space:
-                hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"
-                raise InvalidArchitecture(
-                    f"{type(self.controller).__name__} proposed {proposal.architecture!r}, which is not in "
-                    f"{type(self.space).__name__}{hint}"
-                )
-            id_, architecture, parent, budget = proposal
-            if budget is not None or (parent is not None and type(parent) is not int):
-                parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
-            if self._limits is not None and (excess := self._limits.excess(architecture)):
-                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=excess, budget=budget)
-                self._reject(trial, self._limits.figures(architecture))
-                continue
-            known = self._known.get(memory_key(self.space, architecture, budget)) if self._known is not None else None
-            if known is not None:
-                self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
-                continue
-            if self._answered_in_a_row:
-                self._answered_in_a_row = self._rejected_in_a_row = 0
-            # What a trial goes on from is with the one that was evaluated.
-            parent = None if parent is None else self._answered_by.get(parent, parent)
-            if budget is not None and budget.origin is not None:
-                budget = budget._replace(origin=self._answered_by.get(budget.origin, budget.origin))
-            seed = training_seed(self.history.seed, id_, budget)
-            job = Job(id_, architecture, parent, seed, now, budget=budget)
-            self._pending[job.id] = job
-            jobs.append(job)
-        return jobs
-
-    def _reuse(self, trial: Trial, evaluated: int) -> None:
-        self._answered_by[trial.id] = evaluated
-        if len(self._answered_by) > MAX_ANSWERED:
-            del self._answered_by[next(iter(self._answered_by))]
-        self.reused += 1
-        self._answered_in_a_row += 1
-        self._rejected_in_a_row = 0
-        self._hand_over(trial)
-
-    def _reject(self, trial: Trial, figures: Mapping[str, float]) -> None:
-        if not self._rejected_in_a_row:
-            self._least = {}
-        for name, figure in figures.items():
-            if figure < self._least.get(name, math.inf):
-                self._least[name] = figure
-        self.rejected += 1
-        self._answered_in_a_row += 1
-        self._rejected_in_a_row += 1
-        self._hand_over(trial)
-
-    def _asked_in_vain(self) -> bool:
-        """Whether so many proposals in a row led to no evaluation that only a result may change that."""
-        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW:
-            return True
-        if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
-            return False
-        pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
-        return self._exhaustion.complete(self._known, pending)
-
     def _give_up(self) -> None:
         """Ends the search, unless there are results to come."""
         if self._pending:
@@ -927,7 +1254,7 @@ class Search:
             f"limits: {self._limits.describe(self._least)}. Set wider limits, or search a space that keeps within these"
         )
 
-    # -- advancing -----------------------------------------------------------------------------
+    # -- advancing -----------------------------------------------------------------------------------
 
     def _to_advance(self, advances: _Advances) -> int:
         """Trials that are still to finish before the evaluator advances."""
@@ -946,18 +1273,7 @@ class Search:
         self.executor.update(self.evaluator)
         self._stopped = self._why_stop()  # it takes time
 
-    def _advanced(self, advances: _Advances, cost: Cost) -> None:
-        """Everything that follows from an advance that is on disk."""
-        advances.cost += cost
-        advances.last = self.completed + self.failed
-        advances.sample = []
-        if self.evaluator.comparable:
-            return
-        advances.scored_from = self._next_id
-        if self._known is not None:
-            self._known = {}
-
-    # -- finishing -----------------------------------------------------------------------------
+    # -- finishing -----------------------------------------------------------------------------------
 
     def _finish(self, trials: Sequence[Trial]) -> None:
         """Records trials, then tells the controller; failed ones may be tried again instead."""
@@ -980,21 +1296,6 @@ class Search:
                 f"{self._failures_in_a_row} trials failed one after another (max_failures="
                 f"{self.settings.max_failures}). The first of them:\n{plain_lines(self._first_failure)}"
             )
-
-    def _fault(self, fault: Fault) -> None:
-        """Counts what went wrong and notes it: in the run folder, in the log, and on the terminal."""
-        self.faults[fault.kind] += 1
-        now = self._now()
-        # Of a traceback the line that says what it was.
-        error = well_formed(fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT])
-        who = "" if fault.trial is None else f"trial {fault.trial}"
-        who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
-        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {error}"
-        _log.warning(text)
-        self._show.fault(text)
-        if self.history.folder:
-            facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
-            self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})
 
     def _retry_failed(self, trials: Sequence[Trial]) -> list[Trial]:
         """Notes the failures among trials that came together; returns those trials that are not tried again."""
@@ -1029,292 +1330,7 @@ class Search:
             self.history.note(["f", job.id, job.asked_at, job.attempt, round(job.lost_seconds, 7), job.spared])
             self._bill_tries(job)
 
-    def _bill_tries(self, job: Job) -> None:
-        """Bills what the tries of a job have cost since they were billed last."""
-        self._bill_failed(job.lost_seconds - self._pending[job.id].lost_seconds)
-        self._pending[job.id] = job
-
-    def _bill_failed(self, seconds: float) -> None:
-        self._costs[_WALL] += seconds
-        self._costs[_FAILED] += seconds
-        self.billed_seconds += seconds
-
-    def _spent(self, more: float = 0.0) -> str | None:
-        """Which budget is used up, if so many seconds more are billed."""
-        settings = self.settings
-        if settings.max_cost is not None and self.billed_seconds + more >= settings.max_cost:
-            return "max_cost"
-        if settings.max_seconds is not None and self._now() >= settings.max_seconds:
-            return "max_seconds"
-        return None
-
-    def _settle(self, trial: Trial) -> None:
-        """Everything that follows from a finished trial that is on disk."""
-        untold = trial.lost_seconds - self._pending.pop(trial.id).lost_seconds
-        if untold > 0.0:  # an executor's own tries, or a line that the journal has lost
-            self._bill_failed(untold)
-        if self._answered_in_a_row and self._asked_in_vain():  # what is proposed may change now
-            self._answered_in_a_row = self._rejected_in_a_row = 0
-        self._count(trial)
-        self._hand_over(trial)
-        for listener in self.listeners:
-            listener(trial)
-
-    def _count(self, trial: Trial) -> None:
-        evaluation = trial.evaluation
-        if evaluation is None:
-            self.failed += 1
-            if not self._failures_in_a_row:
-                name = name_of(self.space, trial.architecture)
-                self._first_failure = f"trial {trial.id}, {name}: {trial.failure}: {trial.error}"
-            self._failures_in_a_row += 1
-            self._bill_failed(trial.seconds)
-            return
-        self._costs[_WALL] += trial.seconds
-        self.completed += 1
-        if self._advances is not None:
-            self._advances.sample.append(trial)
-        self._failures_in_a_row = 0
-        cost = evaluation.cost
-        self.billed_seconds += cost.billed_seconds or trial.seconds
-        if cost is not NO_COST:
-            costs = self._costs  # as in ``COST_FIELDS``
-            costs[1] += cost.device_seconds
-            costs[2] += cost.examples
-            costs[3] += cost.updates
-            costs[4] += cost.flops
-            costs[5] += cost.recorded_seconds
-        if self.best is None or trial.rank > self.best.rank or not self._is_fresh(self.best):
-            self.best = trial
-
-    def _hand_over(self, trial: Trial) -> None:
-        """Tells the controller now, or, with a lag, when the trial's turn comes."""
-        if self.settings.lag:
-            self._waiting[trial.id] = trial
-        else:
-            self._tell(trial)
-
-    def _tell(self, trial: Trial) -> None:
-        self.controller.tell((trial,))
-        if self._known is not None and trial.evaluation is not None and self._is_fresh(trial):
-            key = memory_key(self.space, trial.architecture, trial.budget)
-            self._known.setdefault(key, (trial.id, trial.evaluation))
-
-    def _is_fresh(self, trial: Trial) -> bool:
-        """Whether the evaluator has not advanced since."""
-        return self._advances is None or trial.id >= self._advances.scored_from
-
-    def _tell_up_to(self, last: int) -> bool:
-        while self._told_up_to < last:
-            trial = self._waiting.pop(self._told_up_to + 1, None)
-            if trial is None:
-                return False
-            self._tell(trial)
-            self._told_up_to += 1
-        return True
-
-    def _why_stop(self) -> str | None:
-        settings = self.settings
-        if settings.trials is not None and self.completed >= settings.trials:
-            return "trials"
-        if settings.target is not None and self.best is not None and (self.best.score or 0.0) >= settings.target:
-            return "target"
-        return self._spent()
-
-    def _now(self) -> float:
-        return self.executor.now() if self._running else self._clock
-
-    # -- state and results -----------------------------------------------------------------------
-
-    def _state(self) -> dict[str, Any]:
-        """What ``recover`` needs, as JSON data."""
-        return {
-            "controller": self.controller.state_dict(),
-            "next_id": self._next_id,
-            "pending": [list(job) for job in self._pending.values()],
-            "waiting": [trial_to_event(trial) for trial in self._waiting.values()],
-            "told_up_to": self._told_up_to,
-            "clock": self._clock,
-            "completed": self.completed,
-            "failed": self.failed,
-            "reused": self.reused,
-            "rejected": self.rejected,
-            "answered_in_a_row": self._answered_in_a_row,
-            "rejected_in_a_row": self._rejected_in_a_row,
-            "least": self._least,
-            "answered_by": list(self._answered_by.items()),
-            "failures_in_a_row": self._failures_in_a_row,
-            "first_failure": self._first_failure,
-            "best": None if self.best is None else trial_to_event(self.best),
-            "costs": self._costs,
-            "billed": self.billed_seconds,
-            "setup_cost": dataclasses.astuple(self._prepare_cost),
-            "advances": None if self._advances is None else self._advances.state(),
-            "remembered": [trial_to_event(trial) for trial in self._remembered.trials()],
-            "remembered_advances": [dataclasses.astuple(cost) for cost in self._remembered.advances],
-        }
-
-    def _load(self, state: dict[str, Any]) -> None:
-        seed = self.history.seed
-        self.controller.load_state_dict(state["controller"])
-        self._next_id = state["next_id"]
-        jobs = [Job(*job) for job in state["pending"]]
-        jobs = [
-            job._replace(architecture=tuple(job.architecture), budget=job.budget and Budget(*job.budget))
-            for job in jobs
-        ]
-        self._pending = {job.id: job for job in jobs}
-        self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
-        self._told_up_to = state["told_up_to"]
-        self._clock = state["clock"]
-        self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
-        self.rejected = state.get("rejected", 0)
-        self._answered_in_a_row = state.get("answered_in_a_row", 0)
-        self._rejected_in_a_row = state.get("rejected_in_a_row", 0)
-        self._least = state.get("least", {})
-        self._answered_by = dict(state.get("answered_by", ()))
-        self._failures_in_a_row = state["failures_in_a_row"]
-        self._first_failure = state["first_failure"]
-        self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
-        costs = [*state["costs"], *[0.0] * len(COST_FIELDS)]  # an older run has not counted all of them
-        self._costs, self.billed_seconds = costs[: len(COST_FIELDS)], state["billed"]
-        self._prepare_cost = Cost(*state["setup_cost"])
-        self._remembered.add(remembered_trials(state, seed))
-        self._remembered.advances = [Cost(*cost) for cost in state.get("remembered_advances", ())]
-        if self._advances is not None:
-            if state.get("advances"):
-                self._advances.load(state["advances"], seed)
-            else:  # a run of an older version counts from here on
-                self._advances.last = self.completed + self.failed
-
-    def recover(self) -> None:
-        """Brings this search to where its folder's run was; releases the folder if that cannot be."""
-        assert self.history.folder is not None
-        try:
-            self._recover(self.history.folder)
-        except BaseException:
-            self.history.folder.close(in_order=not self.history.folder.died)
-            raise
-
-    def _recover(self, folder: RunFolder) -> None:
-        """Loads the last state and replays the events after it."""
-        state, events = self.history.recover()
-        if state is not None:
-            with readable(f"{folder.path}: the state of this search"):
-                self._load(state)
-            if self._known is not None:
-                parts = folder.part_trials(self.history.seed)
-                told: Iterable[Trial] = (
-                    trial for trial in parts if trial.id not in self._waiting and self._is_fresh(trial)
-                )
-                if self.settings.lag:  # told in id order, not as they finished
-                    told = sorted(told, key=lambda trial: trial.id)
-                self._known = known_evaluations(told, self.space)
-        self._replay(events, folder)
-        self._clock = max(self._clock, self._remembered.clock)
-        self._failures_in_a_row = 0
-        if self.history.recent or len(self._remembered):
-            self.history.compact(self._state)
-        self.faults = folder.faults()
-        if folder.died:
-            text = "the session before did not end in order: killed, or its disk was full"
-            if isinstance(self.executor, LocalExecutor) and self.executor.in_process:
-                text += (
-                    f", or the evaluator ended it, perhaps in trial {self._next_id}: isolate=True (--isolate) "
-                    "evaluates in a process of its own"
-                )
-            self._fault(Fault("driver_died", text))
-
-    def _replay(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
-        """Repeats what happened, up to the first damage; what is sound behind it is remembered."""
-        seen: set[int] = set()
-        for event in events:
-            if isinstance(event, Gap):
-                self._heed_gap(event, folder)
-                if not event.torn:
-                    break
-            elif isinstance(event, Trial):
-                if event.id in seen:
-                    continue
-                seen.add(event.id)
-                self._replay_trial(event)
-            else:
-                self._replay_event(event)
-        else:
-            return
-        self._remember(events, folder)
-        self._remembered.forget(seen)
-
-    def _heed_gap(self, gap: Gap, folder: RunFolder) -> None:
-        if gap.state and self.executor.concurrent and not self.settings.lag:
-            raise RunFolderError(
-                f"{folder.path}: the state of this search is damaged, and without a lag its trials do not say how it "
-                "came about, so it cannot go on; 'archsearch report' shows all of them, start a new search"
-            )
-        if gap.torn:
-            folder.notices.tell(gap.path, "ends in the middle of a line, which is evaluated again")
-        elif gap.state:
-            if folder.notices.lines:
-                return  # that the state is damaged was told
-            folder.notices.tell(gap.path, "is all that is left of how the search came about, which it is asked again")
-        else:
-            what = f"is damaged ({gap.why}): at least {gap.lines:,} of its lines lost"
-            folder.notices.tell(gap.path, f"{what}, what they held is evaluated again, all others are kept")
-
-    def _remember(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
-        for event in events:
-            if isinstance(event, Gap):
-                self._heed_gap(event, folder)
-            elif isinstance(event, Trial):
-                self._remembered.add([event])
-            elif event[0] == "s":
-                self._prepare_cost = Cost(*event[1:])
-            elif event[0] == "v":
-                self._remembered.advances.append(Cost(*event[2:]))
-
-    def _replay_event(self, event: list[Any]) -> None:
-        if event[0] == "a":
-            _, n, now, expected = event
-            jobs = self._ask(n, now) or []
-            if [[job.id, list(job.architecture)] for job in jobs] != expected:
-                raise self._diverged()
-        elif event[0] == "s":
-            self._prepare_cost = Cost(*event[1:])
-        elif event[0] == "v":
-            if self._advances is None:
-                raise RunFolderError(
-                    f"{type(self.evaluator).__name__} advanced in this run, and now its interval is 0: it was "
-                    "changed. Resume with the version that began the run"
-                )
-            _, now, *cost = event
-            self._clock = max(self._clock, now)
-            self._advanced(self._advances, Cost(*cost))
-        elif event[0] == "f":
-            _, id_, now, attempt, lost, spared = event
-            self._replay_asking(id_, now)
-            job = self._pending[id_]._replace(attempt=attempt, asked_at=now, lost_seconds=lost, spared=spared)
-            self._bill_tries(job)
-            self._clock = max(self._clock, now)
-
-    def _replay_trial(self, trial: Trial) -> None:
-        self._replay_asking(trial.id, trial.started)
-        if self._pending[trial.id].architecture != trial.architecture:
-            raise self._diverged()
-        self.history.restore([trial])
-        self._settle(trial)
-        self._clock = max(self._clock, trial.started + trial.seconds)
-
-    def _replay_asking(self, id_: int, now: float) -> None:
-        """Has a trial pending: a search with one trial at a time does not journal its asking."""
-        while id_ not in self._pending:
-            if id_ < self._next_id or self._ask(1, now) is None:
-                raise self._diverged()
-
-    def _diverged(self) -> RunFolderError:
-        return RunFolderError(
-            f"{type(self.controller).__name__} no longer makes the proposals that the journal of this run holds: "
-            "it was changed, or is not reproducible from its seed and state. Resume with the version that began the run"
-        )
+    # -- the end -------------------------------------------------------------------------------------
 
     def _result(self) -> Result:
         return Result(

@@ -44,9 +44,7 @@ class Remembered:
         """When the last of them ended, in seconds on the run's clock."""
         return max((trial.started + trial.seconds for trial in self._trials.values()), default=0.0)
 
-    def take(
-        self, id_: int, architecture: Architecture, parent: int | None, budget: Budget | None
-    ) -> Trial | None:
+    def take(self, id_: int, architecture: Architecture, parent: int | None, budget: Budget | None) -> Trial | None:
         """The outcome of a proposal, if it is known and the search has taken the same path as before."""
         trial = self._trials.pop(id_, None)
         if trial is None:
