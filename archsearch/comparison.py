@@ -470,8 +470,9 @@ class _Course:
         return int(np.searchsorted(self.billed, budget * (1 + ROUNDING), side="right"))
 
 
-class _Laboratory:
-    """One comparison in progress: every piece of work is a search with a run folder of its own, done once."""
+class _Bench:
+    """Where a comparison works: its folder, the sample, and the truth about it. Every piece of work is a search with a run
+    folder of its own, done once."""
 
     folder: Path
     executor: Executor
@@ -505,8 +506,6 @@ class _Laboratory:
                 )
             each.check(space)
         self._described = self._config()  # what cannot be described shows now
-
-    # -- the folder ------------------------------------------------------------------------------
 
     def open(self, folder: Path, known: dict[str, Any] | None) -> None:
         """Makes the folder of a comparison, or takes up the one that is known to be there."""
@@ -542,48 +541,6 @@ class _Laboratory:
             "seed": self.seed,
         }
         return {name: value for name, value in config.items() if value is not None}
-
-    # -- the work ----------------------------------------------------------------------------------
-
-    def compare(self) -> Findings:
-        begun = time.monotonic()
-        judge = self._prepared(_anew(self.reference), "reference")
-        self._truth: dict[Architecture, float] = {}
-        architectures = self._score_sample(judge)
-        sizes, size = self._sizes(judge, architectures)
-        contenders = self._contenders(judge, size)
-        rows, courses = [], []
-        for name, (evaluator, kind) in contenders.items():
-            row, searched = self._measure(name, evaluator, kind, architectures, sizes)
-            rows.append(row)
-            courses.append(searched)
-        if self.again:
-            rows.append(self._ceiling(architectures, sizes))
-        budgets = self._budgets()
-        self._score_picks(judge, courses, budgets)
-        if self.settings.trials:
-            rows = [self._with_picks(row, each, budgets) for row, each in zip(rows, courses, strict=False)] + rows[
-                len(courses) :
-            ]
-        return Findings(
-            rows=tuple(rows),
-            reference=names([self.reference])[0],
-            truth=self.settings.truth,
-            reference_set_up=judge.set_up,
-            reference_cost=self._reference_cost,
-            ceiling_known=bool(self.again) or not np.array_equal(self._once_more, self._scores),
-            space=names([self.space])[0],
-            controller=names([self.controller])[0] if self._pool is None else POOL.format(len(self._pool)),
-            samples=len(architectures),
-            seeds=self.settings.seeds,
-            trials=self.settings.trials,
-            budgets=tuple(budgets) if self.settings.trials else (),
-            best=self._best(judge),
-            average=float(self._truths(architectures).mean()),
-            random_search=self._random_search(judge, architectures, budgets) if self.settings.trials else (),
-            seed=self.seed,
-            seconds=time.monotonic() - begun,
-        )
 
     def _score_sample(self, judge: Prepared) -> list[Architecture]:
         """Draws the sample and has the reference score it; gives the architectures whose truth is known."""
@@ -648,6 +605,80 @@ class _Laboratory:
             if np.isfinite(sizes).all():
                 return sizes, name
         return None, None
+
+    def _prepared(self, evaluator: Evaluator, folder: str) -> Prepared:
+        prepared = Prepared(evaluator)
+        prepared.folder = (self.folder / "runs" / folder / "evaluator").absolute()
+        return prepared
+
+    def _score(self, folder: str, evaluator: Prepared, architectures: Sequence[Architecture], seed: str) -> list[Trial]:
+        """The trials of given architectures, in their order."""
+        result = search_or_resume(
+            self.space,
+            Listed([list(each) for each in architectures]),
+            evaluator,
+            out=self.folder / "runs" / folder,
+            seed=self._root(seed),
+            executor=self.executor,
+            trials=len(architectures),
+            max_failures=len(architectures) + 1,
+            timeout=self.settings.timeout,
+            # Not where every one may be a training: of those that are together all are lost if one is interrupted.
+            batch=BATCH if evaluates_batches(evaluator.evaluator) else 1,
+        )
+        return sorted(result.history, key=lambda trial: trial.id)
+
+    def _root(self, what: str) -> int:
+        return int(stream(self.seed, f"compare {what}").integers(2**31))
+
+    def _say(self, text: str) -> None:
+        if self.progress and (now := time.monotonic()) >= self._silent_until:
+            self._silent_until = now + SILENT_SECONDS
+            say(f"comparing  {text}", file=sys.stderr)
+
+
+class _Laboratory(_Bench):
+    """One comparison in progress: what each evaluator costs, how it agrees with the truth, and what it finds."""
+
+    def compare(self) -> Findings:
+        begun = time.monotonic()
+        judge = self._prepared(_anew(self.reference), "reference")
+        self._truth: dict[Architecture, float] = {}
+        architectures = self._score_sample(judge)
+        sizes, size = self._sizes(judge, architectures)
+        contenders = self._contenders(judge, size)
+        rows, courses = [], []
+        for name, (evaluator, kind) in contenders.items():
+            row, searched = self._measure(name, evaluator, kind, architectures, sizes)
+            rows.append(row)
+            courses.append(searched)
+        if self.again:
+            rows.append(self._ceiling(architectures, sizes))
+        budgets = self._budgets()
+        self._score_picks(judge, courses, budgets)
+        if self.settings.trials:
+            rows = [self._with_picks(row, each, budgets) for row, each in zip(rows, courses, strict=False)] + rows[
+                len(courses) :
+            ]
+        return Findings(
+            rows=tuple(rows),
+            reference=names([self.reference])[0],
+            truth=self.settings.truth,
+            reference_set_up=judge.set_up,
+            reference_cost=self._reference_cost,
+            ceiling_known=bool(self.again) or not np.array_equal(self._once_more, self._scores),
+            space=names([self.space])[0],
+            controller=names([self.controller])[0] if self._pool is None else POOL.format(len(self._pool)),
+            samples=len(architectures),
+            seeds=self.settings.seeds,
+            trials=self.settings.trials,
+            budgets=tuple(budgets) if self.settings.trials else (),
+            best=self._best(judge),
+            average=float(self._truths(architectures).mean()),
+            random_search=self._random_search(judge, architectures, budgets) if self.settings.trials else (),
+            seed=self.seed,
+            seconds=time.monotonic() - begun,
+        )
 
     def _contenders(self, judge: Prepared, size: str | None) -> dict[str, tuple[Evaluator, Kind]]:
         """Everything that is compared, but for the ceiling of other evaluators."""
@@ -736,8 +767,6 @@ class _Laboratory:
         if (scores == scores[0]).all():  # what does not depend on the seed
             scores = scores[:1]
         return agreement(truth[sound], scores[:, sound], None if sizes is None else sizes[sound], seed=self.seed)
-
-    # -- searches ----------------------------------------------------------------------------------
 
     def _budgets(self) -> list[float]:
         unit = self._reference_cost.billed_seconds
@@ -832,38 +861,6 @@ class _Laboratory:
         if self.settings.best is not None:
             return self.settings.best
         return max(highest_listed(judge, self.settings.truth), *self._truth.values())
-
-    # -- pieces of work ------------------------------------------------------------------------------
-
-    def _prepared(self, evaluator: Evaluator, folder: str) -> Prepared:
-        prepared = Prepared(evaluator)
-        prepared.folder = (self.folder / "runs" / folder / "evaluator").absolute()
-        return prepared
-
-    def _score(self, folder: str, evaluator: Prepared, architectures: Sequence[Architecture], seed: str) -> list[Trial]:
-        """The trials of given architectures, in their order."""
-        result = search_or_resume(
-            self.space,
-            Listed([list(each) for each in architectures]),
-            evaluator,
-            out=self.folder / "runs" / folder,
-            seed=self._root(seed),
-            executor=self.executor,
-            trials=len(architectures),
-            max_failures=len(architectures) + 1,
-            timeout=self.settings.timeout,
-            # Not where every one may be a training: of those that are together all are lost if one is interrupted.
-            batch=BATCH if evaluates_batches(evaluator.evaluator) else 1,
-        )
-        return sorted(result.history, key=lambda trial: trial.id)
-
-    def _root(self, what: str) -> int:
-        return int(stream(self.seed, f"compare {what}").integers(2**31))
-
-    def _say(self, text: str) -> None:
-        if self.progress and (now := time.monotonic()) >= self._silent_until:
-            self._silent_until = now + SILENT_SECONDS
-            say(f"comparing  {text}", file=sys.stderr)
 
 
 class _Size(Evaluator):
