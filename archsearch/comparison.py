@@ -471,12 +471,15 @@ class _Course:
 
 
 class _Bench:
-    """Where a comparison works: its folder, the sample, and the truth about it. Every piece of work is a search with a run
-    folder of its own, done once."""
+    """Where a comparison works: its folder, the sample, and the truth about it.
+
+    Every piece of work is a search with a run folder of its own, done once.
+    """
 
     folder: Path
     executor: Executor
     progress: bool = False
+    _truth: dict[Architecture, float]
 
     def __init__(
         self,
@@ -643,7 +646,7 @@ class _Laboratory(_Bench):
     def compare(self) -> Findings:
         begun = time.monotonic()
         judge = self._prepared(_anew(self.reference), "reference")
-        self._truth: dict[Architecture, float] = {}
+        self._truth = {}
         architectures = self._score_sample(judge)
         sizes, size = self._sizes(judge, architectures)
         contenders = self._contenders(judge, size)

@@ -46,6 +46,28 @@ class Trained(NamedTuple):
     note: str = ""
 
 
+class Workers(Protocol):
+    """What an evaluator may do with the ``Executor`` of its search while it prepares."""
+
+    batch: int
+    timeout: float | None
+
+    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Callable[[str], None]) -> None:
+        """Gets ready to evaluate by this evaluator."""
+
+    def room(self, remaining: int | None) -> int:
+        """How many jobs it would take now."""
+
+    def submit(self, job: Any) -> None:
+        """Takes a job."""
+
+    def wait(self, until: float) -> list[Trial]:
+        """Finished trials."""
+
+    def stop(self) -> None:
+        """Frees what ``start`` took."""
+
+
 class Evaluator:
     """Base class of all evaluators.
 
@@ -71,7 +93,7 @@ class Evaluator:
     space: Space
     folder: Path | None = None
     interval: int = 0
-    executor: object | None = None
+    executor: Workers | None = None
     on_progress: Callable[[str, int, int], None] | None = None
 
     @property

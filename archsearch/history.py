@@ -206,6 +206,7 @@ class Stored:
         self._journals = self.path / "journal"
         self._journal: Journal | None = None
         self._lock: Lock | None = None
+        self._noted: tuple[int, int] | None = None
         self._parts: dict[int, int] = {}  # that belong to the newest state: their rows
         self._previous_state = 0
         self.died = False
