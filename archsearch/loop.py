@@ -772,6 +772,19 @@ class Course:
         pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
         return self._exhaustion.complete(self._known, pending)
 
+    def _give_up(self) -> None:
+        """Ends the search, unless there are results to come."""
+        if self._pending:
+            return
+        if self._rejected_in_a_row < MAX_REJECTED_IN_A_ROW:
+            self._stopped = "exhausted"
+            return
+        assert self._limits is not None
+        raise ConstraintError(
+            f"{type(self.controller).__name__} made {self._rejected_in_a_row:,} proposals in a row that are beyond the "
+            f"limits: {self._limits.describe(self._least)}. Set wider limits, or search a space that keeps within these"
+        )
+
     def _advanced(self, advances: _Advances, cost: Cost) -> None:
         """Everything that follows from an advance that is on disk."""
         advances.cost += cost
@@ -1240,19 +1253,6 @@ class Search(Resumable):
             self._stopped = self._stopped or self._why_stop()
         if self.history.folder and not len(self._remembered):
             self._remembered.tell(self.history.folder.notices, self.history.folder.path)
-
-    def _give_up(self) -> None:
-        """Ends the search, unless there are results to come."""
-        if self._pending:
-            return
-        if self._rejected_in_a_row < MAX_REJECTED_IN_A_ROW:
-            self._stopped = "exhausted"
-            return
-        assert self._limits is not None
-        raise ConstraintError(
-            f"{type(self.controller).__name__} made {self._rejected_in_a_row:,} proposals in a row that are beyond the "
-            f"limits: {self._limits.describe(self._least)}. Set wider limits, or search a space that keeps within these"
-        )
 
     # -- advancing -----------------------------------------------------------------------------------
 
