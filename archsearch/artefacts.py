@@ -623,6 +623,7 @@ def _genotype(space: Space, architecture: Architecture, trial: int, trained: Tra
 
 
 def _save_weights(path: Path, trained: Trained, genotype: Mapping[str, Any]) -> None:
+    """Writes the weights with the genotype as their header."""
     from safetensors.torch import save_file
 
     tensors = {name: value.contiguous() for name, value in trained.network.state_dict().items()}
@@ -632,6 +633,7 @@ def _save_weights(path: Path, trained: Trained, genotype: Mapping[str, Any]) -> 
 
 
 def _need_onnx() -> None:
+    """Raises ``UsageError`` if the extra ``onnx`` is not installed."""
     missing = [package for package in ("onnx", "onnxscript") if importlib.util.find_spec(package) is None]
     if missing:
         raise UsageError(f'onnx: needs the package {" and ".join(missing)}: pip install "archsearch[onnx]"')

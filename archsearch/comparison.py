@@ -644,6 +644,7 @@ class _Laboratory(_Bench):
     """One comparison in progress: what each evaluator costs, how it agrees with the truth, and what it finds."""
 
     def compare(self) -> Findings:
+        """Does all the work that is not done yet."""
         begun = time.monotonic()
         judge = self._prepared(_anew(self.reference), "reference")
         self._truth = {}
@@ -879,6 +880,7 @@ class _Size(Evaluator):
         self.figure = figure
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """The figure as the score."""
         return Evaluation(float(self.evaluator.measure(architecture)[self.figure]))
 
 
@@ -886,6 +888,7 @@ class _Random(Evaluator):
     """Ranks at random."""
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """A number that the architecture has nothing to do with."""
         return Evaluation(float(stream(seed, RANDOM).random()))
 
 
@@ -914,4 +917,5 @@ def _scores(trials: Sequence[Trial], architectures: Sequence[Architecture]) -> l
 
 
 def _mean(costs: Sequence[Cost]) -> Cost:
+    """The mean of costs, field by field."""
     return sum(costs, NO_COST) * (1 / len(costs)) if costs else NO_COST

@@ -307,6 +307,7 @@ def _line(edge: list[_Item], spans: list[tuple[float, float]]) -> Line:
 
 
 def _text_width(text: str, points: float) -> float:
+    """About how wide a text is in print, in inches."""
     text = plain_lines(text).replace("$", r"\$")  # no formula
     return float(TextPath((0, 0), text, size=points).get_extents().width) / 72
 

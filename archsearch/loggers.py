@@ -475,6 +475,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _not_installed(name: str, error: ImportError) -> UsageError:
+    """What to say where a logger's package is missing."""
     return UsageError(f'{name} cannot be imported ({error}): pip install "archsearch[{name}]"')
 
 
@@ -489,5 +490,6 @@ def _code(value: Any) -> str:
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """The items in groups of at most ``size``."""
     for begin in range(0, len(items), size):
         yield items[begin : begin + size]

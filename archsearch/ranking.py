@@ -421,6 +421,7 @@ def _redrawn(count: int, repeats: int, seed: int) -> Iterator[npt.NDArray[np.int
 
 
 def _interval(value: float, draws: npt.NDArray[np.float64], level: float = LEVEL) -> Interval:
+    """The interval that holds the share ``level`` of the draws, around the value."""
     if not (math.isfinite(value) and np.isfinite(draws).all()):
         raise UsageError("statistic: expected a finite number for every draw of architectures, got NaN or infinity")
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
@@ -768,16 +769,19 @@ def _truth_and_rows(
 
 
 def _check_count(name: str, value: int, count: int) -> None:
+    """Raises ``UsageError`` unless 1 <= value <= count."""
     if not 1 <= value <= count:
         raise UsageError(f"{name}: expected 1 to {count}, the number of architectures, got {value}")
 
 
 def _check_repeats(repeats: int) -> None:
+    """Raises ``UsageError`` unless there is at least one."""
     if repeats < 1:
         raise UsageError(f"repeats: expected at least 1, got {repeats}")
 
 
 def _numbers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """As an array of one dimension; raises ``UsageError`` if it is none."""
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -793,10 +797,12 @@ def _numbers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def _constant(values: npt.NDArray[np.float64]) -> bool:
+    """Whether all values are equal."""
     return bool((values == values[0]).all())
 
 
 def _kth_highest(values: npt.NDArray[np.float64], k: int) -> float:
+    """The k-th highest value, k >= 1."""
     return float(np.partition(values, -k)[-k])
 
 
@@ -808,4 +814,5 @@ def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _words(values: Sequence[int]) -> str:
+    """The numbers as they are said in an error."""
     return " and ".join(map(str, values))

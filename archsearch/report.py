@@ -173,6 +173,7 @@ def without_none(value: Any) -> Any:
 
 
 def _print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
+    """Prints facts and the best rows as a table."""
     width = max(len(name) for name in facts) + 2
     for name in (
         "space",
@@ -214,6 +215,7 @@ def number_text(value: Any) -> str:
 
 
 def _draw_curves(table: pa.Table, target: Path, title: str) -> None:
+    """The learning curve over trials, and over billed cost where there is some."""
     import numpy as np
     import pyarrow.compute as pc
 
@@ -246,6 +248,7 @@ def _best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.ND
 
 
 def _draw_best(space: Space | None, architecture: Architecture, target: Path) -> dict[str, str]:
+    """The best architecture as a graph; names of pictures to their titles."""
     from archsearch.drawing import draw_graph
 
     if space is None:

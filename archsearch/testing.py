@@ -326,16 +326,19 @@ def _score(architecture: Architecture) -> float:
 
 
 def _started(make: MakeController, space: Space | None = None, seed: int = 1) -> Controller:
+    """A new controller, begun."""
     controller = make()
     controller.start(FixedSpace() if space is None else space, seed)
     return controller
 
 
 def _completed(proposal: Proposal) -> Trial:
+    """The trial of a proposal, with the score of the toy problem."""
     return _scored(proposal, _score(proposal.architecture))
 
 
 def _scored(proposal: Proposal, score: float) -> Trial:
+    """The trial of a proposal, with this score."""
     return Trial(proposal.id, proposal.architecture, proposal.parent, Evaluation(score))
 
 
@@ -344,6 +347,7 @@ def _failed(proposal: Proposal) -> Trial:
 
 
 def _failing_every(n: int, fail: Callable[[Proposal], Trial] = _failed) -> Callable[[Proposal], Trial]:
+    """Every n-th proposal fails; the others are completed."""
     return lambda proposal: _completed(proposal) if proposal.id % n else fail(proposal)
 
 
@@ -366,6 +370,7 @@ def _search(
 
 
 def _expect_in_space(proposals: Sequence[Proposal], space: Space, when: str) -> None:
+    """All proposals lie in the space."""
     for proposal in proposals:
         _expect(
             proposal.architecture in space,
@@ -374,6 +379,7 @@ def _expect_in_space(proposals: Sequence[Proposal], space: Space, when: str) -> 
 
 
 def _expect_same(expected: Sequence[object], got: Sequence[object], what: str) -> None:
+    """Two sequences are equal."""
     for i, (one, other) in enumerate(zip(expected, got, strict=False)):
         _expect(one == other, f"{what}: they part at number {i}: {one!r} against {other!r}")
     _expect(len(expected) == len(got), f"{what}: {len(expected)} against {len(got)} of them")
@@ -415,6 +421,7 @@ def _disturb_generators() -> None:
 
 
 def _expect_no_globals(run: Callable[[], Sequence[object]]) -> None:
+    """Global generators are neither read nor written."""
     run()  # what is imported on first use is there from now on
     with _restored_generators():
         _disturb_generators()  # else seeding them with the same number again would go unseen
