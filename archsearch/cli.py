@@ -218,6 +218,7 @@ def _check_files(arguments: Sequence[str]) -> None:
 
 
 def _add_trust(parser: jsonargparse.ArgumentParser, what: str = "the folder") -> None:
+    """Adds ``--trust``: whether what a folder says may be built, imported and connected to."""
     parser.add_argument(
         "--trust",
         action="store_true",
@@ -310,18 +311,21 @@ def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
 
 
 def _add_loggers(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds ``--loggers``."""
     parser.add_argument(
         "--loggers", nargs="+", default=[], help="log every trial, too: tensorboard (to OUT/tensorboard), mlflow"
     )
 
 
 def _loggers(given: dict[str, Any], out: str) -> list[Logger]:
+    """The loggers that were asked for, which write into the run folder."""
     from archsearch.loggers import make_logger
 
     return [make_logger(name, out) for name in given["loggers"]]
 
 
 def _parser(command: str, description: str) -> jsonargparse.ArgumentParser:
+    """The parser of a command."""
     from archsearch.option_parser import OptionParser
 
     return OptionParser(command=command, description=description)
@@ -430,6 +434,7 @@ def _read(path: str) -> str:
 
 
 def _add_executor(parser: jsonargparse.ArgumentParser, executor: str | None, workers: int | None) -> None:
+    """Adds where evaluations run; what is None is that of the stored run."""
     from archsearch.loop import ExecutorName
     from archsearch.ray_executor import RayExecutor
 
@@ -542,6 +547,7 @@ def _executor(
 
 
 def _add_settings(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds the settings of a search."""
     from archsearch.loop import Settings
 
     _add_fields(parser, Settings)
@@ -564,6 +570,7 @@ def _add_fields(parser: jsonargparse.ArgumentParser, cls: Any, optional: bool = 
 
 
 def _setting_names() -> list[str]:
+    """Names of the settings of a search."""
     import dataclasses
 
     from archsearch.loop import Settings
@@ -572,6 +579,7 @@ def _setting_names() -> list[str]:
 
 
 def _finish(result: Result, out: str) -> int:
+    """Prints what a search found; the exit status of the command."""
     say(result)
     say(f"saved     {out}")
     if result.stopped == "interrupted":
