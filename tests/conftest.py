@@ -2,9 +2,11 @@
 seconds to prepare; the fault table."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("*_lab.py")))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Equal to the last bit is what the same sums on the processor are; `benchmarks/cuda.py` tries the other device.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -32,6 +34,44 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.section("fault matrix")
     for row in rows:
         terminalreporter.write_line("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+# -- the fault matrix ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def row(record_property):
+    """Fills in columns of this test's row of the table."""
+    facts = {}
+    record_property("fault matrix", facts)
+    return facts.update
+
+
+@pytest.fixture
+def no_ray():
+    """For tests that start a Ray of their own."""
+    import ray
+
+    ray.shutdown()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def _ray_ends():
+    yield
+    import ray
+
+    ray.shutdown()
+
+
+@pytest.fixture
+def on_ray(_ray_ends):
+    """A Ray on this machine, kept for the next test of the file that wants it."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
 
 from trust_lab import sound, stranger  # noqa: E402, F401  # fixtures of several files
