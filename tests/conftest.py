@@ -113,3 +113,27 @@ def mobile():
     from archsearch.spaces import MobileNet
 
     return prepared(space=MobileNet(), training=MACRO)
+
+
+# -- a comparison of evaluators; no test may change it ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def crossing():
+    """Cheap and bad, dear and good, and one that pays a set-up: the best one changes with the budget."""
+    from comparison_lab import CHEAP, DEAR, SHARED, SPACE, Known
+
+    from archsearch.comparison import compare
+    from archsearch.controllers import RandomSearch
+
+    return compare(
+        SPACE,
+        {"cheap": CHEAP, "dear": DEAR, "shared": SHARED},
+        Known(noise=0.01, each=50.0),
+        controller=RandomSearch(),
+        samples=200,
+        seeds=10,
+        trials=400,
+        budgets=[30, 200, 1_500, 20_000],
+        seed=1,
+    )
