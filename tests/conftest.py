@@ -115,6 +115,26 @@ def mobile():
     return prepared(space=MobileNet(), training=MACRO)
 
 
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """A search by training."""
+    from artefacts_lab import searched, training
+
+    return searched(tmp_path_factory.mktemp("shared") / "r", training())
+
+
+@pytest.fixture(scope="session")
+def published_cells() -> dict[str, tuple[str, int]]:
+    """Hash to cell, in our notation, and parameters, of the tables of EC-NAS."""
+    from archsearch.embedded import embedded_columns
+
+    found = {}
+    for file in ("ecnas_5v_4epochs", "ecnas_4v"):
+        columns = embedded_columns(file, ("hash", "adjacency", "ops", "params")).values()
+        found |= {code: (f"{adjacency} {ops}", params) for code, adjacency, ops, params in zip(*columns, strict=True)}
+    return found
+
+
 # -- a comparison of evaluators; no test may change it ----------------------------------------------------------------
 
 
