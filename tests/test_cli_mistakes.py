@@ -72,9 +72,6 @@ def test_occupied_folder_is_refused(capsys):
     assert f"archsearch resume {Path('r').absolute()}" in err
 
 
-# -- training for real -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -134,9 +131,6 @@ def test_a_space_has_its_own_settings(tmp_path):
     arguments = ["--space", "DARTS", "--evaluator", "Function", "--evaluator.function", "builtins.len", "--trials", "2"]
     cli.main(["run", *arguments, "--out", str(tmp_path / "run"), "--quiet", "--max_failures", "1"])
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["space"]["init_args"]["channels"] == 36
-
-
-# -- going on on Ray -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["trials", "lag"])

@@ -26,9 +26,6 @@ def _in_own_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
 
 
-# -- training for real -----------------------------------------------------------------------------
-
-
 def test_status_of_a_search_that_runs_and_of_one_that_does_not(capsys):
     """Seen from another process, as from another terminal."""
     assert cli.main(["run", "--trials", "30", "--seed", "0", "--out", "run", "--quiet"]) == 0

@@ -186,7 +186,7 @@ def test_weights_of_a_search_in_progress_are_not_touched(run):
     assert export(run, evaluator=training())
 
 
-# -- exports of strangers, and damaged ones --------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------------
 
 
 def test_refusals(run, tmp_path):

@@ -178,6 +178,3 @@ def test_after_a_verification(tmp_path, capsys):
     shutil.rmtree(tmp_path / "r" / "verification")  # its score is still in the history
     shutil.rmtree(tmp_path / "r" / "export")
     assert export(tmp_path / "r")[0].name == folders[0].name
-
-
-# -- the files ---------------------------------------------------------------------------------------

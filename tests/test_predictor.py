@@ -120,9 +120,6 @@ def test_evaluating_before_preparing_is_an_error():
         predictor.evaluate((0,) * 6, 0)
 
 
-# -- what goes wrong, and what is done once ----------------------------------------------------------
-
-
 def test_the_note_says_which_labels_were_cross_validated():
     predictor = Predictor(Additive(), labels=20, refit=20, relabels=5, folds=3)
     result = search(SeparableSpace(), RandomSearch(), predictor, trials=30, seed=0)

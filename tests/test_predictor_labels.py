@@ -90,9 +90,6 @@ def test_interrupted_labelling_ends_the_search(monkeypatch, tmp_path):
         search(SeparableSpace(), RandomSearch(), Predictor(Interrupting(), labels=20), trials=5, out=tmp_path / "run")
 
 
-# -- what goes wrong, and what is done once ----------------------------------------------------------
-
-
 def test_labels_without_their_features_are_left_out():
     features = [Tabular(zero_cost="naswot_paper")]  # 341 of 15,625 cells have none
     predictor = Predictor(labels=150, features=features, folds=0)

@@ -131,9 +131,6 @@ def test_what_is_kept_is_read_without_pickle(tmp_path):
     assert load_model(file, SeparableSpace()).scores.tolist() == model.scores.tolist()
 
 
-# -- what goes wrong, and what is done once ----------------------------------------------------------
-
-
 class Prepared(Additive):
     """Must be prepared in every process, which is work once for a run; keeps how often that was done in its folder."""
 

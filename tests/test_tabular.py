@@ -14,8 +14,6 @@ from archsearch.evaluators import Tabular
 from archsearch.spaces import Choices, NASBench201
 from archsearch.trial import Query
 
-# -- the embedded table ----------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize(
     ("settings", "message"),
@@ -103,7 +101,7 @@ def test_descriptions_make_the_same_evaluator():
         assert describe(again) == describe(evaluator)
 
 
-# -- Function --------------------------------------------------------------------------------------
+# -- devices ---------------------------------------------------------------------------------------
 
 
 def test_latency_and_energy_of_devices():
