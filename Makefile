@@ -57,7 +57,7 @@ slow: setup
 # Causes every kind of fault and prints what came of it as a table, then damages run folders of six kinds, each 1,000
 # times. About three quarters of an hour on two cores; the full disks need the right to mount a file system.
 faults: setup
-	$(BIN)/python -m pytest -n 0 -m "slow or not slow" --fault-table tests/test_fault_matrix.py tests/test_misbehaviour.py
+	$(BIN)/python -m pytest -n 0 -m "slow or not slow" --fault-table tests/test_fault_matrix_*.py tests/test_misbehaviour.py
 	$(BIN)/python scripts/damage.py
 
 # 2 x 100,000 trials on Ray, one in a hundred goes wrong: nothing lost, all counted, memory flat.

@@ -1,9 +1,10 @@
-"""Deliberately wrong trainable spaces, as in ``broken.py``; apart, since they need PyTorch."""
+"""Deliberately wrong trainable spaces, as ``broken.py`` says; apart, since they need PyTorch."""
 
 from __future__ import annotations
 
 import torch
-from broken import Small, case
+from broken import case
+from broken_spaces import Small
 from torch import nn
 
 from archsearch.network import Choice, Network

@@ -2,9 +2,11 @@
 seconds to prepare; the fault table."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("*_lab.py")))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Equal to the last bit is what the same sums on the processor are; `benchmarks/cuda.py` tries the other device.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -32,6 +34,44 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.section("fault matrix")
     for row in rows:
         terminalreporter.write_line("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+# -- the fault matrix ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def row(record_property):
+    """Fills in columns of this test's row of the table."""
+    facts = {}
+    record_property("fault matrix", facts)
+    return facts.update
+
+
+@pytest.fixture
+def no_ray():
+    """For tests that start a Ray of their own."""
+    import ray
+
+    ray.shutdown()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def _ray_ends():
+    yield
+    import ray
+
+    ray.shutdown()
+
+
+@pytest.fixture
+def on_ray(_ray_ends):
+    """A Ray on this machine, kept for the next test of the file that wants it."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
 
 from trust_lab import sound, stranger  # noqa: E402, F401  # fixtures of several files
@@ -73,3 +113,47 @@ def mobile():
     from archsearch.spaces import MobileNet
 
     return prepared(space=MobileNet(), training=MACRO)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """A search by training."""
+    from artefacts_lab import searched, training
+
+    return searched(tmp_path_factory.mktemp("shared") / "r", training())
+
+
+@pytest.fixture(scope="session")
+def published_cells() -> dict[str, tuple[str, int]]:
+    """Hash to cell, in our notation, and parameters, of the tables of EC-NAS."""
+    from archsearch.embedded import embedded_columns
+
+    found = {}
+    for file in ("ecnas_5v_4epochs", "ecnas_4v"):
+        columns = embedded_columns(file, ("hash", "adjacency", "ops", "params")).values()
+        found |= {code: (f"{adjacency} {ops}", params) for code, adjacency, ops, params in zip(*columns, strict=True)}
+    return found
+
+
+# -- a comparison of evaluators; no test may change it ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def crossing():
+    """Cheap and bad, dear and good, and one that pays a set-up: the best one changes with the budget."""
+    from comparison_lab import CHEAP, DEAR, SHARED, SPACE, Known
+
+    from archsearch.comparison import compare
+    from archsearch.controllers import RandomSearch
+
+    return compare(
+        SPACE,
+        {"cheap": CHEAP, "dear": DEAR, "shared": SHARED},
+        Known(noise=0.01, each=50.0),
+        controller=RandomSearch(),
+        samples=200,
+        seeds=10,
+        trials=400,
+        budgets=[30, 200, 1_500, 20_000],
+        seed=1,
+    )

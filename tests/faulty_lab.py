@@ -18,6 +18,10 @@ SEED = 5
 TRIALS = 2500
 
 
+def path(trials):
+    return [(t.id, t.architecture, t.parent, t.score) for t in trials]
+
+
 def logged(name, seed):
     """Notes that it was called, then takes about a millisecond; the score depends on the seed."""
     with Path("calls.log").open("a") as log:

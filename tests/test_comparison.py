@@ -1,68 +1,28 @@
-"""Evaluators compared: costs, agreement, searches, advice, files; where the answers are known by construction."""
+"""Evaluators compared: costs, break-even, agreement, searches and files, where the answers are known."""
 
-import itertools
 import math
 import re
 import shutil
 import signal
 import subprocess
-import zlib
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
+from comparison_lab import SHARED, SPACE, Known, quality
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import ndtri
 from scipy.stats import kendalltau, spearmanr
 
-from archsearch import Cost, Evaluation, Evaluator, Space
-from archsearch.cli import main
-from archsearch.comparison import BUDGETS, Compared, break_even, compare, recommend
-from archsearch.comparison_report import figures, picks, sentences
-from archsearch.controllers import RandomSearch, RegularizedEvolution
-from archsearch.errors import MissingAbility, RunFolderError, UsageError
-from archsearch.evaluators import Tabular, ZeroCost
+from archsearch.comparison import BUDGETS, break_even, compare
+from archsearch.comparison_report import figures, picks
+from archsearch.errors import RunFolderError, UsageError
+from archsearch.evaluators import Tabular
 from archsearch.ranking import best_of
 from archsearch.seeding import stream
 from archsearch.spaces import NASBench201
 
-SPACE = Space(arities=[10, 10, 10])
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def quality(architecture):
-    """Standard normal over the space, in no order that a controller could use."""
-    return float(ndtri((zlib.crc32(repr(architecture).encode()) + 0.5) / 2**32))
-
-
-class Known(Evaluator):
-    """The truth with normal noise, at a known cost.
-
-    Args:
-        noise: Standard deviation.
-        each: Device seconds for an architecture.
-        set_up: Device seconds of the set-up.
-        seed: Of the noise.
-    """
-
-    calls = 0
-
-    def __init__(self, noise: float = 0.0, each: float = 10.0, set_up: float = 0.0, seed: int = 0) -> None:
-        self.noise, self.each, self.set_up, self.seed = noise, each, set_up, seed
-
-    def prepare(self):
-        return Cost(device_seconds=self.set_up)
-
-    def measure(self, architecture):
-        return {"flops": 1.0 + architecture[0]}
-
-    def evaluate(self, architecture, seed):
-        Known.calls += 1
-        rng = stream(self.seed, repr(architecture)) if self.set_up else stream(seed, "noise")
-        score = quality(architecture) + self.noise * rng.standard_normal()
-        return Evaluation(score, {"size": 1.0 + architecture[0]}, Cost(device_seconds=self.each, updates=3))
 
 
 class Fails(Known):
@@ -74,12 +34,6 @@ class Fails(Known):
         return super().evaluate(architecture, seed)
 
 
-class Learns(Known):
-    """Changes during a search."""
-
-    interval = 5
-
-
 class Stops(Known):
     """Is interrupted at its 60th call."""
 
@@ -88,29 +42,6 @@ class Stops(Known):
             Known.calls += 1
             signal.raise_signal(signal.SIGINT)
         return super().evaluate(architecture, seed)
-
-
-CHEAP, DEAR, SHARED = (
-    Known(noise=2.0, each=1.0),
-    Known(noise=0.0, each=50.0),
-    Known(noise=0.7, each=0.1, set_up=1_000.0),
-)
-
-
-@pytest.fixture(scope="module")
-def crossing():
-    """Cheap and bad, dear and good, and one that pays a set-up: the best one changes with the budget."""
-    return compare(
-        SPACE,
-        {"cheap": CHEAP, "dear": DEAR, "shared": SHARED},
-        Known(noise=0.01, each=50.0),
-        controller=RandomSearch(),
-        samples=200,
-        seeds=10,
-        trials=400,
-        budgets=[30, 200, 1_500, 20_000],
-        seed=1,
-    )
 
 
 def test_costs_are_those_of_the_evaluators(crossing):
@@ -175,74 +106,12 @@ def _started(evaluator, space):
     return evaluator
 
 
-def test_advice_is_right_where_the_answer_is_known(crossing):
-    """Expected truth of each pick by the formula of the best of n; the margins are many standard errors."""
-    whole = list(SPACE.enumerate())
-    truth = np.array([quality(each) for each in whole])
-    expected = {}
-    for name, each in (("cheap", CHEAP), ("dear", DEAR), ("shared", SHARED)):
-        noise = each.noise * np.random.Generator(np.random.PCG64(0)).standard_normal((200, len(truth)))
-        counts = [min(400, int((budget - each.set_up) / each.each)) for budget in crossing.budgets]
-        expected[name] = [
-            np.mean([best_of(truth, truth + row, n) for row in noise]) if n > 0 else -math.inf for n in counts
-        ]
-    best = [max(expected, key=lambda name: expected[name][i]) for i in range(4)]
-    assert best == ["cheap", "cheap", "shared", "dear"]
-    found = crossing.recommendations()
-    assert [each.name for each in found] == best
-    for i, each in enumerate(found):
-        assert each.truth == pytest.approx(expected[each.name][i], abs=0.6)
-    assert "cheap" in crossing.recommend(100)
-    assert "shared" in crossing.recommend(2_000)
-    assert "With 5.6 h of billed cost: dear." in crossing.recommend(20_000)
-    assert "least budget" in crossing.recommend(1)
-
-
-def test_sentences_name_ranges_and_rivals(crossing):
-    said = sentences(crossing)
-    assert re.match(r"With 30 s to 3.3 min of billed cost: cheap\. Its picks have a true score of ", said[0])
-    assert len(said) == 3
-    assert "over 10 seeds" in said[-1]
-    assert f"the best: {crossing.best:.4g}" in said[-1]
-
-
 def test_random_search_stands_beside(crossing):
     truth = np.array([quality(each) for each in SPACE.enumerate()])
     expected = best_of(truth, truth, 30)  # what 1,500 s pay for
     assert crossing.random_search[2] == pytest.approx(expected, abs=0.25)
     assert math.isnan(crossing.random_search[0])
     assert "random search, reference" in str(crossing)
-
-
-def test_advice_cheap_and_bad_dear_and_good():
-    rng = np.random.Generator(np.random.PCG64(0))
-    bad, good = rng.normal(1, 0.1, (8, 1)), rng.normal(2, 0.1, (8, 1))
-    nothing = np.full((8, 1), math.nan)
-    both = {"bad": np.hstack([bad, bad]), "good": np.hstack([nothing, good])}
-    assert [each.name for each in recommend(both, [1, 2])] == ["bad", "good"]
-    assert recommend(both, [1, 2])[1].level == ()
-    assert recommend({"none": nothing}, [1])[0].name is None
-    # What chance alone tells apart is level, and does not change the advice.
-    common = rng.normal(0, 1, (8, 1))
-    alike = common + 0.01 * rng.normal(0, 1, (8, 2, 6)).transpose(1, 0, 2)
-    advice = recommend({"a": alike[0], "b": alike[1]}, range(1, 7))
-    free = ["ab"[int(np.argmax(alike[:, :, i].mean(axis=1)))] for i in range(6)]
-    kept = [each.name for each in advice]
-    assert sum(a != b for a, b in itertools.pairwise(kept)) < sum(a != b for a, b in itertools.pairwise(free))
-    assert all(each.level == ({"a": ("b",), "b": ("a",)}[each.name]) for each in advice)
-
-
-def test_a_clearly_better_one_takes_over_though_few_seeds_cannot_prove_it():
-    values = {"first": np.array([[2.0, 2.0], [2.1, 2.6]]), "later": np.array([[1.0, 3.0], [1.1, 3.1]])}
-    advice = recommend(values, [1, 2])
-    assert [each.name for each in advice] == ["first", "later"]
-    assert advice[1].level == ("first",)  # 0.75 with a standard error of 0.25, and t is 12.7
-
-
-def test_one_seed_tells_nothing_apart_by_luck_but_says_so():
-    found = recommend({"a": np.array([[1.0]]), "b": np.array([[2.0]])}, [5])
-    assert found[0].name == "b"
-    assert math.isnan(found[0].spread)
 
 
 def test_ceiling_of_other_evaluators():
@@ -335,310 +204,3 @@ def test_page_opens_in_a_browser_without_an_error(crossing, tmp_path):
     broken = tmp_path / "broken.html"
     broken.write_text("<!doctype html><script>missing()</script>")
     assert "CONSOLE" in browse(broken, tmp_path)
-
-
-# -- what a review found ---------------------------------------------------------------------------
-
-
-class OwnNoise(Known):
-    """Noise from its own seed alone, as that of a super-network."""
-
-    def evaluate(self, architecture, seed):
-        return Evaluation(float(stream(self.seed, repr(architecture)).standard_normal()))
-
-
-class Plain(Evaluator):
-    """No arguments, no cost."""
-
-    def evaluate(self, architecture, seed):
-        return Evaluation(quality(architecture), {"maybe": math.nan if architecture[0] == 3 else 1.0 * architecture[0]})
-
-
-class Flaky(Known):
-    """Cannot score a third of the architectures, whatever the seed; says of all which they are."""
-
-    def evaluate(self, architecture, seed):
-        if sum(architecture) % 3 == 0:
-            raise RuntimeError("cannot train that")
-        return super().evaluate(architecture, seed)
-
-
-class Broken(Known):
-    """Scores the sample, and nothing else."""
-
-    def evaluate(self, architecture, seed):
-        if Broken.enough:
-            raise RuntimeError("broken")
-        return super().evaluate(architecture, seed)
-
-
-class Half(Known):
-    """A table of a part of the space."""
-
-    @property
-    def architectures(self):
-        return [each for each in SPACE.enumerate() if each[0] < 2]
-
-    def evaluate(self, architecture, seed):
-        if architecture[0] >= 2:
-            raise RuntimeError("not in the table")
-        return super().evaluate(architecture, seed)
-
-
-class Unprepared(Known):
-    """A table that is read when it is prepared."""
-
-    table = None
-
-    @property
-    def architectures(self):
-        return list(SPACE.enumerate())
-
-    def prepare(self):
-        self.table = {each: quality(each) for each in SPACE.enumerate()}
-        return Cost(device_seconds=5.0)
-
-    def evaluate(self, architecture, seed):
-        return Evaluation(self.table[architecture], cost=Cost(recorded_seconds=1.0))
-
-
-def quick(evaluators, reference, **settings):
-    return compare(SPACE, evaluators, reference, **{"samples": 60, "seeds": 2, "trials": 0, "seed": 0, **settings})
-
-
-def test_a_reference_with_a_seed_of_its_own_is_not_compared_with_itself():
-    found = quick([Known()], OwnNoise())
-    assert found["OwnNoise"].kind == "reference"
-    assert abs(found["OwnNoise"].agreement.tau.value) < 0.3  # it was 0.5 while one of its 2 seeds was the reference's
-    assert found.ceiling_known
-
-
-def test_a_reference_that_is_the_same_again_has_no_ceiling():
-    found = quick([Known()], Plain())
-    assert not found.ceiling_known
-    assert "ceiling     unknown: the reference does not depend on the seed" in str(found)
-    assert "Plain (reference)" in str(found)
-
-
-def test_the_set_up_of_the_reference_counts():
-    found = quick({"p": Known(each=1.0)}, Unprepared(), trials=20, budgets=[3.0, 10.0])
-    assert found.reference_set_up.device_seconds == 5
-    assert found.break_even("p") == 1  # as dear for each, but without a set-up
-    assert math.isnan(found.random_search[0])
-    assert found.random_search[1] > -math.inf
-    assert found.best == pytest.approx(max(quality(each) for each in SPACE.enumerate()))
-
-
-def test_goes_on_with_a_reference_that_needs_its_set_up(tmp_path):
-    first, second = (quick([Known(0.5)], Unprepared(), trials=5, out=tmp_path, seed=None) for _ in range(2))
-    assert first.seed == second.seed  # that of the folder
-    assert first.best == second.best
-    assert first["Known(noise=0.5)"].agreement == second["Known(noise=0.5)"].agreement
-
-
-def test_failed_evaluations_are_part_of_the_cost():
-    class Burns(Known):
-        def evaluate(self, architecture, seed):
-            if architecture[0] == 0:
-                begun = np.float64(sum(range(300_000)))  # some milliseconds
-                raise RuntimeError(f"wasted {begun}")
-            return Evaluation(quality(architecture), cost=Cost(device_seconds=1e-9))
-
-    row = quick({"burns": Burns()}, Known(), seeds=1)["burns"]
-    assert row.failed > 0
-    assert row.each.wall_seconds > 1e-4
-    assert row.each.device_seconds == pytest.approx(1e-9 * (60 - row.failed) / 60)
-
-
-def test_random_search_of_more_than_the_sample_is_not_told():
-    found = quick([Known(each=1.0)], Known(0.1, each=1.0), trials=100, budgets=[30, 90])
-    assert np.isfinite(found.random_search[0])
-    assert math.isnan(found.random_search[1])
-
-
-def test_where_the_reference_cannot_score_a_pick_the_one_before_counts():
-    found = quick({"p": Known(each=1.0)}, Flaky(each=1.0), trials=60, seeds=4, budgets=[10, 60])
-    assert np.isfinite(found["p"].picks).all()
-    assert found.recommendations()[0].name is not None
-    assert found["p"].evaluations[-1] == pytest.approx(60)
-
-
-def test_one_evaluator_that_breaks_does_not_end_the_comparison(tmp_path):
-    Broken.enough = True
-    found = quick({"fine": Known(0.1), "broken": Broken()}, Known(), trials=15, budgets=[100], out=tmp_path)
-    assert found["broken"].failed == 60
-    assert found["broken"].agreement is None
-    assert found["broken"].note.startswith("no search with it succeeds")
-    assert found.recommendations()[0].name is not None
-    assert "broken" in found.save(tmp_path).read_text()
-    again = quick({"fine": Known(0.1)}, Known(), trials=15, budgets=[100], out=tmp_path)  # without it
-    assert again["fine"].agreement == found["fine"].agreement
-    with pytest.raises(RunFolderError, match="differs in evaluators: fine"):
-        quick({"fine": Known(0.2)}, Known(), trials=15, budgets=[100], out=tmp_path)
-
-
-def test_searches_stay_in_what_a_partial_table_holds():
-    found = quick({"half": Half(each=1.0), "noisy": Known(0.5, each=1.0)}, Known(each=1.0), trials=30, budgets=[30])
-    assert found.controller == "random search among the 200 architectures that all can score"
-    assert found["half"].evaluations[-1] == pytest.approx(30)
-    assert found["half"].failed == 0
-    assert np.isfinite(found["half"].picks).all()
-
-
-def test_the_executor_changes_nothing_but_the_clock():
-    local, simulated = (quick([SHARED], Unprepared(), trials=10, executor=each) for each in ("local", "simulated"))
-    assert local.best == simulated.best
-    name = local.rows[0].name
-    assert local[name].agreement == simulated[name].agreement
-    np.testing.assert_array_equal(local[name].picks, simulated[name].picks)
-
-
-def test_names_of_evaluators_decide_nothing():
-    one, other = (quick({name: Known(0.8)}, Known())[name].agreement for name in ("one", "another name"))
-    assert one == other
-
-
-def test_a_truth_that_is_not_a_number_counts_as_a_failure():
-    found = quick([Known()], Plain(), truth="maybe", samples=100)
-    assert 60 < found.samples < 100
-    assert math.isfinite(found.average)
-    with pytest.raises(UsageError, match="the reference reports no 'beauty'; expected score or one of maybe"):
-        quick([Known()], Plain(), truth="beauty")
-
-
-@pytest.mark.parametrize("amount", [math.nan, math.inf, -1.0])
-def test_costs_that_are_no_amounts_are_failures(amount):
-    found = quick({"odd": Known(each=amount)}, Known(), samples=20)
-    assert found["odd"].failed == found.samples
-    with pytest.raises(UsageError, match=r"Known.prepare: expected finite amounts >= 0 as cost"):
-        quick({"odd": Known(set_up=amount)}, Known(), samples=20)
-
-
-def test_odd_names_are_drawn_and_written(tmp_path):
-    names = ["a/b$x^$", "_hidden", "ü <b>", "x" * 120]
-    found = quick({name: Known(0.5) for name in names}, Known(0.1), trials=5, samples=20, seeds=1)
-    text = found.save(tmp_path).read_text()
-    assert "ü &lt;b&gt;" in text
-    with pytest.raises(UsageError, match=r"expected evaluators by name .text., got 1:"):
-        quick({1: Known()}, Known())
-
-
-@pytest.mark.parametrize("content", ["[", "", "[1]", "evaluators: 3"])
-def test_a_damaged_configuration_is_said(content, tmp_path):
-    (tmp_path / "comparison.yaml").write_text(content)
-    with pytest.raises(RunFolderError, match=r"cannot be read|no configuration of a comparison"):
-        quick([Known()], Known(), out=tmp_path)
-
-
-def test_ceiling_of_others_is_in_their_own_units():
-    again = [Tabular(run=777), Tabular(run=888)]
-    settings = {"truth": "test_accuracy", "samples": 50, "seeds": 1, "trials": 0}
-    found = compare(NASBench201(), [Tabular(epochs=12)], Tabular(), again=again, **settings)
-    units = {(row["evaluator"], row["unit"]) for row in figures(found).to_pylist() if row["figure"] == "regret"}
-    assert ("noise ceiling", "score") in units
-    assert ("Tabular(epochs=12)", "test_accuracy") in units
-
-
-# -- the command line ----------------------------------------------------------------------------
-
-
-def test_command_without_options_is_the_default_comparison(tmp_path, capsys):
-    out = tmp_path / "default"
-    status = main(["compare", "--samples", "60", "--seeds", "1", "--trials", "5", "--out", str(out), "--quiet"])
-    printed = capsys.readouterr().out
-    assert status == 0, printed
-    for name in (
-        "12 epochs",
-        "synflow",
-        "predictor, 50 labels",
-        "noise ceiling",
-        "flops (trivial)",
-        "random (trivial)",
-    ):
-        assert name in printed
-    assert "With " in printed
-    assert f"saved     {out}/index.html" in printed
-    config = yaml.safe_load((out / "comparison.yaml").read_text())
-    assert config["truth"] == "test_accuracy"
-    assert config["samples"] == 60
-    again = main(["compare", "--config", str(out / "comparison.yaml"), "--out", str(out), "--quiet"])
-    assert again == 0  # the command that the page gives: it goes on, and everything is done
-
-
-def test_command_with_evaluators_of_ones_own(tmp_path, capsys):
-    arguments = ["--evaluators+", "Tabular", "--evaluators.epochs", "12", "--samples", "30", "--seeds", "1"]
-    assert main(["compare", *arguments, "--trials", "0", "--out", str(tmp_path / "own"), "--quiet"]) == 0
-    printed = capsys.readouterr().out
-    assert "Tabular(epochs=12)" in printed
-    assert "Tabular (reference)" in printed
-
-
-def test_command_compares_controllers(tmp_path, capsys):
-    arguments = ["--controllers+", "RandomSearch", "--controllers+", "LocalSearch", "--evaluators+", "Tabular"]
-    arguments += ["--evaluators.epochs", "12", "--truth", "test_accuracy", "--seeds", "4", "--trials", "30"]
-    assert main(["compare", *arguments, "--out", str(tmp_path / "controllers"), "--quiet"]) == 0
-    printed = capsys.readouterr().out
-    assert "LocalSearch" in printed
-    assert "4 seeds x 1 task" in printed
-    page = (tmp_path / "controllers" / "index.html").read_text()
-    assert "archsearch compare --controllers+ RandomSearch --controllers+ LocalSearch" in page
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--evaluators+", "Nobody"], "no evaluator is called 'Nobody'"),
-        (["--space", "NASBench201"], "evaluators: expected one or more"),
-        (["--samples", "3"], "samples: expected a whole number >= 10, got 3"),
-        (["--budgets", "[-1]"], "budgets: expected numbers of seconds above 0"),
-        (
-            ["--evaluators+", "Tabular", "--evaluators.epochs", "7"],
-            "archsearch: Tabular: epochs: expected one of 12, 200",
-        ),
-        (
-            ["--controllers+", "RegularizedEvolution", "--controllers.population_size", "0"],
-            "archsearch: RegularizedEvolution: population_size: expected a whole number >= 1, got 0",
-        ),
-        (
-            ["--evaluators.a", "Tabular", "--evaluators+", "ZeroCost"],
-            "--evaluators: give all as --evaluators+ NAME, or",
-        ),
-        (["--controllers+", "RandomSearch", "--best", "94.4"], "best: it goes with a comparison of evaluators"),
-        (["--truth", "beauty", "--samples", "20"], "the reference reports no 'beauty'; expected score or one of test_"),
-        (["--controllers+", "RandomSearch", "--samples", "20"], "samples: it goes with a comparison of evaluators"),
-        (["--evaluators.random", "ZeroCost"], "'random' is always compared; give yours another name"),
-    ],
-)
-def test_mistakes_are_said(arguments, message, tmp_path, capsys):
-    assert main(["compare", *arguments, "--out", str(tmp_path / "none"), "--quiet"]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_what_cannot_be_compared_is_refused_before_anything_is_spent(tmp_path):
-    Known.calls = 0
-    with pytest.raises(UsageError, match="Learns learns on during a search"):
-        compare(SPACE, [Learns()], Known(), out=tmp_path / "learns")
-    with pytest.raises(MissingAbility, match="ZeroCost"):
-        compare(SPACE, [ZeroCost()], Known(), out=tmp_path / "ability")
-    with pytest.raises(UsageError, match="again: expected 2 or more"):
-        compare(SPACE, [Known()], Known(), again=[Known()])
-    with pytest.raises(UsageError, match="expected at least one, got none"):
-        compare(SPACE, [], Known())
-    assert Known.calls == 0
-    assert not list(tmp_path.iterdir())
-
-
-def test_reference_among_the_evaluators_is_the_noise_ceiling():
-    reference = Known(noise=0.3)
-    found = compare(SPACE, {"itself": Known(noise=0.3)}, reference, samples=50, seeds=1, trials=0, seed=0)
-    assert found["itself"].kind == "reference"
-    assert [row.name for row in found.rows] == ["itself", "flops", "random"]
-    assert found["itself"].agreement.tau.value < 1  # under another seed
-    assert isinstance(found["itself"], Compared)
-
-
-def test_controller_of_the_searches_may_be_any():
-    evolution = RegularizedEvolution(population_size=5, tournament_size=2)
-    found = compare(SPACE, [Known(each=1.0)], Known(each=1.0), controller=evolution, samples=20, trials=15, seed=0)
-    assert found["Known(each=1.0)"].evaluations[-1] == pytest.approx(15)
-    assert "population_size=5" in found.controller

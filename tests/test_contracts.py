@@ -10,8 +10,11 @@ import pkgutil
 import subprocess
 import sys
 
-import broken
+import broken_controllers
+import broken_evaluators
+import broken_models
 import broken_networks
+import broken_spaces
 import pytest
 from golden import renew
 from hypothesis import settings
@@ -208,14 +211,14 @@ def test_no_recording_is_left_over():
 # -- the suites themselves -------------------------------------------------------------------------
 
 SUITES = {
-    "controllers": (testing.check_controller, testing.CONTROLLER_CHECKS, broken.CONTROLLERS),
+    "controllers": (testing.check_controller, testing.CONTROLLER_CHECKS, broken_controllers.CONTROLLERS),
     "evaluators": (
         functools.partial(testing.check_evaluator, space=testing.FixedSpace()),
         testing.EVALUATOR_CHECKS,
-        broken.EVALUATORS,
+        broken_evaluators.EVALUATORS,
     ),
-    "models": (testing.check_model, testing.MODEL_CHECKS, broken.MODELS),
-    "spaces": (testing.check_space, testing.SPACE_CHECKS, [*broken.SPACES, *broken_networks.SPACES]),
+    "models": (testing.check_model, testing.MODEL_CHECKS, broken_models.MODELS),
+    "spaces": (testing.check_space, testing.SPACE_CHECKS, [*broken_spaces.SPACES, *broken_networks.SPACES]),
 }
 
 
@@ -250,7 +253,7 @@ def test_broken_component_fails_its_own_check_and_only_related_ones(kind, case):
         testing.VariableLengthSpace,
         testing.OnePointSpace,
         testing.SeparableSpace,
-        broken.Small,
+        broken_spaces.Small,
         broken_networks.Networked,
     ],
 )
@@ -262,21 +265,21 @@ def test_spaces_of_the_suites_pass(space):
     "space", [testing.FixedSpace(), testing.ConditionalSpace(), testing.VariableLengthSpace(), testing.OnePointSpace()]
 )
 def test_right_evaluator_passes(space):
-    testing.check_evaluator(broken.Toy, space)
+    testing.check_evaluator(broken_evaluators.Toy, space)
 
 
 def test_right_model_passes():
-    testing.check_model(broken.Linear)
+    testing.check_model(broken_models.Linear)
 
 
 def test_skip_leaves_checks_out_and_names_must_exist():
-    testing.check_controller(broken.NeverLearns, skip=["beats_random_search"])
+    testing.check_controller(broken_controllers.NeverLearns, skip=["beats_random_search"])
     with pytest.raises(UsageError, match="no check is called beats_everyone"):
-        testing.check_controller(broken.NeverLearns, skip=["beats_everyone"])
+        testing.check_controller(broken_controllers.NeverLearns, skip=["beats_everyone"])
 
 
 def test_factory_must_make_new_objects():
-    shared = broken.Small()
+    shared = broken_spaces.Small()
     with pytest.raises(UsageError, match="new object"):
         testing.check_space(lambda: shared)
 

@@ -1,112 +1,22 @@
-"""Comparisons of controllers: figures against hand and brute force, what is claimed, going on, refusals."""
+"""Comparisons of controllers: what is claimed, equal conditions, refusals."""
 
 from __future__ import annotations
 
 import dataclasses
-import html
 import itertools
-import os
-import shutil
-import signal
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import yaml
+from controller_comparison_lab import CHARGE, Additive, Oracle, points, rows
 
-from archsearch import Controller, Cost, Evaluation, Evaluator, Space
+from archsearch import Cost
 from archsearch.controller_comparison import compare_controllers
 from archsearch.controllers import LocalSearch, RandomSearch, RegularizedEvolution, SuccessiveHalving
-from archsearch.errors import RunFolderError, TooManyFailures, UsageError
+from archsearch.errors import UsageError
 from archsearch.evaluators import Tabular
-from archsearch.history import RunFolder
-from archsearch.ranking import bootstrap
-from archsearch.spaces import NASBench101, NASBench201
+from archsearch.spaces import NASBench201
 from archsearch.testing import SeparableSpace
-
-CHARGE = 7.0
-
-
-class Options(Space):
-    """One decision with 12 options."""
-
-    def __init__(self) -> None:
-        super().__init__(arities=(12,))
-
-
-class Additive(Evaluator):
-    """Sums the options; counts in a file how often it was asked.
-
-    Args:
-        asked: File.
-        fails: Fails with architectures whose first option is this.
-    """
-
-    interrupted_after = 10**9
-
-    def __init__(self, asked: str = os.devnull, fails: int = -1) -> None:
-        self.asked = asked
-        self.fails = fails
-
-    def evaluate(self, architecture, seed):
-        with open(self.asked, "a") as file:
-            file.write("x")
-            file.flush()
-            if self.asked != os.devnull and os.path.getsize(self.asked) == self.interrupted_after:
-                signal.raise_signal(signal.SIGINT)
-        if architecture[0] == self.fails:
-            raise RuntimeError("it was bound to fail")
-        return Evaluation(float(sum(architecture)), {"half": sum(architecture) / 2}, Cost(device_seconds=CHARGE))
-
-
-class Priced(Evaluator):
-    """Scores and bills what is told for each option; the metric ``test`` is another order."""
-
-    SCORES = (3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0, 6.0, 5.5, 3.5, 8.0, 7.0)
-    SECONDS = (10.0, 1.0, 5.0, 100.0, 20.0, 2.0, 30.0, 4.0, 50.0, 6.0, 70.0, 8.0)
-
-    def evaluate(self, architecture, seed):
-        (option,) = architecture
-        return Evaluation(self.SCORES[option], {"test": 10.0 - option}, Cost(device_seconds=self.SECONDS[option]))
-
-
-class Table(Priced):
-    @property
-    def architectures(self):
-        return [(option,) for option in range(12)]
-
-
-class Script(Controller):
-    """Proposes given options, one after the other, then the first ones again.
-
-    Args:
-        options: Which.
-    """
-
-    state = ("_asked",)
-
-    def __init__(self, options: list[int]) -> None:
-        self.options = options
-
-    def _start(self):
-        self._asked = 0
-
-    def _ask(self):
-        self._asked += 1
-        return (self.options[(self._asked - 1) % len(self.options)],)
-
-
-class Oracle(Controller):
-    """Proposes the best at once, then random ones."""
-
-    state = ("_asked",)
-
-    def _start(self):
-        self._asked = 0
-
-    def _ask(self):
-        self._asked += 1
-        return tuple(n - 1 for n in self.space.arities) if self._asked == 1 else self.space.sample(self.rng)
 
 
 class OtherRandomSearch(RandomSearch):
@@ -114,23 +24,6 @@ class OtherRandomSearch(RandomSearch):
 
     def start(self, space, seed):
         super().start(space, seed + 1)
-
-
-def rows(table, **where):
-    return [row for row in table.to_pylist() if all(row[name] == value for name, value in where.items())]
-
-
-def points(comparison, **where):
-    found = rows(comparison.curves(), **where)
-    return {name: np.array([np.nan if row[name] is None else row[name] for row in found]) for name in NUMBERS}
-
-
-NUMBERS = ("at", "mean", "low", "high")
-
-
-def scripted(options=(0, 2, 5), truth="score", evaluator=None, **settings):
-    settings = {"trials": 3, "seeds": 2, **settings}
-    return compare_controllers(Options(), [Script(list(options))], [evaluator or Priced()], truth=truth, **settings)
 
 
 # -- what is claimed -----------------------------------------------------------------------------
@@ -200,157 +93,6 @@ def test_tasks_and_checkpoints_are_reported_apart_and_together():
     assert len(comparison.sentences) == 1 + 3
 
 
-# -- figures -------------------------------------------------------------------------------------
-
-
-def test_curves_over_evaluations_by_hand():
-    comparison = scripted((0, 2, 5), best={"Priced": 10.0})
-    curve = points(comparison, controller="Script(options=[0, 2, 5])", axis="evaluations")
-    assert curve["at"].tolist() == [1, 2, 3]
-    for name in ("mean", "low", "high"):
-        assert curve[name].tolist() == [10 - 3, 10 - 4, 10 - 9]
-
-
-def test_the_incumbent_is_chosen_by_score_and_judged_by_truth():
-    comparison = scripted((0, 2, 5), truth="test", best={"Priced": 10.0})
-    curve = points(comparison, controller="Script(options=[0, 2, 5])", axis="evaluations")
-    assert curve["mean"].tolist() == [0, 2, 5]  # it gets worse
-    assert rows(comparison.figures(), figure="best known")[0]["unit"] == "test"
-
-
-def test_curves_over_cost_by_hand():
-    comparison = scripted((0, 2, 5))
-    at = points(comparison, controller="RandomSearch", axis="cost")["at"]
-    curve = points(comparison, controller="Script(options=[0, 2, 5])", axis="cost")
-    assert curve["at"].tolist() == at.tolist()
-    steps = {10.0: 3.0, 15.0: 4.0, 17.0: 9.0}  # billed so far: score
-    best = comparison.best["Priced"]
-    for seconds, mean in zip(curve["at"], curve["mean"], strict=True):
-        known = [score for billed, score in steps.items() if billed <= seconds]
-        assert np.isnan(mean) if not known else mean == best - known[-1]
-    assert curve["at"][-1] >= 17
-    assert curve["mean"][-1] == best - 9  # carried on
-
-
-def test_curves_agree_with_the_run_folders(tmp_path):
-    """Brute force, from what is on disk."""
-    controllers = {"local": LocalSearch(2), "random": RandomSearch(), "dear": Script([3, 4, 5])}
-    comparison = compare_controllers(Options(), controllers, [Priced()], trials=6, seeds=4, out=tmp_path)
-    best = comparison.best["Priced"]
-    starts, ends = [], []
-    for name in controllers:
-        after, over_cost = [], []
-        grid = points(comparison, controller=name, axis="cost")["at"]
-        for number in range(4):
-            trials = list(RunFolder(tmp_path / "searches" / "Priced" / f"{name}-{number}").trials(0))
-            scores = [trial.score for trial in trials]
-            assert len({trial.architecture for trial in trials}) == len(trials)  # no repeat is paid for
-            after.append([best - max(scores[: n + 1]) for n in range(len(scores))])
-            after[-1] += [after[-1][-1]] * (6 - len(scores))
-            billed = np.cumsum([trial.cost.device_seconds for trial in trials])
-            starts.append(billed[0])
-            ends.append(billed[-1])
-            over_cost.append(
-                [best - max((s for s, b in zip(scores, billed, strict=True) if b <= at), default=np.nan) for at in grid]
-            )
-        curve = points(comparison, controller=name, axis="evaluations")
-        np.testing.assert_allclose(curve["mean"], np.mean(after, axis=0))
-        np.testing.assert_allclose(points(comparison, controller=name, axis="cost")["mean"], np.mean(over_cost, axis=0))
-        for at in (0, 2, 5):
-            interval = bootstrap(np.mean, [np.array(after)[:, at]], repeats=4000)
-            width = interval.high - interval.low
-            # Other draws, so the ends differ a little; an interval of another level would be off by 0.3 widths.
-            assert curve["low"][at] == pytest.approx(interval.low, abs=0.15 * width)
-            assert curve["high"][at] == pytest.approx(interval.high, abs=0.15 * width)
-    assert grid[0] == pytest.approx(min(starts))
-    assert grid[-1] == pytest.approx(max(ends))
-    ratios = grid[1:] / grid[:-1]
-    np.testing.assert_allclose(ratios, ratios[0])
-    assert np.isnan(points(comparison, controller="dear", axis="cost")["mean"][0])
-    # A search that has nothing new to propose ends early, at its last value.
-    assert len(rows(comparison.curves(), controller="dear", axis="evaluations")) == 6
-
-
-def test_target_is_the_median_of_random_search_and_the_median_search_counts(tmp_path):
-    comparison = compare_controllers(
-        SeparableSpace(), [RegularizedEvolution(5, 3)], [Additive()], trials=50, seeds=7, out=tmp_path
-    )
-    best, first, finals = comparison.best["Additive"], {}, []
-    for name, number in itertools.product(("RandomSearch", "RegularizedEvolution"), range(7)):
-        (folder,) = (tmp_path / "searches" / "Additive").glob(f"{name}*-{number}")
-        first[name, number] = np.maximum.accumulate([t.score for t in RunFolder(folder).trials(0)])
-        if name == "RandomSearch":
-            finals.append(best - first[name, number][-1])
-    target = np.median(finals)
-    for standing, name in zip(comparison.standings, ("RandomSearch", "RegularizedEvolution"), strict=True):
-        reached = [
-            next((n for n, score in enumerate(first[name, i], 1) if best - score <= target), np.inf) for i in range(7)
-        ]
-        assert standing.target == target
-        assert standing.evaluations == np.median(reached)
-        assert standing.seconds == CHARGE * standing.evaluations
-        assert standing.billed_seconds == CHARGE * 50
-        assert standing.speed_up == comparison.standings[0].evaluations / standing.evaluations
-
-
-def test_a_target_that_is_not_reached():
-    comparison = scripted((1, 3), trials=3)
-    random, script = comparison.standings
-    assert random.evaluations is not None
-    assert (script.evaluations, script.seconds, script.speed_up) == (None, None, None)
-    assert "not reached" in comparison.table()
-
-
-def test_the_best_known_is_given_listed_or_seen():
-    assert scripted((1, 3), seeds=2, seed=3).best["Priced"] < 9  # seed 3 does not come across the best
-    assert scripted((1, 3), evaluator=Table(), seed=3).best["Table"] == 9
-    assert scripted((1, 3), evaluator=Table(), truth="test", seed=3).best["Table"] == 10
-    assert scripted((1, 5), best={"Priced": 4.0}).best["Priced"] == 9  # what was seen is known
-
-
-def test_a_search_may_be_stopped_by_its_cost():
-    comparison = compare_controllers(
-        SeparableSpace(), [RegularizedEvolution(5, 3)], [Additive()], trials=None, max_cost=10 * CHARGE, seeds=2
-    )
-    assert comparison.evaluations == 10
-    assert {standing.billed_seconds for standing in comparison.standings} == {10 * CHARGE}
-
-
-def test_without_cost_there_is_no_picture_over_cost(tmp_path):
-    comparison = scripted((1, 3))
-    kept = tuple(curve for curve in comparison.regrets if curve.axis == "evaluations")
-    assert len(kept) == len(comparison.regrets) / 2
-    dataclasses.replace(comparison, regrets=kept).save(tmp_path)
-    assert (tmp_path / "regret_evaluations.png").exists()
-    assert not (tmp_path / "regret_cost.png").exists()
-
-
-def test_several_workers():
-    comparison = compare_controllers(
-        SeparableSpace(), [Oracle()], [Additive()], trials=9, seeds=2, executor="simulated", workers=4
-    )
-    assert comparison.standings[1].regret.value == 0
-    assert comparison.standings[0].billed_seconds == 9 * CHARGE
-
-
-def test_failed_trials_are_no_evaluations():
-    comparison = compare_controllers(SeparableSpace(), [Oracle()], [Additive(fails=1)], trials=15, seeds=3)
-    assert comparison.evaluations == 15
-    assert comparison.standings[1].regret.value == 0
-    with pytest.raises(TooManyFailures, match="bound to fail"):
-        compare_controllers(Options(), [Script([1])], [Additive(fails=1)], trials=5, seeds=2, max_failures=3)
-
-
-def test_a_controller_with_budgets_is_compared_over_cost():
-    tasks = {"cells": Tabular("ecnas_4v")}
-    halving = SuccessiveHalving(min_budget=4, max_budget=108)
-    comparison = compare_controllers(
-        NASBench101(max_vertices=4), [halving], tasks, truth="test_accuracy", trials=30, seeds=2
-    )
-    assert len(rows(comparison.curves(), axis="cost", controller=comparison.controllers[1])) > 100
-    assert all(standing.regret.low >= 0 for standing in comparison.standings)
-
-
 # -- conditions ----------------------------------------------------------------------------------
 
 
@@ -416,106 +158,6 @@ def test_an_evaluator_is_prepared_once_and_files_of_searches_stay_apart(tmp_path
         )
         assert (tmp_path / "asked").read_text() == "P" + "x" * 3 * 2 * 4
         assert again.set_up["task"].device_seconds == 100
-
-
-# -- going on ------------------------------------------------------------------------------------
-
-
-def interruptible(tmp_path, seeds=3):
-    return compare_controllers(
-        SeparableSpace(),
-        [RegularizedEvolution(5, 3)],
-        {"sum": Additive(str(tmp_path / "asked"))},
-        trials=20,
-        seeds=seeds,
-        out=tmp_path / "out",
-    )
-
-
-def test_an_interrupted_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
-    (tmp_path / "whole").mkdir()
-    whole = interruptible(tmp_path / "whole")
-    for after in (1, 47, 110):
-        monkeypatch.setattr(Additive, "interrupted_after", after)
-        with pytest.raises(KeyboardInterrupt):
-            interruptible(tmp_path)
-    resumed = interruptible(tmp_path)
-    assert resumed.curves() == whole.curves()
-    assert resumed.figures().drop_columns("value") == whole.figures().drop_columns("value")
-    assert figures_but_set_up(resumed) == figures_but_set_up(whole)
-    assert (tmp_path / "asked").stat().st_size == 2 * 3 * 20 + 3  # no more than the interrupted ones was done again
-
-
-def figures_but_set_up(comparison):
-    return [row for row in comparison.figures().to_pylist() if row["figure"] != "set-up"]  # wall time
-
-
-def test_lost_searches_are_done_again_and_further_seeds_are_added(tmp_path):
-    before = interruptible(tmp_path)
-    done = (tmp_path / "asked").stat().st_size
-    folder = tmp_path / "out" / "searches" / "sum"
-    shutil.rmtree(folder / "RandomSearch-1")
-    after = interruptible(tmp_path)
-    assert (tmp_path / "asked").stat().st_size == done + 20
-    assert after.curves() == before.curves()
-    assert figures_but_set_up(after) == figures_but_set_up(before)
-    assert interruptible(tmp_path, seeds=4).seeds == 4
-    assert (tmp_path / "asked").stat().st_size == done + 20 + 2 * 20
-
-
-def test_other_conditions_are_refused_before_anything_runs(tmp_path):
-    settings = {"trials": 5, "seeds": 2, "out": tmp_path}
-    compare_controllers(SeparableSpace(), [Oracle()], [Additive()], **settings)
-    for change, message in (
-        ({"trials": 6}, "begun with trials=5, got trials=6"),
-        ({"max_cost": 9.0}, "begun with max_cost=None, got max_cost=9.0"),
-        ({"seed": 1}, "begun with seed="),
-        ({"executor": "simulated", "workers": 2}, "begun with executor=local, workers=1, got executor=simulated"),
-    ):
-        with pytest.raises(RunFolderError, match=message):
-            compare_controllers(SeparableSpace(), [Oracle()], [Additive()], **{**settings, **change})
-    with pytest.raises(RunFolderError, match="controller differs"):
-        compare_controllers(SeparableSpace(), {"Oracle": Script([1])}, [Additive()], **settings)
-    with pytest.raises(RunFolderError, match="evaluator differs"):
-        compare_controllers(SeparableSpace(), [Oracle()], {"Additive": Additive(fails=0)}, **settings)
-
-
-def test_names_that_are_no_names_of_folders_stay_apart(tmp_path):
-    names = ["a/b", "a_b", "..", "x" * 300]
-    controllers = {name: Script([number]) for number, name in enumerate(names)}
-    comparison = compare_controllers(Options(), controllers, {"../up": Priced()}, trials=1, seeds=2, out=tmp_path)
-    (task,) = (tmp_path / "searches").iterdir()
-    folders = [path.parent for path in task.glob("*/config.yaml")]
-    assert len(folders) == 2 * (1 + len(names))
-    assert comparison.controllers == ("RandomSearch", *names)
-
-
-# -- files ---------------------------------------------------------------------------------------
-
-
-def test_saved_files_hold_the_comparison(tmp_path):
-    comparison = compare_controllers(
-        SeparableSpace(),
-        [RegularizedEvolution(5, 3), Oracle()],
-        {"a_{b": Additive(), "$c": Additive()},
-        trials=8,
-        seeds=2,
-    )
-    path = comparison.save(tmp_path / "new" / "folder", command="archsearch compare <this>")
-    assert path == tmp_path / "new" / "folder" / "index.html"
-    assert pq.read_table(path.with_name("figures.parquet")) == comparison.figures()
-    assert pq.read_table(path.with_name("curves.parquet")) == comparison.curves()
-    for picture in ("regret_evaluations.png", "regret_cost.png"):
-        assert path.with_name(picture).read_bytes().startswith(b"\x89PNG")
-    text = path.read_text()
-    assert text.count("data:image/png;base64,") == 2
-    for forbidden in ("<script", "http://", "https://", 'src="regret'):
-        assert forbidden not in text
-    for shown in (*comparison.sentences, "archsearch compare <this>", "a_{b", "RegularizedEvolution"):
-        assert html.escape(shown) in text
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="cannot write the comparison"):
-        comparison.save(tmp_path / "file")
 
 
 # -- refusals ------------------------------------------------------------------------------------

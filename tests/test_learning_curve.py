@@ -1,4 +1,4 @@
-"""Learning-curve extrapolation: what is stopped, what that saves, what it costs, resume, errors."""
+"""Learning-curve extrapolation: what is stopped, what it costs, resume."""
 
 import json
 import math
@@ -6,75 +6,20 @@ import pickle
 
 import numpy as np
 import pytest
+from learning_curve_lab import CELLS, EPOCHS, SPACE, Curves, completed, make, run, whole
 
-from archsearch import Cost, Evaluation, Evaluator, Space, resume, search
-from archsearch.components import build, describe
-from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
-from archsearch.errors import InvalidArchitecture, MissingAbility, UsageError
-from archsearch.evaluators import Function, LearningCurve, OneShot, Tabular, Training
+from archsearch import Cost, Evaluation, resume
+from archsearch.controllers import RegularizedEvolution
+from archsearch.evaluators import LearningCurve, Tabular, Training
 from archsearch.evaluators.learning_curve import FILE, fit, probability_above
 from archsearch.history import History, RunFolder
-from archsearch.spaces import MobileNet, NASBench101, NASBench201
+from archsearch.spaces import NASBench101
 from archsearch.testing import EVALUATOR_CHECKS
 from archsearch.trial import Budget, Query
 
-EPOCHS = 40
 PAUSES = (10, 20, 30)
-SPACE = Space(arities=[8] * 5)
-CELLS = NASBench201()
+
 CELL = (3, 1, 2, 3, 4, 3)
-TABLE = np.random.default_rng(7).normal(size=(5, 8))
-
-
-class Curves(Evaluator):
-    """Noisy curves that saturate, some quickly, some slowly, towards a score of about 60 to 100.
-
-    Bills an update an epoch, and writes down what was asked for.
-
-    Args:
-        by_epoch: Whether it says the score after each epoch, or only the last one.
-        sound: Whether it scores all architectures; else one in nine fails.
-    """
-
-    def __init__(self, by_epoch: bool = True, sound: bool = False) -> None:
-        self.by_epoch = by_epoch
-        self.sound = sound
-        self.asked: list[tuple[int, Budget | None]] = []
-
-    def check_budgets(self, budgets):
-        if budgets and max(budgets) > EPOCHS:
-            raise UsageError(f"Curves: at most {EPOCHS} epochs, got {max(budgets)}")
-
-    def prepare(self):
-        return Cost(examples=5)
-
-    def measure(self, architecture):
-        return {"params": 1000.0 * (1 + sum(architecture)), "flops": math.nan}
-
-    def evaluate(self, architecture, seed):
-        return self.evaluate_query(Query(-1, architecture, seed))
-
-    def evaluate_query(self, query):
-        self.asked.append((query.id, query.budget))
-        if not self.sound and sum(query.architecture) % 9 == 8:
-            raise ValueError("no such layer")
-        stop, start, _ = query.budget or Budget(EPOCHS)
-        rng, epochs = np.random.default_rng(query.seed), np.arange(1, EPOCHS + 1)
-        slowness = rng.uniform(3, 8)
-        level = 80 + 3 * sum(TABLE[i, option] for i, option in enumerate(query.architecture))
-        curve = level - 60 * np.exp(-epochs / slowness) + 0.5 * rng.normal(size=EPOCHS)
-        shown = tuple(map(float, curve[:stop])) if self.by_epoch else ()
-        cost = Cost(updates=float(stop - start), recorded_seconds=float(stop - start))
-        return Evaluation(float(curve[stop - 1]), {"trained": float(stop)}, cost, shown)
-
-
-def make(by_epoch=True, sound=False, **settings):
-    return LearningCurve(Curves(by_epoch, sound), **{"epochs": EPOCHS, "warm_up": 40, "interval": 20, **settings})
-
-
-def run(evaluator=None, trials=90, controller=None, **settings):
-    settings = {"seed": 1, "max_failures": 99, **settings}
-    return search(SPACE, controller or RandomSearch(), evaluator or make(), trials=trials, **settings)
 
 
 def path(trials):
@@ -83,14 +28,6 @@ def path(trials):
         for t in sorted(trials, key=lambda trial: trial.id)
         if t.evaluation is not None
     ]
-
-
-def completed(result):
-    return [trial for trial in result.history if trial.evaluation is not None]
-
-
-def whole(trial):
-    return trial.metrics["stopped_at"] == EPOCHS
 
 
 @pytest.fixture(scope="module")
@@ -110,54 +47,9 @@ def learnt():
 # -- what it saves ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("by_epoch", "seeds"), [(True, 2), (False, 2), pytest.param(True, 10, marks=pytest.mark.slow)])
-def test_half_of_the_epochs_is_saved_and_the_best_one_is_the_same(by_epoch, seeds):
-    """Acceptance: at least twice, in 10 of 10 seeds; measured over 24 seeds: 2.27 times or more, same best."""
-    for seed in range(seeds):
-        trained = run(Curves(sound=True), trials=200, seed=seed)
-        stopped = run(make(by_epoch, sound=True, interval=40), trials=200, seed=seed)
-        best = stopped.best
-        assert trained.cost.updates == 200 * EPOCHS
-        assert trained.cost.updates >= 2 * stopped.cost.updates
-        assert (best.architecture, best.score) == (trained.best.architecture, trained.best.score)
-        assert whole(best)
-
-
-def test_the_best_and_what_is_known_are_kept_when_it_learns_on():
-    settings = {"trials": 200, "seed": 3, "duplicates": "reuse"}
-    result = search(CELLS, Listed(), LearningCurve(Tabular("digits201"), warm_up=20, interval=20), **settings)
-    assert result.best.score == max(trial.score for trial in completed(result))
-    assert len({trial.architecture for trial in result.history}) == 200, "no repeat is evaluated"
-
-
 def test_a_higher_threshold_stops_more(found):
     bold = run(make(threshold=0.4))
     assert bold.cost.updates < found.cost.updates
-
-
-class Listed(RandomSearch):
-    """Proposes the cells of a table."""
-
-    def _start(self) -> None:
-        table = Tabular("digits201")
-        table.start(self.space)
-        self.cells = table.architectures
-
-    def _ask(self):
-        return self.cells[int(self.rng.integers(len(self.cells)))]
-
-
-def test_on_recorded_trainings_some_epochs_are_saved_and_the_best_cell_is_found():
-    """Measured over 10 searches of 400 cells: 1.25 times fewer epochs (1.37 after the warm-up), regret 0 in all."""
-    for run_, seed in ((0, 0), (1, 1)):
-        table = Tabular("digits201", run=run_)
-        trained = search(CELLS, Listed(), table, trials=200, seed=seed)
-        stopped = search(CELLS, Listed(), LearningCurve(table, warm_up=100, interval=50), trials=200, seed=seed)
-        epochs = sum(trial.metrics["stopped_at"] for trial in stopped.history)
-        assert epochs < 0.95 * 200 * 9
-        assert stopped.cost.recorded_seconds < 0.95 * trained.cost.recorded_seconds
-        assert trained.best.score - stopped.best.score < 0.5
-        assert {len(trial.evaluation.curve) for trial in stopped.history} <= {2, 4, 7, 9}, "shares of 9 epochs"
 
 
 # -- what is stopped, and what that costs ----------------------------------------------------------
@@ -347,73 +239,9 @@ def test_killed_between_learning_and_the_journal_it_does_not_learn_twice(found, 
 # -- errors ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"epochs": 0}, "epochs: expected a whole number >= 1, got 0"),
-        ({"epochs": 1}, "check_at: expected shares below 1, or whole numbers of epochs below the full length of 1"),
-        ({"check_at": 0}, "check_at"),
-        ({"check_at": 40}, "check_at"),
-        ({"check_at": 2.5}, "check_at"),
-        ({"check_at": []}, "check_at: expected at least one"),
-        ({"check_at": [0.5, math.nan]}, "check_at"),
-        ({"threshold": 0}, "threshold: expected a finite number above 0 and below 0.5, got 0"),
-        ({"threshold": 0.5}, "threshold"),
-        ({"warm_up": 9}, "warm_up: expected a whole number >= 10, got 9"),
-        ({"interval": 0}, "interval: expected a whole number >= 1, got 0"),
-    ],
-)
-def test_bad_settings_are_refused(settings, message):
-    with pytest.raises(UsageError, match=f"LearningCurve: {message}"):
-        make(**settings)
-
-
-def test_pauses():
-    assert make(check_at=0.25)._stops == (10, 40)
-    assert make(check_at=[30, 0.1, 4])._stops == (4, 30, 40)
-    assert LearningCurve(Training(epochs=2))._stops == (1, 2)
-    assert LearningCurve(Tabular("digits201"))._stops == (2, 4, 7, 9)
-    assert LearningCurve(Tabular("ecnas_4v", epochs=36), check_at=[12])._stops == (12, 36)
-
-
-def test_an_evaluator_that_cannot_stop_is_named(tmp_path):
-    with pytest.raises(UsageError, match="Function does not say how many epochs a full training has; give epochs"):
-        LearningCurve(Function(sum))
-    with pytest.raises(UsageError, match="OneShot does not say how many epochs"):
-        LearningCurve(OneShot())
-    evaluator = LearningCurve(Function(sum), epochs=8)
-    message = "pauses at epochs 2, 4, 6 of 8, which Function cannot: Function scores architectures in one go"
-    with pytest.raises(UsageError, match=message):
-        run(evaluator, out=tmp_path / "r")
-    assert not (tmp_path / "r").exists()
-    with pytest.raises(UsageError, match=r"which Tabular cannot: .* it has 4, 12, 36, 108"):
-        LearningCurve(Tabular("ecnas_4v")).start(NASBench101(max_vertices=4))
-    with pytest.raises(UsageError, match="evaluator that does not learn during the search"):
-        LearningCurve(make(), epochs=40)
-
-
-def test_spaces_and_budgets_are_refused_as_the_evaluator_does():
-    evaluator = LearningCurve(Tabular("digits201"))
-    with pytest.raises(MissingAbility, match=r"LearningCurve: Tabular's table digits201 holds .* MobileNet"):
-        evaluator.start(MobileNet())
-    with pytest.raises(UsageError, match="LearningCurve scores architectures in one go"):
-        run(controller=SuccessiveHalving(max_budget=EPOCHS))
-    started = make()
-    started.start(SPACE)
-    with pytest.raises(InvalidArchitecture):
-        started.evaluate((9, 0, 0, 0, 0), 0)
-
-
 def test_a_score_that_is_not_finite_fails_its_trial(learnt, monkeypatch):
     copy = pickle.loads(pickle.dumps(learnt))
     monkeypatch.setattr(Curves, "evaluate_query", lambda self, query: Evaluation(math.nan, {}, Cost(updates=10)))
     found = copy.evaluate((0, 0, 0, 0, 0), 0)
     assert math.isnan(found.score)
     assert (found.metrics["stopped_at"], found.cost.updates) == (10, 10)
-
-
-def test_settings_survive_with_the_evaluator():
-    evaluator = LearningCurve(Training(epochs=8), check_at=[2, 0.5], threshold=0.1)
-    twin = build(json.loads(json.dumps(describe(evaluator))))
-    assert describe(twin) == describe(evaluator)
-    assert twin._stops == (2, 4, 8)

@@ -172,7 +172,7 @@ def test_a_ray_that_starts_slowly_is_tried_again_until_the_time_is_over(monkeypa
 @pytest.mark.parametrize("token", [False, True], ids=["before", "after"])
 def test_first_block_of_the_page_on_clusters_works_before_and_after_a_first_local_run(token, home, tmp_path):
     """``ray start --head`` asks for a token from the first local run on."""
-    from test_shipping import free_port, wait_for
+    from shipping_lab import free_port, wait_for
 
     page = (Path(__file__).parent.parent / "docs" / "cluster.md").read_text()
     commands = [line.partition("#")[0].split() for line in page.splitlines() if line.startswith("    ")][:5]

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from faulty_lab import path
 from folder_lab import SPACE, Sums, begin
-from test_faults import path
 
 from archsearch import Evaluation, Evaluator, history, report, resume, search
 from archsearch.controllers import RandomSearch

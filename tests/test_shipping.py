@@ -1,263 +1,30 @@
-"""Code on the workers of a cluster, `ray job submit`, the example files for clusters, metrics.
+"""Code on the workers of a cluster, `ray job submit`, and metrics as Prometheus sees them.
 
-The cluster of the slow tests has nodes of another Python environment: all libraries, but no archsearch.
+The cluster of these tests has nodes of another Python environment: all libraries, but no archsearch.
 """
 
 import contextlib
-import importlib
 import json
-import os
 import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections import Counter
-from pathlib import Path
-from typing import ClassVar
 
 import pytest
-import yaml
+from shipping_lab import CLUSTER, ROOT, Cluster, free_port, wait_for
 
-from archsearch import RayExecutor, cli, search
-from archsearch.components import describe
-from archsearch.errors import UsageError
 from archsearch.history import RunFolder
-from archsearch.ray_watch import Metrics, can_connect
-from archsearch.space import Space
-from archsearch.testing import check_controller
+from archsearch.ray_watch import can_connect
 
-ROOT = Path(__file__).parent.parent
-CLUSTER = ROOT / "examples" / "cluster"
 slow = pytest.mark.slow
 
 
-# -- the example files -----------------------------------------------------------------------------
-
-
-def test_ssh_cluster_is_what_the_launcher_wants():
-    import jsonschema
-    import ray
-
-    config = yaml.safe_load((CLUSTER / "ssh.yaml").read_text())
-    schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
-    jsonschema.validate(config, schema)
-    assert config["provider"]["type"] == "local"
-    assert config["max_workers"] == len(config["provider"]["worker_ips"])
-    for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
-        assert "RAY_AUTH_MODE=token" in config[commands][-1]
-        assert "~/.ray/auth_token" in config["file_mounts"]
-
-
-def test_command_in_the_ssh_file_is_one():
-    (command,) = re.findall(r"'(archsearch [^']*)'", (CLUSTER / "ssh.yaml").read_text())
-    assert parsed(command)["executor"] == "ray"
-
-
-def test_kubernetes_job_is_whole():
-    volume, code, job = yaml.safe_load_all((CLUSTER / "rayjob.yaml").read_text())
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
-    cluster = job["spec"]["rayClusterSpec"]
-    (workers,) = cluster["workerGroupSpecs"]
-    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], workers)]
-    (image,) = {container["image"] for pod in pods for container in pod["containers"]}
-    assert "archsearch" in image
-    for pod in pods:
-        mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-        assert mounts == {"runs": "/runs", "code": "/code"}
-        assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == volume["metadata"]["name"]
-        assert pod["volumes"][1]["configMap"]["name"] == code["metadata"]["name"]
-    assert volume["spec"]["accessModes"] == ["ReadWriteMany"]
-    assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
-
-
-def test_kubernetes_job_runs_and_resumes_by_commands_that_exist(tmp_path):
-    _, code, job = yaml.safe_load_all((CLUSTER / "rayjob.yaml").read_text())
-    (script,) = code["data"]
-    assert job["spec"]["entrypoint"] == f"bash /code/{script}"
-    text = code["data"][script]
-    given = parsed(re.search(r"archsearch run (?:.*\\\n)*.*", text)[0].replace("\\\n", " "))
-    limits = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["resources"]
-    assert given["gpus"] == limits["limits"]["nvidia.com/gpu"]
-    assert given["cpus"] <= float(limits["limits"]["cpu"])
-    assert given["workers"] == job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["maxReplicas"]
-    assert given["start_seconds"] > 600, "a pod with a GPU takes its time"
-    assert given["out"].startswith("/runs/")
-    # The script itself, with a stand-in for the command: it runs at first and resumes when there is a run.
-    (tmp_path / "archsearch").write_text('#!/bin/sh\necho "$1"\n')
-    (tmp_path / "archsearch").chmod(0o755)
-    (tmp_path / "script").write_text(text.replace("/code", ".").replace("/runs", str(tmp_path)))
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    for command in ("run", "resume"):
-        done = subprocess.run(
-            ["sh", "script"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == command
-        (tmp_path / "first").mkdir(exist_ok=True)
-        (tmp_path / "first" / "config.yaml").touch()
-
-
-def parsed(command):
-    name, subcommand, *arguments = shlex.split(command)
-    assert (name, subcommand) == ("archsearch", "run")
-    return cli._run_parser(arguments).parse_args(arguments).as_dict()
-
-
-def test_example_script_is_a_controller_and_an_evaluator(monkeypatch):
-    monkeypatch.syspath_prepend(str(CLUSTER))
-    monkeypatch.setenv("PYTHONPATH", str(CLUSTER))  # one of the checks looks from another process
-    module = importlib.import_module("search")
-    check_controller(module.Climber)
-    result = search(Space(arities=[5] * 6), module.Climber(), module.Noisy(seconds=0.0), trials=300, seed=0)
-    assert result.best.architecture == (2,) * 6
-
-
-# -- runtime_env -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("runtime_env", "message"),
-    [
-        ({"working_dir": "nowhere"}, "nothing is at 'nowhere'; expected a path from the current folder"),
-        ({"py_modules": ["nowhere/lab"]}, "nothing is at 'nowhere/lab'"),
-        ({"workingdir": "."}, "expected any of .*working_dir.*, got workingdir"),
-        ({"pip": 3}, "runtime_env: .*pip"),
-    ],
-)
-def test_mistakes_in_a_runtime_env_are_told_before_anything_starts(runtime_env, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=message):
-        RayExecutor(runtime_env=runtime_env)
-
-
-def test_runtime_env_on_the_command_line():
-    texts = (
-        """--runtime_env '{"working_dir": ".", "env_vars": {"A": "1"}}'""",
-        "--runtime_env.working_dir . --runtime_env.env_vars.A '1'",
-    )
-    for text in texts:
-        given = parsed(f"archsearch run --executor ray {text}")
-        executor = cli._executor(given)["executor"]
-        assert describe(executor)["init_args"]["runtime_env"]["working_dir"] == "."
-        assert {name: str(value) for name, value in executor.runtime_env["env_vars"].items()} == {"A": "1"}
-
-
-# -- metrics ---------------------------------------------------------------------------------------
-
-
-class Recorder:
-    """Stands for Ray's counters and gauges."""
-
-    all: ClassVar[dict[str, Counter]] = {}
-
-    def __init__(self, name, description, tag_keys=()):
-        self.all[name] = Counter()
-
-        def add(amount, tags=None):
-            assert amount > 0
-            self.all[name][(tags or {}).get("kind")] += amount
-
-        self.inc = add
-        self.set = lambda value: self.all[name].update({"sets": 1, "last": value - self.all[name]["last"]})
-
-
-def test_metrics_count_and_are_handed_over_now_and_then(monkeypatch):
-    monkeypatch.setattr("ray.util.metrics.Counter", Recorder)
-    monkeypatch.setattr("ray.util.metrics.Gauge", Recorder)
-    monkeypatch.setattr(Recorder, "all", {})
-    metrics = Metrics()
-    for now in range(10):
-        metrics.count("evaluations", "completed")
-        metrics.count("seconds", "completed", 0.5)
-        if metrics.due(now / 10):
-            metrics.flush(workers=2, pending=now)
-    assert Recorder.all["archsearch_pending"] == {"sets": 1, "last": 0}, "not with every result"
-    metrics.count("faults", "worker_died")
-    metrics.count("seconds", "exception", 0.0)  # Ray refuses an increase by nothing
-    metrics.flush(workers=0, pending=0)
-    assert Recorder.all["archsearch_evaluations"] == {"completed": 10}
-    assert Recorder.all["archsearch_evaluation_seconds"] == {"completed": 5.0}
-    assert Recorder.all["archsearch_lost_workers"] == {"worker_died": 1}
-    assert Recorder.all["archsearch_workers"]["last"] == 0
-
-
 # -- a cluster whose nodes have no archsearch ------------------------------------------------------
-
-
-class Cluster:
-    """Two nodes with two CPUs each, of a Python of their own.
-
-    Attributes:
-        address: HOST:PORT.
-        environment: For drivers.
-    """
-
-    def __init__(self, python, stack, dashboard=0):
-        self.folder = Path(tempfile.mkdtemp(prefix="ray-"))  # the paths of sockets must be short
-        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        (self.folder / "token").write_text("0123456789abcdef" * 4)
-        clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
-        self.environment = clean | {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
-        port = free_port()
-        head = [
-            "--head",
-            "--port",
-            str(port),
-            "--temp-dir",
-            str(self.folder),
-            "--ray-client-server-port",
-            str(free_port()),
-        ]
-        head += [f"--include-dashboard={bool(dashboard)}", *(["--dashboard-port", str(dashboard)] if dashboard else [])]
-        self._start(python, head, stack)
-        host = wait_for(self._address, 60)
-        self.address = f"{host}:{port}"
-        wait_for(lambda: can_connect(self.address), 60)
-        self._start(python, ["--address", self.address], stack)
-        wait_for(lambda: (self.folder / "0.log").read_text() and "started" in (self.folder / "1.log").read_text(), 60)
-
-    def _start(self, python, options, stack):
-        log = stack.enter_context((self.folder / f"{len(list(self.folder.glob('*.log')))}.log").open("w"))
-        command = [str(python), "-m", "ray.scripts.scripts", "start", "--num-cpus", "2", "--block", *options]
-        command += ["--object-store-memory", "100000000", "--dashboard-agent-listen-port", str(free_port())]
-        process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
-        stack.callback(process.wait)
-        stack.callback(process.terminate)  # Ray then ends what it started
-
-    def _address(self):
-        found = re.search(r"Local node IP.*?(\d+\.\d+\.\d+\.\d+)", (self.folder / "0.log").read_text())
-        return found and found[1]
-
-    def archsearch(self, *arguments, folder, path=(), **options):
-        """Runs the command line in a folder, with further entries of the driver's import path."""
-        environment = self.environment | {"PYTHONPATH": os.pathsep.join(map(str, path))}
-        command = [sys.executable, "-c", "import sys; from archsearch.cli import main; sys.exit(main())", *arguments]
-        return subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120, **options
-        )
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def wait_for(condition, seconds):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "the cluster does not start"
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture(scope="module")
