@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test check slow faults soak lint types walls browser clean
+.PHONY: setup run test check quick coverage slow faults soak lint types walls minimums pythons rooms browser clean
 
 setup: .venv/ready
 
@@ -38,7 +38,15 @@ test: setup
 	@echo "test: about ten minutes on two cores"
 	$(BIN)/python -m pytest
 
-check: setup lint types walls
+# While editing: under three minutes. What was changed since this branch left main says which contract suites are due.
+quick: lint types
+	$(BIN)/python scripts/quick
+
+# Before a commit: the same, and the walls.
+check: lint types walls quick
+
+coverage: setup
+	@echo "coverage: all tests, about a quarter of an hour on two cores"
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: setup
@@ -64,9 +72,23 @@ faults: setup
 soak: setup
 	$(BIN)/python benchmarks/soak.py
 
+# The smoke part of the suite with the lowest versions that pyproject.toml allows, in .smoke/minimums. TORCH=2.13.0 takes
+# that PyTorch instead of the lowest, TORCH=none does without. Five minutes, most of them pip's; needs no .venv.
+minimums:
+	$(PYTHON) scripts/smoke --minimums $(if $(TORCH),--torch $(TORCH))
+
+# The same part on other versions of Python, with the versions of constraints.txt: on each that is there.
+PYTHONS ?= python3.12 python3.13
+pythons:
+	$(PYTHON) scripts/smoke --pythons $(PYTHONS) $(if $(TORCH),--torch $(TORCH))
+
+# How many files and lines each folder has, and what is longer than it should be.
+rooms:
+	@$(PYTHON) scripts/rooms
+
 # For the test that opens the page of a comparison; without a browser it is skipped. On Debian and its kin, as root.
 browser:
 	command -v chromium >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }
 
 clean:
-	rm -rf build dist *.egg-info .types .coverage .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .smoke build dist *.egg-info .types .coverage .pytest_cache .mypy_cache .ruff_cache

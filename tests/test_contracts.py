@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -198,10 +199,46 @@ def test_any_mixture_of_asking_telling_and_restarting(name):
 def test_controller_proposes_what_is_recorded(name):
     # A difference means that the same seed gives users another search; see the module for how to renew.
     recorded = json.loads(renew.path(name).read_text())
-    got = renew.record(name)
-    for space, proposals in recorded.items():
-        assert got[space] == proposals, f"{name} in {space}: python tests/golden/renew.py, if this is meant"
-    assert recorded.keys() == got.keys()
+    if line := renew.difference(name, recorded, renew.record(name)):
+        pytest.fail(line, pytrace=False)
+
+
+def edited(change):
+    recorded = {
+        "FixedSpace": {"0": [[1, 2], None], "1": [[1, 3], 0, [9, None]], "2": [[2, 2], None]},
+        "ConditionalSpace": {"0": [[4], None]},
+    }
+    got = json.loads(json.dumps(recorded))
+    change(got)
+    return renew.difference("Mine", recorded, got)
+
+
+def test_one_line_says_what_differs_from_a_recording():
+    meant = "; if that is meant: python tests/golden/renew.py, and a line in CHANGELOG.md"
+    fixed = "golden Mine in FixedSpace: proposal"
+    assert edited(lambda got: None) is None
+    line = edited(lambda got: got["FixedSpace"].update({"1": [[1, 4], 0, [9, None]], "2": [[2, 1], None]}))
+    assert line == f"{fixed} 1: architecture [1, 3] -> [1, 4] (first of 2 of 4){meant}"
+    line = edited(lambda got: got["FixedSpace"]["1"].__setitem__(slice(1, None), [None]))
+    assert line == f"{fixed} 1: parent 0 -> None, budget [9, None] -> None (first of 1 of 4){meant}"
+    line = edited(lambda got: got["FixedSpace"].pop("2"))
+    assert line == f"{fixed} 2: no longer there (first of 1 of 4){meant}"
+    line = edited(lambda got: got["ConditionalSpace"].update({"7": [[0], None]}))
+    assert line == f"golden Mine in ConditionalSpace: proposal 7: not recorded before (first of 1 of 5){meant}"
+    line = edited(lambda got: got.pop("ConditionalSpace"))
+    assert line == f"golden Mine: spaces FixedSpace, ConditionalSpace -> FixedSpace{meant}"
+
+
+@pytest.mark.parametrize("name", ["RegularizedEvolution", "Hyperband"])
+def test_another_seed_differs_from_the_recording_and_a_failed_test_says_only_that(name, monkeypatch):
+    monkeypatch.setattr(renew, "SEED", renew.SEED + 1)
+    with pytest.raises(pytest.fail.Exception) as caught:
+        test_controller_proposes_what_is_recorded(name)
+    assert re.fullmatch(
+        rf"golden {name} in FixedSpace: proposal 0: architecture \[.+\] -> \[.+\] \(first of \d+ of 120\); if that .*",
+        str(caught.value),
+    )
+    assert not caught.value.pytrace  # so that pytest shows this line and nothing else
 
 
 def test_no_recording_is_left_over():

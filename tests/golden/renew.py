@@ -7,6 +7,7 @@ searches from the same seeds.
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,28 @@ def names() -> list[str]:
 
 def path(name: str) -> Path:
     return FOLDER / f"{name}.json"
+
+
+def difference(name: str, recorded: dict[str, Any], got: dict[str, Any]) -> str | None:
+    """What is not as recorded, in one line: the first proposal that differs, and how many do; None if all are equal."""
+    renew = "if that is meant: python tests/golden/renew.py, and a line in CHANGELOG.md"
+    if recorded.keys() != got.keys():
+        return f"golden {name}: spaces {', '.join(recorded)} -> {', '.join(got)}; {renew}"
+    kept = [(space, id_) for space in recorded for id_ in {**recorded[space], **got[space]}]
+    differ = [(space, id_) for space, id_ in kept if recorded[space].get(id_) != got[space].get(id_)]
+    if not differ:
+        return None
+    space, id_ = differ[0]
+    change = _change(recorded[space].get(id_), got[space].get(id_))
+    return f"golden {name} in {space}: proposal {id_}: {change} (first of {len(differ)} of {len(kept)}); {renew}"
+
+
+def _change(recorded: list[Any] | None, got: list[Any] | None) -> str:
+    """Those of architecture, parent and budget that differ, before and after."""
+    if recorded is None or got is None:
+        return "not recorded before" if recorded is None else "no longer there"
+    parts = zip_longest(("architecture", "parent", "budget"), recorded, got)
+    return ", ".join(f"{part} {old} -> {new}" for part, old, new in parts if old != new)
 
 
 def main() -> None:
