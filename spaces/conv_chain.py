@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import torch
 
     from archsearch.network import InputShape, Network
-    from archsearch.spaces.conv_chain_network import ConvChainNetwork
 
 Decision = Literal["layers", "width", "kernel", "skip"]
 Morphism = Literal["deepen", "widen", "enlarge", "skip"]
@@ -322,7 +321,7 @@ class ConvChain(Space):
 
     # -- networks ------------------------------------------------------------------------------
 
-    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> ConvChainNetwork:
+    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
         """The stand-alone network of an architecture.
 
         Args:
@@ -331,7 +330,7 @@ class ConvChain(Space):
             channels: What the smallest of the space's widths becomes; the others are scaled in proportion and rounded.
                 None: the space's own widths.
         """
-        from archsearch.spaces.conv_chain_network import ConvChainNetwork
+        from archsearch.spaces.networks.conv_chain import ConvChainNetwork
 
         channels = self.widths[0] if channels is None else at_least_one("ConvChain", "channels", channels)
         return ConvChainNetwork(self.validate(architecture), task, self, channels)
@@ -365,7 +364,7 @@ class ConvChain(Space):
             UsageError: If one of them is no network of this space.
         """
         from archsearch.network import two_to_morph
-        from archsearch.spaces.conv_chain_network import ConvChainNetwork, morph
+        from archsearch.spaces.networks.conv_chain import ConvChainNetwork, morph
 
         return morph(*two_to_morph(self, network, child, ConvChainNetwork), generator)
 

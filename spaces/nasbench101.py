@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import networkx
 
     from archsearch.encoding import OperationGraphs
-    from archsearch.network import InputShape
-    from archsearch.spaces.nasbench101_network import NASBench101Network
+    from archsearch.network import InputShape, Network
 
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 
@@ -338,7 +337,7 @@ class NASBench101(Space):
 
     def network(
         self, architecture: Architecture, task: InputShape, *, channels: int | None = None, modules: int | None = None
-    ) -> NASBench101Network:
+    ) -> Network:
         """The stand-alone network of a cell.
 
         Args:
@@ -349,16 +348,14 @@ class NASBench101(Space):
         """
         return self._network(self.validate(architecture), task, channels, modules)
 
-    def super_network(
-        self, task: InputShape, *, channels: int | None = None, modules: int | None = None
-    ) -> NASBench101Network:
+    def super_network(self, task: InputShape, *, channels: int | None = None, modules: int | None = None) -> Network:
         """The network with all operations in every inner vertex; see ``network``."""
         return self._network(None, task, channels, modules)
 
     def _network(
         self, architecture: Architecture | None, task: InputShape, channels: int | None, modules: int | None
-    ) -> NASBench101Network:
-        from archsearch.spaces.nasbench101_network import NASBench101Network
+    ) -> Network:
+        from archsearch.spaces.networks.nasbench101 import NASBench101Network
 
         channels = self._wide_enough(self.channels if channels is None else channels)
         modules = at_least_one("NASBench101", "modules", self.modules if modules is None else modules)

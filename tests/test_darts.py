@@ -10,7 +10,7 @@ from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.evaluator import SharedWeights, Trainable
 from archsearch.network import InputShape, build, multiply_adds, parameter_count
 from archsearch.spaces.darts import CELLS, DARTS, GENOTYPES, NODES, OPERATIONS, PAIRS, Edge
-from archsearch.spaces.darts_network import AuxiliaryHead, Cell, FactorisedReduction, _candidates, reduction_layers
+from archsearch.spaces.networks.darts import AuxiliaryHead, Cell, FactorisedReduction, _candidates, reduction_layers
 from archsearch.testing import check_space
 
 CIFAR = InputShape((3, 32, 32), 10)
