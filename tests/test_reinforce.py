@@ -17,7 +17,8 @@ from scipy import stats
 
 from archsearch.components import build, describe
 from archsearch.controllers import RandomSearch
-from archsearch.controllers.reinforce import Reinforce, _adam
+from archsearch.controllers.policies import adam_step
+from archsearch.controllers.reinforce import Reinforce
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture, Evaluation, Proposal, Trial
@@ -247,7 +248,7 @@ def test_adam_on_tensors_equals_torch_adam() -> None:
     adam = torch.optim.Adam([theirs], lr=0.01)
     for step in range(1, 30):
         gradient = torch.sin(torch.arange(7.0) * step)
-        _adam(ours, gradient, mean, square, step, 0.01)
+        adam_step(ours, gradient, mean, square, step, 0.01)
         theirs.grad = gradient
         adam.step()
     torch.testing.assert_close(ours, theirs.detach())
