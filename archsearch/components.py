@@ -383,7 +383,7 @@ def other_defaults(**defaults: Any) -> Callable[[type[C]], type[C]]:
     """
 
     def decorate(cls: type[C]) -> type[C]:
-        init: Any = cls.__init__  # type: ignore[misc]
+        init: Any = cls.__init__
         taken = inspect.signature(init).parameters.items()
         old = {n: p.default for n, p in taken if p.default is not p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
         if not defaults.keys() <= old.keys():
@@ -394,7 +394,7 @@ def other_defaults(**defaults: Any) -> Callable[[type[C]], type[C]]:
         own.__kwdefaults__, own.__annotations__ = init.__kwdefaults__, init.__annotations__
         own.__module__, own.__doc__ = cls.__module__, init.__doc__
         own.__qualname__ = f"{cls.__qualname__}.__init__"
-        cls.__init__ = own  # type: ignore[misc]
+        cls.__init__ = own  # type: ignore[method-assign]
         return cls
 
     return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Together(Evaluator):
+class Together(Evaluator, abc.ABC):
     """An evaluator that scores one as it scores several: an author writes ``evaluate_batch``."""
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
@@ -26,9 +27,9 @@ class Together(Evaluator):
         """Scores one trial."""
         return self.evaluate_batch([query])[0]
 
+    @abc.abstractmethod
     def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
         """See ``Evaluator``."""
-        raise NotImplementedError
 
 
 class Around(Evaluator):
