@@ -31,7 +31,7 @@ from archsearch.evaluators.chain_scoring import ChainScores, score_chains
 from archsearch.network import build, multiply_adds
 from archsearch.seeding import stream
 from archsearch.spaces import MobileNet, NASBenchMacro
-from archsearch.spaces.mobilenet_network import MobileNetNetwork
+from archsearch.spaces.networks.mobilenet import MobileNetNetwork
 from archsearch.task import load_task
 from archsearch.training.trainer import EVALUATION_BATCH
 from archsearch.trial import Architecture, Evaluation, Trial

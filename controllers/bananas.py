@@ -22,41 +22,26 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.components import other_defaults
 from archsearch.controllers.bayesian_optimization import BayesianOptimization, Candidate
-from archsearch.model import Model, Prediction
+from archsearch.model import Prediction
 
 
+@other_defaults(candidates=800, parents=2, more_mutations=0.8)
 class Bananas(BayesianOptimization):
     """BANANAS: a model of the scores, mutations of the best and Thompson sampling (White et al. 2021).
 
     Close to the paper is ``Bananas(MLPEnsemble(layers=10, width=20, encodings=["path_bits"]), candidates=100,
     parents=10, more_mutations=0.0)``. The parent named in a proposal is the architecture that it is a mutation of.
 
+    Its settings are those of ``BayesianOptimization``, some with other defaults.
+
     Args:
-        model: What predicts scores. None: ``GaussianProcess()``.
-        initial: Results that are waited for, with random proposals, until the model is fitted, >= 2.
-        batch: Proposals of a round, which has one fit, >= 1.
         candidates: Mutations that a round chooses from, >= 1.
-        parents: How many of the best architectures are mutated, >= 1.
-        more_mutations: Probability, from 0 to below 1, that a mutation is mutated once more, and so on. One that has
-            been proposed is so in any case.
-        labels: Most results that the model is fitted to, at least ``initial``.
 
     Raises:
         UsageError: If a setting is out of range, or ``model`` is no model.
     """
-
-    def __init__(
-        self,
-        model: Model | None = None,
-        initial: int = 10,
-        batch: int = 10,
-        candidates: int = 800,
-        parents: int = 2,
-        more_mutations: float = 0.8,
-        labels: int = 300,
-    ) -> None:
-        super().__init__(model, initial, batch, candidates, parents, more_mutations, labels)
 
     def _candidates(self) -> Iterator[Candidate]:
         return self._mutations(self.candidates)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from archsearch.controller import Answer, Controller, without_budgets
 from archsearch.controllers.random_search import RandomSearch
+from archsearch.controllers.trial_ids import TrialIds
 from archsearch.errors import UsageError
 from archsearch.space import at_least_one
 from archsearch.trial import Architecture, Budget, Trial
@@ -80,7 +81,7 @@ class Finalists(Controller):
         self._inner.start(self.space, int(self.rng.integers(2**63)))
         self._asked = 0
         self._running: dict[int, _Running] = {}
-        self._firsts: list[_First] = []
+        self._trial_ids = TrialIds(runs=ROUNDS)
         self._scores = 0  # in this round
         self._best: list[_Sample] = []  # of this round
         self._chosen: list[_Sample] = []  # of the rounds before, to be proposed
@@ -94,18 +95,9 @@ class Finalists(Controller):
             finalist = self._chosen.pop(0)
             return finalist.architecture, finalist.id, Budget(self.full_budget, self.budget, finalist.id)
         (proposal,) = self._inner.ask()
-        if not self._firsts or id_ - proposal.id != self._firsts[-1].id - self._firsts[-1].inner_id:
-            self._firsts.append(_First(proposal.id, id_))
-            del self._firsts[:-ROUNDS]
+        self._trial_ids.add(proposal.id, id_)
         self._running[id_] = _Running(proposal.id, proposal.parent)
-        return proposal.architecture, self._trial_id(proposal.parent), Budget(self.budget)
-
-    def _trial_id(self, inner_id: int | None) -> int | None:
-        """What is called ``inner_id`` by the inner controller, which counts samples only; None if it is too old."""
-        for first in reversed(self._firsts):
-            if inner_id is not None and first.inner_id <= inner_id:
-                return first.id + inner_id - first.inner_id
-        return None
+        return proposal.architecture, self._trial_ids.of(proposal.parent), Budget(self.budget)
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -135,7 +127,7 @@ class Finalists(Controller):
             "inner": self._inner.state_dict(),
             "asked": self._asked,
             "running": [[id_, *running] for id_, running in self._running.items()],
-            "firsts": list(self._firsts),
+            "firsts": self._trial_ids.state(),
             "scores": self._scores,
             "best": list(self._best),
             "chosen": list(self._chosen),
@@ -145,17 +137,10 @@ class Finalists(Controller):
         self._inner.load_state_dict(state["inner"])
         self._asked, self._scores = state["asked"], state["scores"]
         self._running = {id_: _Running(*running) for id_, *running in state["running"]}
-        self._firsts = [_First(*first) for first in state["firsts"]]
+        self._trial_ids = TrialIds(state["firsts"], runs=ROUNDS)
         self._best, self._chosen = (
             [_Sample(score, id_, tuple(options)) for score, id_, options in state[key]] for key in ("best", "chosen")
         )
-
-
-class _First(NamedTuple):
-    """The first sample, of the search or after finalists; until the next such, ids of both kinds rise by one."""
-
-    inner_id: int
-    id: int
 
 
 class _Running(NamedTuple):

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from archsearch.controller import Answer, Controller, without_budgets
 from archsearch.controllers.random_search import RandomSearch
+from archsearch.controllers.trial_ids import TrialIds
 from archsearch.errors import UsageError
 from archsearch.space import at_least_one
 from archsearch.trial import Architecture, Budget, Trial
@@ -85,7 +86,7 @@ class SuccessiveHalving(Controller):
         self._inner.start(self.space, int(self.rng.integers(2**63)))
         self._asked = 0
         self._running: dict[int, _Running] = {}
-        self._trial_ids: list[int] = []  # of the newest proposals of the inner controller
+        self._trial_ids = TrialIds(proposals=PARENTS)
         self._begun = [0 for _ in self._shares]
         # The last rung needs none: nothing is promoted from it.
         self._rungs = [[_Rung() for _ in lengths[1:]] for lengths in self._lengths]
@@ -111,13 +112,9 @@ class SuccessiveHalving(Controller):
         bracket = min(range(len(self._begun)), key=lambda i: self._begun[i] * shares - self._shares[i] * begun)
         self._begun[bracket] += 1
         (proposal,) = self._inner.ask()
-        parent, age = None, proposal.id - (proposal.id if proposal.parent is None else proposal.parent)
-        if 0 < age <= len(self._trial_ids):  # it counts its proposals one by one
-            parent = self._trial_ids[-age]
-        self._trial_ids.append(id_)
-        del self._trial_ids[:-PARENTS]
+        self._trial_ids.add(proposal.id, id_)
         self._running[id_] = _Running(bracket, 0, id_, proposal.id, proposal.parent)
-        return proposal.architecture, parent, Budget(self._lengths[bracket][0])
+        return proposal.architecture, self._trial_ids.of(proposal.parent), Budget(self._lengths[bracket][0])
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -150,7 +147,7 @@ class SuccessiveHalving(Controller):
             "inner": self._inner.state_dict(),
             "asked": self._asked,
             "running": [[id_, *running] for id_, running in self._running.items()],
-            "trial_ids": list(self._trial_ids),
+            "firsts": self._trial_ids.state(),
             "begun": list(self._begun),
             "rungs": [[rung.state() for rung in rungs] for rungs in self._rungs],
         }
@@ -159,7 +156,11 @@ class SuccessiveHalving(Controller):
         self._inner.load_state_dict(state["inner"])
         self._asked = state["asked"]
         self._running = {id_: _Running(*running) for id_, *running in state["running"]}
-        self._trial_ids, self._begun = list(state["trial_ids"]), list(state["begun"])
+        self._trial_ids = TrialIds(state.get("firsts", ()), proposals=PARENTS)
+        known = state.get("trial_ids", [])  # as 0.1.0 kept them, one by one
+        for inner_id, id_ in enumerate(known, state["inner"]["next_id"] - len(known)):
+            self._trial_ids.add(inner_id, id_)
+        self._begun = list(state["begun"])
         self._rungs = [[_Rung.of_state(rung) for rung in rungs] for rungs in state["rungs"]]
 
 
@@ -171,13 +172,11 @@ class Hyperband(SuccessiveHalving):
 
     Of the brackets that begin with longer trainings, the inner controller hears the score at the shortest length from
     the evaluation's curve. If evaluations have no curve, it hears of these as failed, and learns from the first
-    bracket only. ``RandomSearch`` does not mind.
+    bracket only. ``RandomSearch`` does not mind. The other settings are those of ``SuccessiveHalving``.
 
     Args:
-        controller: Who proposes new architectures; it must not ask for budgets itself. None: ``RandomSearch()``.
         min_budget: No training is shorter, >= 1.
         max_budget: Longest training, >= min_budget.
-        reduction: One in so many goes on to the next rung, >= 2.
 
     Raises:
         UsageError: If a setting is out of range, or the inner controller has budgets.

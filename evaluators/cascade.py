@@ -13,12 +13,11 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from archsearch.errors import ArchsearchError, MissingAbility, UsageError
+from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Job, prepare_below
 from archsearch.local_executor import LocalExecutor
@@ -27,7 +26,7 @@ from archsearch.notes import read_note, write_note
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
-from archsearch.wrapping import Together
+from archsearch.wrapping import AroundSeveral, answers
 
 STAGES = "stages"
 FILE = "reference.json"
@@ -39,7 +38,7 @@ GAP = 1e-6
 """Least distance of the scores of two stages."""
 
 
-class Cascade(Together):
+class Cascade(AroundSeveral):
     """Scores by several evaluators of rising cost, each of which sees only the best of what the one before saw.
 
     An architecture passes a stage if its score there is at least the stage's threshold: that of the best ``keep`` of
@@ -84,7 +83,7 @@ class Cascade(Together):
         self.seed = whole_number("Cascade", "seed", seed)
         self._check_settings()
         self.evaluators = _separate(evaluators)
-        self._folder: Path | None = None
+        self.asked = {f"stage {stage}": evaluator for stage, evaluator in enumerate(self.evaluators, 1)}
         self._forget()
 
     def _check_settings(self) -> None:
@@ -128,22 +127,9 @@ class Cascade(Together):
 
     # -- the evaluators below ----------------------------------------------------------------------
 
-    def check(self, space: Space) -> None:
-        """Raises the error of the first evaluator that cannot score that space; the message says which."""
-        for stage, evaluator in enumerate(self.evaluators, 1):
-            where = f"Cascade: stage {stage}, {type(evaluator).__name__}"
-            try:
-                evaluator.check(space)
-            except MissingAbility as error:
-                raise MissingAbility(f"{where}, cannot score {type(space).__name__}: {error}") from error
-            except UsageError as error:
-                raise UsageError(f"{where}: {error}") from error
-
     def start(self, space: Space) -> None:
         """Binds all evaluators to a space; thresholds of another one are forgotten."""
         super().start(space)
-        for evaluator in self.evaluators:
-            evaluator.start(space)
         self._forget()
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
@@ -165,17 +151,6 @@ class Cascade(Together):
         notes = [(stage, evaluator.note) for stage, evaluator in enumerate(self.evaluators, 1)]
         return "; ".join(f"stage {stage}: {note}" for stage, note in notes if note)
 
-    @property
-    def folder(self) -> Path | None:
-        """See ``Evaluator``; each evaluator is given a folder in it, ``stage_1`` and so on."""
-        return self._folder
-
-    @folder.setter
-    def folder(self, folder: Path | None) -> None:
-        self._folder = folder
-        for stage, evaluator in enumerate(self.evaluators, 1):
-            evaluator.folder = self.folder_in(folder, f"stage_{stage}")
-
     # -- thresholds --------------------------------------------------------------------------------
 
     def prepare(self) -> Cost:
@@ -187,8 +162,8 @@ class Cascade(Together):
         references = self._draw()
         self._gates = []
         for stage, facts in enumerate(self._facts):
-            evaluator = self.evaluators[stage]
-            facts["prepared"] = dataclasses.astuple(prepare_below(self, evaluator, Cost(*facts["prepared"])))
+            spent = prepare_below(self, self.evaluators[stage], Cost(*facts["prepared"]))
+            facts["prepared"] = dataclasses.astuple(spent)
             self._save()
             if stage < len(self._keep):
                 self._score(stage, references)
@@ -271,10 +246,7 @@ class Cascade(Together):
         found: list[list[Evaluation]] = [[] for _ in queries]
         places = list(range(len(queries)))
         for stage, evaluator in enumerate(self.evaluators):
-            asked = [queries[i] for i in places]
-            # One alone is asked alone: most evaluators have a way of their own only for that.
-            answers = evaluator.evaluate_batch(asked) if len(asked) > 1 else map(evaluator.evaluate_query, asked)
-            for i, evaluation in zip(places, answers, strict=True):
+            for i, evaluation in zip(places, answers(evaluator, [queries[i] for i in places]), strict=True):
                 found[i].append(evaluation)
             if stage < len(self._gates):
                 places = [i for i in places if found[i][-1].score >= self._gates[stage].threshold]

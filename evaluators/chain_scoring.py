@@ -115,21 +115,34 @@ def score_chains(
         walker.measure(architectures, images)
         if statistics == "recomputed":
             _gather(walker, architectures, statistics_images, memory_limit)
-        most = min(batch_size, max(1, len(labels)))
-        whole = evaluation_batches(len(labels), batch_size)
-        if statistics == "batch":
-            most = max(whole, default=most)
-        least = most if statistics == "batch" else 1
-        tree, together = plan(architectures, walker.sizes, memory_limit, least, most)
-        scores = [(0, 0.0)] * len(architectures)
-        sizes = whole if statistics == "batch" else together
-        for chunk, targets in zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True):
-            walker.batches = [len(chunk)] if statistics == "batch" else None
-            for places, right, loss in _score(walker.walk(tree, chunk), targets):
-                for k in places:
-                    scores[k] = (scores[k][0] + right, scores[k][1] + loss)
+        scores = _scores(walker, architectures, images, labels, batch_size, memory_limit)
         total = sum(n * walker.sizes[piece].multiply_adds for piece, n in walker.computed.items())
         return ChainScores(scores, walker.computed, total)
+
+
+def _scores(
+    walker: _Walker,
+    architectures: Sequence[Architecture],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    batch_size: int,
+    limit: int | None,
+) -> list[tuple[int, float]]:
+    """The scores of all architectures, as many images at a time as memory allows."""
+    most = min(batch_size, max(1, len(labels)))
+    whole = evaluation_batches(len(labels), batch_size)
+    of_batch = walker.statistics == "batch"
+    if of_batch:
+        most = max(whole, default=most)
+    tree, together = plan(architectures, walker.sizes, limit, most if of_batch else 1, most)
+    scores = [(0, 0.0)] * len(architectures)
+    sizes = whole if of_batch else together
+    for chunk, targets in zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True):
+        walker.batches = [len(chunk)] if of_batch else None
+        for places, right, loss in _score(walker.walk(tree, chunk), targets):
+            for k in places:
+                scores[k] = (scores[k][0] + right, scores[k][1] + loss)
+    return scores
 
 
 def _gather(
@@ -213,6 +226,7 @@ class _Walker:
         statistics: As ``score_chains`` takes them.
 
     Attributes:
+        statistics: As they were given.
         batches: Sizes of the batches that lie one after the other in the images, each of which is normalised by its own
             statistics; None: those that were gathered, or inherited, are used.
         computed: Images by piece.
@@ -224,7 +238,7 @@ class _Walker:
         self.computed: Counter[Piece] = Counter()
         self.sizes: dict[Piece, Size] = {}
         self._network = network
-        self._statistics = statistics
+        self.statistics = statistics
         self._gathered: dict[Architecture, dict[nn.BatchNorm2d, _Gathered]] = {}
         self._prefix: Architecture = ()
         self._training = {module: module.training for module in network.modules()}
@@ -232,7 +246,7 @@ class _Walker:
     def __enter__(self) -> _Walker:
         for module in self._training:
             module.training = False
-            if isinstance(module, nn.BatchNorm2d) and self._statistics != "inherited":
+            if isinstance(module, nn.BatchNorm2d) and self.statistics != "inherited":
                 # An attribute of the object comes before the method; the running statistics are never written.
                 module.__dict__["forward"] = functools.partial(self._normalise, module)
         return self
@@ -261,7 +275,7 @@ class _Walker:
             x = images.new_zeros(4, *images.shape[1:])
         self.sizes[IMAGES] = Size(x.nbytes / 4, 0.0, 0)
         # Several batches take most, since their parts are put together.
-        self.batches = {"inherited": None, "batch": [4], "recomputed": [2, 2]}[self._statistics]
+        self.batches = {"inherited": None, "batch": [4], "recomputed": [2, 2]}[self.statistics]
         x = self._measure(STEM, x)
         for i, options in enumerate(zip(*architectures, strict=True)):
             for option in sorted(set(options)):
@@ -299,7 +313,7 @@ class _Walker:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _normalise_batch(self, layer: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
-        if self._statistics == "batch":
+        if self.statistics == "batch":
             return functional.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
         layers = self._gathered.setdefault(self._prefix, {})
         if layer not in layers:

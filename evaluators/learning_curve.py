@@ -33,7 +33,8 @@ import numpy.typing as npt
 from archsearch.checks import number
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.evaluators.tabular import SOURCES, Tabular
+from archsearch.evaluators.embedded_tables import SOURCES
+from archsearch.evaluators.tabular import Tabular
 from archsearch.executor import prepare_below
 from archsearch.notes import read_note, write_note
 from archsearch.space import Space, at_least_one, is_finite, whole_number

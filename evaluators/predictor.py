@@ -12,30 +12,26 @@ cross-validation among the labels, and reported.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from archsearch import models
-from archsearch.components import build, describe, one_line
-from archsearch.errors import ArchsearchError, MissingAbility, UsageError
+from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
+from archsearch.evaluators.labels import Labels, check_run, labels_of, searched
 from archsearch.evaluators.tabular import Tabular
 from archsearch.executor import evaluate_batch_safely, evaluate_safely, prepare_below
-from archsearch.history import RunFolder
-from archsearch.local_executor import LocalExecutor
 from archsearch.model import Features, Model, load_model
 from archsearch.notes import read_note, tell_damage, write_note
 from archsearch.ranking import Interval, bootstrap, kendall_tau
-from archsearch.scoring import Listed, search_or_resume
 from archsearch.seeding import stream
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
-from archsearch.wrapping import Together
+from archsearch.wrapping import AroundSeveral, answers
 
 FILE, LABELS = "predictor.safetensors", "labels"
 """What is kept: the fitted model with its labels, and the run that evaluated them."""
@@ -47,7 +43,7 @@ BLOCK = 64
 and a prediction must not depend on which others are asked for with it."""
 
 
-class Predictor(Together):
+class Predictor(AroundSeveral):
     """Predicts scores from those of some labelled architectures, which another evaluator scores beforehand.
 
     The score is the model's expectation, on the scale of the labels; ``spread`` is how unsure the model is. Set-up: the
@@ -97,11 +93,11 @@ class Predictor(Together):
         self.relabels = at_least_one("Predictor", "relabels", relabels)
         self.seed = whole_number("Predictor", "seed", seed)
         self._source = Tabular() if evaluator is None else evaluator
-        # Labels of another run need nobody who gives labels, unless there will be more.
-        self._below = [*([self._source] if labelled is None or refit else []), *(features or ())]
         self._feature_evaluators = list(features or ())
+        # Labels of another run need nobody who gives labels, unless there will be more.
+        givers = {LABELS: self._source} if labelled is None or refit else {}
+        self.asked = givers | {f"feature {number}": each for number, each in enumerate(self._feature_evaluators, 1)}
         self._model = model or (models.Stack() if features else models.GaussianProcess())
-        self._folder: Path | None = None
         self._check_settings()
         self._forget()
 
@@ -115,7 +111,7 @@ class Predictor(Together):
             raise UsageError(f"Predictor: folds: expected 0, or 2 up to the {told} labels, got {self.folds}")
         if self._feature_evaluators and not self._model.takes_features:
             raise UsageError(f"Predictor: features: {type(self._model).__name__} takes none; use a model such as Stack")
-        for each in self._below:
+        for each in self.asked.values():
             if each.interval:
                 raise UsageError(f"Predictor: {type(each).__name__} learns on during a search, as labels cannot")
 
@@ -124,23 +120,13 @@ class Predictor(Together):
 
     # -- the evaluator contract ------------------------------------------------------------------
 
-    def check(self, space: Space) -> None:
-        """Raises ``MissingAbility`` if the evaluator of the labels, or one of a feature, cannot score that space."""
-        for each in self._below:
-            try:
-                each.check(space)
-            except MissingAbility as error:
-                raise MissingAbility(f"Predictor: {error}") from None
-
     def start(self, space: Space) -> None:
         """Binds all evaluators to a space; the labels of another one are forgotten."""
         super().start(space)
-        for each in self._below:
-            each.start(space)
         self._check_count(space)
         self._wanted = None if self.names is None else list(dict.fromkeys(map(space.parse, self.names)))
         if self.labelled is not None:
-            self._check_run(RunFolder(self.labelled))
+            check_run(self.labelled, space)
         self._forget()
 
     def _check_count(self, space: Space) -> None:
@@ -158,43 +144,15 @@ class Predictor(Together):
             f"{type(self.space).__name__} only, got {self.labels:,}"
         )
 
-    def _check_run(self, run: RunFolder) -> None:
-        config = run.config()
-        where = f"{self.labelled}/config.yaml"
-        own = config["space"] == describe(self.space)  # which may be of a class that is not installed
-        if not own and build(config["space"], "spaces", where=where) != self.space:
-            raise UsageError(
-                f"Predictor: labelled: {self.labelled} searched {one_line(config['space'])}, expected "
-                f"{one_line(describe(self.space))}"
-            )
-        name = config["evaluator"]["class_path"].rpartition(".")[2]
-        try:
-            evaluator: Evaluator = build(config["evaluator"], "evaluators", where=where)
-            changed = evaluator.interval > 0 and not evaluator.comparable
-        except ArchsearchError:  # one that cannot be rebuilt, such as a function, or is not installed
-            changed = run.advanced()
-        if changed:
-            raise UsageError(
-                f"Predictor: labelled: the scores of {name} in {self.labelled} changed as it learned on, so they "
-                "cannot be compared; expected a run of an evaluator that does not"
-            )
-
-    @property
-    def folder(self) -> Path | None:
-        """See ``Evaluator``; each feature is given a folder in it, ``feature_1`` and so on."""
-        return self._folder
-
-    @folder.setter
-    def folder(self, folder: Path | None) -> None:
-        self._folder = folder
-        for number, each in enumerate(self._feature_evaluators, 1):
-            each.folder = self.folder_in(folder, f"feature_{number}")
-        if self.refit:  # where the run that labels had it
-            self._source.folder = self.folder_in(folder, f"{LABELS}/evaluator") if self._fitted is not None else None
+    def _folder_name(self, role: str) -> str | None:
+        if role != LABELS:
+            return super()._folder_name(role)
+        # Where the run that labels had it.
+        return f"{LABELS}/evaluator" if self.refit and self._fitted is not None else None
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """As the evaluator of the labels does."""
-        return self._source.measure(architecture) if self._source in self._below else {}
+        return self._source.measure(architecture) if self._source in self.asked.values() else {}
 
     def prepare(self) -> Cost:
         """Has the labels evaluated, and fits the model; in a run that goes on, what is left of that.
@@ -206,7 +164,8 @@ class Predictor(Together):
         if self._fitted is None and self.folder is not None and (self.folder / FILE).exists():
             self._fitted = self._read_model(self.folder / FILE)
         if self._fitted is None:
-            labels, spent = self._new_labels() if self.labelled is None else self._labels_of(RunFolder(self.labelled))
+            least = max(MIN_LABELS, self.folds)
+            labels, spent = self._new_labels() if self.labelled is None else labels_of(self.labelled, least)
             begun = time.process_time()
             labels, features, more = self._with_features(labels)
             tau = self._cross_validate(labels, features)
@@ -216,7 +175,7 @@ class Predictor(Together):
             self._fitted.notes = {**notes, "sample": -1, "advanced": []}
             self._save()
         if self.refit:
-            self._source.folder = self.folder_in(self.folder, f"{LABELS}/evaluator")
+            self.folder = self.folder  # with what was fitted, there is one for the evaluator of the labels, too
             again = self._prepare_below([self._source], "source.json")
             if self.labelled is not None:  # else the run that labelled has billed it
                 cost += again
@@ -292,7 +251,7 @@ class Predictor(Together):
     # -- labels and model --------------------------------------------------------------------------
 
     @property
-    def labelled_scores(self) -> dict[Architecture, float]:
+    def labelled_scores(self) -> Labels:
         """The labelled architectures and their scores."""
         model = self._ready()
         return dict(zip(model.architectures, model.scores.tolist(), strict=True))
@@ -321,38 +280,11 @@ class Predictor(Together):
             raise UsageError("Predictor: call prepare first, as a search does: there are no labels yet")
         return self._fitted
 
-    def _new_labels(self) -> tuple[dict[Architecture, float], Cost]:
-        """Labels, by a search of their own, so that none is lost and all workers take part; and their cost."""
+    def _new_labels(self) -> tuple[Labels, Cost]:
         wanted = self._draw() if self._wanted is None else self._wanted
         count = self.labels if self._wanted is None else len(wanted)
         folder = None if self.folder is None else self.folder / LABELS
-        executor = self.executor or LocalExecutor()
-        controller, told = Listed([list(each) for each in wanted], self._wanted is None), itertools.count(1)
-
-        def progress(_: Trial) -> None:
-            if self.on_progress is not None:
-                self.on_progress("labels", min(next(told), count), count)
-
-        result = search_or_resume(
-            self.space,
-            controller,
-            self._source,
-            out=folder,
-            trials=count,
-            seed=self.seed,
-            executor=executor,
-            batch=executor.batch,
-            timeout=executor.timeout,
-            on_trial=progress,
-        )
-        if result.completed < count:
-            failed = [trial for trial in result.history if trial.evaluation is None]
-            names = [f"{self.space.format(trial.architecture)} ({trial.failure})" for trial in failed[:3]]
-            raise UsageError(
-                f"Predictor: {len(failed)} of {count} architectures could not be labelled: {', '.join(names)}; leave "
-                "them out, or ask for fewer labels"
-            )
-        return _scores(result.history), dataclasses.replace(result.cost + result.setup_cost, wall_seconds=0.0)
+        return searched(self, self._source, wanted, count, folder, self.seed, more=self._wanted is None)
 
     def _draw(self) -> list[Architecture]:
         """Different architectures to label, and as many again for those that fail, as far as there are."""
@@ -361,31 +293,15 @@ class Predictor(Together):
             raise self._too_few(len(drawn))
         return drawn
 
-    def _labels_of(self, folder: RunFolder) -> tuple[dict[Architecture, float], Cost]:
-        """The labels of another run, those trained longest if it had budgets, and what that run has cost."""
-        trials = list(folder.trials(0))
-        longest = max((trial.rank[0] for trial in trials if trial.evaluation is not None), default=0)
-        labels = _scores(trial for trial in trials if trial.rank[0] == longest)
-        least = max(MIN_LABELS, self.folds)
-        if len(labels) < least:
-            raise UsageError(
-                f"Predictor: labelled: expected {least} or more different architectures that were scored in "
-                f"{self.labelled}, got {len(labels)}"
-            )
-        cost = sum((trial.cost for trial in trials), folder.setup_cost())
-        return labels, dataclasses.replace(cost, wall_seconds=0.0)
-
     def _feature_scores(self, architectures: Sequence[Architecture]) -> tuple[Features | None, Cost]:
         """What the features say of architectures, shape (n, features), and what that cost together."""
         if not self._feature_evaluators:
             return None, NO_COST
-        found = [each.evaluate_batch(self._queries(architectures)) for each in self._feature_evaluators]
+        found = [answers(each, self._queries(architectures)) for each in self._feature_evaluators]
         scores = np.array([[evaluation.score for evaluation in column] for column in found], np.float64).T
         return scores, sum((evaluation.cost for column in found for evaluation in column), NO_COST)
 
-    def _with_features(
-        self, labels: Mapping[Architecture, float]
-    ) -> tuple[dict[Architecture, float], Features | None, Cost]:
+    def _with_features(self, labels: Labels) -> tuple[Labels, Features | None, Cost]:
         """The labels whose features can be computed, with these, and what that cost.
 
         Raises:
@@ -412,9 +328,7 @@ class Predictor(Together):
         seed = int(stream(self.seed, "features").integers(2**63))
         return [Query(-1, architecture, seed) for architecture in architectures]
 
-    def _cross_validate(
-        self, labels: Mapping[Architecture, float], features: Features | None
-    ) -> tuple[float, float, float] | None:
+    def _cross_validate(self, labels: Labels, features: Features | None) -> tuple[float, float, float] | None:
         """Kendall's tau of the labels and of what models of the other folds expect of them, with its interval."""
         if not self.folds:
             return None
@@ -430,7 +344,7 @@ class Predictor(Together):
         tau = bootstrap(kendall_tau, [scores, expected])
         return tau.value, tau.low, tau.high
 
-    def _fit(self, labels: Mapping[Architecture, float], features: Features | None) -> Model:
+    def _fit(self, labels: Labels, features: Features | None) -> Model:
         model = self._model.clone()
         seed = int(stream(self.seed, "model").integers(2**32))
         model.fit(self.space, list(labels), list(labels.values()), seed, features)
@@ -439,17 +353,6 @@ class Predictor(Together):
     def _save(self) -> None:
         if self.folder is not None:
             self._ready().save(self.folder / FILE)
-
-
-def _scores(trials: Iterable[Trial]) -> dict[Architecture, float]:
-    """Scores of the completed trials by architecture; of several of one the longest training's, or the best."""
-    ranked = sorted(trials, key=lambda trial: trial.id)
-    best: dict[Architecture, Trial] = {}
-    for trial in ranked:
-        known = best.get(trial.architecture)
-        if trial.evaluation is not None and (known is None or trial.rank > known.rank):
-            best[trial.architecture] = trial
-    return {architecture: trial.score for architecture, trial in best.items() if trial.score is not None}
 
 
 def _rest(begun: float, spent: Cost) -> Cost:

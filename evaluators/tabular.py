@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from archsearch.checks import whole_number
-from archsearch.embedded import embedded_columns
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
+from archsearch.evaluators.embedded_tables import ECNAS_FILES, Dataset, Device, Published, Rows, Selection
 from archsearch.fingerprints import embedded_fingerprint, file_fingerprint
 from archsearch.history import RESERVED_COLUMNS
 from archsearch.space import Space
@@ -27,24 +27,6 @@ from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Dataset = Literal["cifar10", "cifar100", "ImageNet16-120", "nasbench_macro", "ecnas_4v", "ecnas_5v", "digits201"]
-Published = Literal[
-    "epe_nas",
-    "fisher",
-    "grad_norm",
-    "grasp",
-    "jacov",
-    "l2_norm",
-    "nwot",
-    "plain",
-    "snip",
-    "synflow",
-    "zen",
-    "naswot_paper",
-]
-Device = Literal["edgegpu", "edgetpu", "eyeriss", "fpga", "pixel3", "raspi4"]
-Rows = dict[Architecture, Evaluation | None]
 
 MEASURED = ("params", "flops", "latency_seconds", "energy_joules")
 """Columns that are known of an architecture without training it."""
@@ -116,6 +98,7 @@ class Tabular(Evaluator):
         epochs = None if epochs is None else whole_number("Tabular", "epochs", epochs)
         if not isinstance(run, str):
             run = whole_number("Tabular", "run", run)
+        self._selection = Selection(dataset, epochs, run, zero_cost, device)
         own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost}
         if table is None:
             given = [name for name, value in own.items() if value is not None]
@@ -123,14 +106,10 @@ class Tabular(Evaluator):
                 raise UsageError(
                     f"Tabular: {', '.join(given) or 'maximize'} goes with a table of your own; give table=PATH too"
                 )
-            _check_embedded(dataset, epochs, run)
-            if zero_cost is not None:
-                _check_zero_cost(zero_cost, dataset, epochs, run)
-            if device is not None:
-                _check_device(device, dataset)
+            self._selection.check()
         elif architecture is None or score is None:
             raise UsageError(f"Tabular: table={str(table)!r} needs the names of two columns: architecture and score")
-        elif (dataset, epochs, run, zero_cost, device) != ("cifar10", None, "mean", None, None):
+        elif self._selection != ("cifar10", None, "mean", None, None):
             raise UsageError(
                 "Tabular: dataset, epochs, run, zero_cost and device select from the embedded table; leave them out "
                 "with table"
@@ -155,7 +134,7 @@ class Tabular(Evaluator):
         """Raises ``MissingAbility`` if the embedded table does not describe that space."""
         if self.table is not None:
             return
-        source = SOURCES[self.dataset]
+        source = self._selection.source
         if not source.describes(space):
             raise MissingAbility(
                 f"Tabular's table {self.dataset} holds {source.holds}, which {type(space).__name__} does not describe; "
@@ -164,9 +143,7 @@ class Tabular(Evaluator):
 
     def check_budgets(self, budgets: Sequence[int]) -> None:
         """Raises ``UsageError`` if the table has no results after so many epochs."""
-        known: tuple[int, ...] = ()  # NAS-Bench-201's 12 epochs are another schedule than the 200
-        if self.table is None and self.dataset in (*ECNAS_FILES, "digits201"):
-            known = tuple(SOURCES[self.dataset].runs)
+        known = self._selection.stops if self.table is None else ()
         if budgets and not set(budgets) <= set(known):
             missing = ", ".join(str(budget) for budget in budgets if budget not in known)
             raise UsageError(
@@ -180,7 +157,7 @@ class Tabular(Evaluator):
             return
         self._evaluations, self._measured = {}, None  # should reading fail, nothing of the last space remains
         super().start(space)
-        rows = self._embedded(self.epochs) if self.table is None else _own(self, space)
+        rows = self._selection.rows(space, self._selection.length) if self.table is None else _own(self, space)
         self._read = "" if self.table is None else file_fingerprint(self.table)
         self._evaluations, self._shorter = rows, {}
 
@@ -188,18 +165,7 @@ class Tabular(Evaluator):
         """See ``Evaluator``: the table of one's own as it was read, or the embedded ones."""
         if self.table is not None:
             return {"table": self._read or file_fingerprint(self.table)}
-        return {"embedded": embedded_fingerprint(*self._files())}
-
-    def _files(self) -> list[str]:
-        """The embedded tables that are read."""
-        if self.dataset not in NASBENCH201_FACTOR:
-            return [ECNAS_FILES.get(self.dataset, self.dataset)]
-        further = {"nasbench201_zerocost": self.zero_cost, "nasbench201_hardware": self.device}
-        return ["nasbench201", *(name for name, setting in further.items() if setting is not None)]
-
-    def _embedded(self, epochs: int | None) -> Rows:
-        source = SOURCES[self.dataset]
-        return source.rows(self, max(source.runs) if epochs is None else epochs)
+        return {"embedded": embedded_fingerprint(*self._selection.files)}
 
     @property
     def architectures(self) -> list[Architecture]:
@@ -237,7 +203,7 @@ class Tabular(Evaluator):
 
     def _after(self, epochs: int, architecture: Architecture) -> Evaluation:
         if epochs not in self._shorter:
-            self._shorter[epochs] = self._embedded(epochs)
+            self._shorter[epochs] = self._selection.rows(self.space, epochs)
         found = self._shorter[epochs].get(architecture)
         if found is None:
             raise self._missing(architecture)
@@ -265,242 +231,6 @@ class Tabular(Evaluator):
                     f"{self.table} was edited while the search runs, and results of both would be mixed: put back what "
                     "it was, or begin a new run"
                 )
-
-
-# -- the embedded tables -----------------------------------------------------------------------
-
-
-class Source(NamedTuple):
-    """An embedded table.
-
-    Attributes:
-        holds: What it holds, for messages.
-        space: The space to use, for messages.
-        sample: An architecture in the notation of that space.
-        form: Its canonical form; None where the space's notation must be given back unchanged.
-        size: Most architectures that a space may have, so that none is missing from the table.
-        runs: Epochs to the single runs that there are.
-        rows: Reads it.
-    """
-
-    holds: str
-    space: str
-    sample: str
-    form: str | None
-    size: int
-    runs: Mapping[int, tuple[int, ...]]
-    rows: Callable[[Tabular, int], Rows]
-
-    def describes(self, space: Space) -> bool:
-        """Whether the table can score that space."""
-        try:
-            sample = space.parse(self.sample)
-            same = space.canonical(sample) == self.form if self.form else space.format(sample) == self.sample
-        except (ArchsearchError, ValueError):
-            return False
-        return same and (space.size() or math.inf) <= self.size
-
-
-def _check_embedded(dataset: str, epochs: int | None, run: str | int) -> None:
-    if dataset not in SOURCES:
-        raise UsageError(f"Tabular: dataset: expected one of {', '.join(SOURCES)}, got {dataset!r}")
-    runs = SOURCES[dataset].runs
-    if epochs is not None and epochs not in runs:
-        raise UsageError(f"Tabular: epochs: expected one of {', '.join(map(str, runs))}, got {epochs!r}")
-    known = runs[max(runs) if epochs is None else epochs]
-    if run not in ("mean", *known):
-        raise UsageError(
-            f"Tabular: run={run!r} with dataset={dataset}, epochs={epochs or max(runs)} is not in the table; it has "
-            f"{', '.join(map(str, ('mean', *known)))}"
-        )
-
-
-def _check_zero_cost(zero_cost: str, dataset: str, epochs: int | None, run: str | int) -> None:
-    if dataset not in ZERO_COST:
-        raise UsageError(f"Tabular: zero_cost: published for dataset={' and '.join(ZERO_COST)}, not for {dataset}")
-    if zero_cost not in ZERO_COST[dataset]:
-        known = ", ".join(ZERO_COST[dataset])
-        raise UsageError(f"Tabular: zero_cost: expected one of {known} with dataset={dataset}, got {zero_cost!r}")
-    if (epochs, run) != (None, "mean"):
-        raise UsageError(
-            "Tabular: epochs and run select an accuracy to search on, and zero_cost takes its place; leave them out"
-        )
-
-
-def _check_device(device: str, dataset: str) -> None:
-    if device not in get_args(Device):
-        raise UsageError(f"Tabular: device: expected one of {', '.join(get_args(Device))}, got {device!r}")
-    if dataset not in NASBENCH201_FACTOR:
-        known = ", ".join(NASBENCH201_FACTOR)
-        raise UsageError(f"Tabular: device: known for dataset={known}, not for {dataset}")
-
-
-HAS_ENERGY = ("edgegpu", "eyeriss", "fpga")
-"""Devices whose energy HW-NAS-Bench has."""
-
-ZERO_COST: Mapping[str, tuple[str, ...]] = {
-    "cifar10": get_args(Published),
-    "ImageNet16-120": tuple(name for name in get_args(Published) if name != "naswot_paper"),
-}
-"""Published scores at initialisation, by dataset."""
-
-NASBENCH201_FACTOR = {"cifar10": 1.0, "cifar100": 2.0, "ImageNet16-120": 6.068}
-"""Seconds per epoch relative to the 25,000 training images of the CIFAR-10 search split."""
-
-
-def _nasbench201(evaluator: Tabular, epochs: int) -> Rows:
-    prefix = evaluator.dataset.lower().replace("-", "_")
-    suffix = "" if evaluator.run == "mean" else f"_seed{evaluator.run}"
-    columns = {
-        "score": f"{prefix}_valid_acc_{epochs}{suffix}",
-        "test_accuracy": f"{prefix}_test_acc_200",
-        "params": f"{prefix}_params",
-        "flops": f"{prefix}_flops",
-        "latency_seconds": f"{prefix}_latency_seconds",
-    }
-    names = [name for name in columns if name != "score"]
-    table = embedded_columns("nasbench201", (*columns.values(), "arch", "train_seconds_per_epoch"))
-    architectures = [evaluator.space.parse(text) for text in table["arch"]]
-    metrics = zip(*(table[columns[name]] for name in names), strict=True)
-    seconds = epochs * NASBENCH201_FACTOR[evaluator.dataset]
-    scores = table[columns["score"]]
-    if evaluator.zero_cost is not None:
-        # Both tables have all cells in the order of their official index.
-        scores = _zero_cost(evaluator.space, architectures, f"{prefix}_{evaluator.zero_cost}")
-        seconds = 0.0
-    rows: Rows = {}
-    for architecture, score, values, per_epoch in zip(
-        architectures, scores, metrics, table["train_seconds_per_epoch"], strict=True
-    ):
-        cost = Cost(recorded_seconds=seconds * per_epoch) if seconds else NO_COST
-        found = None if score is None else Evaluation(score, dict(zip(names, values, strict=True)), cost)
-        rows[architecture] = found
-    return rows if evaluator.device is None else _on_device(evaluator.device, prefix, rows)
-
-
-def _on_device(device: str, prefix: str, rows: Rows) -> Rows:
-    """The same with a device's latency and energy; both tables have all cells in the order of their official index."""
-    columns = {"latency_seconds": f"{prefix}_{device}_latency_ms"}
-    if device in HAS_ENERGY:
-        columns["energy_joules"] = f"{prefix}_{device}_energy_mj"
-    table = embedded_columns("nasbench201_hardware", tuple(columns.values()))
-    measured: Rows = {}
-    for (architecture, found), *values in zip(
-        rows.items(), *(table[column] for column in columns.values()), strict=True
-    ):
-        if found is not None:
-            own = {name: value / 1_000 for name, value in zip(columns, values, strict=True) if value is not None}
-            rest = {name: value for name, value in found.metrics.items() if name != "latency_seconds"}
-            found = found._replace(metrics=rest | own)
-        measured[architecture] = found
-    return measured
-
-
-def _zero_cost(space: Space, architectures: Sequence[Architecture], column: str) -> list[float | None]:
-    """A published score of all cells; of those without one, that of the cell without what changes nothing."""
-    scores: list[float | None] = embedded_columns("nasbench201_zerocost", (column,))[column]
-    # Kinds of operations are options counted from the one after ``none``.
-    pruned = space.operation_graphs(architectures).pruned().labels[:, 1:-1] + 1
-    published = dict(zip(architectures, scores, strict=True))
-    return [
-        published[tuple(cell)] if score is None else score for score, cell in zip(scores, pruned.tolist(), strict=True)
-    ]
-
-
-def _nasbench_macro(evaluator: Tabular, _epochs: int) -> Rows:
-    runs = ("test_acc_run1", "test_acc_run2", "test_acc_run3")
-    table = embedded_columns("nasbench_macro", ("arch", *runs, "params", "flops"))
-    rows: Rows = {}
-    for text, *accuracies, params, flops in zip(*table.values(), strict=True):
-        scored = accuracies if evaluator.run == "mean" else [accuracies[int(evaluator.run) - 1]]
-        others = (
-            accuracies if evaluator.run == "mean" else [a for i, a in enumerate(accuracies, 1) if i != evaluator.run]
-        )
-        metrics = {"test_accuracy": _mean(others), "params": params, "flops": flops}
-        rows[evaluator.space.parse(text)] = Evaluation(_mean(scored), metrics)
-    return rows
-
-
-ECNAS_FILES = {"ecnas_4v": "ecnas_4v", "ecnas_5v": "ecnas_5v_4epochs"}
-
-
-def _ecnas(evaluator: Tabular, epochs: int) -> Rows:
-    """Rows are found by the module's hash, so that every labelling of a cell has its result."""
-    file = ECNAS_FILES[evaluator.dataset]
-    run = ("run",) if evaluator.dataset == "ecnas_4v" else ()
-    figures = ("valid_acc", "test_acc", "train_seconds", "energy_kwh")
-    table = embedded_columns(file, ("hash", "epochs", *run, "params", *figures))
-    found: dict[str, list[tuple[float, ...]]] = {}
-    for i, form in enumerate(table["hash"]):
-        if table["epochs"][i] == epochs and (not run or evaluator.run in ("mean", table["run"][i])):
-            found.setdefault(form, []).append(tuple(table[name][i] for name in ("params", *figures)))
-    by_form = {}
-    for form, trainings in found.items():
-        params, valid, test, seconds, energy = map(_mean, zip(*trainings, strict=True))
-        metrics = {"test_accuracy": 100 * test, "params": params, "energy_kwh": energy}
-        by_form[form] = Evaluation(100 * valid, metrics, Cost(recorded_seconds=seconds))
-    space = evaluator.space
-    return {architecture: by_form.get(str(space.canonical(architecture))) for architecture in space.enumerate()}
-
-
-DIGITS201_EPOCHS = 9
-
-
-def _digits201(evaluator: Tabular, epochs: int) -> Rows:
-    curve = tuple(f"valid_accuracy_{epoch}" for epoch in range(1, DIGITS201_EPOCHS + 1))
-    figures = ("test_accuracy", "train_seconds", "params", "flops")
-    table = embedded_columns("digits201", ("arch", "run", *figures, *curve))
-    found: dict[str, list[tuple[float, ...]]] = {}
-    for i, text in enumerate(table["arch"]):
-        if evaluator.run in ("mean", table["run"][i]):
-            found.setdefault(text, []).append(tuple(table[name][i] for name in (*figures, *curve)))
-    rows: Rows = {}
-    for text, trainings in found.items():
-        test, seconds, params, flops, *accuracies = map(_mean, zip(*trainings, strict=True))
-        cost = Cost(recorded_seconds=seconds * epochs / DIGITS201_EPOCHS)
-        metrics = {"test_accuracy": test, "params": params, "flops": flops}
-        curve_so_far = tuple(accuracies[:epochs])
-        rows[evaluator.space.parse(text)] = Evaluation(curve_so_far[-1], metrics, cost, curve_so_far)
-    return rows
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-_CELLS = "NAS-Bench-201 cells"
-_CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
-_MODULE = ("0110001000010000 input,maxpool3x3,maxpool3x3,output", "001a6fcc8b38cbc515be788a86bdc804")
-
-SOURCES: Mapping[str, Source] = {
-    "cifar10": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (777, 888, 999)}, _nasbench201),
-    "cifar100": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (888,)}, _nasbench201),
-    "ImageNet16-120": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (888,)}, _nasbench201),
-    "nasbench_macro": Source(
-        "networks of NAS-Bench-Macro", "NASBenchMacro", "22212202", None, 3**8, {0: (1, 2, 3)}, _nasbench_macro
-    ),
-    "ecnas_4v": Source(
-        "NAS-Bench-101 cells of up to 4 vertices",
-        "NASBench101(max_vertices=4)",
-        *_MODULE,
-        97,
-        dict.fromkeys((4, 12, 36, 108), (1, 2, 3)),
-        _ecnas,
-    ),
-    "ecnas_5v": Source(
-        "NAS-Bench-101 cells of up to 5 vertices", "NASBench101(max_vertices=5)", *_MODULE, 3364, {4: (1,)}, _ecnas
-    ),
-    "digits201": Source(
-        _CELLS,
-        "NASBench201",
-        _CELL,
-        None,
-        5**6,
-        dict.fromkeys(range(1, DIGITS201_EPOCHS + 1), (0, 1, 2)),
-        _digits201,
-    ),
-}
-"""The embedded tables by name."""
 
 
 # -- a table of the user's own -----------------------------------------------------------------

@@ -16,6 +16,9 @@ import numpy as np
 
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space, at_least_one
+from archsearch.spaces.networks.conv_chain_moves import Chain as Chain
+from archsearch.spaces.networks.conv_chain_moves import Layer as Layer
+from archsearch.spaces.networks.conv_chain_moves import deepened, enlarged, skipped, widened
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -23,30 +26,11 @@ if TYPE_CHECKING:
     import torch
 
     from archsearch.network import InputShape, Network
-    from archsearch.spaces.conv_chain_network import ConvChainNetwork
 
 Decision = Literal["layers", "width", "kernel", "skip"]
 Morphism = Literal["deepen", "widen", "enlarge", "skip"]
 
 _LAYER = re.compile(r"([1-9][0-9]*)k([1-9][0-9]*)(\+?)")
-
-
-class Layer(NamedTuple):
-    """A layer: convolution, batch normalisation, ReLU.
-
-    Attributes:
-        width: Channels that go out.
-        kernel: Size of the convolution.
-        skip: Whether its input, times a learned number, is added to its output.
-    """
-
-    width: int
-    kernel: int
-    skip: bool = False
-
-
-Chain = tuple[tuple[Layer, ...], ...]
-"""The layers of each stage."""
 
 
 class _Place(NamedTuple):
@@ -271,58 +255,18 @@ class ConvChain(Space):
         """
         chain = self.decode(architecture)
         return {
-            "deepen": self._distinct(self._deepened(chain)),
-            "widen": self._distinct(self._widened(chain)),
-            "enlarge": self._distinct(self._enlarged(chain)),
-            "skip": self._distinct(self._skipped(chain)),
+            "deepen": self._distinct(deepened(chain, self.max_layers, self.kernels)),
+            "widen": self._distinct(widened(chain, self.widths)),
+            "enlarge": self._distinct(enlarged(chain, self.kernels)),
+            "skip": self._distinct(skipped(chain)),
         }
 
     def _distinct(self, chains: Iterator[Chain]) -> list[Architecture]:
         return list(dict.fromkeys(map(self.encode, chains)))
 
-    def _deepened(self, chain: Chain) -> Iterator[Chain]:
-        before: Layer | None = None
-        for i, stage in enumerate(chain):
-            for j in range(len(stage) + 1):
-                if j:
-                    before = stage[j - 1]
-                if before is None or before.skip or len(stage) == self.max_layers:
-                    continue
-                for kernel in self.kernels:
-                    longer = (*stage[:j], Layer(before.width, kernel), *stage[j:])
-                    yield (*chain[:i], longer, *chain[i + 1 :])
-
-    def _widened(self, chain: Chain) -> Iterator[Chain]:
-        places = _places(chain)
-        for start, (i, j) in enumerate(places):
-            layer = chain[i][j]
-            if layer.skip or layer.width == self.widths[-1]:
-                continue
-            width = self.widths[self.widths.index(layer.width) + 1]
-            wider = _replaced(chain, i, j, layer._replace(width=width))
-            for i, j in places[start + 1 :]:
-                if not chain[i][j].skip:
-                    break
-                wider = _replaced(wider, i, j, chain[i][j]._replace(width=width))
-            yield wider
-
-    def _enlarged(self, chain: Chain) -> Iterator[Chain]:
-        for i, j in _places(chain):
-            larger = [kernel for kernel in self.kernels if kernel > chain[i][j].kernel]
-            if larger:
-                yield _replaced(chain, i, j, chain[i][j]._replace(kernel=larger[0]))
-
-    def _skipped(self, chain: Chain) -> Iterator[Chain]:
-        inputs = 0
-        for i, j in _places(chain):
-            layer = chain[i][j]
-            if layer.width == inputs and not layer.skip:
-                yield _replaced(chain, i, j, layer._replace(skip=True))
-            inputs = layer.width
-
     # -- networks ------------------------------------------------------------------------------
 
-    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> ConvChainNetwork:
+    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
         """The stand-alone network of an architecture.
 
         Args:
@@ -331,7 +275,7 @@ class ConvChain(Space):
             channels: What the smallest of the space's widths becomes; the others are scaled in proportion and rounded.
                 None: the space's own widths.
         """
-        from archsearch.spaces.conv_chain_network import ConvChainNetwork
+        from archsearch.spaces.networks.conv_chain import ConvChainNetwork
 
         channels = self.widths[0] if channels is None else at_least_one("ConvChain", "channels", channels)
         return ConvChainNetwork(self.validate(architecture), task, self, channels)
@@ -365,7 +309,7 @@ class ConvChain(Space):
             UsageError: If one of them is no network of this space.
         """
         from archsearch.network import two_to_morph
-        from archsearch.spaces.conv_chain_network import ConvChainNetwork, morph
+        from archsearch.spaces.networks.conv_chain import ConvChainNetwork, morph
 
         return morph(*two_to_morph(self, network, child, ConvChainNetwork), generator)
 
@@ -375,16 +319,6 @@ class ConvChain(Space):
 
 def _written(layer: Layer) -> str:
     return f"{layer.width}k{layer.kernel}{'+' if layer.skip else ''}"
-
-
-def _places(chain: Chain) -> list[tuple[int, int]]:
-    """Stage and number of each layer, in order."""
-    return [(i, j) for i, stage in enumerate(chain) for j in range(len(stage))]
-
-
-def _replaced(chain: Chain, i: int, j: int, layer: Layer) -> Chain:
-    stage = (*chain[i][:j], layer, *chain[i][j + 1 :])
-    return (*chain[:i], stage, *chain[i + 1 :])
 
 
 def _option(where: str, value: int, options: list[int]) -> int:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import networkx
 
     from archsearch.encoding import OperationGraphs
-    from archsearch.network import InputShape
-    from archsearch.spaces.darts_network import DARTSNetwork
+    from archsearch.network import InputShape, Network
 
 OPERATIONS = (
     "max_pool_3x3",
@@ -119,7 +118,7 @@ class DARTS(Space):
     first. ``canonical`` is the rule by which architectures count as equal.
 
     Args:
-        layers: Cells of the network, >= 1. Two of them are reductions (see ``darts_network.reduction_layers``). The
+        layers: Cells of the network, >= 1. Two of them are reductions (see ``networks.darts.reduction_layers``). The
             paper trains final networks with 20 and searches with 8.
         channels: Channels of the first cells' nodes, >= 1. The paper trains with 36 and searches with 16.
         auxiliary: Whether networks have the paper's auxiliary classifier, which helps in training; it is computed by
@@ -245,7 +244,7 @@ class DARTS(Space):
 
     def network(
         self, architecture: Architecture, task: InputShape, *, channels: int | None = None, layers: int | None = None
-    ) -> DARTSNetwork:
+    ) -> Network:
         """The stand-alone network of two cells.
 
         Args:
@@ -256,16 +255,14 @@ class DARTS(Space):
         """
         return self._network(self.validate(architecture), task, channels, layers)
 
-    def super_network(
-        self, task: InputShape, *, channels: int | None = None, layers: int | None = None
-    ) -> DARTSNetwork:
+    def super_network(self, task: InputShape, *, channels: int | None = None, layers: int | None = None) -> Network:
         """The network with all operations on all 14 edges of every cell; see ``network``."""
         return self._network(None, task, channels, layers)
 
     def _network(
         self, architecture: Architecture | None, task: InputShape, channels: int | None, layers: int | None
-    ) -> DARTSNetwork:
-        from archsearch.spaces.darts_network import DARTSNetwork
+    ) -> Network:
+        from archsearch.spaces.networks.darts import DARTSNetwork
 
         channels = at_least_one("DARTS", "channels", self.channels if channels is None else channels)
         layers = at_least_one("DARTS", "layers", self.layers if layers is None else layers)

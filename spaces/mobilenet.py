@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from archsearch.network import InputShape, Network
-    from archsearch.spaces.mobilenet_network import MobileNetNetwork
 
 IDENTITY = "identity"
 
@@ -201,7 +200,7 @@ class MobileNet(Space):
 
     # -- networks ------------------------------------------------------------------------------
 
-    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> MobileNetNetwork:
+    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
         """The stand-alone network of an architecture.
 
         Args:
@@ -212,12 +211,12 @@ class MobileNet(Space):
         """
         return self._network(self.validate(architecture), task, channels)
 
-    def super_network(self, task: InputShape, *, channels: int | None = None) -> MobileNetNetwork:
+    def super_network(self, task: InputShape, *, channels: int | None = None) -> Network:
         """The network with all options of every layer; see ``network``."""
         return self._network(None, task, channels)
 
-    def _network(self, architecture: Architecture | None, task: InputShape, channels: int | None) -> MobileNetNetwork:
-        from archsearch.spaces.mobilenet_network import MobileNetNetwork
+    def _network(self, architecture: Architecture | None, task: InputShape, channels: int | None) -> Network:
+        from archsearch.spaces.networks.mobilenet import MobileNetNetwork
 
         channels = self.stages[0][0] if channels is None else at_least_one("MobileNet", "channels", channels)
         return MobileNetNetwork(architecture, task, self, channels)
@@ -249,7 +248,7 @@ class MobileNet(Space):
             UsageError: If one of them is no stand-alone network of this space.
         """
         from archsearch.network import two_to_morph
-        from archsearch.spaces.mobilenet_network import MobileNetNetwork, morph
+        from archsearch.spaces.networks.mobilenet import MobileNetNetwork, morph
 
         return morph(*two_to_morph(self, network, child, MobileNetNetwork), generator)
 

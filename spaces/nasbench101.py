@@ -6,7 +6,6 @@ Reference: Ying et al., "NAS-Bench-101: towards reproducible neural architecture
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,43 +15,22 @@ import numpy.typing as npt
 
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space, at_least_one
+from archsearch.spaces.networks.nasbench101_cell import OPERATIONS as OPERATIONS
+from archsearch.spaces.networks.nasbench101_cell import Cell as Cell
+from archsearch.spaces.networks.nasbench101_cell import fingerprint, on_paths, read
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     import networkx
 
     from archsearch.encoding import OperationGraphs
-    from archsearch.network import InputShape
-    from archsearch.spaces.nasbench101_network import NASBench101Network
-
-OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
+    from archsearch.network import InputShape, Network
 
 MOST_VERTICES = 9
 """Largest ``max_vertices``: the sets of predecessors of a vertex are listed, and they double with each vertex."""
 
 MUTATION_TRIES = 1000
 """Tries of ``NASBench101.mutate`` before it changes one decision instead."""
-
-
-class Cell(NamedTuple):
-    """A cell, its vertices numbered so that edges lead to higher numbers; the first is the input, the last the output.
-
-    Attributes:
-        predecessors: One bit mask for each vertex: bit i is set if there is an edge from vertex i.
-        operations: One position in ``OPERATIONS`` for each inner vertex.
-    """
-
-    predecessors: tuple[int, ...]
-    operations: tuple[int, ...]
-
-    @property
-    def output(self) -> int:
-        """Number of the output vertex; the input is 0."""
-        return len(self.predecessors) - 1
-
-    def has_edge(self, source: int, target: int) -> bool:
-        """Whether an edge leads from ``source`` to ``target``."""
-        return bool(self.predecessors[target] >> source & 1)
 
 
 class NASBench101(Space):
@@ -191,7 +169,7 @@ class NASBench101(Space):
         vertices, edges = len(cell.predecessors), sum(mask.bit_count() for mask in cell.predecessors)
         if not 2 <= vertices <= self.max_vertices:
             raise InvalidArchitecture(f"expected 2 to {self.max_vertices} vertices, got {vertices}")
-        lost = sorted(set(range(vertices)) - set(_on_paths(cell.predecessors)))
+        lost = sorted(set(range(vertices)) - set(on_paths(cell.predecessors)))
         if lost:
             raise InvalidArchitecture(f"on no path from the input to the output: vertex {', '.join(map(str, lost))}")
         if edges > self.max_edges:
@@ -220,7 +198,7 @@ class NASBench101(Space):
                 from the input to the output is refused.
         """
         try:
-            return self.from_cell(_read(text))
+            return self.from_cell(read(text))
         except InvalidArchitecture as error:
             raise InvalidArchitecture(
                 f"{text!r} is no cell of NASBench101: {error}. A cell is its adjacency matrix, row by row, and its "
@@ -235,7 +213,7 @@ class NASBench101(Space):
 
     def canonical(self, architecture: Architecture) -> str:
         """The published hash, 32 hexadecimal digits: equal for all numberings of a cell."""
-        return _fingerprint(self.cell(architecture))
+        return fingerprint(self.cell(architecture))
 
     def graph(self, architecture: Architecture) -> networkx.MultiDiGraph:
         """The cell; its vertices are labelled with their operations."""
@@ -328,7 +306,7 @@ class NASBench101(Space):
 
     def _pruned(self, masks: Sequence[int], operations: Sequence[int]) -> Architecture | None:
         """The architecture of what lies on paths from the input to the output; None if that is not in the space."""
-        kept = _on_paths(masks)
+        kept = on_paths(masks)
         predecessors = [sum((masks[vertex] >> source & 1) << i for i, source in enumerate(kept)) for vertex in kept]
         if not 2 <= len(kept) <= self.max_vertices or sum(mask.bit_count() for mask in predecessors) > self.max_edges:
             return None
@@ -338,7 +316,7 @@ class NASBench101(Space):
 
     def network(
         self, architecture: Architecture, task: InputShape, *, channels: int | None = None, modules: int | None = None
-    ) -> NASBench101Network:
+    ) -> Network:
         """The stand-alone network of a cell.
 
         Args:
@@ -349,16 +327,14 @@ class NASBench101(Space):
         """
         return self._network(self.validate(architecture), task, channels, modules)
 
-    def super_network(
-        self, task: InputShape, *, channels: int | None = None, modules: int | None = None
-    ) -> NASBench101Network:
+    def super_network(self, task: InputShape, *, channels: int | None = None, modules: int | None = None) -> Network:
         """The network with all operations in every inner vertex; see ``network``."""
         return self._network(None, task, channels, modules)
 
     def _network(
         self, architecture: Architecture | None, task: InputShape, channels: int | None, modules: int | None
-    ) -> NASBench101Network:
-        from archsearch.spaces.nasbench101_network import NASBench101Network
+    ) -> Network:
+        from archsearch.spaces.networks.nasbench101 import NASBench101Network
 
         channels = self._wide_enough(self.channels if channels is None else channels)
         modules = at_least_one("NASBench101", "modules", self.modules if modules is None else modules)
@@ -418,53 +394,3 @@ def _changed(masks: tuple[int, ...], operations: tuple[int, ...]) -> Iterator[tu
 
 def _replaced(values: tuple[int, ...], i: int, value: int) -> tuple[int, ...]:
     return (*values[:i], value, *values[i + 1 :])
-
-
-def _on_paths(predecessors: Sequence[int]) -> list[int]:
-    """The vertices that lie on a path from the first to the last one."""
-    last = len(predecessors) - 1
-    from_input, to_output = 1, 1 << last
-    for vertex in range(1, last + 1):
-        from_input |= bool(predecessors[vertex] & from_input) << vertex
-    for vertex in range(last, 0, -1):
-        to_output |= predecessors[vertex] if to_output >> vertex & 1 else 0
-    return [vertex for vertex in range(last + 1) if (from_input & to_output) >> vertex & 1]
-
-
-@functools.lru_cache(maxsize=2**16)
-def _fingerprint(cell: Cell) -> str:
-    """The paper's graph hash, rounds of Weisfeiler and Lehman: what a vertex is, then what is around it."""
-    vertices = range(len(cell.predecessors))
-    before = [[source for source in vertices if mask >> source & 1] for mask in cell.predecessors]
-    after = [[target for target in vertices if source in before[target]] for source in vertices]
-    labels = (-1, *cell.operations, -2)
-    hashes = [_md5(str((len(after[v]), len(before[v]), labels[v]))) for v in vertices]
-    for _ in vertices:
-        hashes = [
-            _md5("|".join(["".join(sorted(hashes[w] for w in around[v])) for around in (before, after)] + [hashes[v]]))
-            for v in vertices
-        ]
-    return _md5(str(sorted(hashes)))
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def _read(text: str) -> Cell:
-    matrix, _, names = text.strip().partition(" ")
-    operations = names.strip().split(",")
-    vertices = len(operations)
-    if not matrix or set(matrix) - {"0", "1"} or len(matrix) != vertices**2:
-        raise InvalidArchitecture(f"expected {vertices}x{vertices} digits 0 or 1 for {vertices} operations")
-    if vertices < 2 or (operations[0], operations[-1]) != ("input", "output"):
-        raise InvalidArchitecture("the operations must begin with input and end with output")
-    unknown = sorted(set(operations[1:-1]) - set(OPERATIONS))
-    if unknown:
-        raise InvalidArchitecture(f"unknown operations {', '.join(unknown)}; there are {', '.join(OPERATIONS)}")
-    edges = [divmod(i, vertices) for i, bit in enumerate(matrix) if bit == "1"]
-    backwards = [f"{source}->{target}" for source, target in edges if source >= target]
-    if backwards:
-        raise InvalidArchitecture(f"edges must lead to vertices of higher numbers, unlike {', '.join(backwards)}")
-    predecessors = tuple(sum(1 << source for source, end in edges if end == target) for target in range(vertices))
-    return Cell(predecessors, tuple(OPERATIONS.index(name) for name in operations[1:-1]))

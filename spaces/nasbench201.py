@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import networkx
 
     from archsearch.encoding import OperationGraphs
-    from archsearch.network import InputShape
-    from archsearch.spaces.nasbench201_network import NASBench201Network
+    from archsearch.network import InputShape, Network
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -117,7 +116,7 @@ class NASBench201(Space):
 
     def network(
         self, architecture: Architecture, task: InputShape, *, channels: int | None = None, cells: int | None = None
-    ) -> NASBench201Network:
+    ) -> Network:
         """The stand-alone network of a cell.
 
         Args:
@@ -128,16 +127,14 @@ class NASBench201(Space):
         """
         return self._network(self.validate(architecture), task, channels, cells)
 
-    def super_network(
-        self, task: InputShape, *, channels: int | None = None, cells: int | None = None
-    ) -> NASBench201Network:
+    def super_network(self, task: InputShape, *, channels: int | None = None, cells: int | None = None) -> Network:
         """The network with all operations on every edge; see ``network``."""
         return self._network(None, task, channels, cells)
 
     def _network(
         self, architecture: Architecture | None, task: InputShape, channels: int | None, cells: int | None
-    ) -> NASBench201Network:
-        from archsearch.spaces.nasbench201_network import NASBench201Network
+    ) -> Network:
+        from archsearch.spaces.networks.nasbench201 import NASBench201Network
 
         channels = at_least_one("NASBench201", "channels", self.channels if channels is None else channels)
         cells = at_least_one("NASBench201", "cells", self.cells if cells is None else cells)

@@ -15,9 +15,19 @@ import pytest
 import yaml
 
 from archsearch import components
-from archsearch.components import KINDS, build, describe, entry_points, import_object, import_path, load, summary
+from archsearch.components import (
+    KINDS,
+    build,
+    describe,
+    entry_points,
+    import_object,
+    import_path,
+    load,
+    other_defaults,
+    summary,
+)
 from archsearch.controller import Controller
-from archsearch.controllers import RandomSearch, RegularizedEvolution
+from archsearch.controllers import Bananas, BayesianOptimization, RandomSearch, RegularizedEvolution
 from archsearch.errors import UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators import Function, Tabular
@@ -120,6 +130,37 @@ def test_nothing_near_lists_what_there_is():
         load("Qzx", "spaces")
     assert "did you mean" not in str(caught.value)
     assert "Known: Choices, ConvChain, " in str(caught.value)
+
+
+# -- settings of a base with other defaults --------------------------------------------------------
+
+
+class Wide(Controller):
+    def __init__(self, width: int = 1, *, deep: bool = False, size: int = 2):
+        self.width, self.deep, self.size = width, deep, size
+
+
+def test_a_class_with_other_defaults_has_all_settings_of_its_base():
+    base, own = (dict(inspect.signature(cls).parameters) for cls in (BayesianOptimization, Bananas))
+    assert list(own) == list(base)
+    changed = {name: own[name].default for name in own if own[name] != base[name]}
+    assert changed == {"candidates": 800, "parents": 2, "more_mutations": 0.8}
+    assert {name: p.annotation for name, p in own.items()} == {name: p.annotation for name, p in base.items()}
+    assert describe(Bananas(parents=3))["init_args"]["candidates"] == 800
+    assert describe(BayesianOptimization())["init_args"]["candidates"] == 500
+
+
+def test_other_defaults_leave_the_base_alone_and_keep_its_checks():
+    larger = other_defaults(width=5)(type("Larger", (Wide,), {}))
+    assert (larger().width, larger(2, deep=True).width, larger(size=9).size, Wide().width) == (5, 2, 9, 1)
+    with pytest.raises(UsageError, match="Bananas: batch: expected a whole number >= 1"):
+        Bananas(batch=0)
+
+
+@pytest.mark.parametrize("name", ["depth", "size"])
+def test_other_defaults_are_of_settings_that_the_base_has(name):
+    with pytest.raises(TypeError, match=f"Wider: its base has defaults of width, got {name}"):
+        other_defaults(**{name: 1})(type("Wider", (Wide,), {}))
 
 
 # -- import paths ----------------------------------------------------------------------------------

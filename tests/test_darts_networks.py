@@ -8,7 +8,7 @@ from archsearch.errors import UsageError
 from archsearch.evaluator import SharedWeights, Trainable
 from archsearch.network import InputShape, build, multiply_adds, parameter_count
 from archsearch.spaces.darts import DARTS, GENOTYPES, OPERATIONS
-from archsearch.spaces.darts_network import reduction_layers
+from archsearch.spaces.networks.darts import reduction_layers
 
 
 def test_published_parameters():

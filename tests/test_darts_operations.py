@@ -9,7 +9,7 @@ from torch import nn
 
 from archsearch.network import build
 from archsearch.spaces.darts import DARTS, OPERATIONS
-from archsearch.spaces.darts_network import AuxiliaryHead, Cell, FactorisedReduction, _candidates
+from archsearch.spaces.networks.darts import AuxiliaryHead, Cell, FactorisedReduction, _candidates
 
 
 @pytest.mark.parametrize("stride", [1, 2])

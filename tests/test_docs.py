@@ -8,19 +8,18 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from common import run_command
 from pages import FENCE, PAGES, ROOT, blocks
 
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
 MODULES = [
-    ".".join(("archsearch", *parts))
-    for folder, parts in (
-        (ROOT / "archsearch", ()),
-        (ROOT / "archsearch" / "models", ("models",)),
-        *((ROOT / s, (s,)) for s in ("controllers", "evaluators", "spaces")),
-    )
-    for parts in [(*parts, path.stem) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    f"{package}.{path.stem}"
+    for package, folder in PACKAGES.items()
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if path.stem != "__init__"
 ]
 
 

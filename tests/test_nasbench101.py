@@ -14,7 +14,8 @@ from nasbench101_lab import on_paths
 
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
-from archsearch.spaces.nasbench101 import OPERATIONS, Cell, NASBench101
+from archsearch.spaces.nasbench101 import NASBench101
+from archsearch.spaces.networks.nasbench101_cell import OPERATIONS, Cell
 from archsearch.testing import SPACE_CHECKS
 
 LABELLED = {2: 1, 3: 7, 4: 97, 5: 3_364, 6: 128_509, 7: 1_293_208}

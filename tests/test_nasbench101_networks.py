@@ -13,8 +13,9 @@ from torch.nn import functional
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.evaluator import SharedWeights, Trainable
 from archsearch.network import InputShape, build, multiply_adds, parameter_count, skeleton_settings
-from archsearch.spaces.nasbench101 import OPERATIONS, Cell, NASBench101
-from archsearch.spaces.nasbench101_network import vertex_widths
+from archsearch.spaces.nasbench101 import NASBench101
+from archsearch.spaces.networks.nasbench101 import vertex_widths
+from archsearch.spaces.networks.nasbench101_cell import OPERATIONS, Cell
 
 CIFAR10 = InputShape((3, 32, 32), 10)
 SMALL = InputShape((3, 9, 7), 4)

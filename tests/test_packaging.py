@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import archsearch
+import archsearch.spaces
+from archsearch.components import load
 
 ROOT = Path(__file__).parent.parent
 SHELVES = ("controllers", "evaluators", "spaces")
@@ -62,6 +64,30 @@ def test_versions_agree():
 
 def test_no_second_copy_of_a_shelf_is_imported():
     assert not set(SHELVES) & set(sys.modules)
+
+
+def test_pyproject_names_every_folder_that_has_modules():
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {
+        path.parent.relative_to(ROOT).as_posix()
+        for root in ("archsearch", *SHELVES)
+        for path in (ROOT / root).rglob("*.py")
+    }
+    expected = {(f if f.startswith("archsearch") else f"archsearch/{f}").replace("/", "."): f for f in folders}
+    assert setup["package-dir"] == expected
+    assert sorted(setup["packages"]) == sorted(expected)
+
+
+def test_the_shelf_of_spaces_lists_what_can_be_searched():
+    modules = {path.stem for path in (ROOT / "spaces").glob("*.py")} - {"__init__"}
+    assert modules == {load(name, "spaces").__module__.rpartition(".")[2] for name in archsearch.spaces.ALL}
+
+
+def test_no_space_needs_torch_until_it_makes_a_network():
+    code = (
+        "import archsearch.spaces as s\nfor name in s.ALL: getattr(s, name)\nimport sys\nprint('torch' in sys.modules)"
+    )
+    assert python(code).strip() == "False"
 
 
 def test_constraints_pin_torch():

@@ -10,7 +10,7 @@ from common import Tree
 from reinforce_lab import POLICIES, SPACES, result, run, started
 from scipy import stats
 
-from archsearch.controllers.reinforce import _adam
+from archsearch.controllers.policies import adam_step
 from archsearch.space import Space
 
 
@@ -90,7 +90,7 @@ def test_adam_on_tensors_equals_torch_adam() -> None:
     adam = torch.optim.Adam([theirs], lr=0.01)
     for step in range(1, 30):
         gradient = torch.sin(torch.arange(7.0) * step)
-        _adam(ours, gradient, mean, square, step, 0.01)
+        adam_step(ours, gradient, mean, square, step, 0.01)
         theirs.grad = gradient
         adam.step()
     torch.testing.assert_close(ours, theirs.detach())

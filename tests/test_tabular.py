@@ -11,6 +11,7 @@ from tabular_lab import Numbers, started
 from archsearch.components import build, describe
 from archsearch.errors import InvalidArchitecture, MissingAbility, UsageError
 from archsearch.evaluators import Tabular
+from archsearch.evaluators.embedded_tables import Selection
 from archsearch.spaces import Choices, NASBench201
 from archsearch.trial import Query
 
@@ -56,7 +57,7 @@ def test_settings_that_exclude_each_other_are_refused(settings, message):
 def test_a_second_start_does_not_read_the_table_again(monkeypatch):
     evaluator = started()
     kept = evaluator._evaluations
-    monkeypatch.setattr(evaluator, "_embedded", lambda epochs: pytest.fail("the table was read again"))
+    monkeypatch.setattr(Selection, "rows", lambda *_: pytest.fail("the table was read again"))
     evaluator.start(NASBench201())
     assert evaluator._evaluations is kept
 

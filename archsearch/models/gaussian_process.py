@@ -14,14 +14,12 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.encoding import DEFAULT, PATH_COLUMNS, Encoding, checked_encodings, encode
-from archsearch.model import Features, Model, Prediction, one_thread
-from archsearch.space import at_least_one
+from archsearch.model import Features, Prediction, one_thread
+from archsearch.models.encoded import Encoded
 from archsearch.trial import Architecture
 
 Array = npt.NDArray[np.float64]
@@ -41,25 +39,17 @@ ROWS = 1_024
 """Architectures that are predicted at a time, so that the kernel stays small."""
 
 
-class GaussianProcess(Model):
+class GaussianProcess(Encoded):
     """Gaussian process with a Matérn kernel whose lengths differ by encoding: precise with few labels.
 
     Fitting takes time that grows with the cube of the labels: it is meant for up to a few thousand.
 
     Args:
         encodings: What the kernel compares; see ``archsearch.encoding``. None: operations, paths and counts.
-        path_columns: Most columns of path encodings, >= 1.
 
     Raises:
         UsageError: If a setting is out of range.
     """
-
-    takes_features: ClassVar[bool] = True
-
-    def __init__(self, encodings: list[Encoding] | None = None, path_columns: int = PATH_COLUMNS) -> None:
-        self.encodings = encodings
-        self.path_columns = at_least_one("GaussianProcess", "path_columns", path_columns)
-        self._encodings = checked_encodings("GaussianProcess", DEFAULT if encodings is None else encodings)
 
     def _fit(self, rng: np.random.Generator) -> None:
         from scipy.optimize import minimize
@@ -103,12 +93,10 @@ class GaussianProcess(Model):
         return Prediction(mean, spread)
 
     def _groups(self, architectures: Sequence[Architecture], features: Features | None) -> Groups:
-        groups = encode(self.space, architectures, self._encodings, self.path_columns)
+        groups = super()._groups(architectures, features)
         for place, encoding in enumerate(self._encodings):
             if encoding == "paths":  # counts: the first path of a kind matters more than the fifth
                 groups[place] = np.log1p(groups[place])
-        if features is not None:
-            groups.append(features.astype(np.float32))
         return groups
 
     def _squares(self, groups: Groups) -> list[Array]:

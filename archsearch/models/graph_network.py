@@ -42,17 +42,11 @@ class GraphNetwork(NetworkEnsemble):
     batches and rates, and three times the epochs.
 
     Args:
-        networks: How many, >= 1; a single one has no spread.
         width: Numbers that flow along an edge, >= 1.
-        epochs: Passes over the labels, >= 1.
-        learning_rate: At the beginning; it falls to zero along half a cosine. > 0.
 
     Raises:
         UsageError: If a setting is out of range.
     """
-
-    def __init__(self, networks: int = 3, width: int = 32, epochs: int = 100, learning_rate: float = 0.01) -> None:
-        super().__init__(networks, width, epochs, learning_rate)
 
     def _fit(self, rng: np.random.Generator) -> None:
         graphs = self.space.operation_graphs(self.architectures).pruned()
@@ -63,7 +57,7 @@ class GraphNetwork(NetworkEnsemble):
         def loss(weights: Weights, places: torch.Tensor) -> torch.Tensor:
             return _hinge(_scores(weights, labels[places], edges[places]), targets[places])
 
-        self._weights = self._trained(self._drawn(graphs.kinds, random), loss, random, BATCH, DECAY)
+        self._weights = self._trained(self._drawn(graphs.kinds, random), loss, random, BATCH, decay=DECAY)
         self._line = _fitted_line(self._all_scores(graphs), self.targets)
 
     def _drawn(self, kinds: int, random: torch.Generator) -> Weights:
@@ -97,11 +91,11 @@ class GraphNetwork(NetworkEnsemble):
         return torch.cat(found, 1).double().numpy()
 
     def _state(self) -> dict[str, npt.NDArray[np.generic]]:
-        return {"line": self._line, **nets.arrays(self._weights)}
+        return {"line": self._line, **super()._state()}
 
     def _load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         self._line = np.asarray(state["line"], np.float64)
-        self._weights = nets.tensors({name: array for name, array in state.items() if name != "line"})
+        super()._load_state({name: array for name, array in state.items() if name != "line"})
 
 
 def _tensors(graphs: OperationGraphs, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:

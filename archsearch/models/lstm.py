@@ -6,10 +6,9 @@ embedded, an LSTM (Hochreiter & Schmidhuber, 1997) reads them, and a small netwo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from archsearch.encoding import tokens
@@ -33,17 +32,11 @@ class LSTM(NetworkEnsemble):
     the same.
 
     Args:
-        networks: How many, >= 1; a single one has no spread.
         width: Units of the LSTM, and of the layer after it, >= 1.
-        epochs: Passes over the labels, >= 1.
-        learning_rate: At the beginning; it falls to zero along half a cosine. > 0.
 
     Raises:
         UsageError: If a setting is out of range.
     """
-
-    def __init__(self, networks: int = 3, width: int = 32, epochs: int = 100, learning_rate: float = 0.01) -> None:
-        super().__init__(networks, width, epochs, learning_rate)
 
     def _fit(self, rng: np.random.Generator) -> None:
         read = torch.from_numpy(tokens(self.space, self.architectures))
@@ -53,7 +46,7 @@ class LSTM(NetworkEnsemble):
         def loss(weights: Weights, places: torch.Tensor) -> torch.Tensor:
             return (_outputs(weights, read[places]) - targets[places]).abs().mean(1).sum()
 
-        self._weights = self._trained(self._drawn(random), loss, random, BATCH, DECAY)
+        self._weights = self._trained(self._drawn(random), loss, random, BATCH, decay=DECAY)
 
     def _drawn(self, random: torch.Generator) -> Weights:
         width, options = self.width, self.space.max_options
@@ -79,12 +72,6 @@ class LSTM(NetworkEnsemble):
             return nets.together(
                 _outputs(self._weights, part.expand(self.networks, *part.shape)) for part in torch.split(read, ROWS)
             )
-
-    def _state(self) -> dict[str, npt.NDArray[np.generic]]:
-        return nets.arrays(self._weights)
-
-    def _load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        self._weights = nets.tensors(state)
 
 
 def _outputs(weights: Weights, read: torch.Tensor) -> torch.Tensor:

@@ -7,18 +7,17 @@ where they differ much, they have learned little.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from archsearch.encoding import DEFAULT, PATH_COLUMNS, Encoding, checked_encodings, encode
-from archsearch.model import Features, Model, Prediction
+from archsearch.encoding import PATH_COLUMNS, Encoding
+from archsearch.model import Features, Prediction
 from archsearch.models import networks as nets
-from archsearch.models.networks import Weights, above_zero
+from archsearch.models.encoded import Encoded
+from archsearch.models.networks import NetworkEnsemble, Weights
 from archsearch.space import at_least_one
 from archsearch.trial import Architecture
 
@@ -28,7 +27,7 @@ ROWS = 4_096
 """Architectures that are predicted at a time, so that layers stay small."""
 
 
-class MLPEnsemble(Model):
+class MLPEnsemble(NetworkEnsemble, Encoded):
     """Feed-forward networks on the path encoding and more; the spread is the standard deviation across networks.
 
     The paper has 10 layers of 20 units on the (truncated) path encoding alone, that is ``layers=10, width=20,
@@ -38,19 +37,11 @@ class MLPEnsemble(Model):
     ``path_columns`` has room for, only the operations are seen.
 
     Args:
-        networks: How many, >= 1; a single one has no spread.
         layers: Hidden layers, >= 1.
-        width: Units of a layer, >= 1.
-        epochs: Passes over the labels, >= 1.
-        learning_rate: At the beginning; it falls to zero along half a cosine. > 0.
-        encodings: What the networks see; see ``archsearch.encoding``. None: operations, paths and counts.
-        path_columns: Most columns of path encodings, >= 1.
 
     Raises:
         UsageError: If a setting is out of range.
     """
-
-    takes_features: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -62,14 +53,9 @@ class MLPEnsemble(Model):
         encodings: list[Encoding] | None = None,
         path_columns: int = PATH_COLUMNS,
     ) -> None:
-        self.networks = at_least_one("MLPEnsemble", "networks", networks)
+        NetworkEnsemble.__init__(self, networks, width, epochs, learning_rate)
+        Encoded.__init__(self, encodings, path_columns)
         self.layers = at_least_one("MLPEnsemble", "layers", layers)
-        self.width = at_least_one("MLPEnsemble", "width", width)
-        self.epochs = at_least_one("MLPEnsemble", "epochs", epochs)
-        self.learning_rate = above_zero("MLPEnsemble", "learning_rate", learning_rate)
-        self.encodings = encodings
-        self.path_columns = at_least_one("MLPEnsemble", "path_columns", path_columns)
-        self._encodings = checked_encodings("MLPEnsemble", DEFAULT if encodings is None else encodings)
 
     def _fit(self, rng: np.random.Generator) -> None:
         inputs = self._inputs(self.architectures, self._features)
@@ -82,16 +68,7 @@ class MLPEnsemble(Model):
         def loss(weights: Weights, places: torch.Tensor) -> torch.Tensor:
             return (self._outputs(weights, inputs[places]) - targets[places]).abs().mean(1).sum()
 
-        self._weights = nets.train(
-            nets.drawn(self.networks, shapes, random),
-            loss,
-            len(targets),
-            random,
-            epochs=self.epochs,
-            batch=BATCH,
-            rate=self.learning_rate,
-            betas=BETAS,
-        )
+        self._weights = self._trained(nets.drawn(self.networks, shapes, random), loss, random, BATCH, betas=BETAS)
 
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
         inputs = self._inputs(architectures, features)
@@ -108,13 +85,4 @@ class MLPEnsemble(Model):
         return nets.linear(inputs, weights, str(self.layers)).squeeze(2)
 
     def _inputs(self, architectures: Sequence[Architecture], features: Features | None) -> torch.Tensor:
-        found = encode(self.space, architectures, self._encodings, self.path_columns)
-        if features is not None:
-            found.append(features.astype(np.float32))
-        return torch.from_numpy(np.concatenate(found, axis=1))
-
-    def _state(self) -> dict[str, npt.NDArray[np.generic]]:
-        return nets.arrays(self._weights)
-
-    def _load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        self._weights = nets.tensors(state)
+        return torch.from_numpy(self._columns(architectures, features))

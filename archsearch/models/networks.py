@@ -10,6 +10,7 @@ import abc
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,16 +125,6 @@ def together(parts: Iterable[torch.Tensor]) -> Prediction:
     return Prediction(found.mean(0), found.std(0))
 
 
-def arrays(weights: Weights) -> dict[str, npt.NDArray[np.generic]]:
-    """Weights as arrays, for files."""
-    return {name: each.numpy() for name, each in weights.items()}
-
-
-def tensors(state: Mapping[str, npt.NDArray[np.generic]]) -> Weights:
-    """The reverse of ``arrays``."""
-    return {name: torch.from_numpy(np.array(each)) for name, each in state.items()}
-
-
 def above_zero(owner: str, name: str, value: float) -> float:
     """``value`` if it is a finite number > 0.
 
@@ -146,21 +137,26 @@ def above_zero(owner: str, name: str, value: float) -> float:
 
 
 class NetworkEnsemble(Model, abc.ABC):
-    """Base of the models that are several networks trained at once: their common settings, and their training."""
+    """Base of the models that are several networks trained at once: their common settings, training and files.
 
-    networks: int
-    width: int
-    epochs: int
-    learning_rate: float
+    Args:
+        networks: How many, >= 1; a single one has no spread.
+        width: Units of a layer, >= 1.
+        epochs: Passes over the labels, >= 1.
+        learning_rate: At the beginning; it falls to zero along half a cosine. > 0.
+    """
 
-    @abc.abstractmethod
-    def __init__(self, networks: int, width: int, epochs: int, learning_rate: float) -> None:
-        """Takes the settings, if they are in range."""
+    _weights: Weights
+
+    def __init__(self, networks: int = 3, width: int = 32, epochs: int = 100, learning_rate: float = 0.01) -> None:
         owner = type(self).__name__
         self.networks = at_least_one(owner, "networks", networks)
         self.width = at_least_one(owner, "width", width)
         self.epochs = at_least_one(owner, "epochs", epochs)
         self.learning_rate = above_zero(owner, "learning_rate", learning_rate)
+
+    @abc.abstractmethod
+    def _fit(self, rng: np.random.Generator) -> None: ...
 
     def _trained(
         self,
@@ -168,8 +164,14 @@ class NetworkEnsemble(Model, abc.ABC):
         loss: Callable[[Weights, torch.Tensor], torch.Tensor],
         random: torch.Generator,
         batch: int,
-        decay: float,
+        **settings: Any,
     ) -> Weights:
-        """The weights after all epochs."""
+        """The weights after all epochs; ``settings`` are those of ``train``."""
         n = len(self.targets)
-        return train(weights, loss, n, random, epochs=self.epochs, batch=batch, rate=self.learning_rate, decay=decay)
+        return train(weights, loss, n, random, epochs=self.epochs, batch=batch, rate=self.learning_rate, **settings)
+
+    def _state(self) -> dict[str, npt.NDArray[np.generic]]:
+        return {name: each.numpy() for name, each in self._weights.items()}
+
+    def _load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        self._weights = {name: torch.from_numpy(np.array(each)) for name, each in state.items()}

@@ -11,14 +11,14 @@ Nothing is stored but the labels: a model that is read from a file is grown anew
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from archsearch.encoding import DEFAULT, PATH_COLUMNS, Encoding, checked_encodings, encode
+from archsearch.encoding import PATH_COLUMNS, Encoding
 from archsearch.errors import UsageError
-from archsearch.model import Features, Model, Prediction
+from archsearch.model import Features, Prediction
+from archsearch.models.encoded import Encoded
 from archsearch.space import at_least_one, is_finite
 from archsearch.trial import Architecture
 
@@ -29,30 +29,13 @@ SEEN = 0.8
 """Share of the labels that each member of ``GradientBoosting`` sees, and of these each tree."""
 
 
-class _Trees(Model):
+class _Trees(Encoded):
     """What both share: several estimators; the mean is theirs, the spread their standard deviation."""
 
-    takes_features: ClassVar[bool] = True
-    encodings: list[Encoding] | None
-    path_columns: int
-    _encodings: list[Encoding]
     _estimators: list[Any]
 
-    def _set(self, encodings: list[Encoding] | None, path_columns: int) -> None:
-        """Takes what the trees see, if it is in range."""
-        owner = type(self).__name__
-        self.encodings = encodings
-        self.path_columns = at_least_one(owner, "path_columns", path_columns)
-        self._encodings = checked_encodings(owner, DEFAULT if encodings is None else encodings)
-
-    def _inputs(self, architectures: Sequence[Architecture], features: Features | None) -> npt.NDArray[np.float32]:
-        found = encode(self.space, architectures, self._encodings, self.path_columns)
-        if features is not None:
-            found.append(features.astype(np.float32))
-        return np.concatenate(found, axis=1)
-
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
-        inputs = self._inputs(architectures, features)
+        inputs = self._columns(architectures, features)
         total, squares = np.zeros(len(inputs)), np.zeros(len(inputs))
         for estimator in self._estimators:
             found = estimator.predict(inputs).reshape(-1)
@@ -72,8 +55,6 @@ class RandomForest(_Trees):
         max_features: Share of the columns that a split chooses among, > 0 and <= 1.
         extra: Whether splits are drawn (extremely randomised trees, on all labels) instead of searched for (a random
             forest, whose trees see a bootstrap sample each).
-        encodings: What the trees see; see ``archsearch.encoding``. None: operations, paths and counts.
-        path_columns: Most columns of path encodings, >= 1.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -94,14 +75,14 @@ class RandomForest(_Trees):
         if not isinstance(extra, bool):
             raise UsageError(f"RandomForest: extra: expected true or false, got {extra!r}")
         self.extra = extra
-        self._set(encodings, path_columns)
+        super().__init__(encodings, path_columns)
 
     def _fit(self, rng: np.random.Generator) -> None:
         from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
         kind = ExtraTreesRegressor if self.extra else RandomForestRegressor
         forest = kind(self.trees, max_features=float(self.max_features), random_state=int(rng.integers(2**31)))
-        forest.fit(self._inputs(self.architectures, self._features), self.targets)
+        forest.fit(self._columns(self.architectures, self._features), self.targets)
         # The trees themselves: the forest's own predict gives no spread and starts threads.
         self._estimators = [tree.tree_ for tree in forest.estimators_]
 
@@ -114,8 +95,6 @@ class GradientBoosting(_Trees):
     Args:
         members: How often the trees are boosted, >= 1; a single one has no spread.
         iterations: Trees of a member, >= 1.
-        encodings: What the trees see; see ``archsearch.encoding``. None: operations, paths and counts.
-        path_columns: Most columns of path encodings, >= 1.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -130,12 +109,12 @@ class GradientBoosting(_Trees):
     ) -> None:
         self.members = at_least_one("GradientBoosting", "members", members)
         self.iterations = at_least_one("GradientBoosting", "iterations", iterations)
-        self._set(encodings, path_columns)
+        super().__init__(encodings, path_columns)
 
     def _fit(self, rng: np.random.Generator) -> None:
         from sklearn.ensemble import GradientBoostingRegressor
 
-        inputs, n = self._inputs(self.architectures, self._features), len(self.targets)
+        inputs, n = self._columns(self.architectures, self._features), len(self.targets)
         self._estimators = []
         for _ in range(self.members):
             seen = rng.permutation(n)[: max(2, round(SEEN * n))]

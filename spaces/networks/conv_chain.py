@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from archsearch.network import GlobalAveragePool, InputShape, Network
 from archsearch.spaces.conv_chain import ConvChain
-from archsearch.spaces.mobilenet_network import ConvBN, outgoing_shares, replicated_channels
+from archsearch.spaces.networks.mobilenet import ConvBN, outgoing_shares, replicated_channels
 from archsearch.trial import Architecture
 
 

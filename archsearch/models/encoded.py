@@ -1,0 +1,46 @@
+"""Base of the models that see encodings of an architecture: their two settings, and what they are given."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from archsearch.encoding import DEFAULT, PATH_COLUMNS, Encoding, checked_encodings, encode
+from archsearch.model import Features, Model
+from archsearch.space import at_least_one
+from archsearch.trial import Architecture
+
+
+class Encoded(Model, abc.ABC):
+    """A model that sees an architecture as columns of numbers, and takes features as further ones.
+
+    Args:
+        encodings: What it sees; see ``archsearch.encoding``. None: operations, paths and counts.
+        path_columns: Most columns of path encodings, >= 1.
+    """
+
+    takes_features: ClassVar[bool] = True
+
+    def __init__(self, encodings: list[Encoding] | None = None, path_columns: int = PATH_COLUMNS) -> None:
+        owner = type(self).__name__
+        self.encodings = encodings
+        self.path_columns = at_least_one(owner, "path_columns", path_columns)
+        self._encodings = checked_encodings(owner, DEFAULT if encodings is None else encodings)
+
+    @abc.abstractmethod
+    def _fit(self, rng: np.random.Generator) -> None: ...
+
+    def _groups(
+        self, architectures: Sequence[Architecture], features: Features | None
+    ) -> list[npt.NDArray[np.float32]]:
+        """The columns of each encoding, then the features; each of shape (n, columns)."""
+        groups = encode(self.space, architectures, self._encodings, self.path_columns)
+        return groups if features is None else [*groups, features.astype(np.float32)]
+
+    def _columns(self, architectures: Sequence[Architecture], features: Features | None) -> npt.NDArray[np.float32]:
+        """All of them side by side."""
+        return np.concatenate(self._groups(architectures, features), axis=1)
