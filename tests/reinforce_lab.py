@@ -44,3 +44,13 @@ def run(controller: RandomSearch | Reinforce, score: Callable[[Architecture], fl
         scores.append(score(proposal.architecture))
         controller.tell([result(proposal, scores[-1])])
     return scores
+
+
+def proposals(controller: Reinforce, n: int) -> list[Proposal]:
+    """What is proposed when the sum of an architecture's options is its score, with failures and late results."""
+    asked: list[Proposal] = []
+    for step in range(n):
+        asked += controller.ask(1 + step % 3)
+        for late in [proposal for proposal in asked if proposal.id in controller.pending][::-2]:
+            controller.tell([result(late, float(sum(late.architecture)) if late.id % 5 else None)])
+    return asked

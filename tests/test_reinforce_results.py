@@ -11,22 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from reinforce_lab import POLICIES, SPACES, result, run, started
+from reinforce_lab import POLICIES, SPACES, proposals, result, run, started
 
-from archsearch.controllers.reinforce import Reinforce
 from archsearch.space import Space
-from archsearch.trial import Architecture, Proposal
-
-
-def proposals(controller: Reinforce, n: int) -> list[Proposal]:
-    """What is proposed when the sum of an architecture's options is its score, with failures and late results."""
-    asked: list[Proposal] = []
-    for step in range(n):
-        asked += controller.ask(1 + step % 3)
-        for late in [proposal for proposal in asked if proposal.id in controller.pending][::-2]:
-            controller.tell([result(late, float(sum(late.architecture)) if late.id % 5 else None)])
-    return asked
-
+from archsearch.trial import Architecture
 
 # -- asynchronous results ---------------------------------------------------------------------------------------
 
