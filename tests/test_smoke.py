@@ -129,7 +129,7 @@ def test_minimums_are_installed_in_an_environment_of_their_own(asked, monkeypatc
     assert commands[3].endswith("--no-deps --no-build-isolation -e .")
     assert commands[4] == f"{python} -m pip check"
     assert commands[5] == (
-        f"{python} -m pytest -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning "
+        f"{python} -m pytest -m slow or not slow -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning "
         "-W ignore::FutureWarning tests/test_a.py::test_b tests/test_a.py::test_c"
     )
 
@@ -140,7 +140,7 @@ def test_without_torch_nothing_may_bring_it_and_the_tests_left_out_are_counted(a
     folder = f".smoke/{sys.version_info[0]}.{sys.version_info[1]}"
     assert commands[2].endswith(f"install --quiet -c ./{folder}/no_torch.txt -c pins numpy")
     assert (smoke.ROOT / folder / "no_torch.txt").read_text() == "torch<0\n"
-    assert commands[-1].endswith("-m pytest tests/test_a.py::test_b")
+    assert commands[-1].endswith("-m pytest -m slow or not slow tests/test_a.py::test_b")
     printed = capsys.readouterr().out
     assert "smoke: 1 tests; 1 that need PyTorch are left out" in printed
     assert printed.endswith("passed without PyTorch\n")
