@@ -103,8 +103,12 @@ def test_settings_are_checked(settings, message):
 
 
 def test_a_space_that_the_labels_evaluator_cannot_score_is_refused():
-    with pytest.raises(MissingAbility, match="Tabular"):
+    with pytest.raises(
+        MissingAbility, match="Predictor: labels, Tabular, cannot score SeparableSpace: Tabular's table"
+    ):
         Predictor().check(SeparableSpace())
+    with pytest.raises(MissingAbility, match="Predictor: feature 2, Tabular, cannot score SeparableSpace"):
+        Predictor(Additive(), features=[Additive(), Tabular()]).check(SeparableSpace())
 
 
 def test_a_space_with_too_few_architectures_is_refused():
