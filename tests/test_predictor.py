@@ -9,7 +9,7 @@ from predictor_lab import Additive, prepared, queries
 from archsearch import models, search
 from archsearch.controllers import RandomSearch
 from archsearch.errors import MissingAbility, UsageError
-from archsearch.evaluators import Function, Predictor
+from archsearch.evaluators import Function, Predictor, Tabular
 from archsearch.model import Model
 from archsearch.models import GaussianProcess
 from archsearch.ranking import kendall_tau

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from archsearch.models.encoded import Encoded
 from archsearch.trial import Architecture
 
 Array = npt.NDArray[np.float64]
+Product = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 Groups = list[npt.NDArray[np.float32]]
 
 PRIORS = {"length": (0.0, 1.0), "weight": (0.0, 2.0), "noise": (math.log(0.1), 1.5)}
@@ -85,9 +86,9 @@ class GaussianProcess(Encoded):
         with one_thread():  # threads round in other ways
             for begin in range(0, len(inputs), ROWS):
                 rows = slice(begin, begin + ROWS)
-                kernel = _matern(_squared_distances(inputs[rows], self._inputs), np.float32(weight))
-                mean[rows] = kernel @ self._coefficients
-                halves = kernel @ self._inverse.T
+                kernel = _matern(_squared_distances(inputs[rows], self._inputs, _row_by_row), np.float32(weight))
+                mean[rows] = _row_by_row(kernel, self._coefficients[None])[:, 0]
+                halves = _row_by_row(kernel, self._inverse)
                 explained = np.einsum("ij,ij->i", halves, halves)
                 spread[rows] = np.sqrt(np.maximum(weight - explained, JITTER))
         return Prediction(mean, spread)
@@ -119,9 +120,25 @@ class GaussianProcess(Encoded):
         self._settle(np.asarray(state["logs"], np.float64), self._groups(self.architectures, self._features))
 
 
-def _squared_distances(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _row_by_row(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """``first @ second.T``, each row rounded in the same way wherever it stands.
+
+    Matrix products of OpenBLAS may give equal rows different results: its Haswell kernels round the last rows of
+    a block otherwise. A prediction must not depend on which others are asked for with it.
+    """
+    product: npt.NDArray[np.float32] = np.einsum("ij,kj->ik", first, second)
+    return product
+
+
+def _product(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return first @ second.T
+
+
+def _squared_distances(
+    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], product: Product = _product
+) -> npt.NDArray[np.float32]:
     """Between all rows of both, shape (rows of the first, rows of the second)."""
-    squares = first @ (-2 * second.T)
+    squares = product(first, -2 * second)
     squares += np.square(first).sum(1)[:, None]
     squares += np.square(second).sum(1)
     np.maximum(squares, 0, out=squares)
