@@ -17,13 +17,12 @@ import pytest
 import yaml
 from advancing_lab import INTERVAL, SEED, SPACE, Learner, Together, is_bad
 
-from archsearch import Cost, Evaluation, Evaluator, progress, resume, search
+from archsearch import Cost, Evaluation, Evaluator, Settings, progress, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluators import Function
 from archsearch.executor import evaluate_batch_safely
 from archsearch.history import History, RunFolder
-from archsearch.loop import Settings
 from archsearch.progress import Display
 from archsearch.trial import Query
 
