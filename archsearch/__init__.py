@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from archsearch.loop import resume as resume
     from archsearch.loop import search as search
     from archsearch.ray_executor import RayExecutor as RayExecutor
+    from archsearch.settings import Settings as Settings
     from archsearch.space import Space as Space
     from archsearch.trial import Architecture as Architecture
     from archsearch.trial import Budget as Budget
@@ -49,6 +50,7 @@ _MODULES = {
     "Query": "trial",
     "RayExecutor": "ray_executor",
     "Result": "loop",
+    "Settings": "settings",
     "SimulatedExecutor": "executor",
     "Space": "space",
     "TensorBoardLogger": "loggers",

@@ -52,8 +52,14 @@ from archsearch.ledger import total_cost
 from archsearch.report import best_rows, component_text, number_text, without_none
 from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Query, Trial
-from archsearch.trust import refuse_links, stored_component
-from archsearch.verification import OUTDATED, Verification, Verified, newest_verification, verification_folder
+from archsearch.verification import (
+    OUTDATED,
+    Verification,
+    Verified,
+    newest_verification,
+    space_of_run,
+    verification_folder,
+)
 from archsearch.words import fenced, markdown, plain, plain_lines, say
 
 if TYPE_CHECKING:
@@ -176,32 +182,40 @@ def export(
     if onnx:
         _need_onnx()
     folder = RunFolder(directory)
-    refuse_links(folder.path, trust=trust)
-    where = str(folder.path / "config.yaml")
-    space = stored_component(space, folder.config()["space"], "spaces", where=where, trust=trust)
+    space = space_of_run(folder, space, trust=trust)
     history = folder.table(space)
     verification = newest_verification(folder, history)
     chosen = _choose(folder, history, verification, top, trial)
-    target = folder.path / "export" if out is None else Path(out)
-    names = {each.trial: f"{each.place}-{each.trial}" for each in chosen}
-    for each in chosen:
-        _expect_free(target / names[each.trial], _genotype(space, each.architecture, each.trial, None))
-    if verification is not None and trial is None:
-        say(f"order     of verification {verification.number}, by {verification.evaluator}")
-        if verification.outdated:
-            say(f"          {OUTDATED}")
+    paths = _free_paths(folder.path / "export" if out is None else Path(out), space, chosen)
+    if trial is None:
+        _print_order(verification)
     with _Trainings(folder, space, verification, evaluator, task, trust) as trainings:
         if onnx and not all(map(trainings.source, chosen)):
             raise UsageError(f"onnx: not all of these have weights. {trainings.why_none}")
         for each in chosen:
             weights = trainings.weights(each)
-            path = target / names[each.trial]
             card = _Card(folder, space, history, verification, each, weights)
-            _write(path, space, each, weights, card, onnx)
-            _print(path, each, weights)
+            _write(paths[each.trial], space, each, weights, card, onnx)
+            _print(paths[each.trial], each, weights)
         if not all(map(trainings.source, chosen)):
             say(f"weights   none. {trainings.why_none}")
-    return [target / name for name in names.values()]
+    return list(paths.values())
+
+
+def _free_paths(target: Path, space: Space, chosen: Sequence[Chosen]) -> dict[int, Path]:
+    """The folder of each, by trial."""
+    paths = {each.trial: target / f"{each.place}-{each.trial}" for each in chosen}
+    for each in chosen:
+        _expect_free(paths[each.trial], _genotype(space, each.architecture, each.trial, None))
+    return paths
+
+
+def _print_order(verification: Verification | None) -> None:
+    """Says whose order it is, where that is not the search's."""
+    if verification is not None:
+        say(f"order     of verification {verification.number}, by {verification.evaluator}")
+        if verification.outdated:
+            say(f"          {OUTDATED}")
 
 
 def load_network(folder: str | Path, space: Space | None = None) -> Network:
@@ -890,7 +904,7 @@ def _versions(versions: Mapping[str, str]) -> str:
 
 def _run_command(config: Mapping[str, Any]) -> str:
     """What begins such a search."""
-    from archsearch.loop import Settings
+    from archsearch.settings import Settings
 
     options = [_option(what, config[what]) for what in ("space", "controller", "evaluator")]
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}

@@ -17,7 +17,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -154,11 +154,12 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("preset: give it as an option, --preset; a file with options cannot name one")
     objects = _instantiate(parser, config)
     from archsearch.loop import search
+    from archsearch.settings import ENDS, Settings, field_names
 
-    settings = {name: given[name] for name in _setting_names()}
-    if all(settings[name] is None for name in ("trials", "max_seconds", "max_cost", "target")):
+    settings = {name: given[name] for name in field_names(Settings)}
+    if all(settings[name] is None for name in ENDS):
         settings["trials"] = DEFAULT_TRIALS
-    out = given["out"] or f"runs/{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
+    out = _out(given, "runs")
     result = search(
         objects.space,
         objects.controller,
@@ -175,26 +176,26 @@ def run(arguments: Sequence[str]) -> int:
 
 def resume(arguments: Sequence[str]) -> int:
     """Goes on with a run."""
+    from archsearch.loop import resume as resume_search
+    from archsearch.settings import Settings, field_names
+
     parser = _parser(
         "resume", "Go on with a run from its folder: nothing is lost, nothing completed is evaluated again."
     )
     parser.add_argument("directory", type=str, help="the run folder")
     for what in DEFAULTS:
         _add_component(parser, what, None, arguments)
-    _add_executor(parser, None, None)
-    _add_settings(parser)
+    _add_executor(parser, resume_search)
+    _add_fields(parser, Settings)
     _add_loggers(parser)
     _add_trust(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
     objects = _instantiate(parser, config)
-    from archsearch.loop import resume as resume_search
-
     defaults = parser.get_defaults().as_dict()
-    changes = {name: given[name] for name in _setting_names() if given[name] != defaults[name]}
-    stored = [_stored_arguments(given, name) for name in ("ray", "local")]
-    executor = _executor(given, *stored)  # also refuses Ray's options without --executor ray
+    changes = {name: given[name] for name in field_names(Settings) if given[name] != defaults[name]}
+    executor = _executor_of_run(given)
     result = resume_search(
         given["directory"],
         space=objects.space,
@@ -284,6 +285,9 @@ def _class_name(component: Any) -> str:
 
 
 def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
+    from archsearch.loop import search
+    from archsearch.settings import Settings
+
     parser = _parser("run", "Search. With no options: NAS-Bench-201, regularized evolution, the embedded table.")
     parser.add_argument(
         "--preset",
@@ -298,12 +302,10 @@ def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     )
     for what, name in DEFAULTS.items():
         _add_component(parser, what, name, arguments)
-    _add_executor(parser, "local", 1)
-    _add_settings(parser)
-    parser.add_argument(
-        "--seed", type=int | None, default=None, help="root seed, >= 0; drawn and recorded if not given"
-    )
-    parser.add_argument("--out", type=str | None, default=None, help="run folder; default: runs/ and the time of day")
+    _add_executor(parser, search)
+    _add_fields(parser, Settings)
+    _add_seed(parser, search)
+    _add_out(parser, "run folder; default: runs/ and the time of day")
     _add_loggers(parser)
     _add_trust(parser, "a file of options")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
@@ -433,11 +435,39 @@ def _read(path: str) -> str:
         return ""
 
 
-def _add_executor(parser: jsonargparse.ArgumentParser, executor: str | None, workers: int | None) -> None:
-    """Adds where evaluations run; what is None is that of the stored run."""
-    from archsearch.loop import ExecutorName
-    from archsearch.ray_executor import RayExecutor
+def _default(function: Callable[..., Any], name: str) -> Any:
+    """Of an argument of the function that a command is about."""
+    return inspect.signature(function).parameters[name].default
 
+
+def _add_seed(parser: jsonargparse.ArgumentParser, function: Callable[..., Any]) -> None:
+    """Adds ``--seed``, as that function takes it."""
+    seed = _default(function, "seed")
+    drawn = "; drawn and recorded if not given" if seed is None else ""
+    parser.add_argument("--seed", type=int | None, default=seed, help=f"root seed, >= 0{drawn}")
+
+
+def _add_top(parser: jsonargparse.ArgumentParser, default: int, what: str = "") -> None:
+    """Adds ``--top``; the default is that of the library, which a test sees to: its modules are imported afterwards."""
+    parser.add_argument("--top", type=int, default=default, help=f"how many architectures{what}")
+
+
+def _add_out(parser: jsonargparse.ArgumentParser, what: str) -> None:
+    """Adds ``--out``."""
+    parser.add_argument("--out", type=str | None, default=None, help=what)
+
+
+def _out(given: Mapping[str, Any], folder: str) -> str:
+    """Where to write: as given, else below that folder."""
+    return str(given["out"] or f"{folder}/{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
+
+
+def _add_executor(parser: jsonargparse.ArgumentParser, function: Callable[..., Any]) -> None:
+    """Adds the arguments ``executor`` and ``workers`` of that function, and settings of the executors."""
+    from archsearch.ray_executor import RayExecutor
+    from archsearch.settings import ExecutorName
+
+    executor, workers = (_default(function, name) for name in ("executor", "workers"))
     parser.add_argument("--executor", type=ExecutorName | None, default=executor, help="local, ray or simulated")
     parser.add_argument("--workers", type=int | None, default=workers, help="parallel evaluations (ray, simulated)")
     parser.add_class_arguments(RayExecutor, skip={"workers"})
@@ -463,94 +493,62 @@ def _add_isolation(parser: jsonargparse.ArgumentParser) -> None:
     )
 
 
-def _stored_arguments(given: Mapping[str, Any], executor: str) -> dict[str, Any] | None:
-    """Arguments of the executor of the run in ``directory``; None if it has another, another is given, or no run.
-
-    Args:
-        given: The options.
-        executor: ray or local.
-    """
+def _executor_of_run(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments ``executor`` and ``workers`` of ``resume``: the run's own, where no other one is asked for."""
     import warnings
 
     from archsearch.damage import DamageWarning
     from archsearch.history import RunFolder
-    from archsearch.trust import REACHING, stored_executor
+    from archsearch.loop import executor_of_run
 
     folder = RunFolder(given["directory"])
     if not (folder.path / "config.yaml").exists():
-        return None
+        return _executor(given)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamageWarning)  # which is said once, when the run goes on
         config = folder.config()
-    if config["executor"] != executor or given["executor"] not in (None, executor):
-        return None
-    replaced = [name for name in REACHING if given[name] is not None]
-    stored = stored_executor(config, f"{folder.path}/config.yaml", trust=given["trust"], replaced=replaced)
-    if stored is None:
-        return {"workers": config["workers"]} if executor == "ray" else {}
-    return stored
+    if given["executor"] not in (None, config["executor"]):
+        return _executor(given)
+    changes, where = _executor_settings(given, config["executor"]), f"{folder.path}/config.yaml"
+    return {"executor": executor_of_run(config, where, workers=given["workers"], trust=given["trust"], changes=changes)}
 
 
-def _isolated(given: dict[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The arguments ``executor`` and ``workers``, where the options are about the worker process of the local executor.
+def _executor(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments ``executor`` and ``workers`` of ``search``."""
+    name, workers = given["executor"], given["workers"]
+    settings = _executor_settings(given, name)
+    if name == "ray":
+        from archsearch.ray_executor import RayExecutor
 
-    Args:
-        given: The options.
-        stored: Arguments of the ``LocalExecutor`` of the run that goes on, which options override; None: it has none.
-    """
-    options = {name: given[name] for name in ("isolate", "memory_gib") if given.get(name) is not None}
-    if not options:
-        return None
-    if given["executor"] != "local" and (given["executor"] is not None or stored is None):
-        text = ", ".join(f"--{name}" for name in options)
-        raise UsageError(
-            f"{text}: only together with --executor local (on ray each worker is a process of its own already; "
-            "simulated evaluates in this process)"
-        )
-    from archsearch.local_executor import LocalExecutor
-    from archsearch.loop import make_executor
+        return {"executor": RayExecutor(1 if workers is None else workers, **settings)}
+    if settings:
+        from archsearch.local_executor import LocalExecutor
+        from archsearch.loop import make_executor
 
-    make_executor("local", given["workers"] or 1)  # has one worker, or says so
-    return {"executor": LocalExecutor(**{**(stored or {}), **options}), "workers": 1}
+        make_executor("local", workers or 1)  # has one worker, or says so
+        return {"executor": LocalExecutor(**settings)}
+    return {"executor": name, "workers": workers}
 
 
-def _executor(
-    given: dict[str, Any], stored: Mapping[str, Any] | None = None, stored_local: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The arguments ``executor`` and ``workers`` of ``search``.
-
-    Args:
-        given: The options.
-        stored: Arguments of the ``RayExecutor`` of the run that goes on, which options override; None: there is none.
-        stored_local: Likewise of the ``LocalExecutor``.
-    """
+def _executor_settings(given: Mapping[str, Any], executor: str | None) -> dict[str, Any]:
+    """The options that are settings of an executor, of which there must be none of another one."""
     from archsearch.ray_executor import RayExecutor
 
-    if (isolated := _isolated(given, stored_local)) is not None:
-        return isolated
-
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(RayExecutor).parameters.items()
-        if name != "workers"
-    }
-    meant_for_ray = {name: given[name] for name, default in defaults.items() if given[name] != default}
-    if given["executor"] == "ray" or (given["executor"] is None and stored is not None):
-        settings = {"workers": 1, **(stored or {}), **meant_for_ray}
-        if given["workers"] is not None:
-            settings["workers"] = given["workers"]
-        return {"executor": RayExecutor(**settings), "workers": settings["workers"]}
-    if meant_for_ray:
-        options = ", ".join(f"--{name}" for name in meant_for_ray)
-        raise UsageError(f"{options}: only together with --executor ray")
-    return {"executor": given["executor"], "workers": given["workers"]}
+    local = {name: given[name] for name in ("isolate", "memory_gib") if given.get(name) is not None}
+    if local and executor != "local":
+        raise UsageError(
+            f"{_options(local)}: only together with --executor local (on ray each worker is a process of its own "
+            "already; simulated evaluates in this process)"
+        )
+    names = [name for name in inspect.signature(RayExecutor).parameters if name != "workers"]
+    ray = {name: given[name] for name in names if given[name] != _default(RayExecutor, name)}
+    if ray and executor != "ray":
+        raise UsageError(f"{_options(ray)}: only together with --executor ray")
+    return local or ray
 
 
-def _add_settings(parser: jsonargparse.ArgumentParser) -> None:
-    """Adds the settings of a search."""
-    from archsearch.loop import Settings
-
-    _add_fields(parser, Settings)
+def _options(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)
 
 
 def _add_fields(parser: jsonargparse.ArgumentParser, cls: Any, optional: bool = False) -> None:
@@ -558,24 +556,14 @@ def _add_fields(parser: jsonargparse.ArgumentParser, cls: Any, optional: bool = 
     import dataclasses
     import typing
 
-    import docstring_parser
+    from archsearch.settings import field_texts
 
-    types = typing.get_type_hints(cls)
-    texts = {each.arg_name: each.description or "" for each in docstring_parser.parse(cls.__doc__ or "").params}
+    types, texts = typing.get_type_hints(cls), field_texts(cls)
     for field in dataclasses.fields(cls):
         text, type_, default = " ".join(texts[field.name].split()), types[field.name], field.default
         if optional:
             text, type_, default = f"{text} (default: {default})", type_ | None, None
         parser.add_argument(f"--{field.name}", type=type_, default=default, help=text)
-
-
-def _setting_names() -> list[str]:
-    """Names of the settings of a search."""
-    import dataclasses
-
-    from archsearch.loop import Settings
-
-    return [field.name for field in dataclasses.fields(Settings)]
 
 
 def _finish(result: Result, out: str) -> int:
@@ -603,7 +591,8 @@ def _all_installed(folder: str) -> bool:
 
 def compare(arguments: Sequence[str]) -> int:
     """Compares evaluators, or controllers."""
-    from archsearch.comparison import CONFIG, DEFAULT
+    from archsearch.comparison import CONFIG, DEFAULT, ComparisonSettings
+    from archsearch.settings import field_names
 
     command = shlex.join(["archsearch", "compare", *arguments])
     own = ("config", "space", "reference", "evaluators", "again", "controllers")
@@ -613,9 +602,9 @@ def compare(arguments: Sequence[str]) -> int:
     parser = _compare_parser(arguments)
     config = parser.parse_args(list(arguments))
     given, objects = config.as_dict(), _instantiate(parser, config)
-    names = ("seed", *_comparison_setting_names())
+    names = ("seed", *field_names(ComparisonSettings))
     settings = {name: given[name] for name in names if given[name] is not None} | _executor(given)
-    out = given["out"] or f"comparisons/{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
+    out = _out(given, "comparisons")
     settings |= {"out": out, "progress": not given["quiet"]}
     if objects.controllers is not None:
         from archsearch.controller_comparison import compare_controllers
@@ -654,6 +643,7 @@ def _compare_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     from archsearch.comparison import ComparisonSettings
     from archsearch.components import entry_points
     from archsearch.controller import Controller
+    from archsearch.controller_comparison import compare_controllers
     from archsearch.evaluator import Evaluator
 
     parser = _parser(
@@ -686,25 +676,12 @@ def _compare_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
         help_text = f"{text}; {many.format(option)} ({', '.join(entry_points(kind))}, or import paths)"
         parser.add_argument(f"--{option}", type=several | None, default=None, help=help_text)
     _add_fields(parser, ComparisonSettings, optional=True)
-    _add_executor(parser, "local", 1)
-    parser.add_argument("--seed", type=int | None, default=0, help="root seed, >= 0")
-    parser.add_argument(
-        "--out",
-        type=str | None,
-        default=None,
-        help="folder; a comparison that was stopped goes on there; default: comparisons/ and the time of day",
-    )
+    _add_executor(parser, compare_controllers)
+    _add_seed(parser, compare_controllers)
+    _add_out(parser, "folder; a comparison that was stopped goes on there; default: comparisons/ and the time of day")
     _add_trust(parser, "a file of options")
     parser.add_argument("--quiet", action="store_true", help="do not say how far it is")
     return parser
-
-
-def _comparison_setting_names() -> list[str]:
-    import dataclasses
-
-    from archsearch.comparison import ComparisonSettings
-
-    return [field.name for field in dataclasses.fields(ComparisonSettings)]
 
 
 # -- report, verify, export, show, list --------------------------------------------------------------------------
@@ -716,7 +693,7 @@ def report(arguments: Sequence[str]) -> int:
         "report", "The best architectures of a run, its learning curve, one HTML page in DIRECTORY/report."
     )
     parser.add_argument("directory", type=str, help="the run folder; the search may still be running")
-    parser.add_argument("--top", type=int, default=10, help="how many architectures to list")
+    _add_top(parser, 10, " to list")
     parser.add_argument(
         "--objectives",
         type=dict[str, Literal["max", "min"]] | None,
@@ -746,6 +723,8 @@ def status(arguments: Sequence[str]) -> int:
 
 def verify(arguments: Sequence[str]) -> int:
     """Verifies the best of a run."""
+    from archsearch.loop import search
+
     parser = _parser(
         "verify",
         "Score the best architectures of a run again, by an evaluator that is trusted: does their order hold? Stopped, "
@@ -753,11 +732,9 @@ def verify(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("directory", type=str, help="the run folder; the search may still be running")
     _add_component(parser, "evaluator", None, arguments)
-    parser.add_argument("--top", type=int, default=5, help="how many architectures")
-    parser.add_argument(
-        "--seed", type=int | None, default=None, help="root seed, >= 0; drawn and recorded if not given"
-    )
-    _add_executor(parser, "local", 1)
+    _add_top(parser, 5)
+    _add_seed(parser, search)
+    _add_executor(parser, search)
     _add_trust(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     config = parser.parse_args(list(arguments))
@@ -790,10 +767,10 @@ def export(arguments: Sequence[str]) -> int:
         "Write the best architectures of a run to folders of their own: genotype, weights, ONNX, a model card.",
     )
     parser.add_argument("directory", type=str, help="the run folder")
-    parser.add_argument("--top", type=int, default=1, help="how many architectures")
+    _add_top(parser, 1)
     parser.add_argument("--trial", type=int | None, default=None, help="this trial instead of the best")
     _add_component(parser, "evaluator", None, arguments)
-    parser.add_argument("--out", type=str | None, default=None, help="where to; default: DIRECTORY/export")
+    _add_out(parser, "where to; default: DIRECTORY/export")
     parser.add_argument("--onnx", action="store_true", help="write the network as ONNX, too (needs archsearch[onnx])")
     _add_trust(parser)
     config = parser.parse_args(list(arguments))
@@ -822,7 +799,7 @@ def show(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--trial", type=int | None, default=None, help="with a run folder: this trial instead of the best"
     )
-    parser.add_argument("--out", type=str | None, default=None, help="draw it to this .png or .svg file")
+    _add_out(parser, "draw it to this .png or .svg file")
     _add_trust(parser)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()

@@ -28,7 +28,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import yaml
@@ -43,11 +43,12 @@ from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor, evaluates_batches
 from archsearch.history import write_whole
-from archsearch.loop import ExecutorName, make_executor
+from archsearch.loop import make_executor
 from archsearch.ranking import Agreement, agreement, best_of
 from archsearch.run_config import read_yaml, yaml_text
 from archsearch.scoring import Listed, Prepared, folder_name, highest_listed, search_or_resume, truth_of
 from archsearch.seeding import root_seed, stream
+from archsearch.settings import ExecutorName, documented, settled
 from archsearch.space import Space, at_least_one, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
 from archsearch.words import plain_lines, say
@@ -307,6 +308,18 @@ class Comparison(Findings):
 # -- comparing -----------------------------------------------------------------------------------
 
 
+class ComparisonOptions(TypedDict, total=False):
+    """The fields of ``ComparisonSettings`` as keywords."""
+
+    truth: str
+    samples: int
+    seeds: int
+    trials: int
+    budgets: Sequence[float] | None
+    timeout: float | None
+    best: float | None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
     """How evaluators are compared.
@@ -329,7 +342,7 @@ class ComparisonSettings:
     samples: int = 200
     seeds: int = 3
     trials: int = 200
-    budgets: list[float] | None = None
+    budgets: Sequence[float] | None = None
     timeout: float | None = None
     best: float | None = None
 
@@ -337,14 +350,18 @@ class ComparisonSettings:
         whole_number("compare", "samples", self.samples, MIN_SAMPLES)
         at_least_one("compare", "seeds", self.seeds)
         whole_number("compare", "trials", self.trials)
-        if self.budgets is not None and not (self.budgets and all(0 < each < math.inf for each in self.budgets)):
-            raise UsageError(f"compare: budgets: expected numbers of seconds above 0, got {self.budgets}")
+        if self.budgets is not None:
+            budgets = sorted(map(float, self.budgets))
+            if not (budgets and all(0 < each < math.inf for each in budgets)):
+                raise UsageError(f"compare: budgets: expected numbers of seconds above 0, got {budgets}")
+            object.__setattr__(self, "budgets", budgets)
         if self.timeout is not None:
             checks.number("compare", "timeout", self.timeout, above=0)
         if self.best is not None:
             checks.number("compare", "best", self.best)
 
 
+@documented(ComparisonSettings, ComparisonOptions)
 def compare(
     space: Space,
     evaluators: Mapping[str, Evaluator] | Sequence[Evaluator],
@@ -352,18 +369,13 @@ def compare(
     *,
     again: Sequence[Evaluator] | None = None,
     controller: Controller | None = None,
-    truth: str = "score",
-    samples: int = 200,
-    seeds: int = 3,
-    trials: int = 200,
-    budgets: Sequence[float] | None = None,
-    timeout: float | None = None,
-    best: float | None = None,
+    settings: ComparisonSettings | None = None,
     seed: int | None = None,
     executor: ExecutorName | Executor = "local",
     workers: int = 1,
     out: str | Path | None = None,
     progress: bool = False,
+    **options: Unpack[ComparisonOptions],
 ) -> Comparison:
     """Compares evaluators with each other and with a reference.
 
@@ -380,32 +392,19 @@ def compare(
             table. For the noise ceiling the scores of the first are compared with those of the others; if the truth is
             a mean of several runs, what agrees with that may be better than this. None: the reference itself.
         controller: Of the searches; None: ``RegularizedEvolution(population_size=20, tournament_size=5)``.
-        truth: See ``ComparisonSettings``; so for all that say this.
-        samples: See ``ComparisonSettings``.
-        seeds: See ``ComparisonSettings``.
-        trials: See ``ComparisonSettings``.
-        budgets: See ``ComparisonSettings``.
-        timeout: See ``ComparisonSettings``.
-        best: See ``ComparisonSettings``.
+        settings: How they are compared; None: as the keywords say that follow last.
         seed: Root seed, >= 0; None draws one, or takes that of the comparison in ``out``.
-        executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
-        workers: Parallel evaluations (``ray``, ``simulated``).
+        executor: See ``search``.
+        workers: See ``search``.
         out: Folder to keep everything in. A comparison that was stopped goes on from its folder when it is begun again
             with the same settings: nothing completed is evaluated again. Evaluators may be added or left out.
         progress: Whether to show on standard error how far it is.
+        **options: The fields of ``ComparisonSettings``, in place of ``settings``.
 
     Raises:
         UsageError: If something cannot be as asked; nothing was evaluated then.
     """
-    settings = ComparisonSettings(
-        truth=truth,
-        samples=samples,
-        seeds=seeds,
-        trials=trials,
-        budgets=None if budgets is None else sorted(map(float, budgets)),
-        timeout=timeout,
-        best=best,
-    )
+    settings = settled(compare, ComparisonSettings, settings, options)
     by_name = _named(evaluators)
     if controller is None:
         controller = load("RegularizedEvolution", "controllers")(population_size=20, tournament_size=5)
@@ -774,7 +773,7 @@ class _Laboratory(_Bench):
 
     def _budgets(self) -> list[float]:
         unit = self._reference_cost.billed_seconds
-        return self.settings.budgets or [times * unit for times in BUDGETS]
+        return list(self.settings.budgets or (times * unit for times in BUDGETS))
 
     def _search(self, folder: str, evaluator: Prepared, number: int) -> _Course | None:
         """A search up to the largest budget; None if the set-up alone costs more."""

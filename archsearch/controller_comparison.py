@@ -8,6 +8,20 @@ known one truly is. One search says little, since luck makes most of the differe
 seeds, its curves have intervals over them, and a rank test over all seeds and tasks says what they can tell of these
 tasks.
 
+A controller pays for each different architecture once: one that was evaluated in the same search, in any encoding, is
+answered from memory (``duplicates="reuse"``). Results of a table do not change by asking again, and whoever trains
+would look into the log first; without this, controllers that propose the same again, as evolution does, would lose most
+of their budget to it, which is an artefact of how they are run. A search that has nothing new to propose ends early,
+and its last value is carried on.
+
+An evaluation is a completed trial; failed ones are no evaluation, but are billed. Under a controller with budgets each
+part of a training counts as one: compare those over cost, and give a ``truth`` that does not depend on how long was
+trained.
+
+The best known truth is the highest of: what ``best`` says, all that was seen in the searches of the task and, for an
+evaluator that lists its ``architectures`` and keeps no files (a table), everything in there, unless looking that up
+takes more than 10 seconds. So a regret is never negative, and 0 says that nothing better is known.
+
 Sources: Li & Talwalkar, "Random search and reproducibility for neural architecture search", UAI 2019 (random search
 beside everything); Lindauer & Hutter, "Best practices for scientific research on neural architecture search", JMLR 21,
 2020 (equal conditions, several seeds, performance over time); Demšar, "Statistical comparisons of classifiers over
@@ -24,7 +38,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
@@ -34,11 +48,12 @@ from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor
 from archsearch.history import RunFolder, write_parquet, write_whole
-from archsearch.loop import ExecutorName, Settings, format_seconds, make_executor
+from archsearch.loop import format_seconds, make_executor
 from archsearch.page import aligned
 from archsearch.ranking import LEVEL, Interval, RankTest, rank_test
 from archsearch.scoring import Prepared, folder_name, highest_listed, search_or_resume, truth_of
 from archsearch.seeding import root_seed, stream
+from archsearch.settings import EndOptions, ExecutorName, Settings, documented, settled
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import Cost, Trial
 from archsearch.words import plain_lines, say
@@ -369,6 +384,7 @@ def _p(p: float) -> str:
 # -- the comparison ----------------------------------------------------------------------------
 
 
+@documented(Settings, EndOptions, trials=150)
 def compare_controllers(
     space: Space,
     controllers: Mapping[str, Controller] | Sequence[Controller],
@@ -376,9 +392,7 @@ def compare_controllers(
     *,
     truth: str = "score",
     best: Mapping[str, float] | None = None,
-    trials: int | None = 150,
-    max_cost: float | None = None,
-    max_failures: int = 10,
+    settings: Settings | None = None,
     checkpoints: Sequence[int] = (),
     seeds: int = 20,
     seed: int = 0,
@@ -386,24 +400,12 @@ def compare_controllers(
     workers: int = 1,
     out: str | Path | None = None,
     progress: bool = False,
+    **options: Unpack[EndOptions],
 ) -> ControllerComparison:
     """Searches each task with each controller under each seed, and says which differences that can tell.
 
-    Random search is added if no controller is one.
-
-    A controller pays for each different architecture once: one that was evaluated in the same search, in any encoding,
-    is answered from memory (``duplicates="reuse"``). Results of a table do not change by asking again, and whoever
-    trains would look into the log first; without this, controllers that propose the same again, as evolution does,
-    would lose most of their budget to it, which is an artefact of how they are run. A search that has nothing new to
-    propose ends early, and its last value is carried on.
-
-    An evaluation is a completed trial; failed ones are no evaluation, but are billed. Under a controller with budgets
-    each part of a training counts as one: compare those over cost, and give a ``truth`` that does not depend on how
-    long was trained.
-
-    The best known truth is the highest of: what ``best`` says, all that was seen in the searches of the task and, for
-    an evaluator that lists its ``architectures`` and keeps no files (a table), everything in there, unless looking that
-    up takes more than 10 seconds. So a regret is never negative, and 0 says that nothing better is known.
+    Random search is added if no controller is one. What is paid for and counted, and what the best known truth is, the
+    text of this module says.
 
     Args:
         space: What is searched.
@@ -414,9 +416,8 @@ def compare_controllers(
         truth: Name of the metric that says how good an architecture truly is, such as ``test_accuracy``; higher is
             better. The incumbent is always the one with the best score.
         best: Truth of the best architecture of a task, by the task's name, where it is known.
-        trials: Stop each search after this many evaluations.
-        max_cost: Stop each search when this many seconds were billed.
-        max_failures: Give up after this many failed trials in a row.
+        settings: Of each search, whose repeats are answered from memory in any case; None: as the keywords say that
+            follow last.
         checkpoints: Numbers of evaluations after which the regret is also reported and tested. Those that no search
             came to are left out.
         seeds: Searches of each controller on each task, >= 2.
@@ -427,38 +428,21 @@ def compare_controllers(
         out: Folder whose ``searches/TASK/CONTROLLER-SEED`` keep the searches: called again, a comparison goes on where
             it was, also with more seeds, controllers or tasks. None: in memory.
         progress: Whether to print a line on standard error when a controller has done its searches on a task.
+        **options: Some fields of ``Settings``, in place of ``settings``.
 
     Raises:
         UsageError: If something cannot be as asked.
         RunFolderError: If ``out`` has searches under other conditions.
         TooManyFailures: After ``max_failures`` failed trials in a row.
     """
-    settings = Settings(trials=trials, max_cost=max_cost, max_failures=max_failures, duplicates="reuse")
+    settings = dataclasses.replace(settled(compare_controllers, Settings, settings, options), duplicates="reuse")
     controllers, baseline = _with_baseline(_by_name("controllers", controllers, Controller))
-    if len(controllers) < 2:
-        raise UsageError(f"controllers: expected at least one beside {BASELINE}, got {', '.join(controllers)} only")
     evaluators = {name: Prepared(evaluator) for name, evaluator in _by_name("tasks", tasks, Evaluator).items()}
-    _check_figures(evaluators, best or {}, checkpoints, trials)
-    plan = _Plan(
-        space=space,
-        controllers=controllers,
-        settings=settings,
-        seeds=whole_number("compare_controllers", "seeds", seeds, 2),
-        seed=root_seed(seed),
-        executor=make_executor(executor, workers),
-        out=None if out is None else Path(out) / SEARCHES,
-        progress=progress,
-    )
-    plan.check(evaluators)
-    for name, evaluator in evaluators.items():
-        evaluator.start(space)
-        _check_task(name, evaluator, controllers.values())
-    with plan.executor.held():
-        found = {
-            name: _do_task(plan, name, evaluator, truth, (best or {}).get(name, -math.inf))
-            for name, evaluator in evaluators.items()
-        }
-    return _compare(found, baseline, truth, checkpoints, plan.seed)
+    _check_figures(evaluators, best or {}, checkpoints, settings.trials)
+    seeds, seed = whole_number("compare_controllers", "seeds", seeds, 2), root_seed(seed)
+    folder = None if out is None else Path(out) / SEARCHES
+    plan = _Plan(space, controllers, settings, seeds, seed, make_executor(executor, workers), folder, progress)
+    return _compare(_do_tasks(plan, evaluators, truth, best or {}), baseline, truth, checkpoints, seed)
 
 
 def _by_name(what: str, given: Any, kind: type[Any]) -> dict[str, Any]:
@@ -478,11 +462,13 @@ def _by_name(what: str, given: Any, kind: type[Any]) -> dict[str, Any]:
 def _with_baseline(controllers: dict[str, Controller]) -> tuple[dict[str, Controller], str]:
     """The controllers with random search among them, and its name."""
     cls: type[Controller] = load(BASELINE, "controllers")
-    for name, controller in controllers.items():
-        if type(controller) is cls:
-            return controllers, name
-    name = BASELINE if BASELINE not in controllers else f"{BASELINE} #2"
-    return {name: cls(), **controllers}, name
+    name = next((name for name, controller in controllers.items() if type(controller) is cls), None)
+    if name is None:
+        name = BASELINE if BASELINE not in controllers else f"{BASELINE} #2"
+        controllers = {name: cls(), **controllers}
+    if len(controllers) < 2:
+        raise UsageError(f"controllers: expected at least one beside {BASELINE}, got {', '.join(controllers)} only")
+    return controllers, name
 
 
 def _check_figures(
@@ -513,7 +499,7 @@ def _check_task(name: str, shared: Prepared, controllers: Iterable[Controller]) 
 # -- searching ---------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class _Plan:
     """What all searches share; names as in ``compare_controllers``, but ``out`` is the folder of the searches."""
 
@@ -593,6 +579,21 @@ class _Task:
         return np.stack(every).reshape(len(self.paths), -1, length)
 
 
+def _do_tasks(
+    plan: _Plan, evaluators: Mapping[str, Prepared], truth: str, best: Mapping[str, float]
+) -> dict[str, _Task]:
+    """Does, or goes on with, all searches."""
+    plan.check(evaluators)
+    for name, evaluator in evaluators.items():
+        evaluator.start(plan.space)
+        _check_task(name, evaluator, plan.controllers.values())
+    with plan.executor.held():
+        return {
+            name: _do_task(plan, name, evaluator, truth, best.get(name, -math.inf))
+            for name, evaluator in evaluators.items()
+        }
+
+
 def _do_task(plan: _Plan, task: str, shared: Prepared, truth: str, best: float) -> _Task:
     """Does, or goes on with, all searches of a task."""
     paths = {}
@@ -625,7 +626,7 @@ def _search(plan: _Plan, task: str, controller: str, number: int, shared: Prepar
             out=out,
             seed=plan.root(task, number),
             executor=plan.executor,
-            **{field.name: getattr(plan.settings, field.name) for field in dataclasses.fields(plan.settings)},
+            settings=plan.settings,
         )
         return _path(result.history, truth, f"{task}: {controller}, seed {number}")
 

@@ -23,9 +23,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, Unpack, cast
 
-from archsearch.checks import at_least_one, number, whole_number
+from archsearch.checks import at_least_one
 from archsearch.components import describe, load
 from archsearch.controller import Controller
 from archsearch.damage import readable
@@ -40,7 +40,7 @@ from archsearch.errors import (
     UsageError,
 )
 from archsearch.evaluator import Evaluator
-from archsearch.executor import FAILURES, Executor, Fault, Job, SimulatedExecutor, advance, prepare
+from archsearch.executor import Executor, Fault, Job, SimulatedExecutor, advance, prepare
 from archsearch.exhaustion import WORTH_COUNTING, Exhaustion
 from archsearch.fingerprints import check_fingerprints, file_fingerprint, fingerprints_of
 from archsearch.gate import admit_origin, admit_trial, note_of
@@ -55,28 +55,42 @@ from archsearch.history import (
     trial_to_event,
 )
 from archsearch.journal import Gap
-from archsearch.limits import LATENCY, Limits, checked_limits
+from archsearch.limits import Limits
 from archsearch.local_executor import LocalExecutor
 from archsearch.loggers import Logger
 from archsearch.progress import Display
 from archsearch.remembered import Remembered
 from archsearch.seeding import root_seed
+from archsearch.settings import (
+    DEFAULT_RETRIES,
+    ExecutorName,
+    Listener,
+    SettingOptions,
+    Settings,
+    documented,
+    field_names,
+    given_once,
+    settled,
+)
 from archsearch.space import Space
 from archsearch.texts import name_of, well_formed
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Budget, Cost, Evaluation, Trial
-from archsearch.trust import own_executor, refuse_links, stored_component, stored_executor, without_secrets
+from archsearch.trust import (
+    EXECUTORS,
+    own_executor,
+    refuse_links,
+    stored_component,
+    stored_executor,
+    without_secrets,
+)
 from archsearch.words import plain, plain_lines
 
-ExecutorName = Literal["local", "ray", "simulated"]
-Duplicates = Literal["evaluate", "reuse"]
-Listener = Callable[[Trial], object]
 Answer = TypeVar("Answer")
 
 _log = logging.getLogger("archsearch")
 """Has a line for every fault, at level WARNING."""
 _log.addHandler(logging.NullHandler())  # else Python would print them where no logging is set up
 
-DEFAULT_RETRIES: Mapping[str, int] = {"worker_died": 3, "out_of_memory": 1}
 LATENCY_TABLE = "latency_table"
 """What the fingerprint of that file is called."""
 MAX_REUSED_IN_A_ROW = 2_000
@@ -91,84 +105,6 @@ MAX_FAULT_TEXT = 300
 _WALL, _FAILED = (COST_FIELDS.index(field) for field in MEASURED)
 MAX_ANSWERED = 5_000
 """Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """When a search stops and how it treats failures and repeats.
-
-    Args:
-        trials: Stop after this many completed trials.
-        max_seconds: Stop when the run's clock (virtual for ``simulated``) reaches this many seconds; what fails then is
-            not tried again.
-        max_cost: Stop when all tries, failed ones included, have billed this many seconds; the trial that crosses the
-            limit counts, and what fails then is not tried again. With several workers, what is under way at that moment
-            is dropped, and not billed.
-        target: Stop when the best trial (of those trained longest) scores at least this.
-        duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
-            whose canonical form was scored before from memory: free of charge, no trial.
-        limits: The most that figures of ``Evaluator.measure`` may be, by name, such as ``{"flops": 330e6}``. A proposal
-            beyond a limit is never evaluated: the controller hears of a failure, free of charge, and there is no trial.
-        latency_table: Parquet or CSV file that gives ``latency_seconds``, as the sum over an architecture's decisions:
-            columns decision (``space.label``; empty: the fixed part), option and seconds.
-        batch: Proposals that are asked for and evaluated together, >= 1, for evaluators to which that is cheaper. Ray:
-            in each call of a worker. A controller hears of none of them before it has proposed all.
-        lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search
-            then depends on the seed alone, not on the number of workers. None: as results come.
-        timeout: Seconds after which one evaluation is given up.
-        retries: How often a failed evaluation is tried again, by kind: exception, invalid_score, timeout, worker_died,
-            out_of_memory. Kinds that are not named keep the default: 3 for worker_died, 1 for out_of_memory, else 0.
-        max_failures: Give up after this many failed trials in a row, with the error of the first.
-
-    Raises:
-        UsageError: If a value is out of range, or nothing would ever stop the search.
-    """
-
-    trials: int | None = None
-    max_seconds: float | None = None
-    max_cost: float | None = None
-    target: float | None = None
-    duplicates: Duplicates = "evaluate"
-    limits: Mapping[str, float] | None = None
-    latency_table: str | Path | None = None
-    batch: int = 1
-    lag: int | None = None
-    timeout: float | None = None
-    retries: Mapping[str, int] | None = None
-    max_failures: int = 10
-
-    def __post_init__(self) -> None:
-        if all(limit is None for limit in (self.trials, self.max_seconds, self.max_cost, self.target)):
-            raise UsageError("nothing would stop this search: give trials, max_seconds, max_cost or target")
-        # What is infinite or NaN never stops a search; what is no limit is left out.
-        for name in ("trials", "batch", "lag", "max_failures"):
-            self._take(name, at_least_one)
-        for name in ("max_seconds", "max_cost", "timeout"):
-            self._take(name, functools.partial(number, above=0))
-        self._take("target", number)
-        if self.duplicates not in ("evaluate", "reuse"):
-            raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")
-        object.__setattr__(self, "limits", checked_limits(self.limits))
-        if self.latency_table is not None:
-            if LATENCY not in (self.limits or ()):
-                raise UsageError(f"latency_table: it gives {LATENCY}, so set a limit on that, such as 0.02")
-            # A run may be resumed from another directory.
-            object.__setattr__(self, "latency_table", str(Path(self.latency_table).absolute()))
-        if self.retries is not None:
-            object.__setattr__(self, "retries", _checked_retries(self.retries))
-
-    def _take(self, name: str, check: Callable[[str, str, Any], Any]) -> None:
-        """Checks a number, where it is given, and keeps Python's own of it."""
-        if (value := getattr(self, name)) is not None:
-            object.__setattr__(self, name, check("search", name, value))
-
-
-def _checked_retries(retries: Mapping[str, int]) -> dict[str, int]:
-    if not isinstance(retries, Mapping):
-        raise UsageError(f"retries: expected kinds and numbers, such as {{'timeout': 1}}, got {retries!r}")
-    if unknown := [kind for kind in retries if kind not in FAILURES]:
-        raise UsageError(f"retries: expected whole numbers >= 0 for any of {', '.join(FAILURES)}, got {unknown[0]!r}")
-    return {kind: whole_number("retries", kind, times) for kind, times in retries.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,29 +202,20 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+@documented(Settings, SettingOptions)
 def search(
     space: Space,
     controller: Controller,
     evaluator: Evaluator,
     *,
-    trials: int | None = None,
-    max_seconds: float | None = None,
-    max_cost: float | None = None,
-    target: float | None = None,
+    settings: Settings | None = None,
     seed: int | None = None,
     executor: ExecutorName | Executor = "local",
     workers: int = 1,
     out: str | Path | None = None,
-    duplicates: Duplicates = "evaluate",
-    limits: Mapping[str, float] | None = None,
-    latency_table: str | Path | None = None,
-    batch: int = 1,
-    lag: int | None = None,
-    timeout: float | None = None,
-    retries: Mapping[str, int] | None = None,
-    max_failures: int = 10,
     on_trial: Listener | Sequence[Listener] | None = None,
     progress: bool = False,
+    **options: Unpack[SettingOptions],
 ) -> Result:
     """Searches a space.
 
@@ -296,25 +223,15 @@ def search(
         space: What is searched.
         controller: Who proposes.
         evaluator: Who scores.
-        trials: See ``Settings``; so for all that say this.
-        max_seconds: See ``Settings``.
-        max_cost: See ``Settings``.
-        target: See ``Settings``.
+        settings: When it stops and how it treats failures and repeats; None: as the keywords say that follow last.
         seed: Root seed, >= 0; None draws one and records it.
         executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
         workers: Parallel evaluations (``ray``, ``simulated``).
         out: Folder to keep the run in, so that it can be resumed; None keeps it in memory.
-        duplicates: See ``Settings``.
-        limits: See ``Settings``.
-        latency_table: See ``Settings``.
-        batch: See ``Settings``.
-        lag: See ``Settings``.
-        timeout: See ``Settings``.
-        retries: See ``Settings``.
-        max_failures: See ``Settings``.
         on_trial: Called with every finished trial, after the controller was told; or several of such. Any that are a
             ``Logger`` also hear of the begin and the end.
         progress: Whether to show a progress bar and notes on standard error.
+        **options: The fields of ``Settings``, in place of ``settings``.
 
     Raises:
         UsageError: If something cannot be as asked; nothing was evaluated then.
@@ -322,34 +239,16 @@ def search(
         ConstraintError: If proposals are beyond the limits again and again.
     """
     out = None if out is None else Path(out).absolute()  # an evaluator may change the directory
-    settings = Settings(
-        trials=trials,
-        max_seconds=max_seconds,
-        max_cost=max_cost,
-        target=target,
-        duplicates=duplicates,
-        limits=limits,
-        latency_table=latency_table,
-        batch=batch,
-        lag=lag,
-        timeout=timeout,
-        retries=retries,
-        max_failures=max_failures,
-    )
+    settings = settled(search, Settings, settings, options)
     seed = root_seed(seed)
     listeners = _listeners(on_trial)
     engine = make_executor(executor, workers)
-    engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
-    engine.timeout = settings.timeout
-    evaluator.start(space)
-    evaluator.check_budgets(controller.budgets)
-    engine.check(evaluator)
-    checked = _limits(space, evaluator, settings)
+    limits = _fit_together(space, controller, evaluator, engine, settings)
     config = {}
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers)
     history = History(space, seed)
-    loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, checked)
+    loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
     try:
@@ -368,10 +267,11 @@ def resume(
     evaluator: Evaluator | None = None,
     executor: ExecutorName | Executor | None = None,
     workers: int | None = None,
+    settings: Settings | None = None,
     on_trial: Listener | Sequence[Listener] | None = None,
     progress: bool = False,
     trust: bool = False,
-    **changes: Any,
+    **changes: Unpack[SettingOptions],
 ) -> Result:
     """Goes on with a run from its folder.
 
@@ -383,6 +283,7 @@ def resume(
         evaluator: The run's evaluator, likewise.
         executor: Where to run from now on; None: as before.
         workers: Parallel evaluations from now on; None: as before.
+        settings: All settings from now on; None: as before, but for the changes.
         on_trial: See ``search``.
         progress: See ``search``.
         trust: Whether classes and functions that the folder names may be imported and called, a Ray cluster that it
@@ -403,19 +304,13 @@ def resume(
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
     with readable(where):
-        settings = _settings(config["settings"], changes, LATENCY_TABLE in (known or ()))
+        settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
     listeners = _listeners(on_trial)
-    if executor == "local":
-        workers = workers or 1
-    with readable(where):
-        executor = executor or _stored_executor(config, workers, where, trust)
-        engine = make_executor(executor, workers or config["workers"])
-    engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
-    engine.timeout = settings.timeout
-    evaluator.start(space)
-    evaluator.check_budgets(controller.budgets)
-    engine.check(evaluator)
-    limits = _limits(space, evaluator, settings)
+    if executor is None:
+        engine = executor_of_run(config, where, workers=workers, trust=trust)
+    else:
+        engine = make_executor(executor, workers or (1 if executor == "local" else config["workers"]))
+    limits = _fit_together(space, controller, evaluator, engine, settings)
     if known is not None:
         check_fingerprints(directory, known, _fingerprints(controller, evaluator, settings))
     history = History(space, config["seed"])
@@ -426,23 +321,41 @@ def resume(
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
 
 
-def _stored_executor(config: dict[str, Any], workers: int | None, where: str, trust: bool) -> ExecutorName | Executor:
-    """The executor of a run, with its settings."""
-    settings = stored_executor(config, where, trust=trust)
-    if settings is None:
-        return cast(ExecutorName, config["executor"])
-    if config["executor"] == "local":
-        make_executor("local", workers or 1)  # has one worker, or says so
-    elif workers is not None:
-        settings["workers"] = workers
-    path = config["executor_settings"]["class_path"]
-    cls = load(own_executor(path) or path)
-    if not (isinstance(cls, type) and issubclass(cls, Executor)):
-        raise RunFolderError(f"{where}: executor_settings: expected a class of Executor, got {cls!r:.80}")
-    try:
-        return cls(**settings)
-    except TypeError as error:
-        raise RunFolderError(f"{where}: executor_settings: {error}") from None
+def executor_of_run(
+    config: Mapping[str, Any],
+    where: str,
+    *,
+    workers: int | None = None,
+    trust: bool = False,
+    changes: Mapping[str, Any] | None = None,
+) -> Executor:
+    """The executor that a run had, with its settings but for what changes.
+
+    Args:
+        config: What is in ``config.yaml``.
+        where: That file, for messages.
+        workers: Parallel evaluations from now on; None: as before.
+        trust: See ``resume``.
+        changes: New values for its settings, whatever is stored of these.
+    """
+    name = cast(ExecutorName, config["executor"])
+    with readable(where):
+        stored = stored_executor(config, where, trust=trust, replaced=changes or ())
+        if stored is None and not changes:
+            return make_executor(name, workers or config["workers"])
+        path = f"archsearch.{EXECUTORS[name]}" if stored is None else config["executor_settings"]["class_path"]
+        settings = {**(stored or {}), **(changes or {})}
+        if name == "local":
+            make_executor("local", workers or 1)  # has one worker, or says so
+        elif stored is None or workers is not None:
+            settings["workers"] = config["workers"] if workers is None else workers
+        cls = load(own_executor(path) or path)
+        if not (isinstance(cls, type) and issubclass(cls, Executor)):
+            raise RunFolderError(f"{where}: executor_settings: expected a class of Executor, got {cls!r:.80}")
+        try:
+            return cls(**settings)
+        except TypeError as error:
+            raise RunFolderError(f"{where}: executor_settings: {error}") from None
 
 
 def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
@@ -477,14 +390,20 @@ def _fingerprints(controller: Controller, evaluator: Evaluator, settings: Settin
     return found | ({} if settings.latency_table is None else {LATENCY_TABLE: file_fingerprint(settings.latency_table)})
 
 
-def _settings(stored: dict[str, Any], changes: dict[str, Any], known_files: bool) -> Settings:
-    known = [field.name for field in dataclasses.fields(Settings)]  # an older run has not stored all of them
+def _settings(
+    stored: dict[str, Any], settings: Settings | None, changes: Mapping[str, Any], known_files: bool
+) -> Settings:
+    """Those of a run that goes on: as given, or as stored but for the changes."""
+    known = field_names(Settings)  # an older run has not stored all of them
     unknown = changes.keys() - set(known)
     if unknown:
         raise UnknownName(
             f"resume: no setting is called {', '.join(sorted(unknown))}; expected any of {', '.join(known)}"
         )
-    settings = Settings(**stored | {name: value for name, value in changes.items() if value is not None})
+    if settings is None:
+        settings = Settings(**stored | {name: value for name, value in changes.items() if value is not None})
+    else:
+        settings = given_once("resume", Settings, settings, changes)
     if settings.limits != stored.get("limits"):
         raise RunFolderError(
             f"limits: the run was made with {stored.get('limits')}, got {settings.limits}; start a new run for others"
@@ -497,8 +416,15 @@ def _settings(stored: dict[str, Any], changes: dict[str, Any], known_files: bool
     return settings
 
 
-def _limits(space: Space, evaluator: Evaluator, settings: Settings) -> Limits | None:
-    """What the settings ask for, checked against a started evaluator."""
+def _fit_together(
+    space: Space, controller: Controller, evaluator: Evaluator, engine: Executor, settings: Settings
+) -> Limits | None:
+    """Starts the evaluator; raises ``UsageError`` where one of them cannot do what another asks for."""
+    engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
+    engine.timeout = settings.timeout
+    evaluator.start(space)
+    evaluator.check_budgets(controller.budgets)
+    engine.check(evaluator)
     if settings.limits is None:
         return None
     return Limits(space, evaluator, settings.limits, settings.latency_table)

@@ -21,6 +21,7 @@ TYPES = {
     "str": "a text",
     "bool": "true or false",
     "list": "a list such as [1, 2]",
+    "Sequence": "a list such as [1, 2]",
     "dict": "a mapping such as {name: value}",
     "Mapping": "a mapping such as {name: value}",
 }

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch.settings import ENDS, Settings
 from archsearch.words import plain, plain_lines, say
 
 if TYPE_CHECKING:
     from archsearch.evaluator import Evaluator
     from archsearch.loggers import Watched
-    from archsearch.loop import Settings
 
 REFRESH_SECONDS = 0.2
 LOG_SECONDS = 10.0
@@ -75,7 +75,7 @@ class Display:
             type(each).__name__ for each in (search.space, search.controller, search.evaluator, search.executor)
         )
         settings, folder = self._settings, search.history.folder
-        ends = {name: getattr(settings, name) for name in ("trials", "max_seconds", "max_cost", "target")}
+        ends = {name: getattr(settings, name) for name in ENDS}
         facts = [
             f"searching {space}: {controller} proposes, {evaluator} scores, on {executor}",
             "stops at " + " or ".join(f"{name} {value:,}" for name, value in ends.items() if value is not None),

@@ -6,20 +6,22 @@ For what asks an evaluator outside the search that the user began: labels of a p
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from archsearch.controller import Controller
 from archsearch.errors import ConstraintError
 from archsearch.evaluator import MAX_DRAWS, Evaluator
-from archsearch.executor import evaluate_safely, prepare_below
+from archsearch.executor import Executor, evaluate_safely, prepare_below
 from archsearch.loop import Result, resume, search
 from archsearch.notes import read_note, write_note
+from archsearch.settings import ExecutorName, Listener, SettingOptions, Settings
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 from archsearch.wrapping import Around
@@ -156,39 +158,33 @@ def search_or_resume(
     evaluator: Evaluator,
     *,
     out: Path | None,
-    seed: int,
-    executor: Any = "local",
+    seed: int | None,
+    settings: Settings | None = None,
+    executor: ExecutorName | Executor = "local",
     workers: int = 1,
-    on_trial: Any = None,
-    **settings: Any,
+    on_trial: Listener | None = None,
+    progress: bool = False,
+    **options: Unpack[SettingOptions],
 ) -> Result:
     """Begins a search, or goes on with the one that is in the folder ``out``; arguments as those of ``search``.
 
     Raises:
         KeyboardInterrupt: If it was interrupted.
     """
+    run: Callable[..., Result]
     if out is not None and (out / "config.yaml").exists():
-        result = resume(
-            out,
-            space=space,
-            controller=controller,
-            evaluator=evaluator,
-            executor=executor,
-            workers=workers,
-            on_trial=on_trial,
-        )
+        run = functools.partial(resume, out)
     else:
-        result = search(
-            space,
-            controller,
-            evaluator,
-            out=out,
-            seed=seed,
-            executor=executor,
-            workers=workers,
-            on_trial=on_trial,
-            **settings,
-        )
+        run = functools.partial(search, out=out, seed=seed, settings=settings, **options)
+    result = run(
+        space=space,
+        controller=controller,
+        evaluator=evaluator,
+        executor=executor,
+        workers=workers,
+        on_trial=on_trial,
+        progress=progress,
+    )
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return result

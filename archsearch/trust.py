@@ -20,8 +20,8 @@ from archsearch.components import build, describe, installed, not_trusted_messag
 from archsearch.errors import NotTrusted, RunFolderError, UsageError
 from archsearch.fingerprints import without_files
 
-EXECUTORS = ("LocalExecutor", "RayExecutor")
-"""Executors whose settings are stored, by the names that ``archsearch`` has for them."""
+EXECUTORS = {"local": "LocalExecutor", "ray": "RayExecutor"}
+"""Executors whose settings are stored: their own names, and those that ``archsearch`` has for the classes."""
 
 REACHING = ("address", "runtime_env")
 """Settings of an executor by which it connects to other machines, or installs and sets what workers run."""
@@ -75,7 +75,7 @@ def stored_component(
 def own_executor(class_path: Any) -> str | None:
     """The import path that an executor of this package has now, whatever module it was in when a run was written."""
     package, _, name = str(class_path).rpartition(".")
-    return f"archsearch.{name}" if name in EXECUTORS and package.split(".")[0] == "archsearch" else None
+    return f"archsearch.{name}" if name in EXECUTORS.values() and package.split(".")[0] == "archsearch" else None
 
 
 def stored_executor(

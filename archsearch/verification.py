@@ -28,10 +28,11 @@ from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Executor
 from archsearch.history import COST_COLUMNS, RunFolder
-from archsearch.loop import ExecutorName, Result, Settings, format_cost
+from archsearch.loop import Result, format_cost
 from archsearch.page import aligned, heading, paragraph, table, terms
 from archsearch.report import best_rows, number_text, without_none
 from archsearch.scoring import Listed, search_or_resume
+from archsearch.settings import ExecutorName, Settings
 from archsearch.space import Space, at_least_one
 from archsearch.trial import NO_COST, Architecture, Cost, Trial
 from archsearch.trust import refuse_links, stored_component
@@ -208,8 +209,8 @@ def verify(
         evaluator: Who scores; it must not learn from trials.
         top: How many architectures, >= 1; fewer if the run has fewer.
         seed: Root seed of these evaluations, >= 0; None: any that an earlier such verification has, else drawn.
-        executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
-        workers: Parallel evaluations (``ray``, ``simulated``).
+        executor: See ``search``.
+        workers: See ``search``.
         progress: Whether to show a progress bar on standard error.
         space: The run's, where it is a class of your own; must equal it.
         trust: See ``archsearch.resume``.
@@ -222,18 +223,8 @@ def verify(
         KeyboardInterrupt: If it was interrupted.
     """
     at_least_one("verify", "top", top)
-    if evaluator.interval > 0:
-        raise UsageError(
-            f"verify: {type(evaluator).__name__} learns during a search, so that its scores change on the way; give an "
-            "evaluator that does not, such as Training"
-        )
-    folder = RunFolder(directory)
-    refuse_links(folder.path, trust=trust)
-    where = str(folder.path / "config.yaml")
-    space = stored_component(space, folder.config()["space"], "spaces", where=where, trust=trust)
-    rows = best_rows(folder.table(space), top)
-    if not rows:
-        raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to verify")
+    _refuse_what_learns(evaluator)
+    folder, space, rows = _best_of(directory, space, top, trust)
     architectures = [list(row["architecture"]) for row in rows]
     number, seed = _place(folder, space, architectures, evaluator, seed)
     if read_verification(folder, number) is None:
@@ -242,11 +233,10 @@ def verify(
             Listed(architectures),
             evaluator,
             out=verification_folder(folder, number),
-            seed=seed,  # type: ignore[arg-type]  # None: drawn and recorded
+            seed=seed,
+            settings=_all_of(len(rows)),
             executor=executor,
             workers=workers,
-            trials=len(rows),
-            max_failures=len(rows),
             progress=progress,
         )
         if not result.completed:
@@ -255,6 +245,43 @@ def verify(
     found = read_verification(folder, number)
     assert found is not None
     return found
+
+
+def _refuse_what_learns(evaluator: Evaluator) -> None:
+    if evaluator.interval > 0:
+        raise UsageError(
+            f"verify: {type(evaluator).__name__} learns during a search, so that its scores change on the way; give an "
+            "evaluator that does not, such as Training"
+        )
+
+
+def _best_of(
+    directory: str | Path, space: Space | None, top: int, trust: bool
+) -> tuple[RunFolder, Space, list[dict[str, Any]]]:
+    """The folder of a run, its space, and the rows of its best trials."""
+    folder = RunFolder(directory)
+    space = space_of_run(folder, space, trust=trust)
+    rows = best_rows(folder.table(space), top)
+    if not rows:
+        raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to verify")
+    return folder, space, rows
+
+
+def space_of_run(folder: RunFolder, space: Space | None, *, trust: bool) -> Space:
+    """The space of a run whose folder is going to be written to: ``space`` if it equals it, else the one stored.
+
+    Raises:
+        NotTrusted: If links lead out of the folder, or the space is not installed, and neither given nor trusted.
+    """
+    refuse_links(folder.path, trust=trust)
+    where = str(folder.path / "config.yaml")
+    found: Space = stored_component(space, folder.config()["space"], "spaces", where=where, trust=trust)
+    return found
+
+
+def _all_of(count: int) -> Settings:
+    """Of a search that scores so many architectures, whether they fail or not."""
+    return Settings(trials=count, max_failures=count)
 
 
 def verification_folder(folder: RunFolder, number: int) -> Path:
@@ -358,8 +385,7 @@ def _numbers(folder: RunFolder, pattern: str) -> list[int]:
 def _can_go_on(below: RunFolder, config: Mapping[str, Any], space: Space, expected: int) -> bool:
     """Whether ``verify`` began that search, so that it can go on, and not every evaluation failed."""
     same = config["space"] == describe(space) and isinstance(config["seed"], int)
-    settings = Settings(trials=expected, max_failures=expected)
-    return same and Settings(**config["settings"]) == settings and not _in_vain(below, space, expected)
+    return same and Settings(**config["settings"]) == _all_of(expected) and not _in_vain(below, space, expected)
 
 
 def _in_vain(below: RunFolder, space: Space, expected: int) -> bool:

@@ -21,9 +21,9 @@ from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executor import Job, prepare_below
 from archsearch.local_executor import LocalExecutor
-from archsearch.loop import DEFAULT_RETRIES
 from archsearch.notes import read_note, write_note
 from archsearch.seeding import stream
+from archsearch.settings import DEFAULT_RETRIES
 from archsearch.space import Space, at_least_one, is_finite, whole_number
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 from archsearch.wrapping import AroundSeveral, answers

@@ -15,8 +15,8 @@ from common import run_command as run
 
 from archsearch import RayExecutor, cli
 from archsearch.history import RunFolder
-from archsearch.loop import Settings
 from archsearch.progress import Display
+from archsearch.settings import Settings
 from archsearch.spaces import NASBench201
 
 
@@ -107,9 +107,7 @@ def test_a_resumed_run_has_the_executor_it_had_but_for_what_is_given(capsys, tmp
 
     def resumed(**given):
         options = {"directory": str(run_folder), "trust": True, **nothing, **given}
-        made = cli._executor(options, cli._stored_arguments(options, "ray"))
-        assert made["workers"] == getattr(made["executor"], "workers", made["workers"])
-        return made["executor"]
+        return cli._executor_of_run(options)["executor"]
 
     same, moved, local = resumed(), resumed(address="new:1", workers=2), resumed(executor="local")
     assert (same.workers, same.cpus, same.gpus, same.resources, same.address) == (6, 3.0, 1.0, {"fast": 1.0}, "old:1")

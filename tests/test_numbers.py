@@ -8,14 +8,13 @@ import typing
 import numpy as np
 import pytest
 
-from archsearch import search
+from archsearch import Settings, search
 from archsearch.checks import number, whole_number
 from archsearch.components import KINDS, describe, entry_points
 from archsearch.controllers import RandomSearch
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function, Tabular, Training
 from archsearch.executor import SimulatedExecutor
-from archsearch.loop import Settings
 from archsearch.ray_executor import RayExecutor
 from archsearch.spaces import Choices
 

@@ -11,8 +11,8 @@ from advancing_lab import Learner
 
 from archsearch import Cost, Evaluation, Evaluator, progress, resume
 from archsearch.evaluators import Function
-from archsearch.loop import Settings
 from archsearch.progress import Display
+from archsearch.settings import Settings
 
 # -- set-up cost -----------------------------------------------------------------------------------
 
