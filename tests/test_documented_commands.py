@@ -3,6 +3,7 @@
 Also those that are not run, as they would take too long or need a cluster: they are read, up to where the work begins.
 """
 
+import functools
 import importlib
 import re
 import shlex
@@ -52,7 +53,11 @@ def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsy
         raise Begins
 
     for module, name in WORK.values():
-        monkeypatch.setattr(importlib.import_module(f"archsearch.{module}"), name, begin)
+        home = importlib.import_module(f"archsearch.{module}")
+        signed = functools.update_wrapper(
+            functools.partial(begin), getattr(home, name)
+        )  # defaults of options are theirs
+        monkeypatch.setattr(home, name, signed)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "my_lab", raising=False)  # of another test
