@@ -376,17 +376,13 @@ def _unchanged(network: Network) -> Iterator[None]:
 
 
 class _Agreement(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts ReLUs in the same state while it is entered, those that are no modules included.
-
-    Attributes:
-        kernel: For each pair of images how many there were; None: none at all.
-    """
+    """Counts, for each pair of images, ReLUs in the same state while it is entered, also those that are no modules."""
 
     _RELUS = (torch.ops.aten.relu, torch.ops.aten.relu_, torch.ops.aten.hardtanh, torch.ops.aten.hardtanh_)
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.kernel: torch.Tensor | None = None
+        self.kernel: torch.Tensor | None = None  # none at all
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
