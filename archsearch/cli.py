@@ -548,6 +548,7 @@ def _executor_settings(given: Mapping[str, Any], executor: str | None) -> dict[s
 
 
 def _options(names: Iterable[str]) -> str:
+    """Names of arguments as options, for a message."""
     return ", ".join(f"--{name}" for name in names)
 
 

@@ -474,6 +474,7 @@ def _with_baseline(controllers: dict[str, Controller]) -> tuple[dict[str, Contro
 def _check_figures(
     tasks: Collection[str], best: Mapping[str, float], checkpoints: Sequence[int], trials: int | None
 ) -> None:
+    """Raises ``UsageError`` if figures of the comparison are out of range."""
     for name, value in best.items():
         if name not in tasks or not is_finite(value):
             known = ", ".join(tasks)
