@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING
 from archsearch.components import lazy_classes
 
 if TYPE_CHECKING:
-    from archsearch.artefacts import export as export
-    from archsearch.artefacts import load_network as load_network
-    from archsearch.comparison import Comparison as Comparison
-    from archsearch.comparison import compare as compare
+    from archsearch.bridges.environment import ArchitectureEnv as ArchitectureEnv
+    from archsearch.bridges.export import export as export
+    from archsearch.bridges.load_network import load_network as load_network
+    from archsearch.bridges.mlflow import MLflowLogger as MLflowLogger
+    from archsearch.bridges.tensorboard import TensorBoardLogger as TensorBoardLogger
+    from archsearch.contests.controller_comparison import compare_controllers as compare_controllers
     from archsearch.controller import Controller as Controller
-    from archsearch.controller_comparison import compare_controllers as compare_controllers
-    from archsearch.environment import ArchitectureEnv as ArchitectureEnv
     from archsearch.evaluator import Evaluator as Evaluator
-    from archsearch.executor import SimulatedExecutor as SimulatedExecutor
-    from archsearch.local_executor import LocalExecutor as LocalExecutor
-    from archsearch.loggers import MLflowLogger as MLflowLogger
-    from archsearch.loggers import TensorBoardLogger as TensorBoardLogger
-    from archsearch.loop import Result as Result
-    from archsearch.loop import resume as resume
-    from archsearch.loop import search as search
-    from archsearch.ray_executor import RayExecutor as RayExecutor
-    from archsearch.settings import Settings as Settings
+    from archsearch.executors.local import LocalExecutor as LocalExecutor
+    from archsearch.executors.ray.executor import RayExecutor as RayExecutor
+    from archsearch.executors.simulated import SimulatedExecutor as SimulatedExecutor
+    from archsearch.judging.comparison import Comparison as Comparison
+    from archsearch.judging.comparison import compare as compare
+    from archsearch.judging.verification import verify as verify
+    from archsearch.running.result import Result as Result
+    from archsearch.running.search import resume as resume
+    from archsearch.running.search import search as search
+    from archsearch.running.settings import Settings as Settings
     from archsearch.space import Space as Space
     from archsearch.trial import Architecture as Architecture
     from archsearch.trial import Budget as Budget
@@ -33,35 +34,34 @@ if TYPE_CHECKING:
     from archsearch.trial import Proposal as Proposal
     from archsearch.trial import Query as Query
     from archsearch.trial import Trial as Trial
-    from archsearch.verification import verify as verify
 
 _MODULES = {
-    "ArchitectureEnv": "environment",
+    "ArchitectureEnv": "bridges.environment",
     "Architecture": "trial",
     "Budget": "trial",
-    "Comparison": "comparison",
+    "Comparison": "judging.comparison",
     "Controller": "controller",
     "Cost": "trial",
     "Evaluation": "trial",
     "Evaluator": "evaluator",
-    "LocalExecutor": "local_executor",
-    "MLflowLogger": "loggers",
+    "LocalExecutor": "executors.local",
+    "MLflowLogger": "bridges.mlflow",
     "Proposal": "trial",
     "Query": "trial",
-    "RayExecutor": "ray_executor",
-    "Result": "loop",
-    "Settings": "settings",
-    "SimulatedExecutor": "executor",
+    "RayExecutor": "executors.ray.executor",
+    "Result": "running.result",
+    "Settings": "running.settings",
+    "SimulatedExecutor": "executors.simulated",
     "Space": "space",
-    "TensorBoardLogger": "loggers",
+    "TensorBoardLogger": "bridges.tensorboard",
     "Trial": "trial",
-    "compare": "comparison",
-    "compare_controllers": "controller_comparison",
-    "export": "artefacts",
-    "load_network": "artefacts",
-    "resume": "loop",
-    "search": "loop",
-    "verify": "verification",
+    "compare": "judging.comparison",
+    "compare_controllers": "contests.controller_comparison",
+    "export": "bridges.export",
+    "load_network": "bridges.load_network",
+    "resume": "running.search",
+    "search": "running.search",
+    "verify": "judging.verification",
 }
 __version__ = "0.1.0"
 __all__ = ["__version__", *_MODULES]  # noqa: PLE0604

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from archsearch.basics.seeding import generator_state, restore_generator, stream
 from archsearch.errors import UnknownProposal, UsageError
-from archsearch.seeding import generator_state, restore_generator, stream
 from archsearch.space import Space
 from archsearch.trial import Architecture, Budget, Proposal, Trial
 
@@ -75,7 +75,7 @@ class Controller:
     def fingerprints(self) -> Mapping[str, str]:
         """What this controller reads from outside: the setting that names a file to the fingerprint of its content.
 
-        See ``archsearch.fingerprints``. A run is not resumed where one has changed. By default nothing.
+        See ``archsearch.files.fingerprints``. A run is not resumed where one has changed. By default nothing.
         """
         return {}
 

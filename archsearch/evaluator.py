@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.space import Space
@@ -17,12 +17,12 @@ from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Tri
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
-    from archsearch.network import Network
+    from archsearch.networks.network import Network
     from archsearch.task import Task
 
-__all__ = ["Evaluator", "Morphable", "SharedWeights", "Trainable", "Trained"]
+
+__all__ = ["Evaluator", "Trained"]
 
 MAX_DRAWS = 100
 """Draws for each different architecture that is wanted."""
@@ -159,7 +159,7 @@ class Evaluator:
     def fingerprints(self) -> Mapping[str, str]:
         """What this evaluator reads from outside: the setting that names a file to the fingerprint of its content.
 
-        See ``archsearch.fingerprints``. A run is not resumed where one has changed. By default nothing.
+        See ``archsearch.files.fingerprints``. A run is not resumed where one has changed. By default nothing.
         """
         return {}
 
@@ -222,38 +222,3 @@ class Evaluator:
             What it cost, which is billed as set-up.
         """
         return NO_COST
-
-
-@runtime_checkable
-class Trainable(Protocol):
-    """A space whose architectures can be built as networks.
-
-    Keyword-only arguments of ``network`` are settings of the skeleton around the searched part, such as ``channels``
-    and ``cells``; evaluators hand them over by name, to train a smaller proxy.
-    """
-
-    def network(self, architecture: Architecture, task: Any) -> Network:
-        """The stand-alone network of an architecture for what has an ``input_shape`` and a number of ``classes``."""
-        ...
-
-
-@runtime_checkable
-class SharedWeights(Protocol):
-    """A space that has a super-network."""
-
-    def super_network(self, task: Any) -> Network:
-        """One network that holds all candidates; its parameters are named as in the stand-alone networks."""
-        ...
-
-
-@runtime_checkable
-class Morphable(Protocol):
-    """A space that can turn the trained network of one architecture into that of another."""
-
-    def morph(self, network: Network, child: Network, generator: torch.Generator) -> bool:
-        """Gives ``child``, which is initialised, as much of the function of ``network`` as can be.
-
-        Returns:
-            Whether the child computes the same function, up to rounding, in evaluation mode.
-        """
-        ...

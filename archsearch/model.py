@@ -23,9 +23,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.checksums import ENTRY, Damaged, checksum, tensors_checksum
 from archsearch.errors import ArchsearchError, UsageError
-from archsearch.history import write_whole
+from archsearch.files.checksums import ENTRY, Damaged, checksum, tensors_checksum
+from archsearch.files.writing import write_whole
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -96,7 +96,7 @@ class Model:
     def fingerprints(self) -> Mapping[str, str]:
         """What this model reads from outside: the setting that names a file to the fingerprint of its content.
 
-        See ``archsearch.fingerprints``. A run is not resumed where one has changed. By default nothing.
+        See ``archsearch.files.fingerprints``. A run is not resumed where one has changed. By default nothing.
         """
         return {}
 

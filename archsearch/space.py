@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.checks import at_least_one as at_least_one
-from archsearch.checks import is_finite as is_finite
-from archsearch.checks import whole_number as whole_number
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     import networkx
 
-    from archsearch.encoding import OperationGraphs
+    from archsearch.basics.operation_graphs import OperationGraphs
+
 
 COUNT_LIMIT = 200_000
 """Distinct sub-trees that counting visits before it gives up on a conditional space."""
@@ -285,7 +283,7 @@ class Space:
 
         A space whose networks have other shapes overrides it; it is what path, count and graph encodings are made from.
         """
-        from archsearch.encoding import chain, tokens
+        from archsearch.basics.operation_graphs import chain
 
         if self.arities is not None:
             options = np.asarray(architectures, dtype=np.int64).reshape(len(architectures), self.max_length)
@@ -360,3 +358,20 @@ class Space:
 
 def _is_option(option: object, n: int) -> bool:
     return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
+
+
+def tokens(space: Space, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The decisions one by one, for models that read sequences.
+
+    Returns:
+        Shape (n, ``space.max_length``); a token is 1 + place * ``space.max_options`` + option, 0 where an architecture
+        has no such decision.
+    """
+    found = np.zeros((len(architectures), space.max_length), np.int64)
+    if space.arities is not None:
+        found[:] = np.asarray(architectures, np.int64).reshape(found.shape)
+        return found + 1 + np.arange(space.max_length) * space.max_options
+    for row, architecture in enumerate(architectures):
+        places = np.arange(len(architecture))
+        found[row, places] = 1 + places * space.max_options + np.asarray(architecture, np.int64)
+    return found

@@ -18,7 +18,7 @@ import yaml
 
 from archsearch.components import build, describe, installed, not_trusted_message, one_line
 from archsearch.errors import NotTrusted, RunFolderError, UsageError
-from archsearch.fingerprints import without_files
+from archsearch.files.fingerprints import without_files
 
 EXECUTORS = {"local": "LocalExecutor", "ray": "RayExecutor"}
 """Executors whose settings are stored: their own names, and those that ``archsearch`` has for the classes."""
@@ -51,7 +51,7 @@ def stored_component(
         where: The file, for messages.
         trust: See ``components.build``.
         what: How to call it in messages.
-        fingerprints: Of the files that were read, whose paths then do not matter; see ``archsearch.fingerprints``.
+        fingerprints: Of the files that were read, whose paths then do not matter; see ``files/fingerprints.py``.
 
     Raises:
         NotTrusted: If it is not installed, not given, and not trusted.

@@ -26,10 +26,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from archsearch.basics.seeding import stream
 from archsearch.controllers import RegularizedEvolution
 from archsearch.evaluators.chain_scoring import ChainScores, score_chains
-from archsearch.network import build, multiply_adds
-from archsearch.seeding import stream
+from archsearch.networks.multiply_adds import multiply_adds
+from archsearch.networks.network import build
 from archsearch.spaces import MobileNet, NASBenchMacro
 from archsearch.spaces.networks.mobilenet import MobileNetNetwork
 from archsearch.task import load_task

@@ -30,7 +30,7 @@ from ray.cluster_utils import Cluster
 
 from archsearch import Evaluation, Evaluator, RayExecutor, Space, search
 from archsearch.controllers import RandomSearch
-from archsearch.history import PART_ROWS
+from archsearch.keeping.history import PART_ROWS
 
 SPACE = Space(arities=[5] * 6)
 STORE_BYTES = 100 * 2**20

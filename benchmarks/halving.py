@@ -24,8 +24,8 @@ import numpy.typing as npt
 from archsearch import Controller, Cost, Evaluation, Evaluator, Space, Trial, search
 from archsearch.controllers import RandomSearch
 from archsearch.controllers.successive_halving import Hyperband, SuccessiveHalving
-from archsearch.embedded import embedded_columns
 from archsearch.errors import UsageError
+from archsearch.files.embedded import embedded_columns
 from archsearch.trial import Architecture, Query
 
 FloatArray = npt.NDArray[np.float64]

@@ -30,10 +30,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from archsearch.basics.seeding import stream
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators import OneShot, Tabular, Training
 from archsearch.ranking import agreement, kendall_tau, regret, spearman, tau_within, top_k_recall
-from archsearch.seeding import stream
 from archsearch.spaces import NASBench201
 from archsearch.trial import NO_COST, Architecture
 

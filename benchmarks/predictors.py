@@ -18,10 +18,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from archsearch import models
-from archsearch.embedded import embedded_columns
-from archsearch.encoding import DEFAULT, encode
+from archsearch.files.embedded import embedded_columns
 from archsearch.model import Model, Prediction
 from archsearch.models import GaussianProcess, GraphNetwork, MLPEnsemble, RandomForest, Stack
+from archsearch.models.encoding import DEFAULT, encode
 from archsearch.ranking import kendall_tau
 from archsearch.spaces import NASBench201
 

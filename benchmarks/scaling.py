@@ -37,8 +37,8 @@ from matplotlib.figure import Figure
 from archsearch import RayExecutor, Space, search
 from archsearch.controller import Controller
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce
-from archsearch.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, SKY, save_figure
 from archsearch.evaluators import Function, Tabular
+from archsearch.showing.style import BLUE, GREEN, GREY, INK, ORANGE, RED, SKY, save_figure
 from archsearch.spaces import NASBench201
 
 CONTROLLERS: Mapping[str, Callable[[], Controller]] = {

@@ -26,10 +26,11 @@ sys.path.insert(0, str(TESTS))
 import numpy as np  # noqa: E402
 from fault_lab import SPACE, Causing, expected_faults  # noqa: E402
 
-from archsearch import RayExecutor, history, search  # noqa: E402
+from archsearch import RayExecutor, search  # noqa: E402
+from archsearch.basics.words import format_faults  # noqa: E402
 from archsearch.controllers import RegularizedEvolution  # noqa: E402
-from archsearch.history import RunFolder  # noqa: E402
-from archsearch.loop import format_faults  # noqa: E402
+from archsearch.keeping import history  # noqa: E402
+from archsearch.keeping.folder import RunFolder  # noqa: E402
 
 PART = 5_000
 MOST = 200

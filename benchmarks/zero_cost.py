@@ -26,11 +26,11 @@ from typing import get_args
 import numpy as np
 
 from archsearch import Evaluator
-from archsearch.embedded import embedded_columns
+from archsearch.basics.seeding import stream
 from archsearch.evaluators import Tabular, Training, ZeroCost
 from archsearch.evaluators.zero_cost import Score
+from archsearch.files.embedded import embedded_columns
 from archsearch.ranking import kendall_tau, spearman
-from archsearch.seeding import stream
 from archsearch.spaces import NASBench201
 from archsearch.task import Task, load_task
 from archsearch.trial import Architecture, Cost

@@ -29,13 +29,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.checks import number
+from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
 from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
 from archsearch.models.gaussian_process import GaussianProcess
-from archsearch.space import at_least_one, whole_number
 from archsearch.trial import Architecture, Trial
 
 BELIEVED = 100

@@ -42,7 +42,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from deap import algorithms, base, tools
 
-from archsearch.checks import number, whole_number
+from archsearch.basics.checks import number, whole_number
 from archsearch.components import import_object
 from archsearch.controller import Controller
 from archsearch.errors import InvalidArchitecture, UsageError

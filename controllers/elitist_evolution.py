@@ -34,7 +34,7 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
-from archsearch.checks import at_least_one, number, whole_number
+from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial

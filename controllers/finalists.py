@@ -20,11 +20,11 @@ from __future__ import annotations
 import bisect
 from typing import Any, NamedTuple
 
+from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, without_budgets
 from archsearch.controllers.random_search import RandomSearch
 from archsearch.controllers.trial_ids import TrialIds
 from archsearch.errors import UsageError
-from archsearch.space import at_least_one
 from archsearch.trial import Architecture, Budget, Trial
 
 ROUNDS = 40

@@ -21,10 +21,10 @@ from __future__ import annotations
 import itertools
 from typing import Any, NamedTuple
 
+from archsearch.basics.checks import at_least_one
 from archsearch.controller import Controller
 from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.errors import UsageError
-from archsearch.space import at_least_one
 from archsearch.trial import Architecture, Trial
 
 LISTED = 1_000

@@ -31,7 +31,7 @@ from typing import Any, Literal, NamedTuple
 
 from deap import base, tools
 
-from archsearch.checks import at_least_one, number, whole_number
+from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from archsearch.checks import at_least_one, number
+from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Controller
 from archsearch.trial import Architecture, Trial
 

@@ -29,7 +29,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.checks import at_least_one, number
+from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Controller
 from archsearch.controllers.policies import LstmPolicy, SoftmaxPolicy
 from archsearch.errors import UsageError

@@ -24,11 +24,11 @@ import heapq
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, without_budgets
 from archsearch.controllers.random_search import RandomSearch
 from archsearch.controllers.trial_ids import TrialIds
 from archsearch.errors import UsageError
-from archsearch.space import at_least_one
 from archsearch.trial import Architecture, Budget, Trial
 
 PARENTS = 1000

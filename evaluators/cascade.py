@@ -17,14 +17,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from archsearch.basics.checks import at_least_one, is_finite, whole_number
+from archsearch.basics.seeding import stream
 from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.executor import Job, prepare_below
-from archsearch.local_executor import LocalExecutor
-from archsearch.notes import read_note, write_note
-from archsearch.seeding import stream
-from archsearch.settings import DEFAULT_RETRIES
-from archsearch.space import Space, at_least_one, is_finite, whole_number
+from archsearch.executors.evaluating import prepare_below
+from archsearch.executors.executor import Job
+from archsearch.executors.local import LocalExecutor
+from archsearch.files.notes import read_note, write_note
+from archsearch.running.settings import DEFAULT_RETRIES
+from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 from archsearch.wrapping import AroundSeveral, answers
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from archsearch.errors import UsageError
 from archsearch.evaluators.chain_tree import HEAD, IMAGES, STEM, Node, Piece, Size, plan
-from archsearch.network import MultiplyAddCounter
+from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.training.batches import evaluation_batches
 from archsearch.trial import Architecture
 
@@ -58,7 +58,7 @@ class ChainScores(NamedTuple):
     Attributes:
         scores: Of each architecture, how many images were classified right, and the sum of their cross-entropies.
         computed: For each piece, how many images it was computed for, those of the statistics included.
-        multiply_adds: Of all that was computed, as ``archsearch.network.multiply_adds`` counts them.
+        multiply_adds: Of all that was computed, as ``archsearch.networks.multiply_adds.multiply_adds`` counts them.
     """
 
     scores: list[tuple[int, float]]

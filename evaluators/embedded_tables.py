@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
-from archsearch.embedded import embedded_columns
 from archsearch.errors import ArchsearchError, UsageError
+from archsearch.files.embedded import embedded_columns
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
 

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from archsearch.basics.texts import shown
 from archsearch.components import import_object
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.texts import shown
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
 
 

@@ -22,10 +22,11 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from archsearch.basics.checks import at_least_one
+from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
-from archsearch.network import Network
-from archsearch.seeding import stream
-from archsearch.space import Space, at_least_one
+from archsearch.networks.network import Network
+from archsearch.space import Space
 from archsearch.trial import Architecture
 
 REMEMBERED = 1024
@@ -124,7 +125,7 @@ class HyperNetwork(Network):
     def generation_multiply_adds(self, architecture: Architecture) -> int:
         """Multiply-adds of writing an architecture's weights once, bases counted like biases; backward costs twice it.
 
-        ``archsearch.network.multiply_adds`` does not count them: they do not depend on the number of images.
+        ``archsearch.networks.multiply_adds`` does not count them: they do not depend on the number of images.
         """
         encoder = sum(parameter.numel() for parameter in self.encoder.parameters())
         written = sum(shape.numel() for shape in self._needed(architecture).values())
@@ -219,7 +220,7 @@ class Maps(nn.ParameterDict):
         return matrix
 
     def initialise(self, generator: torch.Generator) -> None:
-        """See ``archsearch.network.initialise``: as for the weights themselves, by their fan-in."""
+        """See ``archsearch.networks.network.initialise``: as for the weights themselves, by their fan-in."""
         for key, matrix in self.items():
             bound = 1 / math.sqrt(self.fan_in[key])
             nn.init.uniform_(matrix, -bound, bound, generator=generator)

@@ -14,12 +14,13 @@ from collections.abc import Collection
 
 import torch
 
-from archsearch.checks import number
+from archsearch.abilities import Morphable, trainable
+from archsearch.basics.checks import number, whole_number
 from archsearch.errors import UsageError
-from archsearch.evaluator import Morphable, Trained
+from archsearch.evaluator import Trained
 from archsearch.evaluators.training import BuiltOnTraining, Training
-from archsearch.network import Network, trainable
-from archsearch.space import Space, whole_number
+from archsearch.networks.network import Network
+from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.checkpoints import below
 from archsearch.training.loop import Run

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from archsearch.network import Network
+from archsearch.networks.network import Network
 from archsearch.trial import Architecture
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from archsearch.components import build, describe, one_line
 from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.history import RunFolder
-from archsearch.local_executor import LocalExecutor
-from archsearch.scoring import Listed, search_or_resume
+from archsearch.executors.local import LocalExecutor
+from archsearch.keeping.folder import RunFolder
+from archsearch.running.scoring import Listed, search_or_resume
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost, Trial
 

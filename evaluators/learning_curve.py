@@ -30,14 +30,14 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.checks import number
+from archsearch.basics.checks import at_least_one, is_finite, number, whole_number
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.embedded_tables import SOURCES
 from archsearch.evaluators.tabular import Tabular
-from archsearch.executor import prepare_below
-from archsearch.notes import read_note, write_note
-from archsearch.space import Space, at_least_one, is_finite, whole_number
+from archsearch.executors.evaluating import prepare_below
+from archsearch.files.notes import read_note, write_note
+from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query, Trial
 from archsearch.wrapping import Around
 

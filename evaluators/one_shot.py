@@ -21,17 +21,18 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from archsearch.checks import number
+from archsearch.abilities import Mixing, SharedWeights
+from archsearch.basics.checks import at_least_one, number, whole_number
+from archsearch.basics.seeding import stream
 from archsearch.errors import MissingAbility, UsageError
-from archsearch.evaluator import SharedWeights, Trained
+from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_scoring import Chain, Statistics, score_chains
 from archsearch.evaluators.hyper_network import HyperNetwork
 from archsearch.evaluators.inheriting import inherit, recompute_statistics
 from archsearch.evaluators.super_network import SuperNetwork
 from archsearch.evaluators.training import BuiltOnTraining, Training
-from archsearch.network import InputShape, Mixing, Network
-from archsearch.seeding import stream
-from archsearch.space import Space, at_least_one, whole_number
+from archsearch.networks.network import InputShape, Network
+from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.loop import Run
 from archsearch.training.meter import Meter

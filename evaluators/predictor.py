@@ -20,16 +20,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from archsearch import models
+from archsearch.basics.checks import at_least_one, whole_number
+from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.labels import Labels, check_run, labels_of, searched
 from archsearch.evaluators.tabular import Tabular
-from archsearch.executor import evaluate_batch_safely, evaluate_safely, prepare_below
+from archsearch.executors.evaluating import evaluate_batch_safely, evaluate_safely, prepare_below
+from archsearch.files.notes import read_note, tell_damage, write_note
 from archsearch.model import Features, Model, load_model
-from archsearch.notes import read_note, tell_damage, write_note
 from archsearch.ranking import Interval, bootstrap, kendall_tau
-from archsearch.seeding import stream
-from archsearch.space import Space, at_least_one, whole_number
+from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 from archsearch.wrapping import AroundSeveral, answers
 

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from archsearch.checksums import Damaged
+from archsearch.basics.seeding import generator_state, restore_generator, stream
 from archsearch.errors import UsageError
 from archsearch.evaluators.hyper_network import HyperNetwork
 from archsearch.evaluators.inheriting import as_tensor, batch_norms, stored
-from archsearch.history import write_whole
-from archsearch.network import Network, build
-from archsearch.notes import read_note, tell_damage, write_note
-from archsearch.seeding import generator_state, restore_generator, stream
+from archsearch.files.checksums import Damaged
+from archsearch.files.notes import read_note, tell_damage, write_note
+from archsearch.files.writing import write_whole
+from archsearch.networks.network import Network, build
 from archsearch.training.checkpoints import (
     Checkpoint,
     below,

@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from archsearch.checks import whole_number
+from archsearch.basics.checks import whole_number
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.embedded_tables import ECNAS_FILES, Dataset, Device, Published, Rows, Selection
-from archsearch.fingerprints import embedded_fingerprint, file_fingerprint
-from archsearch.history import RESERVED_COLUMNS
+from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint
+from archsearch.files.tables import numbers, read_table
+from archsearch.keeping.columns import RESERVED_COLUMNS
 from archsearch.space import Space
-from archsearch.tables import numbers, read_table
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 
 if TYPE_CHECKING:

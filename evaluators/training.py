@@ -18,11 +18,13 @@ from typing import ClassVar
 
 import torch
 
+from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator, Trained
-from archsearch.network import Network
-from archsearch.space import Space, at_least_one
-from archsearch.task import Augmentation, Task, absolute
+from archsearch.networks.network import Network
+from archsearch.space import Space
+from archsearch.task import Augmentation, Task
+from archsearch.task.reading import absolute
 from archsearch.training.loop import Run
 from archsearch.training.meter import Meter
 from archsearch.training.recipe import PRESETS, Optimizer, Preset, Recipe, check_recipe

@@ -21,11 +21,14 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from archsearch.abilities import trainable
+from archsearch.basics.checks import at_least_one, whole_number
+from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
 from archsearch.evaluators.training import BuiltOnTraining, Training
-from archsearch.network import Network, build, multiply_adds, parameter_count, trainable
-from archsearch.seeding import stream
-from archsearch.space import Space, at_least_one, whole_number
+from archsearch.networks.multiply_adds import multiply_adds, parameter_count
+from archsearch.networks.network import Network, build
+from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.meter import Meter
 from archsearch.training.repeats import repeat_seed

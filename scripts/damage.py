@@ -37,9 +37,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import folder_lab
 
-from archsearch import report, search
+from archsearch import search
 from archsearch.errors import ArchsearchError
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
+from archsearch.showing import report as showing_report
+from archsearch.showing import status as showing_status
 
 LIMIT = 60.0
 """Seconds that one change may take."""
@@ -166,8 +168,8 @@ def look(original, folder):
 
     outcomes = [
         attempt(lambda: list(RunFolder(folder).trials(folder_lab.SEED)), same(original.rows)),
-        attempt(lambda: report.status(folder), nothing),
-        attempt(lambda: report.report(folder), nothing),
+        attempt(lambda: showing_status.status(folder), nothing),
+        attempt(lambda: showing_report.report(folder), nothing),
         attempt(lambda: list(folder_lab.go_on(original.kind, folder).history), same(original.whole)),
     ]
     return max(outcomes, key=lambda outcome: OUTCOMES.index(outcome[0]))
@@ -182,8 +184,8 @@ def in_a_child(original, folder, answer):
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 2)
         for name in ("_draw_curves", "_draw_best", "_draw_front", "_draw_set_up"):
-            setattr(report, name, lambda *_: {})
-        report.picture = lambda *_: ""
+            setattr(showing_report, name.removeprefix("_"), lambda *_: {})
+        showing_report.picture = lambda *_: ""
         answer.write_text(json.dumps(look(original, folder)))
     except BaseException:
         answer.write_text(json.dumps(["traceback", traceback.format_exc()]))

@@ -24,8 +24,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from archsearch.basics.seeding import evaluation_seed, stream
 from archsearch.evaluators import Training
-from archsearch.seeding import evaluation_seed, stream
 from archsearch.spaces import NASBench201
 
 SEED = 201

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space, at_least_one
+from archsearch.space import Space
 from archsearch.spaces.networks.conv_chain_moves import Chain as Chain
 from archsearch.spaces.networks.conv_chain_moves import Layer as Layer
 from archsearch.spaces.networks.conv_chain_moves import deepened, enlarged, skipped, widened
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import networkx
     import torch
 
-    from archsearch.network import InputShape, Network
+    from archsearch.networks.network import InputShape, Network
 
 Decision = Literal["layers", "width", "kernel", "skip"]
 Morphism = Literal["deepen", "widen", "enlarge", "skip"]
@@ -308,7 +309,7 @@ class ConvChain(Space):
         Raises:
             UsageError: If one of them is no network of this space.
         """
-        from archsearch.network import two_to_morph
+        from archsearch.networks.network import two_to_morph
         from archsearch.spaces.networks.conv_chain import ConvChainNetwork, morph
 
         return morph(*two_to_morph(self, network, child, ConvChainNetwork), generator)

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space, at_least_one
+from archsearch.space import Space
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     import networkx
 
-    from archsearch.encoding import OperationGraphs
-    from archsearch.network import InputShape, Network
+    from archsearch.basics.operation_graphs import OperationGraphs
+    from archsearch.networks.network import InputShape, Network
 
 OPERATIONS = (
     "max_pool_3x3",
@@ -223,7 +224,7 @@ class DARTS(Space):
         An operation is fed by the operations that end in its source, or by that input of the cell. All lead to the
         output, which concatenates the nodes.
         """
-        from archsearch.encoding import OperationGraphs
+        from archsearch.basics.operation_graphs import OperationGraphs
 
         decisions = np.asarray(architectures, np.int64).reshape(-1, len(CELLS), len(NODES), 3)
         n, per_cell, kinds = len(decisions), 2 + 2 * len(NODES), 2 + len(OPERATIONS)

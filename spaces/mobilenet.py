@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from archsearch.checks import whole_number
+from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space, at_least_one
+from archsearch.space import Space
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     import networkx
     import torch
 
-    from archsearch.network import InputShape, Network
+    from archsearch.networks.network import InputShape, Network
 
 IDENTITY = "identity"
 
@@ -247,7 +247,7 @@ class MobileNet(Space):
         Raises:
             UsageError: If one of them is no stand-alone network of this space.
         """
-        from archsearch.network import two_to_morph
+        from archsearch.networks.network import two_to_morph
         from archsearch.spaces.networks.mobilenet import MobileNetNetwork, morph
 
         return morph(*two_to_morph(self, network, child, MobileNetNetwork), generator)
@@ -261,7 +261,7 @@ class NASBenchMacro(MobileNet):
     convolution there. 3,969 encodings are different under ``canonical``; the others were trained all the same.
 
     For CIFAR-10, parameters of all networks equal the published ones. So do multiply-adds, once the 10 biases of the
-    classifier, which ``archsearch.network.multiply_adds`` counts, are taken off.
+    classifier, which ``archsearch.networks.multiply_adds.multiply_adds`` counts, are taken off.
     """
 
     def __init__(self) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space, at_least_one
+from archsearch.space import Space
 from archsearch.spaces.networks.nasbench101_cell import OPERATIONS as OPERATIONS
 from archsearch.spaces.networks.nasbench101_cell import Cell as Cell
 from archsearch.spaces.networks.nasbench101_cell import fingerprint, on_paths, read
@@ -23,8 +24,8 @@ from archsearch.trial import Architecture
 if TYPE_CHECKING:
     import networkx
 
-    from archsearch.encoding import OperationGraphs
-    from archsearch.network import InputShape, Network
+    from archsearch.basics.operation_graphs import OperationGraphs
+    from archsearch.networks.network import InputShape, Network
 
 MOST_VERTICES = 9
 """Largest ``max_vertices``: the sets of predecessors of a vertex are listed, and they double with each vertex."""
@@ -228,7 +229,7 @@ class NASBench101(Space):
 
     def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
         """An operation per inner vertex; in smaller cells the places before the output are empty."""
-        from archsearch.encoding import OperationGraphs
+        from archsearch.basics.operation_graphs import OperationGraphs
 
         n, places = len(architectures), self.most_vertices
         labels = np.full((n, places), -1)

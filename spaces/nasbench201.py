@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.embedded import embedded_columns
+from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space, at_least_one
+from archsearch.files.embedded import embedded_columns
+from archsearch.space import Space
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     import networkx
 
-    from archsearch.encoding import OperationGraphs
-    from archsearch.network import InputShape, Network
+    from archsearch.basics.operation_graphs import OperationGraphs
+    from archsearch.networks.network import InputShape, Network
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -166,7 +167,7 @@ class NASBench201(Space):
 
     def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
         """An operation per edge that is not ``none``, fed by the operations that end where it begins."""
-        from archsearch.encoding import OperationGraphs
+        from archsearch.basics.operation_graphs import OperationGraphs
 
         options = np.asarray(architectures, np.int64).reshape(-1, len(EDGES))
         labels = np.full((len(options), len(PLACES)), -1)

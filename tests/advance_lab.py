@@ -7,7 +7,7 @@ from advancing_lab import SPACE, Learner
 
 from archsearch import search
 from archsearch.controllers import RegularizedEvolution
-from archsearch.history import History
+from archsearch.keeping.history import History
 
 
 class Killed(BaseException):

@@ -7,8 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from archsearch import Cost, Evaluation, Evaluator, Space, history, resume, search
+from archsearch import Cost, Evaluation, Evaluator, Space, resume, search
 from archsearch.controllers import RegularizedEvolution
+from archsearch.keeping import history
 
 SPACE = Space(arities=[4, 3, 5, 2])
 SEED = 3

@@ -5,8 +5,8 @@ import torch
 from archsearch import search
 from archsearch.controllers import RandomSearch
 from archsearch.evaluators import Training
-from archsearch.history import RunFolder
-from archsearch.report import best_rows
+from archsearch.keeping.folder import RunFolder
+from archsearch.showing.rows import best_rows
 from archsearch.spaces import NASBench201
 from archsearch.task import load_task
 

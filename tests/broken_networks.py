@@ -7,7 +7,7 @@ from broken import case
 from broken_spaces import Small
 from torch import nn
 
-from archsearch.network import Choice, Network
+from archsearch.networks.network import Choice, Network
 
 
 class Linear(Network):

@@ -5,7 +5,7 @@ import zlib
 from scipy.special import ndtri
 
 from archsearch import Cost, Evaluation, Evaluator, Space
-from archsearch.seeding import stream
+from archsearch.basics.seeding import stream
 
 SPACE = Space(arities=[10, 10, 10])
 

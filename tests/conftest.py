@@ -126,7 +126,7 @@ def trained_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def published_cells() -> dict[str, tuple[str, int]]:
     """Hash to cell, in our notation, and parameters, of the tables of EC-NAS."""
-    from archsearch.embedded import embedded_columns
+    from archsearch.files.embedded import embedded_columns
 
     found = {}
     for file in ("ecnas_5v_4epochs", "ecnas_4v"):
@@ -143,8 +143,8 @@ def crossing():
     """Cheap and bad, dear and good, and one that pays a set-up: the best one changes with the budget."""
     from comparison_lab import CHEAP, DEAR, SHARED, SPACE, Known
 
-    from archsearch.comparison import compare
     from archsearch.controllers import RandomSearch
+    from archsearch.judging.comparison import compare
 
     return compare(
         SPACE,

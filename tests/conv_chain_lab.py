@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from archsearch.network import InputShape, build
+from archsearch.networks.network import InputShape, build
 from archsearch.spaces.conv_chain import ConvChain
 
 SMALL = InputShape((3, 9, 7), 4)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from archsearch.network import InputShape
+from archsearch.networks.network import InputShape
 from archsearch.spaces.darts import DARTS
 
 CIFAR = InputShape((3, 32, 32), 10)

@@ -17,8 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from archsearch import Evaluation, Evaluator, RayExecutor, Space, history, resume, search
+from archsearch import Evaluation, Evaluator, RayExecutor, Space, resume, search
 from archsearch.controllers import RegularizedEvolution
+from archsearch.keeping import history
 
 KINDS = {
     "raises": "exception",

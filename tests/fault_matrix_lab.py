@@ -14,10 +14,12 @@ from pathlib import Path
 
 from fault_lab import SPACE, Causing
 
-from archsearch import cli, report, search
+from archsearch import cli, search
+from archsearch.basics.words import format_faults
 from archsearch.controllers import RegularizedEvolution
-from archsearch.history import FAULTS_FILE, RunFolder
-from archsearch.loop import format_faults
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.stored_run import FAULTS_FILE
+from archsearch.showing import status as report
 
 TESTS = Path(__file__).parent
 # For Ray's workers, which must find ``fault_lab``, too.

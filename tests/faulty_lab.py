@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from archsearch import Evaluation, Evaluator, history, resume, search
+from archsearch import Evaluation, Evaluator, resume, search
 from archsearch.controllers import RegularizedEvolution
 from archsearch.evaluators import Function
+from archsearch.keeping import history
 from archsearch.spaces import NASBench201
 
 SEED = 5

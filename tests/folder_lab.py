@@ -4,9 +4,10 @@ import os
 import signal
 from pathlib import Path
 
-from archsearch import Cost, Evaluation, Evaluator, Space, history, resume, search
+from archsearch import Cost, Evaluation, Evaluator, Space, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.evaluators import OneShot, Predictor, Tabular, Training
+from archsearch.keeping import history
 from archsearch.models import RandomForest
 from archsearch.spaces import NASBench201
 

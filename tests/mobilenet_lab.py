@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch.nn import functional
 
-from archsearch.network import InputShape
+from archsearch.networks.network import InputShape
 from archsearch.spaces.mobilenet import MobileNet
 
 CIFAR10 = InputShape((3, 32, 32), 10)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from archsearch import Evaluation, search
+from archsearch.basics.seeding import stream
 from archsearch.controllers import Reinforce
 from archsearch.evaluators import OneShot, Training
-from archsearch.seeding import stream
 from archsearch.spaces import NASBench201
 from archsearch.trial import Query, Trial
 

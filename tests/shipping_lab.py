@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from archsearch import cli
-from archsearch.ray_watch import can_connect
+from archsearch.cli import searching as cli
+from archsearch.executors.ray.watch import can_connect
 
 ROOT = Path(__file__).parent.parent
 CLUSTER = ROOT / "examples" / "cluster"

@@ -9,7 +9,7 @@ from advancing_lab import INTERVAL, Learner
 
 from archsearch import Cost, resume
 from archsearch.controllers import RandomSearch
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 
 EXECUTORS = [
     {"executor": "local"},

@@ -16,7 +16,7 @@ from advancing_lab import INTERVAL, SEED, Learner
 
 from archsearch import resume
 from archsearch.errors import RunFolderError
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 
 TESTS = Path(__file__).parent
 
@@ -25,7 +25,7 @@ TESTS = Path(__file__).parent
 @pytest.mark.parametrize("settings", [{}, {"executor": "simulated", "workers": 6}, {"duplicates": "reuse", "lag": 4}])
 @pytest.mark.parametrize("rows", [17, 1000])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(after, settings, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("archsearch.history.PART_ROWS", rows)
+    monkeypatch.setattr("archsearch.keeping.history.PART_ROWS", rows)
     whole = run(**settings)
     killed_run(tmp_path / "r", monkeypatch, after, **settings)
     evaluator = Learner()

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from archsearch.agreement import Agreement
+from archsearch.showing.verified import Agreement
 
 
 def said(before, after, failure=""):

@@ -10,7 +10,7 @@ from archsearch import resume
 from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import TooManyFailures, UsageError
 from archsearch.evaluators import Function
-from archsearch.executor import evaluate_batch_safely
+from archsearch.executors.evaluating import evaluate_batch_safely
 from archsearch.trial import Query
 
 

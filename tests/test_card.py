@@ -8,12 +8,12 @@ import pytest
 from common import run_command
 
 from archsearch import search
-from archsearch.artefacts import export
+from archsearch.bridges.export import export
 from archsearch.controllers import RandomSearch
 from archsearch.evaluators import Tabular
-from archsearch.history import RunFolder
+from archsearch.judging.verification import verify
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import NASBench201
-from archsearch.verification import verify
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from archsearch.errors import UsageError
 from archsearch.evaluators.chain_scoring import HEAD, STEM, Chain, score_chains
-from archsearch.network import InputShape, build, multiply_adds
+from archsearch.networks.multiply_adds import multiply_adds
+from archsearch.networks.network import InputShape, build
 from archsearch.spaces.mobilenet import MobileNet, NASBenchMacro
 from archsearch.spaces.nasbench201 import NASBench201
 

@@ -11,11 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from archsearch import models, resume, search
-from archsearch.checksums import Damaged
 from archsearch.controllers import RandomSearch, SuccessiveHalving
 from archsearch.errors import UsageError
 from archsearch.evaluators import Cascade, Inherit, LearningCurve, OneShot, Predictor, Training, ZeroCost
-from archsearch.history import RunFolder
+from archsearch.files.checksums import Damaged
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import NASBench201
 from archsearch.training.checkpoints import load_checkpoint, write_checkpoint
 from archsearch.trial import Budget, Query

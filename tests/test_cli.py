@@ -11,7 +11,7 @@ import yaml
 from common import run_command as run
 
 from archsearch import cli
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 
 
 @pytest.fixture(autouse=True)

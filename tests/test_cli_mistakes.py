@@ -9,7 +9,7 @@ from common import run_command as run
 
 from archsearch import cli
 from archsearch.errors import UsageError
-from archsearch.settings import Settings
+from archsearch.running.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,10 @@ import yaml
 from common import run_command as run
 
 from archsearch import RayExecutor, cli
-from archsearch.history import RunFolder
-from archsearch.progress import Display
-from archsearch.settings import Settings
+from archsearch.cli import options as cli_options
+from archsearch.keeping.folder import RunFolder
+from archsearch.running.progress import Display
+from archsearch.running.settings import Settings
 from archsearch.spaces import NASBench201
 
 
@@ -107,7 +108,7 @@ def test_a_resumed_run_has_the_executor_it_had_but_for_what_is_given(capsys, tmp
 
     def resumed(**given):
         options = {"directory": str(run_folder), "trust": True, **nothing, **given}
-        return cli._executor_of_run(options)["executor"]
+        return cli_options.executor_of_run(options)["executor"]
 
     same, moved, local = resumed(), resumed(address="new:1", workers=2), resumed(executor="local")
     assert (same.workers, same.cpus, same.gpus, same.resources, same.address) == (6, 3.0, 1.0, {"fast": 1.0}, "old:1")

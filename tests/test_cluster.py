@@ -20,8 +20,8 @@ from archsearch import RayExecutor, Space, search  # noqa: E402
 from archsearch.controllers import RandomSearch  # noqa: E402
 from archsearch.errors import ExecutorError, UsageError  # noqa: E402
 from archsearch.evaluators import Function  # noqa: E402
-from archsearch.history import RunFolder  # noqa: E402
-from archsearch.loop import Search  # noqa: E402
+from archsearch.keeping.folder import RunFolder  # noqa: E402
+from archsearch.running.loop import Search  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 SPACE = Space(arities=[4, 3, 5, 2])
@@ -45,7 +45,7 @@ def cluster():
 @pytest.fixture
 def _everyone(monkeypatch):
     """A search begins when all its workers are there, however long that takes: each then takes part."""
-    monkeypatch.setattr("archsearch.ray_executor.SETTLE_SECONDS", 100.0)
+    monkeypatch.setattr("archsearch.executors.ray.crew.SETTLE_SECONDS", 100.0)
 
 
 def add_node(cluster, resources):
@@ -226,7 +226,7 @@ def test_a_node_that_is_removed_costs_only_what_was_pending_there(cluster, grace
 @pytest.mark.parametrize("settings", [{}, {"lag": 40}], ids=str)
 def test_nothing_waits_behind_a_straggler(cluster, tmp_path, monkeypatch, settings):
     """The stragglers end only when all the others are done: a job that waited behind one would wait for itself."""
-    monkeypatch.setattr("archsearch.ray_queues.QUEUE_SECONDS", 0.04)
+    monkeypatch.setattr("archsearch.executors.ray.queues.QUEUE_SECONDS", 0.04)
     done = []
 
     def count(trial):

@@ -10,9 +10,11 @@ import pytest
 import yaml
 from common import run_command as run
 
-import archsearch.comparison
+import archsearch.judging.comparison
 from archsearch import cli
-from archsearch.option_parser import in_one_line
+from archsearch.cli import commands as cli_commands
+from archsearch.cli import options as cli_options
+from archsearch.cli.option_parser import in_one_line
 
 COMMANDS = sorted(cli.COMMANDS)
 
@@ -26,12 +28,12 @@ def _in_own_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def _quick_comparison(tmp_path, monkeypatch):
     """The comparison of `archsearch compare`, with few of everything: the whole takes 40 s, and `.ci/run` makes it."""
-    content = yaml.safe_load(archsearch.comparison.DEFAULT.read_text())
+    content = yaml.safe_load(archsearch.judging.comparison.DEFAULT.read_text())
     content |= {"samples": 60, "seeds": 1, "trials": 5, "evaluators": dict([*content["evaluators"].items()][:2])}
     folder = tmp_path / "quick"
     folder.mkdir()
     (folder / "comparison.yaml").write_text(yaml.safe_dump(content))
-    monkeypatch.setattr(archsearch.comparison, "DEFAULT", folder / "comparison.yaml")
+    monkeypatch.setattr(archsearch.judging.comparison, "DEFAULT", folder / "comparison.yaml")
 
 
 def one_line(err):
@@ -56,7 +58,7 @@ def test_help_says_what_the_command_is_for(capsys, command):
     assert status == 0
     assert out.startswith(f"usage: archsearch {command}")
     assert err == ""
-    assert f"\n  {command} " in cli.HELP
+    assert f"\n  {command} " in cli_commands.HELP
 
 
 @pytest.mark.usefixtures("_quick_comparison")
@@ -110,7 +112,7 @@ def test_in_a_process_of_its_own(arguments):
 
 def test_a_preset_without_options_of_its_own(capsys):
     """`archsearch run --preset spos` has no options left when the preset is taken away: a traceback, once."""
-    assert cli._files_first(["--preset", "spos"])[0] == "--config"
+    assert cli_options.files_first(["--preset", "spos"])[0] == "--config"
 
 
 @pytest.mark.parametrize(("name", "meant"), [("runn", "run"), ("Run", "run"), ("--list", "list"), ("verfy", "verify")])

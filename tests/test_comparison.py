@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
-from archsearch.comparison import BUDGETS, break_even, compare
-from archsearch.comparison_report import figures, picks
+from archsearch.basics.seeding import stream
 from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluators import Tabular
+from archsearch.judging.compared import break_even
+from archsearch.judging.comparison import compare
+from archsearch.judging.comparison_report import figures, picks
+from archsearch.judging.laboratory import BUDGETS
 from archsearch.ranking import best_of
-from archsearch.seeding import stream
 from archsearch.spaces import NASBench201
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from comparison_lab import CHEAP, DEAR, SHARED, SPACE, quality
 
-from archsearch.comparison import recommend
-from archsearch.comparison_report import sentences
+from archsearch.judging.compared import recommend
+from archsearch.judging.comparison_report import sentences
 from archsearch.ranking import best_of
 
 

@@ -5,10 +5,11 @@ import yaml
 from comparison_lab import SPACE, Known
 
 from archsearch.cli import main
-from archsearch.comparison import Compared, compare
 from archsearch.controllers import RegularizedEvolution
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluators import ZeroCost
+from archsearch.judging.compared import Compared
+from archsearch.judging.comparison import compare
 
 
 class Learns(Known):

@@ -7,11 +7,11 @@ import pytest
 from comparison_lab import SHARED, SPACE, Known, quality
 
 from archsearch import Cost, Evaluation, Evaluator
-from archsearch.comparison import compare
-from archsearch.comparison_report import figures
+from archsearch.basics.seeding import stream
 from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluators import Tabular
-from archsearch.seeding import stream
+from archsearch.judging.comparison import compare
+from archsearch.judging.comparison_report import figures
 from archsearch.spaces import NASBench201
 
 

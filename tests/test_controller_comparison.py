@@ -11,7 +11,7 @@ import yaml
 from controller_comparison_lab import CHARGE, Additive, Oracle, points, rows
 
 from archsearch import Cost
-from archsearch.controller_comparison import compare_controllers
+from archsearch.contests.controller_comparison import compare_controllers
 from archsearch.controllers import LocalSearch, RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import UsageError
 from archsearch.evaluators import Tabular

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from controller_comparison_lab import CHARGE, Additive, Options, Oracle, Priced, Script, points, rows
 
-from archsearch.controller_comparison import compare_controllers
+from archsearch.contests.controller_comparison import compare_controllers
 from archsearch.controllers import LocalSearch, RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import TooManyFailures
 from archsearch.evaluators import Tabular
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 from archsearch.ranking import bootstrap
 from archsearch.spaces import NASBench101
 from archsearch.testing import SeparableSpace

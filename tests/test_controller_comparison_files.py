@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from controller_comparison_lab import Additive, Options, Oracle, Priced, Script
 
-from archsearch.controller_comparison import compare_controllers
+from archsearch.contests.controller_comparison import compare_controllers
 from archsearch.controllers import RegularizedEvolution
 from archsearch.errors import RunFolderError
 from archsearch.testing import SeparableSpace

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conv_chain_lab import EXACT, PAIR, SMALL, SPACE, chain_layers, difference, family, morphed, network_of, train
 
-from archsearch.network import build
+from archsearch.networks.network import build
 from archsearch.spaces.conv_chain import ConvChain
 
 

@@ -8,7 +8,7 @@ from conv_chain_lab import EXACT, PAIR, SPACE, chain_layers, difference, family,
 from torch.nn import functional
 
 from archsearch.errors import UsageError
-from archsearch.network import InputShape
+from archsearch.networks.network import InputShape
 from archsearch.spaces.conv_chain import ConvChain
 
 INEXACT = {

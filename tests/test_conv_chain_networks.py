@@ -7,9 +7,10 @@ import torch
 from conv_chain_lab import SMALL, SPACE, chain_layers, images, network_of
 from torch.nn import functional
 
+from archsearch.abilities import Morphable, SharedWeights, Trainable, skeleton_settings
 from archsearch.errors import UsageError
-from archsearch.evaluator import Morphable, SharedWeights, Trainable
-from archsearch.network import InputShape, parameter_count, skeleton_settings
+from archsearch.networks.multiply_adds import parameter_count
+from archsearch.networks.network import InputShape
 from archsearch.spaces.conv_chain import ConvChain
 
 DIGITS = InputShape((1, 8, 8), 10)

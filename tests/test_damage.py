@@ -15,12 +15,15 @@ import pytest
 from common import run_command
 from folder_lab import SEED, begin, go_on, rows
 
-from archsearch import history, report, search
-from archsearch.checksums import Damaged, open_json, open_line, seal_json, seal_line
-from archsearch.damage import DamageWarning
+from archsearch import search
 from archsearch.errors import RunFolderError
-from archsearch.history import RunFolder
-from archsearch.parquet import read_parquet, to_parquet
+from archsearch.files.checksums import Damaged, open_json, open_line, seal_json, seal_line
+from archsearch.files.damage import DamageWarning
+from archsearch.files.parquet import read_parquet, to_parquet
+from archsearch.keeping import history
+from archsearch.keeping.folder import RunFolder
+from archsearch.showing import report as showing_report
+from archsearch.showing import status as showing_status
 
 ROOT = Path(__file__).parents[1]
 
@@ -166,7 +169,7 @@ def test_a_report_shows_the_rest_and_says_what_is_lost(folder):
     run = folder("parts")
     (run / "trials" / "part-000001.parquet").unlink()
     with pytest.warns(DamageWarning, match=r"part-000001\.parquet is missing: its 30 trials are lost"):
-        page = report.report(run).read_text()
+        page = showing_report.report(run).read_text()
     assert "part-000001.parquet is missing" in page
 
 
@@ -231,7 +234,7 @@ def test_events_that_nobody_wrote_end_no_reading_command(event, folder):
     with pytest.warns(DamageWarning, match="there is no such event"):
         assert len(list(RunFolder(run).trials(SEED))) == 69
     with pytest.warns(DamageWarning):
-        report.status(run)
+        showing_status.status(run)
 
 
 @pytest.mark.parametrize("entry", ["controller", "pending", "waiting", "best"])

@@ -5,7 +5,7 @@ import itertools
 import torch
 from darts_lab import DIGITS, SPACE, V2, pictures, sampled
 
-from archsearch.network import build
+from archsearch.networks.network import build
 from archsearch.spaces.darts import DARTS, GENOTYPES, NODES
 
 

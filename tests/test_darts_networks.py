@@ -4,9 +4,10 @@ import pytest
 import torch
 from darts_lab import ALL_OPERATIONS, CIFAR, DIGITS, SMALL, SPACE, V2, on_meta, pictures, sampled
 
+from archsearch.abilities import SharedWeights, Trainable
 from archsearch.errors import UsageError
-from archsearch.evaluator import SharedWeights, Trainable
-from archsearch.network import InputShape, build, multiply_adds, parameter_count
+from archsearch.networks.multiply_adds import multiply_adds, parameter_count
+from archsearch.networks.network import InputShape, build
 from archsearch.spaces.darts import DARTS, GENOTYPES, OPERATIONS
 from archsearch.spaces.networks.darts import reduction_layers
 

@@ -7,7 +7,7 @@ import torch
 from darts_lab import ALL_OPERATIONS, CIFAR, DIGITS, SMALL, SPACE, V2, on_meta, pictures
 from torch import nn
 
-from archsearch.network import build
+from archsearch.networks.network import build
 from archsearch.spaces.darts import DARTS, OPERATIONS
 from archsearch.spaces.networks.darts import AuxiliaryHead, Cell, FactorisedReduction, _candidates
 

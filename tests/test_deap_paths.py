@@ -10,9 +10,9 @@ from deap import algorithms, base, tools
 from deap_lab import BITS, SCHEMES, plain_toolbox, run, score, started, with_operator
 
 from archsearch import Evaluation, Trial
+from archsearch.basics.seeding import generator_state, restore_generator
 from archsearch.controllers import DeapToolbox, RegularizedEvolution
 from archsearch.controllers.deap_toolbox import Individual
-from archsearch.seeding import generator_state, restore_generator
 from archsearch.trial import Proposal
 
 # -- the paths of others ---------------------------------------------------------------------------

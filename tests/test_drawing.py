@@ -9,10 +9,13 @@ import pyarrow as pa
 import pytest
 from matplotlib.path import Path
 
-from archsearch import drawing
-from archsearch.drawing import draw_graph, draw_learning_curve, text_graph
 from archsearch.errors import UsageError
-from archsearch.report import _best_so_far
+from archsearch.showing import graphs as showing_graphs
+from archsearch.showing import placing as showing_placing
+from archsearch.showing import style as style
+from archsearch.showing.curves import draw_learning_curve
+from archsearch.showing.graphs import draw_graph, text_graph
+from archsearch.showing.report_pictures import _best_so_far
 from archsearch.space import Space
 from archsearch.testing import ConditionalSpace
 
@@ -76,8 +79,8 @@ def test_a_graph_is_drawn(make_graph, suffix, tmp_path):
 
 @pytest.mark.parametrize("make_graph", [cell, labelled_nodes, crowded])
 def test_boxes_do_not_overlap_and_edges_avoid_them(make_graph):
-    items, edges = drawing._items(make_graph())
-    routes = drawing._place_columns(items, edges)
+    items, edges = showing_graphs._items(make_graph())
+    routes = showing_placing.place_columns(items, edges)
     boxes = [item for item in items if item.text]
     for a, b in itertools.combinations(boxes, 2):
         gaps = abs(a.x - b.x) - (a.width + b.width) / 2, abs(a.y - b.y) - (a.height + b.height) / 2
@@ -90,38 +93,44 @@ def test_boxes_do_not_overlap_and_edges_avoid_them(make_graph):
 
 
 def test_a_cell_has_one_box_per_node_and_operation_and_no_crossing():
-    items, edges = drawing._items(cell())
-    drawing._place_columns(items, edges)
+    items, edges = showing_graphs._items(cell())
+    showing_placing.place_columns(items, edges)
     assert sorted(item.text for item in items if item.text) == sorted([*OPERATIONS, "input", "1", "2", "output"])
     columns = [[item for item in items if item.column == column] for column in range(7)]
-    assert drawing._untidiness(columns)[0] == 0
+    assert showing_placing._untidiness(columns)[0] == 0
     xs = {item.text: item.x for item in items if item.is_node}
     assert xs["input"] < xs["1"] < xs["2"] < xs["output"]
 
 
 def test_a_long_chain_winds():
-    boxes, _ = drawing._items(chain())
-    drawing._place_chain(boxes)
+    boxes, _ = showing_graphs._items(chain())
+    showing_placing.place_chain(boxes)
     assert len({item.y for item in boxes}) == 3
-    assert max(item.x for item in boxes) < drawing.CHAIN_WIDTH
+    assert max(item.x for item in boxes) < showing_placing.CHAIN_WIDTH
     for a, b in itertools.pairwise(boxes):
         assert (a.x == b.x) != (a.y == b.y)  # right, left or straight down
 
 
 def test_operations_keep_their_colour():
     colours = [
-        drawing._colour(name) for name in ("nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "none")
+        style.family_colour(name) for name in ("nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3", "skip_connect", "none")
     ]
-    assert colours == [drawing.BLUE, drawing.SKY, drawing.ORANGE, drawing.GREEN, drawing.GREY]
-    assert drawing._colour("layer 3=mine") == drawing._colour("mine") in drawing.PALETTE
-    assert drawing._colour("input") == drawing.INK
+    assert colours == [
+        style.BLUE,
+        style.SKY,
+        style.ORANGE,
+        style.GREEN,
+        style.GREY,
+    ]
+    assert style.family_colour("layer 3=mine") == style.family_colour("mine") in style.PALETTE
+    assert style.family_colour("input") == style.INK
 
 
 @pytest.mark.parametrize(
     ("values", "expected"), [([3, 1, 2], [2, 2, 2]), ([1, 2, 3], [1, 2, 3]), ([1, 3, 2], [1, 2.5, 2.5])]
 )
 def test_isotonic_regression(values, expected):
-    assert drawing.isotonic(values, [1, 1, 1]) == expected
+    assert showing_placing.isotonic(values, [1, 1, 1]) == expected
 
 
 def test_unusable_graphs_and_suffixes_are_errors(tmp_path):
@@ -168,7 +177,7 @@ def test_a_learning_curve_is_drawn(n, seconds, tmp_path):
     cost = np.cumsum(np.full(n, 100.0)) if seconds else None
     draw_learning_curve(tmp_path / "curve.png", values, best, title="$ a title $", seconds=cost)
     pixels = matplotlib.image.imread(tmp_path / "curve.png")
-    assert pixels.shape[:2] == (int(4.5 * drawing.DPI), 8 * drawing.DPI)
+    assert pixels.shape[:2] == (int(4.5 * style.DPI), 8 * style.DPI)
     assert (pixels[..., :3] < 0.9).any(axis=2).mean() > 0.005
 
 
@@ -187,7 +196,7 @@ def test_a_learning_curve_needs_arrays_of_one_length(tmp_path):
     [(0, "seconds"), (179, "seconds"), (180, "minutes"), (12_000, "hours"), (259_199, "hours"), (259_200, "days")],
 )
 def test_the_unit_of_cost_suits_its_size(seconds, unit):
-    assert drawing.time_unit(seconds)[0] == unit
+    assert style.time_unit(seconds)[0] == unit
 
 
 def test_best_so_far_is_of_the_longest_training():

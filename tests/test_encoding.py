@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from common import Tree
 
-from archsearch.encoding import OperationGraphs, chain, checked_encodings, encode, path_columns, tokens
+from archsearch.basics.operation_graphs import OperationGraphs, chain, path_columns
 from archsearch.errors import UsageError
+from archsearch.models.encoding import checked_encodings, encode
+from archsearch.space import tokens
 from archsearch.spaces import DARTS, Choices, ConvChain, MobileNet, NASBench101, NASBench201, darts, nasbench101
 
 SPACES = {

@@ -12,7 +12,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
-from archsearch.environment import PATIENCE, ArchitectureEnv
+from archsearch.bridges.environment import PATIENCE, ArchitectureEnv
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.space import Space

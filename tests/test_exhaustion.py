@@ -5,9 +5,9 @@ import pytest
 from archsearch import Evaluation, Evaluator, search
 from archsearch.components import entry_points
 from archsearch.controllers import Bananas, BayesianOptimization, Finalists, RandomSearch
-from archsearch.exhaustion import WORTH_COUNTING, Exhaustion
-from archsearch.loop import MAX_REUSED_IN_A_ROW
+from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
 from archsearch.model import Model
+from archsearch.running.course import MAX_REUSED_IN_A_ROW
 from archsearch.spaces import Choices, NASBench201
 
 SPACES = {

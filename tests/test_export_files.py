@@ -11,11 +11,12 @@ import torch
 from artefacts_lab import SPACE, best, searched, training
 from safetensors import safe_open
 
-import archsearch.artefacts
-from archsearch.artefacts import export, load_network
+import archsearch.bridges.export
+from archsearch.bridges.export import export
+from archsearch.bridges.load_network import load_network
 from archsearch.errors import RunFolderError, UnknownName, UsageError
 from archsearch.evaluators import Function
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import DARTS, Choices
 from archsearch.task import load_task
 from archsearch.trial import Query
@@ -124,7 +125,7 @@ def test_onnx_computes_the_same(run):
         expected = network(images[:n]).detach().numpy()
         np.testing.assert_allclose(logits, expected, atol=1e-4)
     assert np.ptp(expected, axis=0).max() > 0.01  # so that it is no constant that agrees
-    assert sorted(os.listdir(folder)) == sorted(archsearch.artefacts.FILES)
+    assert sorted(os.listdir(folder)) == sorted(archsearch.bridges.exported.FILES)
     assert "`network.onnx` has the input `images`" in (folder / "README.md").read_text()
 
 
@@ -165,7 +166,7 @@ def test_a_half_written_export_is_not_there(run, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(archsearch.artefacts, "_save_weights", fail)
+        patch.setattr(archsearch.bridges.export, "save_weights", fail)
         with pytest.raises(KeyboardInterrupt):
             export(run)
     assert not [name for name in os.listdir(run / "export") if not name.startswith(".")]

@@ -6,14 +6,15 @@ import shutil
 import pytest
 from artefacts_lab import SPACE, accuracy, best, searched, training
 
-from archsearch.artefacts import export, load_network
+from archsearch.bridges.export import export
+from archsearch.bridges.load_network import load_network
 from archsearch.controllers import RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluators import Inherit, OneShot, Tabular, ZeroCost
-from archsearch.history import RunFolder
-from archsearch.report import best_rows
+from archsearch.judging.verification import verify
+from archsearch.keeping.folder import RunFolder
+from archsearch.showing.rows import best_rows
 from archsearch.task import Task, load_task
-from archsearch.verification import verify
 
 
 @pytest.fixture

@@ -8,11 +8,14 @@ import pytest
 from fault_lab import SPACE, Causing, expected_faults, noted
 from fault_matrix_lab import SETTINGS, check, path, trials_of, whole_run
 
-from archsearch import RayExecutor, cli, history, report, resume, search
+from archsearch import RayExecutor, cli, resume, search
+from archsearch.basics.words import format_faults
 from archsearch.controllers import RegularizedEvolution
 from archsearch.errors import RunFolderError, StorageError
-from archsearch.history import FAULTS_FILE, RunFolder
-from archsearch.loop import format_faults
+from archsearch.keeping import history
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.stored_run import FAULTS_FILE
+from archsearch.showing import status as report
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 

@@ -26,7 +26,7 @@ from fault_matrix_lab import (
 )
 
 from archsearch import cli
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 

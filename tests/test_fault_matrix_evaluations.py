@@ -49,7 +49,7 @@ def test_evaluator(cause, timeout, row, tmp_path, capsys):
     ],
 )
 def test_evaluator_on_ray(cause, share, timeout, seconds, row, on_ray, tmp_path, monkeypatch):
-    monkeypatch.setattr("archsearch.ray_executor.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("archsearch.executors.ray.executor.GRACE_SECONDS", 0.5)
     row(fault=f"evaluator {cause.replace('_', ' ')}", how=f"Ray, {'alone' if seconds else 'in batches'}")
     evaluator = Causing({cause: share}, tmp_path, seconds)
     result = search(
@@ -102,7 +102,7 @@ def test_overdue_and_done_just_now(row, on_ray, tmp_path, monkeypatch):
         time.sleep(0.3)
         return kill_overdue(self)
 
-    monkeypatch.setattr("archsearch.ray_executor.GRACE_SECONDS", -4.9)
+    monkeypatch.setattr("archsearch.executors.ray.executor.GRACE_SECONDS", -4.9)
     monkeypatch.setattr(RayExecutor, "_kill_overdue", late)
     arguments = {"trials": 30, "timeout": 5.0, "executor": RayExecutor(2), "out": tmp_path / "r", **SETTINGS}
     result = search(SPACE, RandomSearch(), Causing({}, tmp_path, 0.03), **arguments)

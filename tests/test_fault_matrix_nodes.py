@@ -11,7 +11,7 @@ from fault_matrix_lab import SETTINGS, check, environment, finish, journaled, pa
 
 from archsearch import RayExecutor, search
 from archsearch.controllers import RegularizedEvolution
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 

@@ -11,7 +11,7 @@ from archsearch import Evaluation, Evaluator, Space, cli, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import TooManyFailures
 from archsearch.evaluators import Function
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 
 SPACE = Space(arities=[4, 3, 5, 2])
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from faulty_lab import path
 
-from archsearch import Space, history, resume, search
+from archsearch import Space, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution
-from archsearch.damage import DamageWarning
 from archsearch.errors import RunFolderError, StorageError
 from archsearch.evaluators import Function
-from archsearch.history import RunFolder
+from archsearch.files.damage import DamageWarning
+from archsearch.keeping import history
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import NASBench201
 
 SPACE = Space(arities=[4, 3, 5, 2])

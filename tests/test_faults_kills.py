@@ -12,7 +12,7 @@ import pytest
 from faulty_lab import path
 
 from archsearch import cli
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 
 TESTS = Path(__file__).parent
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archsearch import Controller, Cost, Evaluation, Evaluator, Result, Trial, resume, search
+from archsearch.basics.seeding import evaluation_seed
 from archsearch.components import build, describe
 from archsearch.controllers import Finalists, RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.controllers import finalists as module
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function, Tabular
 from archsearch.evaluators.training import Training
-from archsearch.seeding import evaluation_seed
 from archsearch.spaces import NASBench201
 from archsearch.testing import CONTROLLER_CHECKS, FixedSpace
 from archsearch.trial import Architecture, Budget, Proposal, Query

@@ -6,12 +6,12 @@ import pytest
 import yaml
 
 from archsearch import resume, search
-from archsearch.comparison import compare
 from archsearch.controllers import RandomSearch
 from archsearch.errors import RunFolderError, TableError
 from archsearch.evaluators import Cascade, Function, Predictor, Tabular
-from archsearch.fingerprints import embedded_fingerprint, file_fingerprint, fingerprints_of
-from archsearch.history import RunFolder
+from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint, fingerprints_of
+from archsearch.judging.comparison import compare
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import Choices, NASBench201
 
 SPACE = Choices({"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]})

@@ -7,8 +7,10 @@ import warnings
 import folder_lab
 import pytest
 
-from archsearch import report, search
-from archsearch.history import RunFolder
+from archsearch import search
+from archsearch.keeping.folder import RunFolder
+from archsearch.showing import report as showing_report
+from archsearch.showing import status as showing_status
 
 FOLDERS = {
     "finished": "plain",
@@ -45,11 +47,11 @@ def test_a_folder_of_the_first_version_opens_and_ends_as_an_uninterrupted_run(na
     before = folder_lab.rows(RunFolder(folder).trials(folder_lab.SEED))
     assert before
     assert all(expected[id_] == row for id_, row in before.items())
-    assert f"{sum(row[2] == 'completed' for row in before.values())} completed" in report.status(folder)
+    assert f"{sum(row[2] == 'completed' for row in before.values())} completed" in showing_status.status(folder)
     result = folder_lab.go_on(FOLDERS[name], folder)
     assert folder_lab.rows(result.history) == expected
     assert result.completed == completed
-    assert (report.report(folder)).exists()
+    assert (showing_report.report(folder)).exists()
     assert not [path for path in (folder / "trials").iterdir() if path.suffix != ".parquet"]
 
 
@@ -67,11 +69,11 @@ def test_what_advances_goes_on_in_a_folder_of_the_first_version(tmp_path):
 def test_a_folder_that_the_first_version_has_poisoned_opens_again(poison, tmp_path):
     folder = tmp_path / poison
     shutil.copytree(folder_lab.folder_of(f"poisoned-{poison}"), folder)
-    assert "completed" in report.status(folder)
+    assert "completed" in showing_status.status(folder)
     table = RunFolder(folder).table(folder_lab.SPACE)
     before = table.num_rows
     assert before >= 5
-    assert report.report(folder).exists()
+    assert showing_report.report(folder).exists()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         result = folder_lab.resume(folder, space=folder_lab.SPACE, evaluator=folder_lab.healed(poison))

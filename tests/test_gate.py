@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from archsearch import Cost, Evaluation, Evaluator, Space, cli, resume, search
+from archsearch.basics.texts import name_of, shortened, shown, well_formed
 from archsearch.controllers import RandomSearch
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function
-from archsearch.executor import evaluate_safely
-from archsearch.gate import MAX_CURVE, MAX_METRICS, MAX_NAME, Refused, admit, figures_of, note_of
-from archsearch.history import RunFolder
-from archsearch.local_executor import LocalExecutor
+from archsearch.executors.evaluating import evaluate_safely
+from archsearch.executors.gate import MAX_CURVE, MAX_METRICS, MAX_NAME, Refused, admit, figures_of, note_of
+from archsearch.executors.local import LocalExecutor
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import Choices
-from archsearch.texts import name_of, shortened, shown, well_formed
 from archsearch.trial import NO_METRICS, Query, Trial
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attempting to set identical")  # pictures of equal scores

@@ -9,7 +9,7 @@ import torch
 
 from archsearch import Cost, Evaluation, Evaluator
 from archsearch.errors import UsageError
-from archsearch.gate import MAX_METRICS, Refused, admit, figures_of
+from archsearch.executors.gate import MAX_METRICS, Refused, admit, figures_of
 
 
 class Endless(Mapping):

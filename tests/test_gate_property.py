@@ -10,9 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archsearch import Cost, Evaluation, Evaluator, Space, cli, history, resume, search
+from archsearch import Cost, Evaluation, Evaluator, Space, cli, resume, search
 from archsearch.controllers import RandomSearch
-from archsearch.history import RunFolder
+from archsearch.keeping import history
+from archsearch.keeping.folder import RunFolder
 from archsearch.trial import COST_FIELDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")  # pictures of odd scores

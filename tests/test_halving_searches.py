@@ -10,12 +10,12 @@ import pytest
 from halving_lab import BOTH
 
 from archsearch import Cost, Evaluation, Evaluator, Result, Space, Trial, resume, search
+from archsearch.basics.seeding import evaluation_seed
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce
 from archsearch.controllers.successive_halving import SuccessiveHalving
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function, Tabular
 from archsearch.evaluators.training import Training
-from archsearch.seeding import evaluation_seed
 from archsearch.spaces import NASBench201
 from archsearch.testing import FixedSpace
 from archsearch.trial import Budget, Query

@@ -12,7 +12,8 @@ from torch.nn import functional
 from archsearch.errors import UsageError
 from archsearch.evaluators import Training, hyper_network
 from archsearch.evaluators.hyper_network import HyperNetwork
-from archsearch.network import InputShape, Network, build, multiply_adds
+from archsearch.networks.multiply_adds import multiply_adds
+from archsearch.networks.network import InputShape, Network, build
 from archsearch.space import Space
 from archsearch.spaces import DARTS, MobileNet, NASBench101, NASBench201
 from archsearch.task import load_task

@@ -18,7 +18,7 @@ from archsearch.errors import (
     UsageError,
 )
 from archsearch.evaluators import Inherit, Training
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import MobileNet
 from archsearch.trial import Query
 

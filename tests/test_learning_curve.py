@@ -12,7 +12,8 @@ from archsearch import Cost, Evaluation, resume
 from archsearch.controllers import RegularizedEvolution
 from archsearch.evaluators import LearningCurve, Tabular, Training
 from archsearch.evaluators.learning_curve import FILE, fit, probability_above
-from archsearch.history import History, RunFolder
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.history import History
 from archsearch.spaces import NASBench101
 from archsearch.testing import EVALUATOR_CHECKS
 from archsearch.trial import Budget, Query

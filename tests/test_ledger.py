@@ -14,20 +14,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archsearch import Cost, Evaluation, Evaluator, Space, cli, executor, history, local_executor, resume, search
+from archsearch import Cost, Evaluation, Evaluator, Space, cli, resume, search
 from archsearch.controllers import RandomSearch
-from archsearch.history import (
-    LOST,
-    History,
-    RunFolder,
-    event_to_trial,
-    table_to_trials,
-    trial_to_event,
-    trials_to_table,
-)
-from archsearch.ledger import billed_seconds, ends, total_cost
-from archsearch.ray_executor import RayExecutor
-from archsearch.ray_queues import Batch
+from archsearch.executors import evaluating, executor
+from archsearch.executors import local as local_executor
+from archsearch.executors.ray.executor import RayExecutor
+from archsearch.executors.ray.queues import Batch
+from archsearch.keeping import history
+from archsearch.keeping.columns import LOST, table_to_trials, trials_to_table
+from archsearch.keeping.events import event_to_trial, trial_to_event
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.history import History
+from archsearch.keeping.ledger import billed_seconds, ends, total_cost
 from archsearch.trial import Trial
 
 SPACE = Space(arities=[4, 3, 5, 2])
@@ -85,7 +83,7 @@ def clock(monkeypatch):
 
         monkeypatch.setattr(local_executor.LocalExecutor, "wait", wait_or_die)
         read = lambda: evaluator.clock  # noqa: E731
-        for module in (executor, local_executor):
+        for module in (evaluating, local_executor):
             monkeypatch.setattr(module, "time", types.SimpleNamespace(perf_counter=read, monotonic=read))
         return evaluator
 

@@ -12,7 +12,7 @@ from archsearch import Space, cli, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function, Tabular
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import NASBench101
 
 # -- nothing beyond the limits is evaluated --------------------------------------------------------

@@ -7,11 +7,12 @@ import time
 import pytest
 from limits_lab import Sizes, run
 
-from archsearch import Controller, Space, loop, resume, search
+from archsearch import Controller, Space, resume, search
 from archsearch.controllers import RandomSearch
 from archsearch.errors import ConstraintError
 from archsearch.evaluators import Function
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
+from archsearch.running import course as loop
 from archsearch.spaces import Choices
 
 

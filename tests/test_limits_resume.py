@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from limits_lab import LIMITS, of_each_controller, path, run, within
 
-from archsearch import history, resume
+from archsearch import resume
 from archsearch.controllers import RandomSearch
 from archsearch.errors import RunFolderError
-from archsearch.history import RunFolder
+from archsearch.keeping import history
+from archsearch.keeping.folder import RunFolder
 
 TESTS = Path(__file__).parent
 

@@ -11,13 +11,14 @@ import torch
 from artefacts_lab import accuracy, best, searched, training
 from safetensors.torch import load_file, save_file
 
-import archsearch.artefacts
-from archsearch.artefacts import export, load_network
+import archsearch.bridges.export
+from archsearch.bridges.export import export
+from archsearch.bridges.load_network import load_network
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function
+from archsearch.judging.verification import verify
 from archsearch.spaces import NASBench201
 from archsearch.task import load_task
-from archsearch.verification import verify
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,8 @@ def test_a_space_of_ones_own(tmp_path, monkeypatch):
     searched(tmp_path / "r", training(skeleton={"cells": 1}), 1, space)
     monkeypatch.chdir(tmp_path)
     written = []
-    monkeypatch.setattr(archsearch.artefacts, "_need_onnx", lambda: None)
-    monkeypatch.setattr(archsearch.artefacts, "_save_onnx", lambda path, network, shape: written.append(network))
+    monkeypatch.setattr(archsearch.bridges.export, "need_onnx", lambda: None)
+    monkeypatch.setattr(archsearch.bridges.export, "save_onnx", lambda path, network, shape: written.append(network))
     (folder,) = export(tmp_path / "r", onnx=True, space=space)
     assert [accuracy(network) for network in written] == [best(tmp_path / "r", space)["score"]]
     pattern = r"of test_load_network\.Mine, which is not installed as a space; pass it: load_network\(.*, "

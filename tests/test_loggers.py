@@ -5,10 +5,16 @@ import sys
 import pytest
 from loggers_lab import SPACE, Uneven, events, expected, run, runs
 
-from archsearch import loggers, loop, resume, search
+from archsearch import resume, search
+from archsearch.bridges import loggers
+from archsearch.bridges.logged import flatten
+from archsearch.bridges.loggers import make_logger
+from archsearch.bridges.mlflow import MLflowLogger
+from archsearch.bridges.tensorboard import TensorBoardLogger
 from archsearch.controllers import RandomSearch, SuccessiveHalving
 from archsearch.errors import TooManyFailures, UnknownName, UsageError
-from archsearch.loggers import Logger, MLflowLogger, TensorBoardLogger, flatten, make_logger
+from archsearch.keeping.history import History
+from archsearch.running.listener import Logger
 
 # MLflow's models use what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -83,7 +89,7 @@ def test_resumed_run_after_a_kill_tells_loggers_everything(tmp_path, monkeypatch
         if trial.id == 20:
             raise SystemExit
 
-    monkeypatch.setattr(loop.History, "close", lambda self, state: self.folder.close())  # no last state
+    monkeypatch.setattr(History, "close", lambda self, state: self.folder.close())  # no last state
     before, after = Ledger(), Ledger()
     with pytest.raises(SystemExit):
         run([before, kill], out=tmp_path / "r")

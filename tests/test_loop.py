@@ -5,19 +5,15 @@ import math
 
 import pytest
 
-from archsearch import Space, history, resume, search
+from archsearch import Space, resume, search
+from archsearch.basics.seeding import evaluation_seed
 from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import RunFolderError, UnknownName, UsageError
 from archsearch.evaluators import Function, Tabular
-from archsearch.history import (
-    RESERVED_COLUMNS,
-    RunFolder,
-    event_to_trial,
-    table_to_trials,
-    trial_to_event,
-    trials_to_table,
-)
-from archsearch.seeding import evaluation_seed
+from archsearch.keeping import history
+from archsearch.keeping.columns import RESERVED_COLUMNS, table_to_trials, trials_to_table
+from archsearch.keeping.events import event_to_trial, trial_to_event
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import Choices, NASBench201
 from archsearch.trial import Budget, Cost, Evaluation, Trial
 

@@ -14,9 +14,9 @@ from misbehaving_lab import SPACE
 
 from archsearch import Evaluation, Evaluator, LocalExecutor, search
 from archsearch.controllers import RandomSearch
-from archsearch.messages import CHECK, HEAD, MAGIC, Garbled, Late, Messages
+from archsearch.executors.messages import CHECK, HEAD, MAGIC, Garbled, Late, Messages
+from archsearch.executors.worker_process import WorkerProcess
 from archsearch.trial import Query
-from archsearch.worker_process import WorkerProcess
 
 DATA = os.urandom(3_000_000)
 
@@ -151,7 +151,7 @@ HEAD_OF_MUCH = HEAD.pack(MAGIC, 3, 1 << 62, 0)
 )
 def test_garbage_in_the_connection_fails_its_trial_alone(data, text, then, timeout, monkeypatch):
     if data in (MAGIC, HEAD_OF_MUCH) and then is hangs:
-        monkeypatch.setattr("archsearch.worker_process.PART_SECONDS", 0.5)
+        monkeypatch.setattr("archsearch.executors.worker_process.PART_SECONDS", 0.5)
         text = f"only {len(data)} of 24 bytes of a message came; its process was killed"
     result = search(
         SPACE,
@@ -210,7 +210,7 @@ def test_what_comes_between_two_questions_is_no_trials_fault(data, text, tmp_pat
 def test_a_result_that_cannot_be_read_fails_its_trial_alone(error, monkeypatch):
     worker = WorkerProcess(WritesLater("", b""))
     try:
-        monkeypatch.setattr("archsearch.worker_process.pickle.loads", Mock(side_effect=error))
+        monkeypatch.setattr("archsearch.executors.worker_process.pickle.loads", Mock(side_effect=error))
         outcome = worker.evaluate(Query((0,) * 6, 0, 0), None)
         assert outcome.failure == "exception"
         assert outcome.error == f"the result cannot be read: {type(error).__name__}: {error}"

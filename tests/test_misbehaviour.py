@@ -16,8 +16,8 @@ from misbehaving_lab import DIED, EXPECTED, MEMORY, SPACE, TIMEOUT, WAYS, Misbeh
 from archsearch import Evaluation, Evaluator, LocalExecutor, RayExecutor, SimulatedExecutor, search  # noqa: E402
 from archsearch.controllers import RandomSearch  # noqa: E402
 from archsearch.errors import ArchsearchError  # noqa: E402
-from archsearch.history import RunFolder  # noqa: E402
-from archsearch.scoring import Listed  # noqa: E402
+from archsearch.keeping.folder import RunFolder  # noqa: E402
+from archsearch.running.scoring import Listed  # noqa: E402
 
 SECONDS = 1.0
 """The time-out: what does not hang takes microseconds."""
@@ -92,7 +92,7 @@ def test_misbehaviours_on_the_simulated_executor(tmp_path, record_property):
 def test_misbehaviours_on_ray(tmp_path, record_property, monkeypatch):
     import ray
 
-    monkeypatch.setattr("archsearch.ray_executor.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("archsearch.executors.ray.executor.GRACE_SECONDS", 0.5)
     # A batch with a result that cannot be read is evaluated again; the descriptors are Ray's own.
     ways = [way for way in WAYS if way not in ("closes_its_output", "writes_into_every_file_descriptor")]
     # Ray hears of a worker's death by its connection.

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from archsearch.abilities import Mixing
 from archsearch.errors import UsageError
-from archsearch.network import InputShape, Mixing, build, mean
+from archsearch.networks.network import InputShape, build, mean
 from archsearch.spaces import DARTS, MobileNet, NASBench101, NASBench201, NASBenchMacro
 from archsearch.spaces.darts import OPERATIONS as DARTS_OPERATIONS
 from archsearch.spaces.darts import PAIRS

@@ -10,8 +10,10 @@ import time
 import pytest
 from loggers_lab import Uneven, expected, run, runs
 
-from archsearch import loggers, resume
-from archsearch.loggers import MLflowLogger, make_logger
+from archsearch import resume
+from archsearch.bridges import mlflow as loggers
+from archsearch.bridges.loggers import make_logger
+from archsearch.bridges.mlflow import MLflowLogger
 
 # MLflow's models use what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")

@@ -14,7 +14,7 @@ from mobilenet_lab import SMALL, images, small
 from archsearch.components import build as rebuild
 from archsearch.components import describe
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.network import build
+from archsearch.networks.network import build
 from archsearch.spaces.mobilenet import FAIRNAS, PROXYLESSNAS, MobileNet, NASBenchMacro
 from archsearch.testing import check_space
 

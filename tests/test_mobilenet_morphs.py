@@ -8,7 +8,7 @@ from mobilenet_lab import SMALL, images, small, train
 from torch.nn import functional
 
 from archsearch.errors import UsageError
-from archsearch.network import InputShape, build
+from archsearch.networks.network import InputShape, build
 from archsearch.spaces.mobilenet import MobileNet, NASBenchMacro
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from mobilenet_lab import CIFAR10, SMALL, images, small, train
 
+from archsearch.abilities import Morphable, SharedWeights, Trainable, skeleton_settings
 from archsearch.errors import UsageError
-from archsearch.evaluator import Morphable, SharedWeights, Trainable
-from archsearch.network import build, parameter_count, skeleton_settings
+from archsearch.networks.multiply_adds import parameter_count
+from archsearch.networks.network import build
 from archsearch.spaces.mobilenet import MobileNet, NASBenchMacro
 
 

@@ -10,7 +10,6 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from archsearch import Space
-from archsearch.encoding import encode
 from archsearch.models import (
     GaussianProcess,
     GraphNetwork,
@@ -21,6 +20,7 @@ from archsearch.models import (
     networks,
     stack,
 )
+from archsearch.models.encoding import encode
 from archsearch.spaces import DARTS, NASBench101, NASBench201
 
 # -- Gaussian process ------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from archsearch.abilities import SharedWeights, Trainable, skeleton_settings
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.evaluator import SharedWeights, Trainable
-from archsearch.network import InputShape, build, multiply_adds, parameter_count, skeleton_settings
+from archsearch.networks.multiply_adds import multiply_adds, parameter_count
+from archsearch.networks.network import InputShape, build
 from archsearch.spaces.nasbench101 import NASBench101
 from archsearch.spaces.networks.nasbench101 import vertex_widths
 from archsearch.spaces.networks.nasbench101_cell import OPERATIONS, Cell

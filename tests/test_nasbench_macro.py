@@ -8,8 +8,9 @@ import torch
 from mobilenet_lab import CIFAR10, images
 from torch.nn import functional
 
-from archsearch.embedded import embedded_columns
-from archsearch.network import InputShape, build, multiply_adds, parameter_count
+from archsearch.files.embedded import embedded_columns
+from archsearch.networks.multiply_adds import multiply_adds, parameter_count
+from archsearch.networks.network import InputShape, build
 from archsearch.spaces.mobilenet import FAIRNAS, MobileNet, NASBenchMacro
 
 PARAMS_OF_MACRO = (

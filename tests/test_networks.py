@@ -8,19 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from archsearch.abilities import Morphable, SharedWeights, Trainable, skeleton_settings, trainable
 from archsearch.errors import MissingAbility, UsageError
-from archsearch.evaluator import Morphable, SharedWeights, Trainable
-from archsearch.network import (
-    InputShape,
-    Network,
-    build,
-    initialise,
-    latency_seconds,
-    multiply_adds,
-    parameter_count,
-    skeleton_settings,
-    trainable,
-)
+from archsearch.networks.multiply_adds import latency_seconds, multiply_adds, parameter_count
+from archsearch.networks.network import InputShape, Network, build, initialise
 from archsearch.spaces import DARTS, Choices, ConvChain, MobileNet, NASBench101, NASBench201, NASBenchMacro
 from archsearch.spaces.nasbench201 import EDGES, OPERATIONS
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from archsearch import Settings, search
-from archsearch.checks import number, whole_number
+from archsearch.basics.checks import number, whole_number
 from archsearch.components import KINDS, describe, entry_points
 from archsearch.controllers import RandomSearch
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function, Tabular, Training
-from archsearch.executor import SimulatedExecutor
-from archsearch.ray_executor import RayExecutor
+from archsearch.executors.ray.executor import RayExecutor
+from archsearch.executors.simulated import SimulatedExecutor
 from archsearch.spaces import Choices
 
 NEEDED = {

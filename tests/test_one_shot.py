@@ -23,12 +23,12 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch import search
+from archsearch.basics.seeding import stream
 from archsearch.controllers import RandomSearch
 from archsearch.evaluators import OneShot, Training, one_shot, super_network
 from archsearch.evaluators.inheriting import as_tensor, inherit
-from archsearch.executor import EvaluationTimeout
-from archsearch.network import multiply_adds
-from archsearch.seeding import stream
+from archsearch.executors.evaluating import EvaluationTimeout
+from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.spaces import DARTS, MobileNet, NASBench101, NASBenchMacro
 from archsearch.training.trainer import Trainer
 from archsearch.trial import Budget, Query

@@ -25,7 +25,7 @@ from one_shot_lab import (
 
 from archsearch import resume
 from archsearch.evaluators import one_shot, super_network
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 from archsearch.training.trainer import Trainer
 from archsearch.trial import Query
 

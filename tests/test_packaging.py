@@ -28,7 +28,7 @@ def python(code):
     "code",
     [
         "import archsearch",
-        "import archsearch.loop, archsearch.testing, archsearch.cli",
+        "import archsearch.running.loop, archsearch.testing, archsearch.cli",
         "from archsearch import search, resume, Controller, Evaluator, Space",
         "from archsearch.controllers import RandomSearch, RegularizedEvolution",
         "from archsearch.spaces import NASBench201, Choices",

@@ -14,7 +14,7 @@ from archsearch import search
 from archsearch.controllers import RandomSearch
 from archsearch.errors import UsageError
 from archsearch.evaluators import Tabular
-from archsearch.history import History
+from archsearch.keeping.history import History
 from archsearch.pareto import Direction, front_of, hypervolume, non_dominated
 from archsearch.spaces import NASBench201
 

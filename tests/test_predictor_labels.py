@@ -11,7 +11,7 @@ from archsearch import SimulatedExecutor, models, search
 from archsearch.controllers import RandomSearch, SuccessiveHalving
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluators import Function, Predictor, Tabular
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import Choices, NASBench201
 from archsearch.testing import SeparableSpace
 

@@ -20,8 +20,8 @@ from archsearch import Cost, models, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import UsageError
 from archsearch.evaluators import Predictor, Tabular
-from archsearch.loop import resume
 from archsearch.model import load_model
+from archsearch.running.search import resume
 from archsearch.spaces import NASBench201
 from archsearch.testing import SeparableSpace
 from archsearch.trial import Trial

@@ -8,8 +8,8 @@ import yaml
 from common import run_command as run
 
 import archsearch
-from archsearch.history import RunFolder
-from archsearch.report import preset_file
+from archsearch.keeping.folder import RunFolder
+from archsearch.showing.listing import preset_file
 
 FOLDER = Path(archsearch.__file__).parent / "presets"
 NAMES = ["bender", "enas", "fairnas", "random_sharing", "smash", "spos"]

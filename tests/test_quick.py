@@ -24,7 +24,7 @@ Line = "archsearch.models.line:Line"
 [project.entry-points."archsearch.spaces"]
 Cell = "archsearch.spaces.cell:Cell"
 """,
-    "archsearch/loop.py": "",
+    "archsearch/running/loop.py": "",
     "archsearch/models/line.py": "",
     "controllers/__init__.py": "from archsearch.controllers.walk import Walk\n",
     "controllers/walk.py": "",
@@ -51,7 +51,7 @@ def repository(tmp_path, monkeypatch):
     commit(tmp_path)
     git(tmp_path, "checkout", "-q", "-b", "mine")
     git(tmp_path, "checkout", "-q", "main")
-    write(tmp_path, "archsearch/loop.py", "of_somebody_else = 1\n")
+    write(tmp_path, "archsearch/running/loop.py", "of_somebody_else = 1\n")
     commit(tmp_path)
     git(tmp_path, "checkout", "-q", "mine")
     return tmp_path
@@ -141,7 +141,9 @@ def test_a_file_that_is_deleted_has_the_suites_of_what_imported_it(repository):
     assert selection(repository) == ([*suites_of("Guess", "Line"), *quick.SHELF_TESTS], False)
 
 
-@pytest.mark.parametrize("path", ["archsearch/loop.py", "archsearch/deep/room.py", "pyproject.toml", "constraints.txt"])
+@pytest.mark.parametrize(
+    "path", ["archsearch/space.py", "archsearch/deep/room.py", "pyproject.toml", "constraints.txt"]
+)
 def test_a_change_of_the_engine_runs_the_smoke_part(path, repository):
     write(repository, path, FILES.get(path, "") + "\n")
     assert selection(repository) == ([], True)

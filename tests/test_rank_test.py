@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from archsearch import ranking
-from archsearch.ranking import (
-    RankTest,
-    rank_test,
-)
+from archsearch.ranking import RankTest, rank_test
+from archsearch.ranking import rank_tests as ranking
 
 
 def test_rank_test_agrees_with_scipy():

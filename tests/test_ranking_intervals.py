@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from ranking_lab import noisy
 
-from archsearch import ranking
 from archsearch.ranking import (
     Interval,
     agreement,
@@ -23,6 +22,7 @@ from archsearch.ranking import (
     top_k_precision,
     top_k_recall,
 )
+from archsearch.ranking import summary as ranking
 
 # -- intervals ---------------------------------------------------------------------------------
 

@@ -10,14 +10,9 @@ from hypothesis import strategies as st
 from ranking_lab import quick
 from scipy import stats
 
-from archsearch.embedded import embedded_columns
 from archsearch.errors import UsageError
-from archsearch.ranking import (
-    kendall_tau,
-    misorder_probability,
-    noise_ceiling,
-    tau_within,
-)
+from archsearch.files.embedded import embedded_columns
+from archsearch.ranking import kendall_tau, misorder_probability, noise_ceiling, tau_within
 
 # -- similar size ------------------------------------------------------------------------------
 

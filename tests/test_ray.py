@@ -17,11 +17,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.
 import advancing_lab  # noqa: E402  (the workers must find these, too)
 import faulty_lab  # noqa: E402
 
-from archsearch import RayExecutor, Space, ray_watch, search  # noqa: E402
+from archsearch import RayExecutor, Space, search  # noqa: E402
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce  # noqa: E402
 from archsearch.errors import ExecutorError, UsageError  # noqa: E402
 from archsearch.evaluators import Function, Predictor, Tabular, Training  # noqa: E402
-from archsearch.history import RunFolder  # noqa: E402
+from archsearch.executors.ray import watch as ray_watch  # noqa: E402
+from archsearch.keeping.folder import RunFolder  # noqa: E402
 from archsearch.spaces import NASBench201  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -41,7 +42,7 @@ def _ray(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _everyone(monkeypatch):
     """A search begins when all its workers are there, however long that takes: each then takes part."""
-    monkeypatch.setattr("archsearch.ray_executor.SETTLE_SECONDS", 100.0)
+    monkeypatch.setattr("archsearch.executors.ray.crew.SETTLE_SECONDS", 100.0)
 
 
 def run(function, trials=60, workers=3, controller=None, **settings):
@@ -248,7 +249,7 @@ def test_workers_evaluate_together_what_a_batch_holds():
 
 @pytest.mark.parametrize(("kind", "failure"), [("raises", "exception"), ("hangs", "timeout")])
 def test_one_bad_candidate_fails_neither_its_batch_nor_its_worker(kind, failure, monkeypatch):
-    monkeypatch.setattr("archsearch.ray_executor.GRACE_SECONDS", 1.0)  # a second round has its own time
+    monkeypatch.setattr("archsearch.executors.ray.executor.GRACE_SECONDS", 1.0)  # a second round has its own time
     monkeypatch.setattr(RayExecutor, "_lose", lambda self, worker, error, failure: pytest.fail(error))
     settings = {"trials": 18, "batch": 6, "timeout": 0.2 if kind == "hangs" else None, "max_failures": 99}
     evaluator = advancing_lab.Together(kind)

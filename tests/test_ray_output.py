@@ -15,8 +15,8 @@ from archsearch import RayExecutor, Space, search  # noqa: E402
 from archsearch.controllers import RandomSearch  # noqa: E402
 from archsearch.errors import ExecutorError  # noqa: E402
 from archsearch.evaluators import Function  # noqa: E402
-from archsearch.ray_places import cannot_be_set_up  # noqa: E402
-from archsearch.ray_worker import MAX_PRINTED, MAX_PRINTED_LINES  # noqa: E402
+from archsearch.executors.ray.places import cannot_be_set_up  # noqa: E402
+from archsearch.executors.ray.worker import MAX_PRINTED, MAX_PRINTED_LINES  # noqa: E402
 from archsearch.tune import ControllerSearch, trainable  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own

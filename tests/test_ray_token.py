@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from archsearch import RayExecutor, Space, ray_private, search
+from archsearch import RayExecutor, Space, search
 from archsearch.controllers import RandomSearch
 from archsearch.errors import ExecutorError, UsageError
 from archsearch.evaluators import Function
-from archsearch.ray_token import ensure_token, may_show_token
+from archsearch.executors.ray import private as ray_private
+from archsearch.executors.ray.authentication import ensure_token, may_show_token
 
 pytestmark = pytest.mark.skipif(not ray_private.knows_tokens(), reason="this Ray knows no tokens")
 
@@ -68,7 +69,7 @@ def test_a_token_that_ray_left_readable_by_all_is_closed_and_an_empty_one_made_a
 
 
 def test_processes_that_make_it_at_the_same_time_agree(home):
-    command = [sys.executable, "-c", "from archsearch.ray_token import ensure_token; ensure_token()"]
+    command = [sys.executable, "-c", "from archsearch.executors.ray.authentication import ensure_token; ensure_token()"]
     several = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait() for process in several] == [0, 0, 0]
     assert [path.name for path in (home / ".ray").iterdir()] == ["auth_token"]
@@ -113,7 +114,7 @@ def test_a_token_is_shown_only_to_a_cluster_that_asks(asks, monkeypatch):
     """Shown to one that does not ask, it has Ray lose every actor."""
     import ray
 
-    from archsearch.ray_cluster import _connect
+    from archsearch.executors.ray.cluster import _connect
 
     tried = []
 
@@ -151,7 +152,7 @@ def test_a_ray_that_cannot_start_is_one_line_with_what_to_do(folder, tmp_path, m
 def test_a_ray_that_starts_slowly_is_tried_again_until_the_time_is_over(monkeypatch):
     import ray
 
-    from archsearch.ray_cluster import Wish, _start
+    from archsearch.executors.ray.cluster import Wish, _start
 
     asked, clock = [], [0.0]
 
@@ -161,7 +162,7 @@ def test_a_ray_that_starts_slowly_is_tried_again_until_the_time_is_over(monkeypa
         raise Exception("The current node timed out during startup. This could happen because ...")
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr("archsearch.ray_cluster.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("archsearch.executors.ray.cluster.time.monotonic", lambda: clock[0])
     with pytest.raises(ExecutorError, match=r"cannot be started .*timed out.* raise start_seconds"):
         _start(Wish(None, {"CPU": 1}, None, 80.0), {})
     assert asked == ["80"] * 3

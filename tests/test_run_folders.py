@@ -13,11 +13,13 @@ import pytest
 from faulty_lab import path
 from folder_lab import SPACE, Sums, begin
 
-from archsearch import Evaluation, Evaluator, history, report, resume, search
+from archsearch import Evaluation, Evaluator, resume, search
 from archsearch.controllers import RandomSearch
 from archsearch.errors import InvalidArchitecture, RunFolderError, UsageError
 from archsearch.evaluators import Function
-from archsearch.history import RunFolder
+from archsearch.keeping import history
+from archsearch.keeping.folder import RunFolder
+from archsearch.showing import status as report
 
 TESTS = Path(__file__).parent
 
@@ -29,7 +31,7 @@ def test_a_child_that_an_evaluator_has_forked_does_not_keep_the_lock(tmp_path):
     """The driver is killed; its child, which still runs, is nobody who runs the search."""
     code = """
 import os, signal, sys, time
-from archsearch.history import RunFolder
+from archsearch.keeping.history import RunFolder
 folder = RunFolder.create(sys.argv[1], {"space": {}})
 reading, writing = os.pipe()
 child = os.fork()

@@ -6,10 +6,11 @@ from typing import ClassVar
 import pytest
 from shipping_lab import parsed
 
-from archsearch import RayExecutor, cli
+from archsearch import RayExecutor
+from archsearch.cli import options as cli
 from archsearch.components import describe
 from archsearch.errors import UsageError
-from archsearch.ray_watch import Metrics
+from archsearch.executors.ray.watch import Metrics
 
 # -- runtime_env -----------------------------------------------------------------------------------
 
@@ -36,7 +37,7 @@ def test_runtime_env_on_the_command_line():
     )
     for text in texts:
         given = parsed(f"archsearch run --executor ray {text}")
-        executor = cli._executor(given)["executor"]
+        executor = cli.chosen_executor(given)["executor"]
         assert describe(executor)["init_args"]["runtime_env"]["working_dir"] == "."
         assert {name: str(value) for name, value in executor.runtime_env["env_vars"].items()} == {"A": "1"}
 

@@ -4,7 +4,7 @@ import pytest
 
 from archsearch import Cost, Evaluation, Evaluator, Space, search
 from archsearch.errors import ConstraintError
-from archsearch.scoring import Listed, Prepared, folder_name, search_or_resume
+from archsearch.running.scoring import Listed, Prepared, folder_name, search_or_resume
 
 SPACE = Space(arities=[3, 3])
 GIVEN = [[0, 0], [1, 2], [2, 1], [0, 2]]

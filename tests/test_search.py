@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
-from archsearch import Evaluation, Evaluator, Space, history, resume, search
+from archsearch import Evaluation, Evaluator, Space, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import TooManyFailures
 from archsearch.evaluators import Function, Tabular
-from archsearch.executor import SimulatedExecutor
-from archsearch.history import RESERVED_COLUMNS, History, RunFolder
+from archsearch.executors.simulated import SimulatedExecutor
+from archsearch.keeping import history
+from archsearch.keeping.columns import RESERVED_COLUMNS
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.history import History
 from archsearch.spaces import NASBench201
 from archsearch.trial import Cost
 

@@ -20,13 +20,14 @@ from archsearch import (
     search,
     verify,
 )
-from archsearch.comparison import ComparisonOptions, ComparisonSettings
+from archsearch.cli import options as cli_options
+from archsearch.cli.option_parser import OptionParser
 from archsearch.controllers import LocalSearch, RandomSearch
 from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluators import Function
-from archsearch.option_parser import OptionParser
-from archsearch.report import report
-from archsearch.settings import ENDS, EndOptions, SettingOptions, field_names, field_texts
+from archsearch.judging.bench import ComparisonOptions, ComparisonSettings
+from archsearch.running.settings import ENDS, EndOptions, SettingOptions, field_names, field_texts
+from archsearch.showing.report import report
 from archsearch.spaces import Choices
 
 SPACE = Choices({"a": [0, 1, 2, 3], "b": [0, 1, 2, 3]})
@@ -203,7 +204,7 @@ def resumed(tmp_path):
         path.write_text(yaml.safe_dump(config | stored))
         options = {name: each.default for name, each in inspect.signature(RayExecutor).parameters.items()}
         options |= {"directory": str(tmp_path / "run"), "trust": False, "executor": None, "workers": None, **given}
-        return cli._executor_of_run(options)["executor"]
+        return cli_options.executor_of_run(options)["executor"]
 
     return executor
 

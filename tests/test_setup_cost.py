@@ -9,10 +9,11 @@ import pytest
 from advance_lab import events, killed_run, run
 from advancing_lab import Learner
 
-from archsearch import Cost, Evaluation, Evaluator, progress, resume
+from archsearch import Cost, Evaluation, Evaluator, resume
 from archsearch.evaluators import Function
-from archsearch.progress import Display
-from archsearch.settings import Settings
+from archsearch.running import progress
+from archsearch.running.progress import Display
+from archsearch.running.settings import Settings
 
 # -- set-up cost -----------------------------------------------------------------------------------
 

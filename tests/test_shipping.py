@@ -18,8 +18,8 @@ from collections import Counter
 import pytest
 from shipping_lab import CLUSTER, ROOT, Cluster, free_port, wait_for
 
-from archsearch.history import RunFolder
-from archsearch.ray_watch import can_connect
+from archsearch.executors.ray.watch import can_connect
+from archsearch.keeping.folder import RunFolder
 
 slow = pytest.mark.slow
 

@@ -20,9 +20,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from archsearch.basics.seeding import stream
 from archsearch.evaluators import super_network
 from archsearch.evaluators.inheriting import as_tensor, inherit
-from archsearch.seeding import stream
 from archsearch.spaces import MobileNet, NASBench201, NASBenchMacro
 from archsearch.training.paths import DroppedPaths, FairPaths, Mixture, UniformPaths
 

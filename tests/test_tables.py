@@ -6,9 +6,9 @@ from scipy.stats import kendalltau
 
 from archsearch import search
 from archsearch.controllers import RandomSearch, SuccessiveHalving
-from archsearch.embedded import embedded_columns
 from archsearch.errors import InvalidArchitecture, MissingAbility, UsageError
 from archsearch.evaluators import Tabular, Training
+from archsearch.files.embedded import embedded_columns
 from archsearch.spaces import DARTS, NASBench101, NASBench201, NASBenchMacro
 from archsearch.testing import EVALUATOR_CHECKS
 from archsearch.trial import Budget, Query

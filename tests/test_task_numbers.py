@@ -5,8 +5,7 @@ import pytest
 
 from archsearch import cli
 from archsearch.errors import ArchsearchError, TaskError
-from archsearch.images import split
-from archsearch.task import Task, load_task
+from archsearch.task import Task, load_task, split
 
 OPTIONS = ("train", "valid", "test", "seed", "shift", "noise")
 

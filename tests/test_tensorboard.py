@@ -5,7 +5,7 @@ import pytest
 from loggers_lab import Uneven, events, expected, run
 
 from archsearch import resume
-from archsearch.loggers import TensorBoardLogger
+from archsearch.bridges.tensorboard import TensorBoardLogger
 
 # MLflow's models use what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")

@@ -17,7 +17,7 @@ from archsearch.errors import (
     TrainingDiverged,
 )
 from archsearch.evaluators import Training
-from archsearch.network import multiply_adds
+from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.spaces import DARTS, MobileNet
 from archsearch.task import Task, load_task, split
 from archsearch.training.recipe import PRESETS

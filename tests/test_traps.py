@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from archsearch import Evaluation, Evaluator, search
-from archsearch.comparison import compare
 from archsearch.controllers import NSGA2, RandomSearch
 from archsearch.errors import ConstraintError, InvalidArchitecture, TableError, UsageError
 from archsearch.evaluators import Cascade, Function, Predictor, Tabular
+from archsearch.judging.comparison import compare
 from archsearch.spaces import Choices, NASBench101
 from archsearch.trial import Budget
 

@@ -25,18 +25,19 @@ from trust_lab import (
 )
 
 from archsearch import cli, resume, search
-from archsearch.artefacts import export
+from archsearch.bridges.export import export
 from archsearch.controllers import DeapToolbox
 from archsearch.errors import NotTrusted, UsageError
 from archsearch.evaluators import Function, Tabular
-from archsearch.history import RunFolder
+from archsearch.judging.verification import verify
+from archsearch.keeping.folder import RunFolder
 from archsearch.model import load_model
 from archsearch.models import GaussianProcess
-from archsearch.report import report, show, status
+from archsearch.showing.report import report
+from archsearch.showing.status import show, status
 from archsearch.spaces import NASBench201
 from archsearch.trust import stored_executor
 from archsearch.tune import TuneSearch
-from archsearch.verification import verify
 
 REST = {
     "controller": {"calls": WRITES, "imports": IMPORTS, "function": DEAP, "searcher": TUNE},
@@ -50,7 +51,10 @@ REST = {
     "executor_settings": {
         "calls": WRITES,
         "imports": IMPORTS,
-        "connects": {"class_path": "archsearch.ray_executor.RayExecutor", "init_args": {"address": "127.0.0.1:1"}},
+        "connects": {
+            "class_path": "archsearch.executors.ray.executor.RayExecutor",
+            "init_args": {"address": "127.0.0.1:1"},
+        },
         "installs": {"class_path": "archsearch.RayExecutor", "init_args": {"runtime_env": {"pip": ["stranger"]}}},
     },
 }
@@ -208,7 +212,10 @@ def test_links_inside_a_folder_and_to_a_folder_are_fine(stranger, capsys):
 
 def test_a_folder_connects_and_installs_only_where_that_is_trusted_or_given(stranger):
     env = {"pip": ["stranger"]}
-    settings = {"class_path": "archsearch.ray_executor.RayExecutor", "init_args": {"address": "10.0.0.1:6379"}}
+    settings = {
+        "class_path": "archsearch.executors.ray.executor.RayExecutor",
+        "init_args": {"address": "10.0.0.1:6379"},
+    }
     config = {"executor": "ray", "executor_settings": settings}
     with pytest.raises(NotTrusted, match=r"where: executor_settings: address: this run would use '10\.0\.0\.1:6379'"):
         stored_executor(config, "where")

@@ -23,12 +23,13 @@ from trust_lab import (
 )
 
 from archsearch import cli, resume, search
-from archsearch.artefacts import export, load_network
+from archsearch.bridges.export import export
+from archsearch.bridges.load_network import load_network
 from archsearch.controllers import Bananas, RandomSearch
 from archsearch.errors import TaskError, UsageError
 from archsearch.evaluators import Tabular
-from archsearch.history import RunFolder
-from archsearch.ray_executor import RayExecutor
+from archsearch.executors.ray.executor import RayExecutor
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import NASBench201
 from archsearch.task import load_task
 from archsearch.training.checkpoints import Checkpoints
@@ -211,7 +212,7 @@ UNSAFE = {
 }
 
 
-PICKLES = ("archsearch/worker_process.py", "archsearch/testing")
+PICKLES = ("archsearch/executors/worker_process.py", "archsearch/testing")
 """What pickles, and only in memory: what a process of ours sends to its own child, and the contract suites."""
 
 

@@ -8,10 +8,10 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from tune_lab import PLAIN, Listening, drive, evolution, score
 
 from archsearch import search
+from archsearch.basics.seeding import evaluation_seed
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluators import Function
-from archsearch.seeding import evaluation_seed
 from archsearch.spaces import Choices
 from archsearch.tune import ControllerSearch
 

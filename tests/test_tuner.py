@@ -19,7 +19,8 @@ from archsearch.errors import UsageError
 from archsearch.evaluators import Function
 from archsearch.spaces import NASBench201
 from archsearch.trial import Cost
-from archsearch.tune import ControllerSearch, _finished_trials, trainable
+from archsearch.tune import ControllerSearch, trainable
+from archsearch.tune.searcher import _finished_trials
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
@@ -129,7 +130,7 @@ class Seeds(Function):
 @pytest.fixture
 def reports(monkeypatch):
     found = []
-    monkeypatch.setattr("archsearch.tune.tune.report", lambda metrics: found.append(dict(metrics)))
+    monkeypatch.setattr("ray.tune.report", lambda metrics: found.append(dict(metrics)))
     return found
 
 

@@ -18,11 +18,13 @@ from archsearch import Evaluation, Evaluator, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluators import Function, OneShot, Tabular, Training
-from archsearch.history import RunFolder
+from archsearch.judging.verification import verify
+from archsearch.keeping.folder import RunFolder
 from archsearch.ranking import kendall_tau
-from archsearch.report import best_rows, report
+from archsearch.showing.report import report
+from archsearch.showing.rows import best_rows
+from archsearch.showing.verified import newest_verification
 from archsearch.spaces import NASBench201
-from archsearch.verification import newest_verification, verify
 
 SPACE = NASBench201()
 
@@ -187,7 +189,7 @@ def test_killed_while_it_scores(run, tmp_path):
         "    return len(name)\n"
     )
     script = (
-        "from archsearch.evaluators import Function\nfrom archsearch.verification import verify\n"
+        "from archsearch.evaluators import Function\nfrom archsearch.judging.verification import verify\n"
         "print(verify('r', Function('slow_lab.score'), top=5, seed=0))"
     )
     command = [sys.executable, "-c", script]

@@ -11,17 +11,19 @@ import pytest
 from matplotlib.figure import Figure
 
 from archsearch import search
+from archsearch.basics.words import fenced, html_text, markdown, plain, plain_lines, say
 from archsearch.cli import main
-from archsearch.comparison import compare
-from archsearch.controller_comparison import compare_controllers
+from archsearch.contests.controller_comparison import compare_controllers
 from archsearch.controllers import NSGA2, RandomSearch
-from archsearch.drawing import draw_columns, draw_front, draw_graph, draw_learning_curve, save_figure
 from archsearch.errors import TooManyFailures
 from archsearch.evaluators import Function
-from archsearch.page import aligned, terms
-from archsearch.progress import Display
+from archsearch.judging.comparison import compare
+from archsearch.running.progress import Display
+from archsearch.showing.curves import draw_columns, draw_front, draw_learning_curve
+from archsearch.showing.graphs import draw_graph
+from archsearch.showing.page import aligned, terms
+from archsearch.showing.style import save_figure
 from archsearch.spaces import Choices
-from archsearch.words import fenced, html_text, markdown, plain, plain_lines, say
 
 NAMES = {
     "formula": "a$x_{$b",

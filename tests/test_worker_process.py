@@ -16,7 +16,7 @@ from archsearch import Evaluation, Evaluator, LocalExecutor, cli, resume, search
 from archsearch.controllers import RandomSearch, RegularizedEvolution, Reinforce, SuccessiveHalving
 from archsearch.errors import ExecutorError, UsageError
 from archsearch.evaluators import Cascade, Function, Inherit, OneShot, Tabular, Training, ZeroCost
-from archsearch.history import RunFolder
+from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import NASBench201
 
 TESTS = Path(__file__).parent

@@ -13,7 +13,8 @@ from archsearch.controllers import RegularizedEvolution
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluators import Tabular, Training, ZeroCost
 from archsearch.evaluators.zero_cost import PROXIES, SMALLEST, UNSCORABLE, naswot, parts
-from archsearch.network import MultiplyAddCounter, Network, build
+from archsearch.networks.multiply_adds import MultiplyAddCounter
+from archsearch.networks.network import Network, build
 from archsearch.ranking import spearman
 from archsearch.spaces import DARTS, Choices, ConvChain, MobileNet, NASBench101, NASBench201
 from archsearch.task import Task

@@ -9,9 +9,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.encoding import DEFAULT, PATH_COLUMNS, Encoding, checked_encodings, encode
+from archsearch.basics.checks import at_least_one
+from archsearch.basics.operation_graphs import PATH_COLUMNS
 from archsearch.model import Features, Model
-from archsearch.space import at_least_one
+from archsearch.models.encoding import DEFAULT, Encoding, checked_encodings, encode
 from archsearch.trial import Architecture
 
 
@@ -19,7 +20,7 @@ class Encoded(Model, abc.ABC):
     """A model that sees an architecture as columns of numbers, and takes features as further ones.
 
     Args:
-        encodings: What it sees; see ``archsearch.encoding``. None: operations, paths and counts.
+        encodings: What it sees; see ``archsearch.models.encoding``. None: operations, paths and counts.
         path_columns: Most columns of path encodings, >= 1.
     """
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from archsearch.encoding import OperationGraphs
+from archsearch.basics.operation_graphs import OperationGraphs
 from archsearch.model import Features, Prediction
 from archsearch.models import networks as nets
 from archsearch.models.networks import NetworkEnsemble, Weights

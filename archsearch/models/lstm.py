@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from archsearch.encoding import tokens
 from archsearch.model import Features, Prediction
 from archsearch.models import networks as nets
 from archsearch.models.networks import NetworkEnsemble, Weights
+from archsearch.space import tokens
 from archsearch.trial import Architecture
 
 BATCH = 32

@@ -13,12 +13,13 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from archsearch.encoding import PATH_COLUMNS, Encoding
+from archsearch.basics.checks import at_least_one
+from archsearch.basics.operation_graphs import PATH_COLUMNS
 from archsearch.model import Features, Prediction
 from archsearch.models import networks as nets
 from archsearch.models.encoded import Encoded
+from archsearch.models.encoding import Encoding
 from archsearch.models.networks import NetworkEnsemble, Weights
-from archsearch.space import at_least_one
 from archsearch.trial import Architecture
 
 BATCH = 32

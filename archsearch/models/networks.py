@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from archsearch.basics.checks import at_least_one, is_finite
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
-from archsearch.space import at_least_one, is_finite
 
 Weights = dict[str, torch.Tensor]
 """By name; the first axis counts the networks."""

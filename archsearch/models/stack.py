@@ -14,11 +14,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.checks import whole_number
 from archsearch.errors import UsageError
 from archsearch.model import Features, Model, Prediction
 from archsearch.models.gaussian_process import GaussianProcess
 from archsearch.models.trees import RandomForest
-from archsearch.space import whole_number
 from archsearch.trial import Architecture
 
 Array = npt.NDArray[np.float64]

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from archsearch.encoding import PATH_COLUMNS, Encoding
+from archsearch.basics.checks import at_least_one, is_finite
+from archsearch.basics.operation_graphs import PATH_COLUMNS
 from archsearch.errors import UsageError
 from archsearch.model import Features, Prediction
 from archsearch.models.encoded import Encoded
-from archsearch.space import at_least_one, is_finite
+from archsearch.models.encoding import Encoding
 from archsearch.trial import Architecture
 
 BOOSTING = {"learning_rate": 0.15, "max_depth": None, "max_leaf_nodes": 7, "min_samples_leaf": 3, "max_features": 0.3}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from archsearch.network import Network
+from archsearch.networks.network import Network
 
 
 def batches_of(images: int, batch_size: int) -> int:

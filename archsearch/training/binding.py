@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from archsearch.abilities import SharedWeights, skeleton_settings, trainable
+from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
-from archsearch.evaluator import SharedWeights
-from archsearch.network import Network, skeleton_settings, trainable
-from archsearch.notes import read_text, write_text
-from archsearch.seeding import stream
+from archsearch.files.notes import read_text, write_text
+from archsearch.networks.network import Network
 from archsearch.space import Space
 from archsearch.task import Task, load_task, split
 from archsearch.training.batches import batches_of, normalises_one

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from archsearch.checksums import ENTRY, Damaged, checksum, tensors_checksum
-from archsearch.notes import tell_damage
+from archsearch.files.checksums import ENTRY, Damaged, checksum, tensors_checksum
+from archsearch.files.notes import tell_damage
 from archsearch.training.loop import Run
 
 ENTRY_OF_FACTS = "json"

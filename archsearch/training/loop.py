@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from archsearch.abilities import Mixing
 from archsearch.errors import TrainingDiverged
-from archsearch.network import Mixing, Network
+from archsearch.networks.network import Network
 from archsearch.training.meter import Meter
 from archsearch.training.paths import Mixture, Route
 from archsearch.training.recipe import Recipe

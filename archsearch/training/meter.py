@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from archsearch.network import Network, multiply_adds, parameter_count, synchronise
-from archsearch.seeding import stream
+from archsearch.basics.seeding import stream
+from archsearch.networks.multiply_adds import multiply_adds, parameter_count, synchronise
+from archsearch.networks.network import Network
 from archsearch.space import Space
 from archsearch.training.repeats import Finished
 from archsearch.trial import Architecture, Cost

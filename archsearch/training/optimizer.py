@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from archsearch.network import Network
+from archsearch.networks.network import Network
 from archsearch.training.recipe import Recipe
 
 

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from archsearch.network import Mixing, Network, multiply_adds
-from archsearch.seeding import stream
+from archsearch.abilities import Mixing
+from archsearch.basics.seeding import stream
+from archsearch.networks.multiply_adds import multiply_adds
+from archsearch.networks.network import Network
 from archsearch.space import Space
 from archsearch.trial import Architecture
 

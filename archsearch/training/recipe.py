@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
+from archsearch.basics.checks import at_least_one, is_finite, whole_number
 from archsearch.errors import UsageError
-from archsearch.space import at_least_one, is_finite, whole_number
-from archsearch.task import Augmentation, Task, known_augmentation
+from archsearch.task import Augmentation, Task
+from archsearch.task.task import known_augmentation
 
 Preset = Literal[
     "digits", "digits_thin", "digits_short", "digits_few", "digits201", "nasbench201", "nasbench201_12", "darts"

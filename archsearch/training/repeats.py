@@ -11,8 +11,8 @@ import math
 from collections import OrderedDict
 from pathlib import Path
 
-from archsearch.notes import read_note, write_note
-from archsearch.seeding import stream
+from archsearch.basics.seeding import stream
+from archsearch.files.notes import read_note, write_note
 from archsearch.trial import Query
 
 MOST = 256

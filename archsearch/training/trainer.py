@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from archsearch.errors import UsageError
 from archsearch.evaluator import Trained
-from archsearch.network import Network, build, latency_seconds
+from archsearch.networks.multiply_adds import latency_seconds
+from archsearch.networks.network import Network, build
 from archsearch.task import Part
 from archsearch.training.augmentation import augment
 from archsearch.training.batches import evaluation_batches

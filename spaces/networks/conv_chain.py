@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.network import GlobalAveragePool, InputShape, Network
+from archsearch.networks.network import GlobalAveragePool, InputShape, Network
 from archsearch.spaces.conv_chain import ConvChain
 from archsearch.spaces.networks.mobilenet import ConvBN, outgoing_shares, replicated_channels
 from archsearch.trial import Architecture
@@ -87,7 +87,7 @@ class Scaled(nn.Module):
         self.scale = nn.Parameter(torch.ones(()))
 
     def initialise(self, generator: torch.Generator) -> None:
-        """See ``archsearch.network.initialise``; nothing is drawn."""
+        """See ``archsearch.networks.network.initialise``; nothing is drawn."""
         nn.init.ones_(self.scale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

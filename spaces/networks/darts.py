@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.network import Choice, GlobalAveragePool, InputShape, Network
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network
 from archsearch.spaces.darts import DARTS, NODES, OPERATIONS, PAIRS, Edge, Genotype, Node, genotype
 from archsearch.trial import Architecture
 
@@ -77,7 +77,7 @@ class DARTSNetwork(Network):
         return self._compute(images, genotype(self.path(architecture)), None)[0]
 
     def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
-        """Logits with several pairs of inputs and operations of each node; see ``archsearch.network.Mixing``.
+        """Logits with several pairs of inputs and operations of each node; see ``archsearch.abilities.Mixing``.
 
         A node is the mean over its kept pairs; a pair is the mean of the first operations on its lower input plus the
         mean of the second operations on its higher input. The auxiliary head is left out.

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.network import Choice, GlobalAveragePool, InputShape, Network, mean
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, mean
 from archsearch.spaces.mobilenet import IDENTITY, Layer, MobileNet, candidate_name
 from archsearch.trial import Architecture
 
@@ -62,7 +62,7 @@ class MobileNetNetwork(Network):
         return self._compute(images, [(option,) for option in self.path(architecture)])
 
     def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
-        """Logits with several options of each layer; see ``archsearch.network.Mixing``.
+        """Logits with several options of each layer; see ``archsearch.abilities.Mixing``.
 
         Each option is taken with the layer's residual connection, if it has one.
         """

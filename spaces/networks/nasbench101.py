@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.network import Choice, GlobalAveragePool, InputShape, Network
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network
 from archsearch.spaces.nasbench101 import NASBench101
 from archsearch.spaces.networks.nasbench101_cell import OPERATIONS, Cell
 from archsearch.trial import Architecture

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import nn
 
-from archsearch.network import Choice, GlobalAveragePool, InputShape, Network, mean
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, mean
 from archsearch.spaces.nasbench201 import EDGES, OPERATIONS
 from archsearch.trial import Architecture
 
@@ -45,7 +45,7 @@ class NASBench201Network(Network):
         return self._compute(images, [(option,) for option in self.path(architecture)])
 
     def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
-        """Logits with several operations on each edge, of which ``none`` is zero; see ``archsearch.network.Mixing``."""
+        """Logits with several operations on each edge, of which ``none`` is zero; see ``abilities.Mixing``."""
         return self._compute(images, self.kept(options, [len(OPERATIONS)] * len(EDGES)))
 
     def _compute(self, images: torch.Tensor, kept: Sequence[tuple[int, ...]]) -> torch.Tensor:

@@ -1,0 +1,103 @@
+"""What a space may be able to do beyond being searched: build networks, share weights, pass them on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from archsearch.errors import MissingAbility
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+    from archsearch.networks.network import Network
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A space whose architectures can be built as networks.
+
+    Keyword-only arguments of ``network`` are settings of the skeleton around the searched part, such as ``channels``
+    and ``cells``; evaluators hand them over by name, to train a smaller proxy.
+    """
+
+    def network(self, architecture: Architecture, task: Any) -> Network:
+        """The stand-alone network of an architecture for what has an ``input_shape`` and a number of ``classes``."""
+        ...
+
+
+@runtime_checkable
+class SharedWeights(Protocol):
+    """A space that has a super-network."""
+
+    def super_network(self, task: Any) -> Network:
+        """One network that holds all candidates; its parameters are named as in the stand-alone networks."""
+        ...
+
+
+@runtime_checkable
+class Morphable(Protocol):
+    """A space that can turn the trained network of one architecture into that of another."""
+
+    def morph(self, network: Network, child: Network, generator: torch.Generator) -> bool:
+        """Gives ``child``, which is initialised, as much of the function of ``network`` as can be.
+
+        Returns:
+            Whether the child computes the same function, up to rounding, in evaluation mode.
+        """
+        ...
+
+
+@runtime_checkable
+class Mixing(Protocol):
+    """A network whose forward pass can take several options of each decision at once; for spaces of fixed length.
+
+    Bender et al., "Understanding and simplifying one-shot architecture search", ICML 2018, train super-networks so,
+    dropping options at random. They add the outputs of the options that are kept. Here the output of a choice is their
+    mean, so that a single path has the scale that the weights were trained with, however many options were kept then.
+    """
+
+    def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
+        """Logits, shape (batch, classes); with one option per decision, exactly those of that architecture.
+
+        Parameters and batch statistics of options that are not kept are not touched.
+
+        Args:
+            images: Shape (batch, channels, height, width).
+            options: For each decision the options that are kept, at least one; in any order, repeats count once.
+
+        Raises:
+            UsageError: If the options are none of the space, or this is no super-network and they keep more than its
+                architecture.
+        """
+        ...
+
+
+# -- asking a space ----------------------------------------------------------------------------
+
+
+def trainable(space: Space, who: str) -> Trainable:
+    """The space, if it can build networks.
+
+    Args:
+        space: Any space.
+        who: Name of the evaluator that asks.
+
+    Raises:
+        MissingAbility: If it cannot.
+    """
+    if not isinstance(space, Trainable):
+        raise MissingAbility(
+            f"{who} trains networks, which {type(space).__name__} does not build; use a trainable space such as "
+            "NASBench201, or give your space a method network(architecture, task)"
+        )
+    return space
+
+
+def skeleton_settings(space: Trainable) -> tuple[str, ...]:
+    """Names of the settings that the space's ``network`` takes, such as channels and cells."""
+    parameters = inspect.signature(space.network).parameters.values()
+    return tuple(p.name for p in parameters if p.kind == p.KEYWORD_ONLY)

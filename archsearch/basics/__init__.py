@@ -1,0 +1,1 @@
+"""What everything else is said and checked with: words, texts, numbers, random streams, graphs of operations."""

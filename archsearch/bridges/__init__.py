@@ -1,0 +1,1 @@
+"""Other people's tools: TensorBoard, MLflow, Gymnasium, ONNX and exported files."""

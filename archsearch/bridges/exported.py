@@ -1,0 +1,88 @@
+"""What an export consists of: the names of its files, and the record of what was chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from archsearch.evaluator import Trained
+from archsearch.showing.rows import number_text
+from archsearch.showing.verified import Verified
+from archsearch.trial import Architecture, Cost, Trial
+
+if TYPE_CHECKING:
+    pass
+
+
+GENOTYPE, TEXT, WEIGHTS, ONNX, CARD = (
+    "genotype.json",
+    "genotype.txt",
+    "weights.safetensors",
+    "network.onnx",
+    "README.md",
+)
+FILES = frozenset((GENOTYPE, TEXT, WEIGHTS, ONNX, CARD))
+FORMAT = 1
+
+OWN_TASK = "Task "
+"""How a run folder notes a ``Task`` that was made of arrays, which it does not store."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """An architecture that is exported.
+
+    Attributes:
+        place: Number of its folder: its rank, from 1.
+        row: Its trial in the run's history.
+        verified: What the newest verification says of it.
+    """
+
+    place: int
+    row: Mapping[str, Any]
+    verified: Verified | None
+
+    @property
+    def trial(self) -> int:
+        """Id of its trial."""
+        return int(self.row["id"])
+
+    @property
+    def architecture(self) -> Architecture:
+        """One option per decision."""
+        return tuple(self.row["architecture"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """A network with where it comes from.
+
+    Attributes:
+        trained: The network.
+        evaluator: Who trained it, as ``describe`` says it.
+        origin: Whose trial that was, in words.
+        seed: Of the training.
+        recorded: The trial whose weights these are; None: it is a training of its own.
+        set_up: Cost of the evaluator's one-off work, if it was done for this.
+    """
+
+    trained: Trained
+    evaluator: Mapping[str, Any]
+    origin: str
+    seed: int
+    recorded: Trial | None
+    set_up: Cost
+
+    @property
+    def comparison(self) -> str:
+        """How the network's score compares with the recorded one."""
+        score = number_text(self.trained.evaluation.score)
+        if self.recorded is None:
+            return f"{score} in a training of its own"
+        if self.trained.evaluation.score == self.recorded.score:
+            return f"{score}, as recorded"
+        return (
+            f"{score}, while {number_text(self.recorded.score)} was recorded: other versions, another device, or "
+            "weights that changed since"
+        )

@@ -1,0 +1,13 @@
+"""The command line: ``archsearch run | resume | compare | status | report | verify | export | show | list``.
+
+Options come from the signatures and docstrings of the classes themselves. Only what a command needs is imported, so
+that ``archsearch --help`` is quick.
+"""
+
+from archsearch.cli.commands import COMMANDS, console, main
+
+__all__ = [
+    "COMMANDS",
+    "console",
+    "main",
+]

@@ -1,0 +1,138 @@
+"""The commands, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from archsearch.basics.words import say
+from archsearch.cli.comparing import compare
+from archsearch.cli.looking import export, list_components, report, show, status, verify
+from archsearch.cli.searching import resume, run
+from archsearch.errors import ArchsearchError, UsageError
+
+THREAD_SECONDS = 2.0
+"""How long the program waits for threads that are left when it is done."""
+
+HELP = """usage: archsearch COMMAND [OPTIONS]
+
+Neural architecture search: who proposes (controllers), who scores (evaluators) and what is searched (spaces) are
+interchangeable.
+
+commands:
+  run       search; with no options: NAS-Bench-201, regularized evolution, the embedded table
+  resume    go on with a run that was stopped, or extend one that has ended
+  compare   what each evaluator costs, how well it ranks, when it pays off; or controllers, side by side
+  status    how far a search is, from another terminal
+  report    the best architectures of a run, its learning curve, one HTML page
+  verify    score the best of a run again, by a better evaluator: does their order hold?
+  export    the best of a run as files without code: genotype, weights, ONNX, a model card
+  show      one architecture as text and as a drawing
+  list      controllers, evaluators, spaces and presets, and what fits together
+
+options:
+  --help     this text; 'archsearch COMMAND --help' for a command
+  --version  the version
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # One torch thread per process, unless the user says otherwise: small networks are slower with more.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from archsearch import __version__
+
+        say(f"archsearch {__version__}")
+        return 0
+    command = COMMANDS.get(arguments[0])
+    try:
+        _say_warnings_in_one_line()
+        if command is None:
+            raise UsageError(_unknown_command(arguments[0]))
+        from archsearch.trust import find_own_classes
+
+        find_own_classes(arguments)
+        return command(arguments[1:])
+    except UsageError as error:
+        say(f"archsearch: {error}", file=sys.stderr)
+        return 2
+    except ArchsearchError as error:
+        say(f"archsearch: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("archsearch: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def _unknown_command(name: str) -> str:
+    close = difflib.get_close_matches(name.strip("-").lower(), COMMANDS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(COMMANDS)}."
+    return f"no command is called {name!r}; {hint} See 'archsearch --help'"
+
+
+def console() -> None:
+    """The program ``archsearch``: a command, and then the end, whatever threads an evaluator has left running."""
+    status = 1
+    try:
+        status = main()
+    finally:
+        watch = threading.Thread(target=_end_anyway, args=(status,), daemon=True)
+        watch.start()
+    raise SystemExit(status)
+
+
+def _end_anyway(status: int) -> None:
+    """Ends this process if it waits for threads that do not end; it runs beside the ordinary end, which stops it."""
+    end = time.monotonic() + THREAD_SECONDS
+    left = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    for thread in left:
+        thread.join(max(0.0, end - time.monotonic()))
+    names = sorted({thread.name for thread in left if thread.is_alive()})[:5]
+    if not names:
+        return
+    print(f"archsearch: ended without waiting for what still runs: {', '.join(names)}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _say_warnings_in_one_line() -> None:
+    """Damage is told as errors are; Python would add a line of this program."""
+    import warnings
+
+    usual = warnings.formatwarning
+
+    def one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+        if category.__name__ == "DamageWarning":
+            return f"archsearch: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    if usual.__name__ != one_line.__name__:
+        warnings.formatwarning = one_line
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": run,
+    "resume": resume,
+    "compare": compare,
+    "status": status,
+    "report": report,
+    "verify": verify,
+    "export": export,
+    "show": show,
+    "list": list_components,
+}

@@ -1,0 +1,129 @@
+"""``archsearch compare``."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.basics.words import say
+from archsearch.cli.options import (
+    DEFAULTS,
+    add_component,
+    add_executor,
+    add_fields,
+    add_out,
+    add_seed,
+    add_trust,
+    check_files,
+    chosen_executor,
+    import_named,
+    instantiate,
+    make_parser,
+    output_folder,
+)
+from archsearch.errors import UsageError
+
+if TYPE_CHECKING:
+    import jsonargparse
+
+
+# -- compare -----------------------------------------------------------------------------------
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Compares evaluators, or controllers."""
+    from archsearch.judging.bench import CONFIG, ComparisonSettings
+    from archsearch.judging.comparison import DEFAULT
+    from archsearch.running.settings import field_names
+
+    command = shlex.join(["archsearch", "compare", *arguments])
+    own = ("config", "space", "reference", "evaluators", "again", "controllers")
+    if not any(re.match(rf"--({'|'.join(own)})\b", argument) for argument in arguments):
+        arguments = ["--config", str(DEFAULT), *arguments]
+    check_files(arguments)
+    parser = _compare_parser(arguments)
+    config = parser.parse_args(list(arguments))
+    given, objects = config.as_dict(), instantiate(parser, config)
+    names = ("seed", *field_names(ComparisonSettings))
+    settings = {name: given[name] for name in names if given[name] is not None} | chosen_executor(given)
+    out = output_folder(given, "comparisons")
+    settings |= {"out": out, "progress": not given["quiet"]}
+    if objects.controllers is not None:
+        from archsearch.contests.controller_comparison import compare_controllers
+
+        for name in ("samples", "budgets", "again", "controller", "timeout", "best"):
+            if given[name] is not None:
+                raise UsageError(f"{name}: it goes with a comparison of evaluators; leave it out with --controllers")
+        evaluators = objects.evaluators or [objects.reference]
+        result: Any = compare_controllers(objects.space, objects.controllers, evaluators, **settings)
+    else:
+        from archsearch.judging.comparison import compare as compare_evaluators
+
+        is_own = _names_code([objects.space, objects.reference, *_listed(objects.evaluators), *_listed(objects.again)])
+        command = shlex.join(["archsearch", "compare", "--config", str(Path(out) / CONFIG), *["--trust"] * is_own])
+        if not objects.evaluators:
+            raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
+        components = {"again": objects.again, "controller": objects.controller}
+        result = compare_evaluators(objects.space, objects.evaluators, objects.reference, **components, **settings)
+    say(result)
+    say(f"\nsaved     {result.save(out, command)}")
+    return 0
+
+
+def _listed(given: Any) -> list[Any]:
+    return list(given.values() if isinstance(given, Mapping) else given or ())
+
+
+def _names_code(components: Sequence[Any]) -> bool:
+    """Whether a file that describes these components names code that is not installed."""
+    from archsearch.components import describe, not_installed
+
+    return any(not_installed(describe(each)) is not None for each in components)
+
+
+def _compare_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
+    from archsearch.components import entry_points
+    from archsearch.contests.controller_comparison import compare_controllers
+    from archsearch.controller import Controller
+    from archsearch.evaluator import Evaluator
+    from archsearch.judging.bench import ComparisonSettings
+
+    parser = make_parser(
+        "compare",
+        "What does each evaluator cost, how well does it rank, what does a search with it find? With no options: "
+        "NAS-Bench-201, a table's short trainings, zero-cost scores and predictors against the final test accuracy. "
+        "With --controllers: the same for controllers, under one evaluator or several.",
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these options; options override it")
+    add_component(parser, "space", DEFAULTS["space"], arguments)
+    add_component(parser, "evaluator", DEFAULTS["evaluator"], arguments, option="reference")
+    add_component(parser, "controller", None, arguments)
+    many = "repeat --{0}+ NAME, each with its settings as --{0}.SETTING VALUE; or by names of your own: --{0}.MINE NAME"
+    for option in ("evaluators", "controllers"):
+        kinds = [
+            "+" if given.startswith(f"--{option}+") else "." for given in arguments if given.startswith(f"--{option}")
+        ]
+        if "+" in kinds and kinds[0] == ".":  # jsonargparse would forget the ones before
+            raise UsageError(
+                f"--{option}: give all as --{option}+ NAME, or all by names of your own, --{option}.MINE NAME"
+            )
+    for option, base, text in (
+        ("evaluators", Evaluator, "what is compared; with --controllers: the tasks"),
+        ("again", Evaluator, "stand for the reference under different seeds, for the noise ceiling"),
+        ("controllers", Controller, "compare these controllers instead"),
+    ):
+        kind = "controllers" if base is Controller else "evaluators"
+        import_named(kind, option, arguments)
+        several: Any = list[base] if option == "again" else list[base] | dict[str, base]  # type: ignore[valid-type]
+        help_text = f"{text}; {many.format(option)} ({', '.join(entry_points(kind))}, or import paths)"
+        parser.add_argument(f"--{option}", type=several | None, default=None, help=help_text)
+    add_fields(parser, ComparisonSettings, optional=True)
+    add_executor(parser, compare_controllers)
+    add_seed(parser, compare_controllers)
+    add_out(parser, "folder; a comparison that was stopped goes on there; default: comparisons/ and the time of day")
+    add_trust(parser, "a file of options")
+    parser.add_argument("--quiet", action="store_true", help="do not say how far it is")
+    return parser

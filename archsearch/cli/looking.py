@@ -1,0 +1,170 @@
+"""Commands that look at a run: ``status``, ``report``, ``verify``, ``export``, ``show``, ``list``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from archsearch.basics.words import say
+from archsearch.cli.options import (
+    DEFAULTS,
+    add_component,
+    add_executor,
+    add_out,
+    add_seed,
+    add_top,
+    add_trust,
+    chosen_executor,
+    instantiate,
+    make_parser,
+)
+from archsearch.errors import UsageError
+
+# -- report, verify, export, show, list --------------------------------------------------------------------------
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Reports a run."""
+    parser = make_parser(
+        "report", "The best architectures of a run, its learning curve, one HTML page in DIRECTORY/report."
+    )
+    parser.add_argument("directory", type=str, help="the run folder; the search may still be running")
+    add_top(parser, 10, " to list")
+    parser.add_argument(
+        "--objectives",
+        type=dict[str, Literal["max", "min"]] | None,
+        default=None,
+        help="the score or metrics of which to show the best compromises, such as "
+        "'{score: max, params: min}'; default: those of the controller, if it has several",
+    )
+    add_trust(parser)
+    given = parser.parse_args(list(arguments)).as_dict()
+    from archsearch.showing.report import report as report_run
+
+    report_run(given["directory"], given["top"], given["objectives"], trust=given["trust"])
+    return 0
+
+
+def status(arguments: Sequence[str]) -> int:
+    """Says how far a run is."""
+    parser = make_parser("status", "How far a search is: progress, rate, failures, cost so far, expected end.")
+    parser.add_argument("directory", type=str, help="the run folder; the search may be running, in another terminal")
+    add_trust(parser)
+    given = parser.parse_args(list(arguments)).as_dict()
+    from archsearch.showing.status import status as status_of_run
+
+    say(status_of_run(given["directory"], trust=given["trust"]))
+    return 0
+
+
+def verify(arguments: Sequence[str]) -> int:
+    """Verifies the best of a run."""
+    from archsearch.running.search import search
+
+    parser = make_parser(
+        "verify",
+        "Score the best architectures of a run again, by an evaluator that is trusted: does their order hold? Stopped, "
+        "the same command goes on.",
+    )
+    parser.add_argument("directory", type=str, help="the run folder; the search may still be running")
+    add_component(parser, "evaluator", None, arguments)
+    add_top(parser, 5)
+    add_seed(parser, search)
+    add_executor(parser, search)
+    add_trust(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    evaluator = instantiate(parser, config).evaluator
+    if evaluator is None:
+        raise UsageError(
+            "verify: expected an evaluator to score by, such as --evaluator Training --evaluator.task digits"
+        )
+    from archsearch.judging.verification import verify as verify_run
+
+    say(
+        verify_run(
+            given["directory"],
+            evaluator,
+            top=given["top"],
+            seed=given["seed"],
+            progress=not given["quiet"],
+            trust=given["trust"],
+            **chosen_executor(given),
+        )
+    )
+    return 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Exports the best of a run."""
+    parser = make_parser(
+        "export",
+        "Write the best architectures of a run to folders of their own: genotype, weights, ONNX, a model card.",
+    )
+    parser.add_argument("directory", type=str, help="the run folder")
+    add_top(parser, 1)
+    parser.add_argument("--trial", type=int | None, default=None, help="this trial instead of the best")
+    add_component(parser, "evaluator", None, arguments)
+    add_out(parser, "where to; default: DIRECTORY/export")
+    parser.add_argument("--onnx", action="store_true", help="write the network as ONNX, too (needs archsearch[onnx])")
+    add_trust(parser)
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    from archsearch.bridges.export import export as export_run
+
+    export_run(
+        given["directory"],
+        top=given["top"],
+        trial=given["trial"],
+        evaluator=instantiate(parser, config).evaluator,
+        out=given["out"],
+        onnx=given["onnx"],
+        trust=given["trust"],
+    )
+    return 0
+
+
+def show(arguments: Sequence[str]) -> int:
+    """Shows an architecture."""
+    parser = make_parser("show", "One architecture as text and, with --out, as a drawing.")
+    parser.add_argument(
+        "what", type=str, help="a run folder (its best is shown), or an architecture in the space's own notation"
+    )
+    add_component(parser, "space", DEFAULTS["space"], arguments)
+    parser.add_argument(
+        "--trial", type=int | None, default=None, help="with a run folder: this trial instead of the best"
+    )
+    add_out(parser, "draw it to this .png or .svg file")
+    add_trust(parser)
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    from archsearch.showing.status import show as show_architecture
+
+    space = instantiate(parser, config).space
+    say(show_architecture(given["what"], space, given["trial"], given["out"], trust=given["trust"]))
+    return 0
+
+
+def list_components(arguments: Sequence[str]) -> int:
+    """Lists what there is."""
+    parser = make_parser(
+        "list", "Controllers, evaluators, models, spaces and presets of whole methods, with one line each."
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=[],
+        help="controllers, evaluators, models, spaces or presets; also classes of your own by import path",
+    )
+    parser.add_argument(
+        "--compatible-with", type=str | None, default=None, metavar="NAME", help="only say what fits NAME, and why not"
+    )
+    given = parser.parse_args(list(arguments)).as_dict()
+    from archsearch.showing.listing import compatibility, component_lines
+
+    if given["compatible_with"]:
+        say("\n".join(compatibility(given["compatible_with"])))
+    else:
+        say("\n".join(component_lines(given["names"] or [])))
+    return 0

@@ -1,0 +1,129 @@
+"""``archsearch run`` and ``archsearch resume``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from archsearch.cli.options import (
+    DEFAULT_TRIALS,
+    DEFAULTS,
+    add_component,
+    add_executor,
+    add_fields,
+    add_loggers,
+    add_out,
+    add_seed,
+    add_trust,
+    check_files,
+    chosen_executor,
+    executor_of_run,
+    files_first,
+    finish,
+    instantiate,
+    loggers,
+    make_parser,
+    output_folder,
+)
+from archsearch.errors import UsageError
+
+if TYPE_CHECKING:
+    import jsonargparse
+
+
+# -- run and resume ----------------------------------------------------------------------------
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs a search."""
+    arguments = files_first(arguments)
+    check_files(arguments)
+    parser = _run_parser(arguments)
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    if given["preset"] is not None:
+        raise UsageError("preset: give it as an option, --preset; a file with options cannot name one")
+    objects = instantiate(parser, config)
+    from archsearch.running.search import search
+    from archsearch.running.settings import ENDS, Settings, field_names
+
+    settings = {name: given[name] for name in field_names(Settings)}
+    if all(settings[name] is None for name in ENDS):
+        settings["trials"] = DEFAULT_TRIALS
+    out = output_folder(given, "runs")
+    result = search(
+        objects.space,
+        objects.controller,
+        objects.evaluator,
+        seed=given["seed"],
+        out=out,
+        on_trial=loggers(given, out),
+        progress=not given["quiet"],
+        **chosen_executor(given),
+        **settings,
+    )
+    return finish(result, out)
+
+
+def resume(arguments: Sequence[str]) -> int:
+    """Goes on with a run."""
+    from archsearch.running.search import resume as resume_search
+    from archsearch.running.settings import Settings, field_names
+
+    parser = make_parser(
+        "resume", "Go on with a run from its folder: nothing is lost, nothing completed is evaluated again."
+    )
+    parser.add_argument("directory", type=str, help="the run folder")
+    for what in DEFAULTS:
+        add_component(parser, what, None, arguments)
+    add_executor(parser, resume_search)
+    add_fields(parser, Settings)
+    add_loggers(parser)
+    add_trust(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
+    config = parser.parse_args(list(arguments))
+    given = config.as_dict()
+    objects = instantiate(parser, config)
+    defaults = parser.get_defaults().as_dict()
+    changes = {name: given[name] for name in field_names(Settings) if given[name] != defaults[name]}
+    executor = executor_of_run(given)
+    result = resume_search(
+        given["directory"],
+        space=objects.space,
+        controller=objects.controller,
+        evaluator=objects.evaluator,
+        on_trial=loggers(given, given["directory"]),
+        progress=not given["quiet"],
+        trust=given["trust"],
+        **executor,
+        **changes,
+    )
+    return finish(result, given["directory"])
+
+
+def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
+    from archsearch.running.search import search
+    from archsearch.running.settings import Settings
+
+    parser = make_parser("run", "Search. With no options: NAS-Bench-201, regularized evolution, the embedded table.")
+    parser.add_argument(
+        "--preset",
+        type=str | None,
+        default=None,
+        help="a whole method, see 'archsearch list presets'; options override it",
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="YAML file with any of these options; it overrides a preset, options override it",
+    )
+    for what, name in DEFAULTS.items():
+        add_component(parser, what, name, arguments)
+    add_executor(parser, search)
+    add_fields(parser, Settings)
+    add_seed(parser, search)
+    add_out(parser, "run folder; default: runs/ and the time of day")
+    add_loggers(parser)
+    add_trust(parser, "a file of options")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
+    return parser

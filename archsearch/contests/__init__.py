@@ -1,0 +1,1 @@
+"""Which controller is better: the same searches under each, over several seeds."""

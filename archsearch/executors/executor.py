@@ -1,0 +1,153 @@
+"""Where evaluations run: here (``local_executor.py``), on a virtual clock, or on a Ray cluster (``ray_executor.py``).
+
+The search hands over jobs with ``submit`` and collects finished trials with ``wait``. An executor never talks to
+the controller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from archsearch.evaluator import Evaluator
+from archsearch.trial import Architecture, Budget, Evaluation, Query, Trial
+
+FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
+FAULTS = (*FAILURES, "node_died", "driver_died")
+"""Kinds of faults: a try that failed, a worker or node that was lost, an earlier session that did not end in order."""
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals whose handlers may raise something that an evaluation is not to swallow."""
+
+Log = Callable[[str], None]
+
+
+class Job(NamedTuple):
+    """An evaluation to be done.
+
+    Attributes:
+        id: Id of the trial.
+        architecture: What to score.
+        parent: Id of the parent trial, if any.
+        seed: Seed of the evaluation.
+        asked_at: Seconds on the run's clock when it was proposed or, if it failed before, tried again.
+        attempt: 1 for the first try.
+        avoid: Worker that failed the last try; -1 if there is none.
+        budget: How long to train; None: full length.
+        lost_seconds: Wall seconds of the tries before this one.
+        spared: Tries before this one that it is not to blame for: they were lost with a worker that others shared.
+    """
+
+    id: int
+    architecture: Architecture
+    parent: int | None
+    seed: int
+    asked_at: float
+    attempt: int = 1
+    avoid: int = -1
+    budget: Budget | None = None
+    lost_seconds: float = 0.0
+    spared: int = 0
+
+    @property
+    def query(self) -> Query:
+        """What the evaluator is asked."""
+        return Query(self.id, self.architecture, self.seed, self.parent, self.budget)
+
+    def lost(self, seconds: float) -> Job:
+        """The job after a try that took so many seconds and was lost, for which it is not to blame."""
+        return self._replace(attempt=self.attempt + 1, lost_seconds=self.lost_seconds + seconds, spared=self.spared + 1)
+
+
+class Outcome(NamedTuple):
+    """What ``evaluate_safely`` returns: an evaluation, or the kind and text of a failure; and the seconds it took."""
+
+    evaluation: Evaluation | None
+    seconds: float
+    failure: str = ""
+    error: str = ""
+
+
+class Fault(NamedTuple):
+    """Something that went wrong, whether or not a trial failed for it in the end.
+
+    Attributes:
+        kind: One of ``FAULTS``.
+        error: What is known of it.
+        worker: The worker that it happened to; -1 if to none, or to several.
+        trial: The trial whose try failed; None if none is to blame.
+    """
+
+    kind: str
+    error: str
+    worker: int = -1
+    trial: int | None = None
+
+
+class Executor:
+    """Base class of the executors.
+
+    Attributes:
+        name: As in the run folder's ``config.yaml`` and on the command line.
+        concurrent: Whether several trials can be pending at once.
+        judges: Whether its trials come from ``evaluate_safely``, which judges evaluations; else the search does.
+        batch: Jobs that are evaluated together.
+        timeout: Seconds that the search gives one evaluation; for what is done on it before it starts.
+        on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
+        on_loss: Told of jobs whose try was lost with a worker and which are tried again, as they are now.
+    """
+
+    name: str
+    concurrent: bool = False
+    judges: bool = False
+    batch: int = 1
+    timeout: float | None = None
+    on_fault: Callable[[Fault], None] | None = None
+    on_loss: Callable[[Sequence[Job]], None] | None = None
+
+    def set_batch(self, batch: int, one_by_one: bool = False) -> None:
+        """Says how to evaluate together; called before ``start``.
+
+        Args:
+            batch: Up to so many jobs, >= 1.
+            one_by_one: Whether the jobs of a batch are asked for and submitted one by one (with a lag).
+
+        Raises:
+            UsageError: If this executor cannot do that.
+        """
+        self.batch = batch
+
+    def check(self, evaluator: Evaluator) -> None:
+        """Raises ``UsageError`` if the evaluator cannot be used here as asked; called before anything is written."""
+
+    def start(self, evaluator: Evaluator, clock: float, timeout: float | None, log: Log) -> None:
+        """Gets ready; ``clock`` is where the run's clock stands (0 for a new run), in seconds."""
+        raise NotImplementedError
+
+    def now(self) -> float:
+        """Seconds on the run's clock."""
+        raise NotImplementedError
+
+    def room(self, remaining: int | None) -> int:
+        """How many jobs it would take now; ``remaining``: how many trials are still to be asked for, if known."""
+        raise NotImplementedError
+
+    def submit(self, job: Job) -> None:
+        """Takes a job."""
+        raise NotImplementedError
+
+    def wait(self, until: float) -> list[Trial]:
+        """Finished trials; waits for at least one, unless there is none pending or the clock reaches ``until``."""
+        raise NotImplementedError
+
+    def update(self, evaluator: Evaluator) -> None:
+        """Has the evaluator, which has advanced, take the place of the one so far; called with no job pending."""
+
+    def stop(self) -> None:
+        """Frees what ``start`` took; pending jobs are dropped."""
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """For several searches one after another: inside, what takes long to start is kept between them."""
+        return contextlib.nullcontext()

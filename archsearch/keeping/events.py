@@ -1,0 +1,92 @@
+"""Trials as the events of a journal, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archsearch.files.checksums import Damaged
+from archsearch.files.damage import as_number, text
+from archsearch.keeping.columns import OLD_COST, training_seed
+from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
+
+# -- events: one line of the journal ---------------------------------------------------------------
+
+
+def trial_to_event(trial: Trial) -> list[Any]:
+    """The journal line of a finished trial, as JSON data."""
+    evaluation = trial.evaluation
+    parent = trial.parent if trial.budget is None else [trial.parent, *trial.budget]
+    event: list[Any] = ["t", trial.id, trial.architecture, parent]
+    attempts = [trial.attempts, round(trial.lost_seconds, 7)] if trial.lost_seconds else trial.attempts
+    event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, attempts)
+    if evaluation is None:
+        return [*event, trial.failure, trial.error]
+    cost = evaluation.cost
+    event += (evaluation.score, list(evaluation.metrics), list(evaluation.metrics.values()))
+    event.append((cost.device_seconds, cost.examples, cost.updates, cost.flops, cost.recorded_seconds))
+    if evaluation.curve:
+        event.append(evaluation.curve)
+    return event
+
+
+def event_to_trial(event: list[Any], seed: int) -> Trial:
+    """The trial that a journal line holds."""
+    _, id_, architecture, parent, started, seconds, worker, attempts, *outcome = event
+    evaluation, failure, error, budget, lost = None, "", "", None, 0.0
+    if isinstance(attempts, list):
+        attempts, lost = attempts
+    if isinstance(parent, list):
+        parent, budget = parent[0], Budget(*parent[1:])
+    if len(outcome) == 2:
+        failure, error = map(text, outcome)
+    else:
+        score, names, values, cost, *curve = outcome
+        spent = Cost(0.0, *map(as_number, cost)) if any(cost) else NO_COST
+        metrics = dict(zip(map(text, names), map(as_number, values), strict=True))
+        evaluation = Evaluation(as_number(score), metrics, spent, *(tuple(map(as_number, each)) for each in curve))
+    run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost)
+
+
+def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:
+    """What a line of the journal holds: a trial, or another event (see ``History.note``); None if it is none."""
+    try:
+        match event:
+            case ["t", *_]:
+                return event_to_trial(event, seed)
+            case ["a", int(), float() | int(), list(jobs)] if all(_is_job(job) for job in jobs):
+                return event
+            case ["f", int(), now, int(), lost, _]:
+                return [*event[:2], as_number(now), event[3], as_number(lost), event[5]]
+            case ["s", *cost] if OLD_COST <= len(cost) <= len(COST_FIELDS):
+                return ["s", *map(as_number, cost)]
+            case ["v", now, *cost] if OLD_COST <= len(cost) <= len(COST_FIELDS):
+                return ["v", as_number(now), *map(as_number, cost)]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        pass
+    return None
+
+
+def _is_job(job: Any) -> bool:
+    return isinstance(job, list) and len(job) == 2 and isinstance(job[0], int) and isinstance(job[1], list)
+
+
+def remembered_trials(state: dict[str, Any] | None, seed: int) -> list[Trial]:
+    """Trials of a damaged journal that a state has kept, until the search asks for them."""
+    return [event_to_trial(event, seed) for event in (state or {}).get("remembered", ())]
+
+
+def check_state(state: dict[str, Any]) -> None:
+    """Raises ``Damaged`` if what is read of a state, apart from by the search itself, is not as it should be."""
+    try:
+        cost, advances = state["setup_cost"], state.get("advances")
+        for each in (state["clock"], state["billed"], *state["costs"]):
+            as_number(each)
+        Cost(*map(as_number, cost)), remembered_trials(state, 0)
+        if advances:
+            Cost(*map(as_number, advances["cost"]))
+        parts = dict(state.get("parts", ()))
+        if not all(type(each) is int for each in (state["completed"], state["failed"], *parts, *parts.values())):
+            raise TypeError("expected whole numbers")
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise Damaged(f"no state of a search: {error!r:.80}") from None

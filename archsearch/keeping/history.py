@@ -1,0 +1,155 @@
+"""The history of a run: every finished trial, in memory or in a folder, and what a resume needs.
+
+A run folder holds ``config.yaml`` and ``trials/``. There, numbered n = 1, 2, ...:
+
+    journal-n.jsonl   one JSON line per event since part n - 1, written before the controller hears of it
+    part-n.parquet    the trials of journal n (and of any before it that has no part of its own)
+    state-n.json      the state of search and controller when part n was written
+
+Every ``PART_ROWS`` trials the journal becomes a part. Parts and states appear whole (written aside, flushed,
+renamed). Until the next part, the journal that a part was made from and the state before it are kept, so that any
+one damaged file can be rebuilt.
+
+``verification/verified-n.parquet`` has trials that another evaluator scored again (``archsearch verify``): history,
+but no part of the search. ``faults.jsonl`` has a line for everything that went wrong, tries that succeeded later
+included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from archsearch.errors import StorageError
+from archsearch.keeping.columns import table_to_trials, trials_to_table
+from archsearch.keeping.events import trial_to_event
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.journal import Gap
+from archsearch.space import Space
+from archsearch.trial import Architecture, Budget, Evaluation, Trial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from archsearch.pareto import Direction, Front
+
+
+PART_ROWS = 20_000
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class History:
+    """The trials of a run, in the order in which they finished.
+
+    Args:
+        space: The run's space; writes the ``name`` column.
+        seed: The run's root seed; gives trials back their evaluation seeds when they are read.
+        folder: Where to keep the run, or None for memory only.
+    """
+
+    def __init__(self, space: Space, seed: int, folder: RunFolder | None = None) -> None:
+        self.space = space
+        self.seed = seed
+        self.folder = folder
+        self.recent: list[Trial] = []
+        self._tables: list[pa.Table] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def note(self, event: list[Any]) -> None:
+        """Journals what a replay needs and is no trial, by its first entry.
+
+        ``a``: the controller was asked (only searches with several pending trials note that). ``s``: what preparing the
+        evaluator has cost, earlier sessions included. ``v``: the evaluator has advanced, when, and what that cost.
+        ``f``: a try failed, or was lost, and the trial is tried again; what its tries have cost so far.
+        """
+        if self.folder:
+            self.folder.append([_encode(event)])
+
+    def record(self, trials: Sequence[Trial]) -> None:
+        """Adds finished trials; they are on disk when this returns."""
+        if self.folder:
+            self.folder.append([_encode(trial_to_event(trial)) for trial in trials])
+        self.restore(trials)
+
+    def restore(self, trials: Sequence[Trial]) -> None:
+        """Adds trials that are on disk already."""
+        self.recent.extend(trials)
+        self._count += len(trials)
+
+    def recover(self) -> tuple[dict[str, Any] | None, Iterator[Trial | list[Any] | Gap]]:
+        """Takes up the folder's run: the newest sound state (None: from the start) and what happened since then."""
+        assert self.folder is not None
+        state, events, self._count = self.folder.recover(self.seed)
+        return state, events
+
+    @property
+    def full(self) -> bool:
+        """Whether the recent trials are due to become a part."""
+        return len(self.recent) >= PART_ROWS
+
+    def compact(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Turns the recent trials into a part; ``state`` gives what a resume needs."""
+        table = trials_to_table(self.recent, self.space) if self.recent else None
+        if self.folder:
+            self.folder.write_part(table, state())
+        elif table is not None:
+            self._tables.append(table)
+        self.recent = []
+
+    def close(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Ends the run in good order: one last part, no journal left behind."""
+        if self.folder:
+            try:
+                self.compact(state)
+            except StorageError:
+                self.folder.close(in_order=False)
+                raise
+            self.folder.close()
+
+    def table(self) -> pa.Table:
+        """All trials as an Arrow table; see ``docs/concepts.md`` for the columns."""
+        import pyarrow as pa
+
+        if self.folder:
+            return self.folder.table(self.space)
+        tables = [*self._tables, trials_to_table(self.recent, self.space)]
+        return pa.concat_tables(tables, promote_options="default")
+
+    def front(self, objectives: Mapping[str, Direction]) -> Front | None:
+        """The best compromises between several objectives, and their hypervolume; see ``archsearch.pareto.front_of``.
+
+        Args:
+            objectives: Names of the score or metrics, each ``max`` or ``min``, such as ``{"score": "max", "params":
+                "min"}``.
+        """
+        from archsearch.pareto import front_of
+
+        return front_of(self.table(), objectives)
+
+    def __iter__(self) -> Iterator[Trial]:
+        """All trials, in the order in which they finished, one part in memory at a time."""
+        if self.folder:
+            yield from self.folder.trials(self.seed)
+        else:
+            for table in self._tables:
+                yield from table_to_trials(table, self.seed)
+            yield from self.recent
+
+
+def memory_key(space: Space, architecture: Architecture, budget: Budget | None) -> tuple[Hashable, int]:
+    """Equal for trials that one evaluation can answer: equal canonical forms, trained equally long."""
+    return space.canonical(architecture), budget.stop if budget else 0
+
+
+def known_evaluations(trials: Iterable[Trial], space: Space) -> dict[Hashable, tuple[int, Evaluation]]:
+    """Trial id and evaluation (the first of several) by ``memory_key``, for searches that evaluate nothing twice."""
+    known: dict[Hashable, tuple[int, Evaluation]] = {}
+    for trial in trials:
+        if trial.evaluation is not None:
+            known.setdefault(memory_key(space, trial.architecture, trial.budget), (trial.id, trial.evaluation))
+    return known

@@ -1,0 +1,55 @@
+"""What the trials of a history have cost: every try of each is billed, those that failed included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archsearch.keeping.columns import COST_COLUMNS, EVALUATED, LOST
+from archsearch.trial import Cost
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+
+def total_cost(table: pa.Table) -> Cost:
+    """Cost of all trials in a table of the history, or of rows of it: as in ``Result.cost``."""
+    amounts = {field: float(_column(table, COST_COLUMNS[field]).sum()) for field in EVALUATED}
+    wall = float(_column(table, COST_COLUMNS["wall_seconds"]).sum())
+    return Cost(wall_seconds=wall, failed_seconds=float(_failed_seconds(table).sum()), **amounts)
+
+
+def billed_seconds(table: pa.Table) -> npt.NDArray[np.float64]:
+    """What each trial in a table of the history was billed, shape (rows,); in seconds, as ``Cost.billed_seconds``."""
+    import numpy as np
+
+    recorded, device, wall = (
+        _column(table, COST_COLUMNS[field]) for field in ("recorded_seconds", "device_seconds", "wall_seconds")
+    )
+    failed = _failed_seconds(table)
+    own = np.where(recorded > 0, recorded, np.where(device > 0, device, wall - failed))
+    return np.asarray(own + failed)
+
+
+def ends(table: pa.Table) -> npt.NDArray[np.float64]:
+    """When the last try of each trial ended, shape (rows,); in seconds on the run's clock."""
+    return _column(table, "started_seconds") + _column(table, COST_COLUMNS["wall_seconds"]) - _column(table, LOST)
+
+
+def _failed_seconds(table: pa.Table) -> npt.NDArray[np.float64]:
+    """Seconds of each trial's tries that failed: of a completed one those before the last, of a failed one all."""
+    import numpy as np
+
+    completed = np.asarray(table["status"]) == "completed"
+    return np.where(completed, _column(table, LOST), _column(table, COST_COLUMNS["wall_seconds"]))
+
+
+def _column(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    """A column of numbers, 0 where there is none: version 0.1.0 did not write all of them."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    if name not in table.column_names:
+        return np.zeros(len(table))
+    return np.asarray(pc.fill_null(table[name], 0.0), np.float64)

@@ -1,0 +1,133 @@
+"""Limits on what may be evaluated, such as parameters, multiply-adds and latency.
+
+They belong to the search, whoever proposes: the search asks here before it evaluates anything. The latency of an
+architecture can come from a table of measured parts, as in ProxylessNAS (Cai, Zhu & Han, ICLR 2019), FBNet (Wu et
+al., CVPR 2019) and Once-for-All (Cai et al., ICLR 2020): it is the sum over the architecture's decisions.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from archsearch.basics.checks import is_finite
+from archsearch.errors import ArchsearchError, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.executors.gate import figures_of
+from archsearch.limits.latency import LatencyTable
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+LATENCY = "latency_seconds"
+"""What a latency table gives."""
+
+REMEMBERED = 10_000
+"""Architectures whose figures are remembered: proposals repeat, and measuring a network takes milliseconds."""
+
+
+class Limits:
+    """Says whether an architecture may be evaluated.
+
+    Args:
+        space: What is searched.
+        evaluator: Started; its ``measure`` gives the figures.
+        limits: The most that each figure may be.
+        latency_table: File from which ``latency_seconds`` is taken instead; see ``LatencyTable``.
+
+    Raises:
+        UsageError: If a limit is on something that is not measured.
+        TableError: If the table cannot be used.
+    """
+
+    def __init__(
+        self, space: Space, evaluator: Evaluator, limits: Mapping[str, float], latency_table: str | Path | None = None
+    ) -> None:
+        self.limits = dict(limits)
+        self._evaluator = evaluator
+        self._latency = None if latency_table is None else LatencyTable(latency_table, space)
+        self._check_names(self._first_measure(space.sample(np.random.default_rng(0))))
+        self.figures = functools.lru_cache(maxsize=REMEMBERED)(self._figures)
+
+    def _first_measure(self, architecture: Architecture) -> Mapping[str, float]:
+        try:
+            return figures_of(self._evaluator, architecture)
+        except ArchsearchError:
+            raise
+        except Exception as error:
+            name = type(self._evaluator).__name__
+            raise UsageError(
+                f"limits: {name}.measure failed, so nothing can be limited: {type(error).__name__}: {error}"
+            ) from error
+
+    def _check_names(self, measured: Mapping[str, float]) -> None:
+        known = [*measured, *([LATENCY] if self._latency and LATENCY not in measured else [])]
+        unknown = [name for name in self.limits if name not in known]
+        if not unknown:
+            return
+        name = type(self._evaluator).__name__
+        gives = ", ".join(measured) if measured else "nothing of an architecture before it scores it"
+        hint = f"; give a latency_table for {LATENCY}" if LATENCY in unknown else ""
+        raise UsageError(f"limits: {', '.join(unknown)} cannot be limited: {name} measures {gives}{hint}")
+
+    def _figures(self, architecture: Architecture) -> dict[str, float]:
+        """What is limited, of one architecture; NaN: not known."""
+        measured: Mapping[str, float] = {}
+        if self.limits.keys() - {LATENCY} or not self._latency:
+            try:
+                measured = figures_of(self._evaluator, architecture)
+            except Exception as error:  # of somebody's own code, which must not end a search
+                warnings.warn(
+                    f"{type(self._evaluator).__name__}.measure failed, so such architectures count as beyond the "
+                    f"limits: {type(error).__name__}: {error}",
+                    stacklevel=2,
+                )
+        # Infinity as the least of all is as unknown as NaN.
+        found = {name: measured[name] if is_finite(measured.get(name)) else math.nan for name in self.limits}
+        if self._latency and LATENCY in found:
+            found[LATENCY] = self._latency.seconds(architecture)
+        return found
+
+    def excess(self, architecture: Architecture) -> str:
+        """Which limits an architecture exceeds, such as ``flops 4.1e+08 > 3.3e+08``; empty: none.
+
+        A figure that is not known exceeds its limit.
+
+        Args:
+            architecture: A member of the space.
+        """
+        figures = self.figures(architecture)
+        return ", ".join(
+            f"{name} {'not known' if math.isnan(figures[name]) else f'{figures[name]:g} > {limit:g}'}"
+            for name, limit in self.limits.items()
+            if not figures[name] <= limit
+        )
+
+    def describe(self, least: Mapping[str, float]) -> str:
+        """The limits as text, with the least that was seen of each figure."""
+        return ", ".join(
+            f"{name} <= {limit:g} (least proposed: {f'{least[name]:g}' if name in least else 'not known'})"
+            for name, limit in self.limits.items()
+        )
+
+
+def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Limits as plain data; None if there are none.
+
+    Raises:
+        UsageError: If one of them is no finite number above 0.
+    """
+    if not limits:
+        return None
+    if not isinstance(limits, Mapping):
+        raise UsageError(f"limits: expected names and numbers, such as {{'flops': 3e8}}, got {limits!r}")
+    for name, limit in limits.items():
+        number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
+        if not (number and 0 < limit < math.inf):
+            raise UsageError(f"limits: {name}: expected a finite number above 0, got {limit!r}")
+    return {str(name): float(limit) for name, limit in limits.items()}

@@ -1,0 +1,1 @@
+"""Networks: one definition that serves stand-alone training and weight sharing alike."""

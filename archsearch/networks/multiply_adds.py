@@ -1,0 +1,108 @@
+"""What a network costs: its parameters, its multiply-adds, and the seconds that it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from archsearch.trial import Architecture
+
+# -- size and speed ----------------------------------------------------------------------------
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def multiply_adds(
+    network: nn.Module, input_shape: tuple[int, int, int], architecture: Architecture | None = None
+) -> int:
+    """Multiply-adds of one image, as NAS-Bench-201 counts them: convolutions, and linear layers with their biases.
+
+    So do both products of attention. Batch normalisation, activations and pooling are not counted. A floating-point
+    operation is half a multiply-add.
+
+    Args:
+        network: On any device, the meta device included.
+        input_shape: Channels, height and width of an image.
+        architecture: Of a super-network, the path to count.
+    """
+    training = network.training
+    network.eval()
+    path = () if architecture is None else (architecture,)
+    device = next(network.parameters()).device
+    try:
+        with torch.no_grad(), _without_fast_path(), MultiplyAddCounter() as counter:
+            network(torch.empty(1, *input_shape, device=device), *path)
+    finally:
+        network.train(training)
+    return int(counter.multiply_adds)
+
+
+@contextlib.contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Inside, PyTorch's transformer layers do their operations one by one: the fused ones have no formula."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up PyTorch's own formulas while it is entered, outside of inference mode, which hides what operations do.
+
+    PyTorch's ``FlopCounterMode`` also tracks modules, which takes longer, and leaves the biases of linear layers out.
+
+    Attributes:
+        multiply_adds: So far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.multiply_adds: int = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        operation = func._overloadpacket
+        if operation in flop_registry:
+            self.multiply_adds += int(flop_registry[operation](*args, **(kwargs or {}), out_val=output)) // 2
+        if operation is torch.ops.aten.addmm:
+            self.multiply_adds += output.numel()  # the biases
+        if operation is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:  # no formula in PyTorch's registry
+            query, key, value = args[:3]
+            self.multiply_adds += math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+        return output
+
+
+def latency_seconds(network: nn.Module, images: torch.Tensor, repeats: int = 5) -> float:
+    """Median time of a forward pass over ``images`` in evaluation mode, in seconds, after one that does not count."""
+    training = network.training
+    network.eval()
+    times = []
+    with torch.no_grad():
+        for _ in range(repeats + 1):
+            begun = time.perf_counter()
+            network(images)
+            synchronise(images.device)
+            times.append(time.perf_counter() - begun)
+    network.train(training)
+    return sorted(times[1:])[repeats // 2]
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until an accelerator has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,209 @@
+"""Networks: one definition that serves stand-alone training and weight sharing alike.
+
+A space that is trainable defines one subclass of ``Network``. Made for an architecture it holds that architecture's
+candidates only; made for ``None`` it is the super-network, with every candidate at every choice. Parameters have
+the same names in both, so that inheriting weights is picking them by name.
+
+Networks are built without values (``build`` puts them on PyTorch's meta device first) and get them from a generator
+of their own: no global generator is read or written.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from archsearch.errors import UsageError
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+__all__ = ["Choice", "InputShape", "Network", "build", "initialise", "two_to_morph"]
+
+
+class InputShape(NamedTuple):
+    """What a network must know of a task; a ``Task`` has the same attributes.
+
+    Attributes:
+        input_shape: Channels, height and width of an image.
+        classes: Number of classes.
+    """
+
+    input_shape: tuple[int, int, int]
+    classes: int
+
+
+class Choice(nn.ModuleDict):
+    """The candidates of one choice, by name; a forward pass computes the one that is asked for.
+
+    Args:
+        candidates: Name to a function that makes the candidate.
+        only: Make this candidate alone (none, if it has no such name); None makes all.
+    """
+
+    def __init__(self, candidates: Mapping[str, Callable[[], nn.Module]], only: str | None = None) -> None:
+        super().__init__({name: make() for name, make in candidates.items() if only in (None, name)})
+
+    def forward(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        """The output of the candidate called ``name``."""
+        output: torch.Tensor = self[name](x)
+        return output
+
+
+class Network(nn.Module):
+    """Base class of all networks of a space.
+
+    Subclasses write ``forward(images, architecture=None)`` to logits, shape (batch, classes);
+    ``self.path(architecture)`` says which architecture to compute.
+
+    Attributes:
+        architecture: What this network stands for; None: it is a super-network and holds all candidates.
+        drop_path: Probability, 0 to 1, with which ``drop`` lets a path fall out in training; 0 for no dropping.
+        generator: Source of randomness of ``drop``.
+    """
+
+    drop_path: float = 0.0
+    generator: torch.Generator | None = None
+
+    def __init__(self, architecture: Architecture | None) -> None:
+        super().__init__()
+        self.architecture = architecture
+
+    def path(self, architecture: Architecture | None) -> Architecture:
+        """The architecture to compute.
+
+        Raises:
+            UsageError: If this is a super-network and none is given, or it stands for another one.
+        """
+        if architecture is None:
+            architecture = self.architecture
+        if architecture is None:
+            raise UsageError("a super-network computes one architecture at a time: call network(images, architecture)")
+        if self.architecture not in (None, architecture):
+            raise UsageError(f"this network stands for {self.architecture}, it cannot compute {architecture}")
+        return architecture
+
+    def kept(self, options: Sequence[Collection[int]], arities: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """The options to mix: those of each decision once each, in rising order.
+
+        Args:
+            options: As ``Mixing.mixture`` takes them.
+            arities: Options of each decision of the space.
+
+        Raises:
+            UsageError: If there are more or fewer collections than decisions, one of them is empty or names an option
+                that is none, or this network stands for an architecture and they keep anything else.
+        """
+        if len(options) != len(arities):
+            raise UsageError(
+                f"mixture: expected one collection of kept options for each of {len(arities)} decisions, "
+                f"got {len(options)}"
+            )
+        for decision, (some, arity) in enumerate(zip(options, arities, strict=True)):
+            if not isinstance(some, Collection) or not len(some) or any(option not in range(arity) for option in some):
+                raise UsageError(
+                    f"mixture: decision {decision}: expected a collection of one or more options from 0 to "
+                    f"{arity - 1}, got {some!r}"
+                )
+        kept = tuple(tuple(sorted({int(option) for option in some})) for some in options)
+        if self.architecture is not None and kept != tuple((option,) for option in self.architecture):
+            raise UsageError(
+                f"this network stands for {self.architecture}, it cannot mix {kept}; only a super-network mixes options"
+            )
+        return kept
+
+    def with_auxiliary(
+        self, images: torch.Tensor, architecture: Architecture | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits, and those of the auxiliary head; None where the network has none."""
+        return self(images, architecture), None
+
+    def drop(self, x: torch.Tensor) -> torch.Tensor:
+        """Drop-path (Larsson et al. 2017): in training, zeroes whole images of ``x`` and scales up the others."""
+        if not self.training or self.drop_path <= 0:
+            return x
+        kept = 1 - self.drop_path
+        mask = torch.rand(len(x), 1, 1, 1, generator=self.generator).to(x.device) < kept
+        return x * mask / kept
+
+
+N = TypeVar("N", bound=Network)
+
+
+def two_to_morph(space: Space, network: Network, child: Network, kind: type[N]) -> tuple[N, N]:
+    """The network of a parent and that of its child, if a space's ``morph`` can take them.
+
+    Raises:
+        UsageError: If one of them is no stand-alone network of this space.
+    """
+    for each in (network, child):
+        if not isinstance(each, kind) or each.architecture not in space:
+            raise UsageError(
+                f"{type(space).__name__}.morph: expected two stand-alone networks that this space's network() made, "
+                f"got {type(each).__name__} of {each.architecture}"
+            )
+    assert isinstance(network, kind)
+    assert isinstance(child, kind)
+    return network, child
+
+
+def build(make: Callable[[], nn.Module], seed: int, device: torch.device | str = "cpu") -> Any:
+    """Makes a network whose initial weights depend on the seed alone, whatever the device.
+
+    Args:
+        make: Gives the network, for example ``lambda: space.network(architecture, task)``.
+        seed: 0 <= seed < 2**63.
+        device: Where it is to be.
+    """
+    with torch.device("meta"):
+        network = make()
+    network.to_empty(device="cpu")
+    initialise(network, torch.Generator().manual_seed(seed))
+    return network.to(device)
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Gives every parameter and buffer its initial value: PyTorch's own defaults, drawn from ``generator``.
+
+    A module with parameters that are neither convolution, linear nor batch-norm must offer ``initialise(generator)``.
+
+    Raises:
+        TypeError: If there is a module whose initial values are not known.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            bound = 1 / math.sqrt(module.weight[0].numel())  # Kaiming uniform with a = sqrt(5)
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif any(True for _ in module.parameters(recurse=False)) or any(True for _ in module.buffers(recurse=False)):
+            if not hasattr(module, "initialise"):
+                raise TypeError(
+                    f"{name} ({type(module).__name__}) has parameters or buffers of its own: it must offer "
+                    "initialise(generator), which gives them their initial values"
+                )
+            module.initialise(generator)
+
+
+# -- layers that several spaces use ------------------------------------------------------------
+
+
+def mean(terms: Sequence[torch.Tensor], count: int) -> torch.Tensor:
+    """Mean of ``count`` terms, of which those not given are zero; the mean of one term is that term."""
+    total = functools.reduce(torch.add, terms)
+    return total if count == 1 else total / count
+
+
+class GlobalAveragePool(nn.Module):
+    """Mean over height and width: (batch, channels, height, width) to (batch, channels)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        return functional.adaptive_avg_pool2d(x, 1).flatten(1)

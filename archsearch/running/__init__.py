@@ -1,0 +1,1 @@
+"""One search: asked, evaluated, recorded, told, stopped, and taken up again."""

@@ -1,0 +1,387 @@
+"""What a search knows at any moment, and what each event changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from archsearch.basics.texts import name_of, well_formed
+from archsearch.controller import Controller
+from archsearch.errors import ConstraintError, InvalidArchitecture
+from archsearch.evaluator import Evaluator
+from archsearch.executors.executor import Executor, Fault, Job
+from archsearch.executors.gate import admit_origin
+from archsearch.keeping.columns import training_seed
+from archsearch.keeping.events import event_to_trial, remembered_trials, trial_to_event
+from archsearch.keeping.history import History, memory_key
+from archsearch.keeping.remembered import Remembered
+from archsearch.limits import Limits
+from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
+from archsearch.running.advances import Advances
+from archsearch.running.progress import Display
+from archsearch.running.settings import DEFAULT_RETRIES, Listener, Settings
+from archsearch.space import Space
+from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Budget, Cost, Evaluation, Trial
+
+_log = logging.getLogger("archsearch")
+"""Has a line for every fault, at level WARNING."""
+_log.addHandler(logging.NullHandler())  # else Python would print them where no logging is set up
+MAX_REUSED_IN_A_ROW = 2_000
+MAX_REJECTED_IN_A_ROW = 2_000
+"""Proposals in a row that led to no evaluation after which a search ends, or waits for pending results."""
+MAX_FAULT_TEXT = 300
+"""Characters of a fault's error that are noted; the whole error of a failed trial is in the history."""
+_WALL, _FAILED = (COST_FIELDS.index(field) for field in MEASURED)
+MAX_ANSWERED = 5_000
+"""Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
+
+
+class Course:
+    """What a search knows at any moment, and what each event changes: a run and a replay take the same steps.
+
+    Args:
+        space: What is searched.
+        controller: Who proposes; started here.
+        evaluator: Who scores; started already.
+        executor: Where evaluations run.
+        settings: When to stop, what to do about failures.
+        history: Where trials go.
+        listeners: Called with every finished trial.
+        progress: Whether to show a progress bar.
+        limits: What may be evaluated; None: everything.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        controller: Controller,
+        evaluator: Evaluator,
+        executor: Executor,
+        settings: Settings,
+        history: History,
+        listeners: Sequence[Listener] = (),
+        progress: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        self.space = space
+        self.controller = controller
+        self.evaluator = evaluator
+        self.executor = executor
+        self.settings = settings
+        self.history = history
+        self.listeners = listeners
+        self._show = Display(settings, progress)
+        self._limits = limits
+        self._exhaustion = Exhaustion(space, controller.budgets, limits)
+        self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
+        self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
+        self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
+
+        controller.start(space, history.seed)
+        self._next_id = 0
+        self._pending: dict[int, Job] = {}
+        self._waiting: dict[int, Trial] = {}  # finished but, because of the lag, not yet told
+        self._told_up_to = -1  # with a lag: all ids up to this one have been told
+        self._clock = 0.0
+        self._running = False
+        self.completed = 0
+        self.failed = 0
+        self.reused = 0
+        self.rejected = 0
+        self._answered_in_a_row = 0  # proposals that led to no evaluation
+        self._rejected_in_a_row = 0  # those of them that were beyond the limits
+        self._least: dict[str, float] = {}  # figures of these
+        self._failures_in_a_row = 0
+        self._first_failure = ""
+        self.faults: Counter[str] = Counter()
+        self.best: Trial | None = None
+        self._costs = [0.0] * len(COST_FIELDS)
+        self.billed_seconds = 0.0
+        self._prepare_cost = NO_COST
+        self._advances = Advances(evaluator.interval) if evaluator.interval > 0 else None
+        self._remembered = Remembered()
+        self._stopped: str | None = None
+
+    def say(self, note: str) -> None:
+        """Tells the user something, in the log and on the terminal."""
+        _log.warning(note)
+        self._show.log(note)
+
+    # -- asking --------------------------------------------------------------------------------------
+
+    def _ask(self, n: int, now: float) -> list[Job] | None:
+        """Asks the controller for ``n`` proposals; those with a known answer are told at once.
+
+        Returns:
+            The jobs to be done, or None if the lag forbids to ask now.
+        """
+        if self.settings.lag and not self._tell_up_to(self._next_id - self.settings.lag):
+            return None
+        jobs = []
+        for proposal in self.controller.ask(n):
+            self._next_id = proposal.id + 1
+            if proposal.architecture not in self.space:
+                hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"
+                raise InvalidArchitecture(
+                    f"{type(self.controller).__name__} proposed {proposal.architecture!r}, which is not in "
+                    f"{type(self.space).__name__}{hint}"
+                )
+            id_, architecture, parent, budget = proposal
+            if budget is not None or (parent is not None and type(parent) is not int):
+                parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
+            if self._limits is not None and (excess := self._limits.excess(architecture)):
+                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=excess, budget=budget)
+                self._reject(trial, self._limits.figures(architecture))
+                continue
+            known = self._known.get(memory_key(self.space, architecture, budget)) if self._known is not None else None
+            if known is not None:
+                self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
+                continue
+            if self._answered_in_a_row:
+                self._answered_in_a_row = self._rejected_in_a_row = 0
+            # What a trial goes on from is with the one that was evaluated.
+            parent = None if parent is None else self._answered_by.get(parent, parent)
+            if budget is not None and budget.origin is not None:
+                budget = budget._replace(origin=self._answered_by.get(budget.origin, budget.origin))
+            seed = training_seed(self.history.seed, id_, budget)
+            job = Job(id_, architecture, parent, seed, now, budget=budget)
+            self._pending[job.id] = job
+            jobs.append(job)
+        return jobs
+
+    def _reuse(self, trial: Trial, evaluated: int) -> None:
+        self._answered_by[trial.id] = evaluated
+        if len(self._answered_by) > MAX_ANSWERED:
+            del self._answered_by[next(iter(self._answered_by))]
+        self.reused += 1
+        self._answered_in_a_row += 1
+        self._rejected_in_a_row = 0
+        self._hand_over(trial)
+
+    def _reject(self, trial: Trial, figures: Mapping[str, float]) -> None:
+        if not self._rejected_in_a_row:
+            self._least = {}
+        for name, figure in figures.items():
+            if figure < self._least.get(name, math.inf):
+                self._least[name] = figure
+        self.rejected += 1
+        self._answered_in_a_row += 1
+        self._rejected_in_a_row += 1
+        self._hand_over(trial)
+
+    def _asked_in_vain(self) -> bool:
+        """Whether so many proposals in a row led to no evaluation that only a result may change that."""
+        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW:
+            return True
+        if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
+            return False
+        pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
+        return self._exhaustion.complete(self._known, pending)
+
+    def _give_up(self) -> None:
+        """Ends the search, unless there are results to come."""
+        if self._pending:
+            return
+        if self._rejected_in_a_row < MAX_REJECTED_IN_A_ROW:
+            self._stopped = "exhausted"
+            return
+        assert self._limits is not None
+        raise ConstraintError(
+            f"{type(self.controller).__name__} made {self._rejected_in_a_row:,} proposals in a row that are beyond the "
+            f"limits: {self._limits.describe(self._least)}. Set wider limits, or search a space that keeps within these"
+        )
+
+    def _advanced(self, advances: Advances, cost: Cost) -> None:
+        """Everything that follows from an advance that is on disk."""
+        advances.cost += cost
+        advances.last = self.completed + self.failed
+        advances.sample = []
+        if self.evaluator.comparable:
+            return
+        advances.scored_from = self._next_id
+        if self._known is not None:
+            self._known = {}
+
+    # -- finished trials -----------------------------------------------------------------------------
+
+    def _settle(self, trial: Trial) -> None:
+        """Everything that follows from a finished trial that is on disk."""
+        untold = trial.lost_seconds - self._pending.pop(trial.id).lost_seconds
+        if untold > 0.0:  # an executor's own tries, or a line that the journal has lost
+            self._bill_failed(untold)
+        if self._answered_in_a_row and self._asked_in_vain():  # what is proposed may change now
+            self._answered_in_a_row = self._rejected_in_a_row = 0
+        self._count(trial)
+        self._hand_over(trial)
+        for listener in self.listeners:
+            listener(trial)
+
+    def _count(self, trial: Trial) -> None:
+        evaluation = trial.evaluation
+        if evaluation is None:
+            self.failed += 1
+            if not self._failures_in_a_row:
+                name = name_of(self.space, trial.architecture)
+                self._first_failure = f"trial {trial.id}, {name}: {trial.failure}: {trial.error}"
+            self._failures_in_a_row += 1
+            self._bill_failed(trial.seconds)
+            return
+        self._costs[_WALL] += trial.seconds
+        self.completed += 1
+        if self._advances is not None:
+            self._advances.sample.append(trial)
+        self._failures_in_a_row = 0
+        cost = evaluation.cost
+        self.billed_seconds += cost.billed_seconds or trial.seconds
+        if cost is not NO_COST:
+            costs = self._costs  # as in ``COST_FIELDS``
+            costs[1] += cost.device_seconds
+            costs[2] += cost.examples
+            costs[3] += cost.updates
+            costs[4] += cost.flops
+            costs[5] += cost.recorded_seconds
+        if self.best is None or trial.rank > self.best.rank or not self._is_fresh(self.best):
+            self.best = trial
+
+    def _bill_tries(self, job: Job) -> None:
+        """Bills what the tries of a job have cost since they were billed last."""
+        self._bill_failed(job.lost_seconds - self._pending[job.id].lost_seconds)
+        self._pending[job.id] = job
+
+    def _bill_failed(self, seconds: float) -> None:
+        self._costs[_WALL] += seconds
+        self._costs[_FAILED] += seconds
+        self.billed_seconds += seconds
+
+    # -- telling -------------------------------------------------------------------------------------
+
+    def _hand_over(self, trial: Trial) -> None:
+        """Tells the controller now, or, with a lag, when the trial's turn comes."""
+        if self.settings.lag:
+            self._waiting[trial.id] = trial
+        else:
+            self._tell(trial)
+
+    def _tell(self, trial: Trial) -> None:
+        self.controller.tell((trial,))
+        if self._known is not None and trial.evaluation is not None and self._is_fresh(trial):
+            key = memory_key(self.space, trial.architecture, trial.budget)
+            self._known.setdefault(key, (trial.id, trial.evaluation))
+
+    def _is_fresh(self, trial: Trial) -> bool:
+        """Whether the evaluator has not advanced since."""
+        return self._advances is None or trial.id >= self._advances.scored_from
+
+    def _tell_up_to(self, last: int) -> bool:
+        while self._told_up_to < last:
+            trial = self._waiting.pop(self._told_up_to + 1, None)
+            if trial is None:
+                return False
+            self._tell(trial)
+            self._told_up_to += 1
+        return True
+
+    # -- when it ends, what goes wrong ---------------------------------------------------------------
+
+    def _why_stop(self) -> str | None:
+        settings = self.settings
+        if settings.trials is not None and self.completed >= settings.trials:
+            return "trials"
+        if settings.target is not None and self.best is not None and (self.best.score or 0.0) >= settings.target:
+            return "target"
+        return self._spent()
+
+    def _spent(self, more: float = 0.0) -> str | None:
+        """Which budget is used up, if so many seconds more are billed."""
+        settings = self.settings
+        if settings.max_cost is not None and self.billed_seconds + more >= settings.max_cost:
+            return "max_cost"
+        if settings.max_seconds is not None and self._now() >= settings.max_seconds:
+            return "max_seconds"
+        return None
+
+    def _now(self) -> float:
+        return self.executor.now() if self._running else self._clock
+
+    def _fault(self, fault: Fault) -> None:
+        """Counts what went wrong and notes it: in the run folder, in the log, and on the terminal."""
+        self.faults[fault.kind] += 1
+        now = self._now()
+        # Of a traceback the line that says what it was.
+        error = well_formed(fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT])
+        who = "" if fault.trial is None else f"trial {fault.trial}"
+        who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
+        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {error}"
+        _log.warning(text)
+        self._show.fault(text)
+        if self.history.folder:
+            facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
+            self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})
+
+    # -- state ---------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        """What ``recover`` needs, as JSON data."""
+        return {
+            "controller": self.controller.state_dict(),
+            "next_id": self._next_id,
+            "pending": [list(job) for job in self._pending.values()],
+            "waiting": [trial_to_event(trial) for trial in self._waiting.values()],
+            "told_up_to": self._told_up_to,
+            "clock": self._clock,
+            "completed": self.completed,
+            "failed": self.failed,
+            "reused": self.reused,
+            "rejected": self.rejected,
+            "answered_in_a_row": self._answered_in_a_row,
+            "rejected_in_a_row": self._rejected_in_a_row,
+            "least": self._least,
+            "answered_by": list(self._answered_by.items()),
+            "failures_in_a_row": self._failures_in_a_row,
+            "first_failure": self._first_failure,
+            "best": None if self.best is None else trial_to_event(self.best),
+            "costs": self._costs,
+            "billed": self.billed_seconds,
+            "setup_cost": dataclasses.astuple(self._prepare_cost),
+            "advances": None if self._advances is None else self._advances.state(),
+            "remembered": [trial_to_event(trial) for trial in self._remembered.trials()],
+            "remembered_advances": [dataclasses.astuple(cost) for cost in self._remembered.advances],
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        seed = self.history.seed
+        self.controller.load_state_dict(state["controller"])
+        self._next_id = state["next_id"]
+        jobs = [Job(*job) for job in state["pending"]]
+        jobs = [
+            job._replace(architecture=tuple(job.architecture), budget=job.budget and Budget(*job.budget))
+            for job in jobs
+        ]
+        self._pending = {job.id: job for job in jobs}
+        self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
+        self._told_up_to = state["told_up_to"]
+        self._clock = state["clock"]
+        self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
+        self.rejected = state.get("rejected", 0)
+        self._answered_in_a_row = state.get("answered_in_a_row", 0)
+        self._rejected_in_a_row = state.get("rejected_in_a_row", 0)
+        self._least = state.get("least", {})
+        self._answered_by = dict(state.get("answered_by", ()))
+        self._failures_in_a_row = state["failures_in_a_row"]
+        self._first_failure = state["first_failure"]
+        self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
+        costs = [*state["costs"], *[0.0] * len(COST_FIELDS)]  # an older run has not counted all of them
+        self._costs, self.billed_seconds = costs[: len(COST_FIELDS)], state["billed"]
+        self._prepare_cost = Cost(*state["setup_cost"])
+        self._remembered.add(remembered_trials(state, seed))
+        self._remembered.advances = [Cost(*cost) for cost in state.get("remembered_advances", ())]
+        if self._advances is not None:
+            if state.get("advances"):
+                self._advances.load(state["advances"], seed)
+            else:  # a run of an older version counts from here on
+                self._advances.last = self.completed + self.failed

@@ -1,0 +1,149 @@
+"""How a search is brought to where the journal of a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from archsearch.errors import RunFolderError
+from archsearch.executors.executor import Fault
+from archsearch.executors.local import LocalExecutor
+from archsearch.files.damage import readable
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.history import known_evaluations
+from archsearch.keeping.journal import Gap
+from archsearch.running.course import Course
+from archsearch.trial import Cost, Trial
+
+
+class Resumable(Course):
+    """A course that can be brought to where the journal of a run ends, by the steps that the run took."""
+
+    def recover(self) -> None:
+        """Brings this search to where its folder's run was; releases the folder if that cannot be."""
+        assert self.history.folder is not None
+        try:
+            self._recover(self.history.folder)
+        except BaseException:
+            self.history.folder.close(in_order=not self.history.folder.died)
+            raise
+
+    def _recover(self, folder: RunFolder) -> None:
+        """Loads the last state and replays the events after it."""
+        state, events = self.history.recover()
+        if state is not None:
+            with readable(f"{folder.path}: the state of this search"):
+                self._load(state)
+            if self._known is not None:
+                parts = folder.part_trials(self.history.seed)
+                told: Iterable[Trial] = (
+                    trial for trial in parts if trial.id not in self._waiting and self._is_fresh(trial)
+                )
+                if self.settings.lag:  # told in id order, not as they finished
+                    told = sorted(told, key=lambda trial: trial.id)
+                self._known = known_evaluations(told, self.space)
+        self._replay(events, folder)
+        self._clock = max(self._clock, self._remembered.clock)
+        self._failures_in_a_row = 0
+        if self.history.recent or len(self._remembered):
+            self.history.compact(self._state)
+        self.faults = folder.faults()
+        if folder.died:
+            text = "the session before did not end in order: killed, or its disk was full"
+            if isinstance(self.executor, LocalExecutor) and self.executor.in_process:
+                text += (
+                    f", or the evaluator ended it, perhaps in trial {self._next_id}: isolate=True (--isolate) "
+                    "evaluates in a process of its own"
+                )
+            self._fault(Fault("driver_died", text))
+
+    def _replay(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
+        """Repeats what happened, up to the first damage; what is sound behind it is remembered."""
+        seen: set[int] = set()
+        for event in events:
+            if isinstance(event, Gap):
+                self._heed_gap(event, folder)
+                if not event.torn:
+                    break
+            elif isinstance(event, Trial):
+                if event.id in seen:
+                    continue
+                seen.add(event.id)
+                self._replay_trial(event)
+            else:
+                self._replay_event(event)
+        else:
+            return
+        self._remember(events, folder)
+        self._remembered.forget(seen)
+
+    def _replay_event(self, event: list[Any]) -> None:
+        if event[0] == "a":
+            _, n, now, expected = event
+            jobs = self._ask(n, now) or []
+            if [[job.id, list(job.architecture)] for job in jobs] != expected:
+                raise self._diverged()
+        elif event[0] == "s":
+            self._prepare_cost = Cost(*event[1:])
+        elif event[0] == "v":
+            if self._advances is None:
+                raise RunFolderError(
+                    f"{type(self.evaluator).__name__} advanced in this run, and now its interval is 0: it was "
+                    "changed. Resume with the version that began the run"
+                )
+            _, now, *cost = event
+            self._clock = max(self._clock, now)
+            self._advanced(self._advances, Cost(*cost))
+        elif event[0] == "f":
+            _, id_, now, attempt, lost, spared = event
+            self._replay_asking(id_, now)
+            job = self._pending[id_]._replace(attempt=attempt, asked_at=now, lost_seconds=lost, spared=spared)
+            self._bill_tries(job)
+            self._clock = max(self._clock, now)
+
+    def _replay_trial(self, trial: Trial) -> None:
+        self._replay_asking(trial.id, trial.started)
+        if self._pending[trial.id].architecture != trial.architecture:
+            raise self._diverged()
+        self.history.restore([trial])
+        self._settle(trial)
+        self._clock = max(self._clock, trial.started + trial.seconds)
+
+    def _replay_asking(self, id_: int, now: float) -> None:
+        """Has a trial pending: a search with one trial at a time does not journal its asking."""
+        while id_ not in self._pending:
+            if id_ < self._next_id or self._ask(1, now) is None:
+                raise self._diverged()
+
+    def _diverged(self) -> RunFolderError:
+        return RunFolderError(
+            f"{type(self.controller).__name__} no longer makes the proposals that the journal of this run holds: "
+            "it was changed, or is not reproducible from its seed and state. Resume with the version that began the run"
+        )
+
+    def _heed_gap(self, gap: Gap, folder: RunFolder) -> None:
+        if gap.state and self.executor.concurrent and not self.settings.lag:
+            raise RunFolderError(
+                f"{folder.path}: the state of this search is damaged, and without a lag its trials do not say how it "
+                "came about, so it cannot go on; 'archsearch report' shows all of them, start a new search"
+            )
+        if gap.torn:
+            folder.notices.tell(gap.path, "ends in the middle of a line, which is evaluated again")
+        elif gap.state:
+            if folder.notices.lines:
+                return  # that the state is damaged was told
+            folder.notices.tell(gap.path, "is all that is left of how the search came about, which it is asked again")
+        else:
+            what = f"is damaged ({gap.why}): at least {gap.lines:,} of its lines lost"
+            folder.notices.tell(gap.path, f"{what}, what they held is evaluated again, all others are kept")
+
+    def _remember(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
+        for event in events:
+            if isinstance(event, Gap):
+                self._heed_gap(event, folder)
+            elif isinstance(event, Trial):
+                self._remembered.add([event])
+            elif event[0] == "s":
+                self._prepare_cost = Cost(*event[1:])
+            elif event[0] == "v":
+                self._remembered.advances.append(Cost(*event[2:]))

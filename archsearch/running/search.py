@@ -1,0 +1,325 @@
+"""A search, begun or taken up again: the settings are checked, everything is made, the loop runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Unpack, cast
+
+from archsearch.basics.checks import at_least_one
+from archsearch.basics.seeding import root_seed
+from archsearch.components import describe, load
+from archsearch.controller import Controller
+from archsearch.errors import RunFolderError, UnknownName, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.executors.executor import Executor
+from archsearch.executors.local import LocalExecutor
+from archsearch.executors.simulated import SimulatedExecutor
+from archsearch.files.damage import readable
+from archsearch.files.fingerprints import check_fingerprints, file_fingerprint, fingerprints_of
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.history import History
+from archsearch.limits import Limits
+from archsearch.running.listener import Logger
+from archsearch.running.loop import Search
+from archsearch.running.result import Result
+from archsearch.running.settings import (
+    ExecutorName,
+    Listener,
+    SettingOptions,
+    Settings,
+    documented,
+    field_names,
+    given_once,
+    settled,
+)
+from archsearch.space import Space
+from archsearch.trust import EXECUTORS, own_executor, refuse_links, stored_component, stored_executor, without_secrets
+
+LATENCY_TABLE = "latency_table"
+"""What the fingerprint of that file is called."""
+
+
+@documented(Settings, SettingOptions)
+def search(
+    space: Space,
+    controller: Controller,
+    evaluator: Evaluator,
+    *,
+    settings: Settings | None = None,
+    seed: int | None = None,
+    executor: ExecutorName | Executor = "local",
+    workers: int = 1,
+    out: str | Path | None = None,
+    on_trial: Listener | Sequence[Listener] | None = None,
+    progress: bool = False,
+    **options: Unpack[SettingOptions],
+) -> Result:
+    """Searches a space.
+
+    Args:
+        space: What is searched.
+        controller: Who proposes.
+        evaluator: Who scores.
+        settings: When it stops and how it treats failures and repeats; None: as the keywords say that follow last.
+        seed: Root seed, >= 0; None draws one and records it.
+        executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
+        workers: Parallel evaluations (``ray``, ``simulated``).
+        out: Folder to keep the run in, so that it can be resumed; None keeps it in memory.
+        on_trial: Called with every finished trial, after the controller was told; or several of such. Any that are a
+            ``Logger`` also hear of the begin and the end.
+        progress: Whether to show a progress bar and notes on standard error.
+        **options: The fields of ``Settings``, in place of ``settings``.
+
+    Raises:
+        UsageError: If something cannot be as asked; nothing was evaluated then.
+        TooManyFailures: After ``max_failures`` failed trials in a row.
+        ConstraintError: If proposals are beyond the limits again and again.
+    """
+    out = None if out is None else Path(out).absolute()  # an evaluator may change the directory
+    settings = settled(search, Settings, settings, options)
+    seed = root_seed(seed)
+    listeners = _listeners(on_trial)
+    engine = make_executor(executor, workers)
+    limits = _fit_together(space, controller, evaluator, engine, settings)
+    config = {}
+    if out is not None or any(isinstance(listener, Logger) for listener in listeners):
+        config = _config(space, controller, evaluator, settings, seed, executor, workers)
+    history = History(space, seed)
+    loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
+    if out is not None:  # last, so that what cannot be leaves no folder behind
+        history.folder = RunFolder.create(out, config)
+    try:
+        return _run(loop, config, resumed=False)
+    except UsageError:
+        if history.folder is not None and not len(history):
+            history.folder.abandon()  # so that the corrected search may have it
+        raise
+
+
+def resume(
+    directory: str | Path,
+    *,
+    space: Space | None = None,
+    controller: Controller | None = None,
+    evaluator: Evaluator | None = None,
+    executor: ExecutorName | Executor | None = None,
+    workers: int | None = None,
+    settings: Settings | None = None,
+    on_trial: Listener | Sequence[Listener] | None = None,
+    progress: bool = False,
+    trust: bool = False,
+    **changes: Unpack[SettingOptions],
+) -> Result:
+    """Goes on with a run from its folder.
+
+    Args:
+        directory: The run folder. It can be anyone's: of what it names only installed components are made.
+        space: The run's space, where it cannot be rebuilt from ``config.yaml``, such as one of your own classes; must
+            equal it.
+        controller: The run's controller, likewise.
+        evaluator: The run's evaluator, likewise.
+        executor: Where to run from now on; None: as before.
+        workers: Parallel evaluations from now on; None: as before.
+        settings: All settings from now on; None: as before, but for the changes.
+        on_trial: See ``search``.
+        progress: See ``search``.
+        trust: Whether classes and functions that the folder names may be imported and called, a Ray cluster that it
+            names be joined, and files be written where its links lead. Only for a folder that you made, or of someone
+            whose code you would run.
+        **changes: New values for fields of ``Settings``, such as ``trials=2000``.
+
+    Raises:
+        NotTrusted: If the folder names something that is not installed, which is neither given nor trusted.
+        RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
+    """
+    directory = Path(directory).absolute()
+    config = RunFolder(directory).config()
+    refuse_links(directory, trust=trust)
+    where, known = f"{directory}/config.yaml", config.get("fingerprints")
+    stored = functools.partial(stored_component, where=where, trust=trust, fingerprints=known)
+    space = stored(space, config["space"], "spaces", what=f"{directory}: space")
+    controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
+    evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
+    with readable(where):
+        settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
+    listeners = _listeners(on_trial)
+    if executor is None:
+        engine = executor_of_run(config, where, workers=workers, trust=trust)
+    else:
+        engine = make_executor(executor, workers or (1 if executor == "local" else config["workers"]))
+    limits = _fit_together(space, controller, evaluator, engine, settings)
+    if known is not None:
+        check_fingerprints(directory, known, _fingerprints(controller, evaluator, settings))
+    history = History(space, config["seed"])
+    loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
+    history.folder = RunFolder.open(directory)
+    if known is None and _fingerprints(controller, evaluator, settings):
+        loop.say(f"{directory}: begun by 0.1.0, which noted no fingerprints: nobody knows whether its tables changed")
+    return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
+
+
+def executor_of_run(
+    config: Mapping[str, Any],
+    where: str,
+    *,
+    workers: int | None = None,
+    trust: bool = False,
+    changes: Mapping[str, Any] | None = None,
+) -> Executor:
+    """The executor that a run had, with its settings but for what changes.
+
+    Args:
+        config: What is in ``config.yaml``.
+        where: That file, for messages.
+        workers: Parallel evaluations from now on; None: as before.
+        trust: See ``resume``.
+        changes: New values for its settings, whatever is stored of these.
+    """
+    name = cast(ExecutorName, config["executor"])
+    with readable(where):
+        stored = stored_executor(config, where, trust=trust, replaced=changes or ())
+        if stored is None and not changes:
+            return make_executor(name, workers or config["workers"])
+        path = f"archsearch.{EXECUTORS[name]}" if stored is None else config["executor_settings"]["class_path"]
+        settings = {**(stored or {}), **(changes or {})}
+        if name == "local":
+            make_executor("local", workers or 1)  # has one worker, or says so
+        elif stored is None or workers is not None:
+            settings["workers"] = config["workers"] if workers is None else workers
+        cls = load(own_executor(path) or path)
+        if not (isinstance(cls, type) and issubclass(cls, Executor)):
+            raise RunFolderError(f"{where}: executor_settings: expected a class of Executor, got {cls!r:.80}")
+        try:
+            return cls(**settings)
+        except TypeError as error:
+            raise RunFolderError(f"{where}: executor_settings: {error}") from None
+
+
+def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
+    if on_trial is None:
+        return ()
+    listeners = (on_trial,) if callable(on_trial) else tuple(on_trial)
+    for listener in listeners:
+        if not callable(listener):
+            raise UsageError(f"on_trial: expected what can be called with a trial, or a list of such, got {listener!r}")
+    return listeners
+
+
+def _run(loop: Search, config: dict[str, Any], resumed: bool) -> Result:
+    """Runs a search between the begin and the end of its loggers."""
+    loggers = [listener for listener in loop.listeners if isinstance(listener, Logger)]
+    result = None
+    try:
+        for logger in loggers:
+            logger.begin(loop, config, resumed)
+        if resumed:
+            loop.recover()
+        result = loop.run()
+    finally:
+        for logger in loggers:
+            logger.end(result)
+    return result
+
+
+def _fingerprints(controller: Controller, evaluator: Evaluator, settings: Settings) -> dict[str, str]:
+    """Of all that a search reads from outside."""
+    found = fingerprints_of(controller=controller, evaluator=evaluator)
+    return found | ({} if settings.latency_table is None else {LATENCY_TABLE: file_fingerprint(settings.latency_table)})
+
+
+def _settings(
+    stored: dict[str, Any], settings: Settings | None, changes: Mapping[str, Any], known_files: bool
+) -> Settings:
+    """Those of a run that goes on: as given, or as stored but for the changes."""
+    known = field_names(Settings)  # an older run has not stored all of them
+    unknown = changes.keys() - set(known)
+    if unknown:
+        raise UnknownName(
+            f"resume: no setting is called {', '.join(sorted(unknown))}; expected any of {', '.join(known)}"
+        )
+    if settings is None:
+        settings = Settings(**stored | {name: value for name, value in changes.items() if value is not None})
+    else:
+        settings = given_once("resume", Settings, settings, changes)
+    if settings.limits != stored.get("limits"):
+        raise RunFolderError(
+            f"limits: the run was made with {stored.get('limits')}, got {settings.limits}; start a new run for others"
+        )
+    if not known_files and settings.latency_table != stored.get("latency_table"):
+        raise RunFolderError(
+            f"latency_table: the run was made with {stored.get('latency_table')}, got {settings.latency_table}; start "
+            "a new run for another one"
+        )
+    return settings
+
+
+def _fit_together(
+    space: Space, controller: Controller, evaluator: Evaluator, engine: Executor, settings: Settings
+) -> Limits | None:
+    """Starts the evaluator; raises ``UsageError`` where one of them cannot do what another asks for."""
+    engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
+    engine.timeout = settings.timeout
+    evaluator.start(space)
+    evaluator.check_budgets(controller.budgets)
+    engine.check(evaluator)
+    if settings.limits is None:
+        return None
+    return Limits(space, evaluator, settings.limits, settings.latency_table)
+
+
+def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
+    """The executor of that name.
+
+    Raises:
+        UnknownName: If there is none.
+    """
+    if isinstance(executor, Executor):
+        return executor
+    workers = at_least_one("search", "workers", workers)
+    if executor == "local":
+        if workers != 1:
+            raise UsageError(f"the local executor has one worker, got workers={workers}; use executor='ray' for more")
+        return LocalExecutor()
+    if executor == "simulated":
+        return SimulatedExecutor(workers)
+    if executor == "ray":
+        from archsearch.executors.ray.executor import RayExecutor
+
+        return RayExecutor(workers)
+    raise UnknownName(f"no executor is called {executor!r}; expected local, ray or simulated")
+
+
+def _config(
+    space: Space,
+    controller: Controller,
+    evaluator: Evaluator,
+    settings: Settings,
+    seed: int,
+    executor: str | Executor,
+    workers: int,
+) -> dict[str, Any]:
+    """Everything needed to run it again."""
+    versions = {"python": platform.python_version()}
+    versions |= {name: importlib.metadata.version(name) for name in ("archsearch", "numpy", "pyarrow", "torch", "ray")}
+    executor_settings = None
+    if isinstance(executor, Executor):
+        if executor.name == "ray" or type(executor) is LocalExecutor:
+            executor_settings = without_secrets(describe(executor))
+        executor, workers = executor.name, getattr(executor, "workers", 1)
+    return {
+        "space": describe(space),
+        "controller": describe(controller),
+        "evaluator": describe(evaluator),
+        "seed": seed,
+        "settings": dataclasses.asdict(settings),
+        "executor": executor,
+        "workers": workers,
+        "executor_settings": executor_settings,
+        "versions": versions,
+        "fingerprints": _fingerprints(controller, evaluator, settings),
+    }

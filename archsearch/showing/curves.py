@@ -1,0 +1,148 @@
+"""Pictures of a search: the best so far, compromises, columns of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from archsearch.errors import UsageError
+from archsearch.showing.style import BLUE, GREY, INK, RED, save_figure, time_unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_POINTS = 20_000
+
+
+# -- the course of a search --------------------------------------------------------------------
+
+
+def draw_learning_curve(
+    path: str | Path,
+    scores: Sequence[float] | npt.NDArray[np.float64],
+    best: Sequence[float] | npt.NDArray[np.float64],
+    xlabel: str = "",
+    title: str = "",
+    seconds: Sequence[float] | npt.NDArray[np.float64] | None = None,
+    ylabel: str = "score",
+) -> None:
+    """Draws the score of each trial and the best so far, over trials or over billed cost.
+
+    The axis leaves out low scores that would flatten the picture, and says how many. At most ``MAX_POINTS`` scores
+    are drawn, evenly chosen; the line of the best is always whole.
+
+    Args:
+        path: Where to write; its suffix (.png, .svg, .pdf ...) chooses the format.
+        scores: One per trial, in order, shape (trials,); NaN for a failed one.
+        best: Best score up to and including each trial, shape (trials,); NaN before the first score.
+        xlabel: What the x-axis says; by default ``trials`` or ``billed cost`` with its unit.
+        title: Stands above the picture.
+        seconds: Billed seconds up to and including each trial, rising, shape (trials,). None: over trials.
+        ylabel: What the y-axis says.
+
+    Raises:
+        UsageError: If the lengths differ, or no picture can be written with that suffix.
+    """
+    ys, tops = np.asarray(scores, dtype=np.float64), np.asarray(best, dtype=np.float64)
+    xs, label = np.arange(1.0, len(ys) + 1), "trials"
+    if seconds is not None:
+        unit, length = time_unit(max(seconds, default=0.0))
+        xs, label = np.asarray(seconds, dtype=np.float64) / length, f"billed cost ({unit})"
+    if not len(xs) == len(ys) == len(tops):
+        raise UsageError(f"expected as many scores as bests and seconds, got {len(ys)}, {len(tops)} and {len(xs)}")
+    figure = Figure(figsize=(8, 4.5), facecolor="white", layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel or label, ylabel=ylabel)
+    axes.set_title(title, parse_math=False)
+    _plot_scores(axes, xs, ys)
+    keep = np.diff(tops, prepend=np.nan) != 0  # NaN differs from everything, so the first is kept
+    keep[-1:] = True
+    axes.step(xs[keep], tops[keep], where="post", color=RED, linewidth=2, label="best so far")
+    axes.set_xlim(0, 1.02 * max(xs, default=0.0) or 1.0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, markerscale=2)
+    save_figure(figure, path)
+
+
+def draw_front(
+    path: str | Path, points: npt.NDArray[np.float64], on_front: npt.NDArray[np.bool_], labels: tuple[str, str]
+) -> None:
+    """Draws all points, and in colour those that are the best compromises.
+
+    Args:
+        path: Where to write; its suffix chooses the format.
+        points: Shape (points, 2).
+        on_front: Which of them are the best compromises, shape (points,).
+        labels: What the axes say.
+
+    Raises:
+        UsageError: If no picture can be written with that suffix.
+    """
+    figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
+    axes = figure.add_subplot(xlabel=labels[0].replace("_", " "), ylabel=labels[1].replace("_", " "))
+    others = points[~on_front]
+    chosen = np.linspace(0, len(others) - 1, min(len(others), MAX_POINTS)).astype(int)
+    xs, ys = others[chosen].T
+    axes.scatter(xs, ys, s=12, color=GREY, alpha=0.4, linewidths=0, rasterized=True, label="each trial")
+    front = points[on_front]
+    front = front[np.argsort(front[:, 0])]
+    axes.plot(*front.T, color=RED, marker="o", markersize=4, linewidth=1, label="best compromises")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    # Most of the front, and as much above and below it: a few extremes would flatten the picture.
+    low, high = np.quantile(front[:, 1], (0.1, 0.9))
+    room = 0.05 * (high - low) or 0.5
+    lowest, highest = max(points[:, 1].min(), 2 * low - high), min(points[:, 1].max(), 2 * high - low)
+    axes.set_ylim(lowest - room, highest + room)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    save_figure(figure, path)
+
+
+def draw_columns(path: str | Path, columns: Mapping[str, Sequence[float]], title: str = "") -> None:
+    """Draws each column but the first over the first, one picture below the other.
+
+    Args:
+        path: Where to write; its suffix chooses the format.
+        columns: Equally many numbers under each name.
+        title: Stands above.
+
+    Raises:
+        UsageError: If no picture can be written with that suffix.
+    """
+    (label, xs), *rest = columns.items()
+    figure = Figure(figsize=(8, 0.6 + 2 * len(rest)), facecolor="white", layout="constrained")
+    for row, (name, ys) in enumerate(rest):
+        axes = figure.add_subplot(len(rest), 1, row + 1, ylabel=name.replace("_", " "))
+        axes.plot(xs, ys, color=BLUE, marker="o", markersize=3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=all(float(x).is_integer() for x in xs)))
+    axes.set_xlabel(label)
+    figure.suptitle(title, parse_math=False)
+    save_figure(figure, path)
+
+
+def _plot_scores(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> None:
+    """Scatters the finite scores, and chooses the range of the y-axis."""
+    xs, ys = xs[np.isfinite(ys)], ys[np.isfinite(ys)]
+    if not len(ys):
+        axes.text(0.5, 0.5, "no completed trial", transform=axes.transAxes, ha="center", color=INK)
+        return
+    # What a search is about lies above the median; three times that range below it is room for the others.
+    top, middle = float(ys.max()), float(np.median(ys))
+    low = max(float(ys.min()), middle - 3 * (top - middle)) if top > middle else float(ys.min())
+    room = 0.05 * (top - low) or 0.5
+    axes.set_ylim(low - room, top + room)
+    below = int((ys < low - room).sum())
+    label = f"each trial ({below:,} of {len(ys):,} lie below this picture)" if below else "each trial"
+    chosen = np.linspace(0, len(ys) - 1, min(len(ys), MAX_POINTS)).astype(int)
+    size = min(max(6_000 / len(ys), 5.0), 25.0)
+    axes.scatter(xs[chosen], ys[chosen], s=size, color=BLUE, alpha=0.35, linewidths=0, rasterized=True, label=label)

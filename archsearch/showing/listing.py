@@ -1,0 +1,115 @@
+"""What is installed: components, presets, and what fits what."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from archsearch.components import KINDS, entry_points, load, summary
+from archsearch.controller import Controller
+from archsearch.errors import ArchsearchError, UnknownName, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.model import Model
+from archsearch.space import Space
+
+# -- what there is -----------------------------------------------------------------------------
+
+
+def component_lines(names: list[str]) -> list[str]:
+    """What there is with one line each; ``names``, such as presets, narrow it down, or are import paths of classes."""
+    known = (*KINDS, "presets")
+    lines: list[str] = []
+    for kind in [name for name in names if name in known] or ([] if names else known):
+        lines += [kind, *(_preset_lines() if kind == "presets" else _kind_lines(kind)), ""]
+    for path in [name for name in names if name not in known]:
+        cls = load(path)
+        lines += [_kind(cls), _line(path, cls), ""]
+    return lines[:-1]
+
+
+def _kind_lines(kind: str) -> list[str]:
+    return [_line(name, load(name, kind)) for name in entry_points(kind)]
+
+
+def _preset_lines() -> list[str]:
+    return [f"  {name:<22}{path.read_text().splitlines()[0].lstrip('# ')}" for name, path in _presets().items()]
+
+
+def preset_file(name: str) -> Path:
+    """The file of a preset: options of ``archsearch run`` that make up a whole method.
+
+    Raises:
+        UnknownName: If there is none of that name; the message lists those there are.
+    """
+    presets = _presets()
+    if name not in presets:
+        close = difflib.get_close_matches(name, presets, n=1)
+        hint = f"; did you mean {close[0]}?" if close else "."
+        raise UnknownName(f"no preset is called {name!r}{hint} Known: {', '.join(presets)}.")
+    return presets[name]
+
+
+def _presets() -> dict[str, Path]:
+    return {path.stem: path for path in sorted((Path(__file__).parents[1] / "presets").glob("*.yaml"))}
+
+
+def _line(name: str, cls: Any) -> str:
+    return f"  {name:<22}{summary(cls)}"
+
+
+def _kind(cls: Any) -> str:
+    for base, kind in ((Controller, "controllers"), (Evaluator, "evaluators"), (Model, "models"), (Space, "spaces")):
+        if inspect.isclass(cls) and issubclass(cls, base):
+            return kind
+    raise UsageError(
+        f"{cls!r} is no controller, evaluator, model or space: expected a subclass of one of these classes"
+    )
+
+
+def compatibility(name: str) -> list[str]:
+    """What fits a component, and for what does not, why."""
+    cls = load(name)
+    kind = _kind(cls)
+    if kind == "models":
+        return [f"{name} works with every space, in evaluators and controllers that use a model."]
+    if kind == "controllers":
+        return [f"{name} works with every space and every evaluator."]
+    others = "spaces" if kind == "evaluators" else "evaluators"
+    lines = [f"{others} for {name}"]
+    for other in entry_points(others):
+        pair = (cls, load(other, others)) if kind == "evaluators" else (load(other, others), cls)
+        lines.append(f"  {other:<22}{_fit(*pair)}")
+    if kind == "spaces":
+        lines += ["every controller works with it"]
+    return lines
+
+
+def _fit(evaluator: type[Evaluator], space: type[Space]) -> str:
+    """Whether an evaluator with its default settings scores a space with its default settings."""
+    for cls, what in ((evaluator, "evaluator"), (space, "space")):
+        needed = [
+            parameter.name
+            for parameter in inspect.signature(cls).parameters.values()
+            if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
+        if needed and what == "evaluator":
+            return f"depends on its {', '.join(needed)}"
+        if needed:
+            return _fit_any(evaluator, space)
+    try:
+        evaluator().check(space())
+    except ArchsearchError as error:
+        return f"no: {error}"
+    return "yes"
+
+
+def _fit_any(evaluator: type[Evaluator], space: type[Space]) -> str:
+    """For spaces that need arguments: judged by a small instance that has none of the optional abilities."""
+    stand_in = type(space.__name__, (Space,), {})(arities=[2])
+    try:
+        evaluator().check(stand_in)
+    except ArchsearchError as error:
+        return f"no: {error}"
+    return "yes"

@@ -1,0 +1,193 @@
+"""What people look at: the report of a run, an architecture as text and drawing, the list of components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.basics.words import say
+from archsearch.components import build
+from archsearch.errors import NotTrusted, RunFolderError, UsageError
+from archsearch.files.damage import reads_folder
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.ledger import total_cost
+from archsearch.showing.page import aligned, heading, page, paragraph, picture, table, terms
+from archsearch.showing.report_pictures import draw_best, draw_curves, draw_front, draw_set_up
+from archsearch.showing.rows import best_rows, component_text, number_text, print_rows, shown_columns
+from archsearch.space import Space
+from archsearch.trust import refuse_links
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from archsearch.pareto import Direction, Front
+    from archsearch.showing.verified import Verification
+
+
+RECENT_TRIALS = 200
+"""Trials from which the rate of a running search is taken."""
+
+# -- the report of a run -----------------------------------------------------------------------
+
+
+@reads_folder
+def report(
+    directory: str | Path,
+    top: int = 10,
+    objectives: Mapping[str, Direction] | None = None,
+    *,
+    trust: bool = False,
+) -> Path:
+    """Prints the best architectures of a run; writes the learning curve and one HTML page to ``DIRECTORY/report``.
+
+    Args:
+        directory: The run folder; the search may still be running. It can be anyone's: without ``trust`` no class is
+            made that is not installed, and of a space that is none the best architecture is not drawn.
+        top: How many architectures to list, >= 1.
+        objectives: Names of the score or metrics of which to show the best compromises, each ``max`` or ``min``; None:
+            those of the controller, if it has several.
+        trust: See ``archsearch.resume``.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunFolderError: If there is no run, no trial has completed, or links lead out of the folder.
+        UsageError: If ``top`` is below 1, or an objective is no column of the trials.
+    """
+    from archsearch.pareto import front_of
+    from archsearch.showing.verified import newest_verification  # which needs best_rows
+
+    if top < 1:
+        raise UsageError(f"top: expected at least 1, got {top}")
+    folder = RunFolder(directory)
+    config = folder.config()
+    refuse_links(folder.path, trust=trust)
+    space = space_or_none(folder, config, trust)
+    table = folder.table(space)
+    rows = best_rows(table, top)
+    if not rows:
+        raise RunFolderError(f"{directory}: {_why_nothing(folder)}, so there is nothing to report")
+    facts = facts_of(folder, config, table)
+    objectives = objectives or _objectives(config, table)
+    verification, front = newest_verification(folder, table), front_of(table, objectives) if objectives else None
+    target = Path(directory) / "report"
+    try:
+        target.mkdir(exist_ok=True)
+        draw_curves(table, target, Path(directory).name)
+        pictures = draw_best(space, tuple(rows[0]["architecture"]), target)
+        pictures |= draw_front(front, target) | draw_set_up(Path(directory), target, folder.notices)
+        if folder.notices.lines:
+            facts["damage"] = "; ".join(folder.notices.lines)
+        page = target / "index.html"
+        page.write_text(_page(Path(directory).name, facts, rows, target, pictures, verification, front, top))
+    except OSError as error:
+        raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
+    print_rows(rows, facts)
+    if front is not None:
+        say(f"front     {front}\n\n{aligned(_front_cells(front, top), left=-1)}\n")
+    if verification is not None:
+        say(f"{verification}\n")
+    say(f"report    {page}")
+    return page
+
+
+def _why_nothing(folder: RunFolder) -> str:
+    return folder.notices.lines[0] if folder.notices.lines else "no trial has completed yet"
+
+
+def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table) -> dict[str, str]:
+    """What was run and what it cost, as text."""
+    import pyarrow.compute as pc
+
+    from archsearch.basics.words import format_cost, format_faults
+    from archsearch.keeping.stored_run import NOTE
+
+    failures = table.filter(pc.equal(table["status"], "failed"))["failure"].value_counts().to_pylist()
+    facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
+    facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
+    if folder.lost:
+        facts["trials"] += f", {folder.lost:,} finished ones lost to damage"
+    if failures:
+        facts["failed"] = format_faults({f["values"]: f["counts"] for f in failures})
+    setup_cost = folder.setup_cost()
+    if faults := folder.faults():
+        facts["faults"] = f"{format_faults(faults)} (in faults.jsonl)"
+    facts["cost"] = format_cost(total_cost(table) + folder.pending_cost())
+    facts["set-up"] = format_cost(setup_cost)
+    note = folder.path / "evaluator" / NOTE
+    if note.is_file():
+        facts["note"] = note.read_text(encoding="utf-8", errors="replace")
+    facts["seed"] = str(config["seed"])
+    facts["executor"] = f"{config['executor']}, {config['workers']} worker{'s' if config['workers'] != 1 else ''}"
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    if folder.notices.lines:
+        facts["damage"] = "; ".join(folder.notices.lines)
+    return facts
+
+
+def _front_parts(front: Front, top: int) -> list[str]:
+    head, *rows = _front_cells(front, top)
+    return [heading("Best compromises"), paragraph(f"{front}."), table(head, rows, last_is_code=True)]
+
+
+def _page(
+    name: str,
+    facts: dict[str, str],
+    rows: list[dict[str, Any]],
+    target: Path,
+    further: dict[str, str],
+    verification: Verification | None,
+    front: Front | None,
+    top: int,
+) -> str:
+    """One self-contained HTML page."""
+    columns = shown_columns(rows)
+    cells = [[str(i), *(number_text(row[column]) for column in columns), row["name"]] for i, row in enumerate(rows, 1)]
+    pictures = {
+        "Learning curve by trials": "learning_curve.png",
+        "Learning curve by billed cost": "learning_curve_cost.png",
+        **further,
+    }
+    return page(
+        name,
+        terms(facts),
+        heading("Best architectures"),
+        table(["rank", *columns, "architecture"], cells, last_is_code=True),
+        *([] if front is None else _front_parts(front, top)),
+        *([] if verification is None else [verification.html()]),
+        *(heading(title) + picture(target / file, title) for title, file in pictures.items()),
+    )
+
+
+# -- several objectives ------------------------------------------------------------------------
+
+
+def _objectives(config: Mapping[str, Any], table: pa.Table) -> Mapping[str, Direction] | None:
+    """The objectives of a run's controller, such as ``NSGA2``; None if it has one, or the trials lack them."""
+    objectives = config["controller"]["init_args"].get("objectives")
+    known = isinstance(objectives, Mapping) and set(objectives) <= set(table.column_names)
+    return objectives if known and len(objectives) > 1 else None
+
+
+def _front_cells(front: Front, top: int) -> list[list[str]]:
+    """The best compromises as a table, its head first."""
+    head = ["trial", *front.objectives, "architecture"]
+    rows = [
+        [str(row["id"]), *(number_text(row[name]) for name in front.objectives), row["name"]]
+        for row in front.rows[:top]
+    ]
+    return [head, *rows]
+
+
+# -- a search that is running ------------------------------------------------------------------
+
+
+def space_or_none(folder: RunFolder, config: Mapping[str, Any], trust: bool) -> Space | None:
+    """The space of a run; None if it is not installed, and not trusted."""
+    try:
+        space: Space = build(config["space"], "spaces", trust=trust, where=str(folder.path / "config.yaml"))
+    except NotTrusted:
+        return None
+    return space

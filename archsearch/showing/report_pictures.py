@@ -1,0 +1,96 @@
+"""The pictures of a report, drawn where there is something to draw."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archsearch.files.damage import Notices
+from archsearch.keeping.ledger import billed_seconds
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from archsearch.pareto import Front
+
+
+def draw_curves(table: pa.Table, target: Path, title: str) -> None:
+    """The learning curve over trials, and over billed cost where there is some."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    from archsearch.showing.curves import draw_learning_curve
+
+    is_completed = pc.equal(table["status"], "completed")
+    completed = table.filter(is_completed)
+    scores = completed["score"].to_numpy()
+    seconds = np.cumsum(billed_seconds(table))[np.asarray(is_completed)]
+    best = _best_so_far(completed, scores)
+    draw_learning_curve(target / "learning_curve.png", scores, best, xlabel="completed trials", title=title)
+    draw_learning_curve(target / "learning_curve_cost.png", scores, best, title=title, seconds=seconds)
+
+
+def _best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The best score after each trial: with budgets, of those trained longest, so that it may fall."""
+    import numpy as np
+
+    if "budget" not in completed.column_names:
+        return np.asarray(np.maximum.accumulate(scores))
+    best = np.empty(len(scores))
+    longest, highest = 0, -np.inf
+    for i, (budget, score) in enumerate(zip(completed["budget"].to_pylist(), scores, strict=True)):
+        if (budget or 0) > longest:
+            longest, highest = budget, -np.inf
+        if (budget or 0) == longest:
+            highest = max(highest, score)
+        best[i] = highest
+    return best
+
+
+def draw_best(space: Space | None, architecture: Architecture, target: Path) -> dict[str, str]:
+    """The best architecture as a graph; names of pictures to their titles."""
+    from archsearch.showing.graphs import draw_graph
+
+    if space is None:
+        return {}
+    draw_graph(space.graph(architecture), target / "best.png", title="best architecture")
+    return {"Best architecture": "best.png"}
+
+
+def draw_front(front: Front | None, target: Path) -> dict[str, str]:
+    """Draws the first two objectives, and how the hypervolume grew: title and file of each picture."""
+    from archsearch.showing.curves import draw_columns, draw_front
+
+    if front is None:
+        return {}
+    (first, second), points = list(front.objectives)[:2], front.points[:, :2]
+    draw_front(target / "front.png", points[:, ::-1], front.on_front, (second, first))
+    columns = dict(zip(("completed trials", "hypervolume"), front.growth.T.tolist(), strict=True))
+    draw_columns(target / "hypervolume.png", columns, "share of the box that was seen")
+    return {"Best compromises": "front.png", "Hypervolume by trials": "hypervolume.png"}
+
+
+def draw_set_up(directory: Path, target: Path, notices: Notices) -> dict[str, str]:
+    """Draws what the evaluator noted of its preparation: title and file of each picture."""
+    from archsearch.showing.curves import draw_columns
+
+    pictures = {}
+    for path in sorted((directory / "evaluator").glob("*.csv")):
+        try:
+            rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+            columns = list(zip(*([float(cell) for cell in row] for row in rows[1:]), strict=True))
+            if len(rows) > 1 and len(columns) != len(rows[0]):
+                raise ValueError("expected a figure for each column")
+        except (OSError, ValueError, csv.Error) as error:
+            notices.tell(path, f"is damaged ({error}): what was noted of the preparation is not shown")
+            continue
+        if len(rows) > 1:
+            picture = f"set_up_{path.stem}.png"
+            draw_columns(target / picture, dict(zip(rows[0], columns, strict=True)), path.stem)
+            pictures[f"Set-up: {path.stem}"] = picture
+    return pictures

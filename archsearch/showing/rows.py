@@ -1,0 +1,87 @@
+"""Rows of a run's table, made fit to be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from archsearch.basics.words import plain, say
+from archsearch.components import one_line
+from archsearch.keeping.columns import RESERVED_COLUMNS
+from archsearch.showing.page import aligned
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
+    """The completed trials with the highest scores (of those trained longest), one row per architecture, best first."""
+    import pyarrow.compute as pc
+
+    completed = table.filter(pc.equal(table["status"], "completed"))
+    keys = [("score", "descending"), ("id", "ascending")]
+    if "budget" in table.column_names:  # scores of unequally long trainings cannot be compared
+        keys.insert(0, ("budget", "descending"))
+    order = pc.sort_indices(completed, sort_keys=keys)
+    rows: dict[str, dict[str, Any]] = {}
+    for chunk in range(0, len(order), 1_000):
+        for row in completed.take(order[chunk : chunk + 1_000]).to_pylist():
+            rows.setdefault(row["name"], row)
+            if len(rows) == top:
+                return list(rows.values())
+    return list(rows.values())
+
+
+def component_text(description: dict[str, Any]) -> str:
+    """A component on one line, without arguments that are None; cut short where it is long."""
+    text = one_line(without_none(description))
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def without_none(value: Any) -> Any:
+    """A description without the arguments that are None."""
+    if not isinstance(value, dict) or "init_args" not in value:
+        return value
+    arguments = {name: without_none(each) for name, each in value["init_args"].items() if each is not None}
+    return {**value, "init_args": arguments}
+
+
+def print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
+    """Prints facts and the best rows as a table."""
+    width = max(len(name) for name in facts) + 2
+    for name in (
+        "space",
+        "controller",
+        "evaluator",
+        "trials",
+        "failed",
+        "faults",
+        "damage",
+        "cost",
+        "set-up",
+        "note",
+        "seed",
+    ):
+        if name in facts:
+            say(f"{name:<{width}}{plain(facts[name])}")
+    columns = shown_columns(rows)
+    cells = [["rank", *columns, "architecture"]]
+    cells += [
+        [str(rank), *(number_text(row[name]) for name in columns), row["name"]]
+        for rank, row in enumerate(rows, start=1)
+    ]
+    say()
+    say(aligned(cells, left=-1))
+    say()
+
+
+def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Columns of the history that a table of trials shows."""
+    budget = ["budget"] if "budget" in rows[0] else []
+    return ["id", "score", *budget, *(name for name in rows[0] if name not in RESERVED_COLUMNS)]
+
+
+def number_text(value: Any) -> str:
+    """A figure for people; a dash where there is none."""
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -1,0 +1,132 @@
+"""How a run stands, in a few lines; an architecture of one, shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.basics.words import plain
+from archsearch.components import build
+from archsearch.errors import InvalidArchitecture, UnknownName, UsageError
+from archsearch.files.damage import reads_folder
+from archsearch.files.lock import left_running
+from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.ledger import ends
+from archsearch.showing.report import RECENT_TRIALS, facts_of, space_or_none
+from archsearch.showing.rows import best_rows, number_text, shown_columns
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    pass
+
+
+@reads_folder
+def status(directory: str | Path, *, trust: bool = False) -> str:
+    """How far a search is, from its folder: progress, rate, failures, cost so far, expected end.
+
+    Args:
+        directory: The run folder; the search may be running, in another process. It can be anyone's: without ``trust``
+            no class is made that is not installed, and where the space is none, options stand for new trials' names.
+        trust: See ``archsearch.resume``.
+
+    Raises:
+        RunFolderError: If there is no run.
+    """
+    import numpy as np
+
+    from archsearch.basics.words import format_seconds
+
+    folder = RunFolder(directory)
+    config, running = folder.config(), folder.in_use()
+    table = folder.table(space_or_none(folder, config, trust))
+    facts = facts_of(folder, config, table)
+    ended = np.sort(ends(table))
+    completed = int((np.asarray(table["status"]) == "completed").sum())
+    limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
+    asked = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
+    state = "running" if running else "not running"
+    if left_running(folder.path / "lock"):
+        state += f"; killed, or ended by its evaluator: 'archsearch resume {directory}' goes on (--isolate: in safety)"
+    lines = {"state": state, "trials": f"{facts['trials']}; stops at {asked}"}
+    lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
+    recent = ended[-RECENT_TRIALS:]
+    if len(recent) > 1 and recent[-1] > recent[0]:
+        rate = (len(recent) - 1) / float(recent[-1] - recent[0])
+        lines["rate"] = f"{rate:,.3g} trials a second on the run's clock, of the last {len(recent):,}"
+        if limits["trials"] is not None and completed < limits["trials"]:
+            left = (limits["trials"] - completed) * len(table) / max(completed, 1) / rate
+            lines["left"] = f"{limits['trials'] - completed:,} trials, about {format_seconds(left)}"
+    if rows := best_rows(table, 1):
+        lines["best"] = f"{number_text(rows[0]['score'])} (trial {rows[0]['id']}), {rows[0]['name']}"
+    lines |= {name: facts[name] for name in ("cost", "set-up", "executor")}
+    return "\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items())
+
+
+# -- one architecture --------------------------------------------------------------------------
+
+
+def show(what: str, space: Space, trial: int | None = None, out: str | None = None, *, trust: bool = False) -> str:
+    """An architecture as text; drawn, too, if ``out`` is given.
+
+    Args:
+        what: A run folder, or an architecture in the space's notation (or its options, such as ``3-0-1``).
+        space: The space, if ``what`` is no run folder.
+        trial: Of a run folder: the id of a trial; None for the best.
+        out: A ``.png`` or ``.svg`` file.
+        trust: Of a run folder, see ``archsearch.resume``.
+
+    Raises:
+        NotTrusted: If a run folder's space is not installed, and not trusted.
+        UsageError: If there is no such architecture, trial or kind of picture.
+    """
+    from archsearch.showing.graphs import draw_graph, text_graph
+
+    lines = []
+    if (Path(what) / "config.yaml").exists():
+        space, row = _trial_of_run(what, trial, trust)
+        architecture = tuple(row["architecture"])
+        metrics = [f"{plain(name)} {number_text(row[name])}" for name in shown_columns([row]) if row[name] is not None]
+        lines.append(f"trial      {', '.join(metrics)}")
+    elif trial is not None:
+        raise UsageError(f"{what}: --trial goes with a run folder")
+    else:
+        architecture = _read(what, space)
+    lines.insert(0, f"name       {plain(space.format(architecture))}")
+    lines.append(f"decisions  {'-'.join(map(str, architecture))}")
+    canonical = space.canonical(architecture)
+    if canonical != architecture:
+        lines.append(f"canonical  {plain(str(canonical))}")
+    graph = space.graph(architecture)
+    lines += ["", text_graph(graph)]
+    if out:
+        try:
+            draw_graph(graph, out, title=space.format(architecture))
+        except OSError as error:
+            raise UsageError(f"{out}: cannot be written ({error.strerror})") from None
+        lines.append(f"\ndrawn to {out}")
+    return "\n".join(lines)
+
+
+@reads_folder
+def _trial_of_run(directory: str, trial: int | None, trust: bool) -> tuple[Space, dict[str, Any]]:
+    import pyarrow.compute as pc
+
+    folder = RunFolder(directory)
+    space = build(folder.config()["space"], "spaces", trust=trust, where=str(folder.path / "config.yaml"))
+    table = folder.table(space)
+    rows = best_rows(table, 1) if trial is None else table.filter(pc.equal(table["id"], trial)).to_pylist()
+    if not rows:
+        raise UnknownName(f"{directory}: there is no {'completed trial' if trial is None else f'trial {trial}'}")
+    return space, rows[0]
+
+
+def _read(text: str, space: Space) -> Architecture:
+    try:
+        return space.parse(text)
+    except InvalidArchitecture:
+        try:
+            return Space.parse(space, text)
+        except InvalidArchitecture:
+            pass
+        raise

@@ -1,0 +1,130 @@
+"""A task: three fixed parts of images and labels, kept as tensors."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from archsearch.errors import TaskError, UsageError
+from archsearch.task.images import Arrays, Layout, checked, statistics
+
+__all__ = ["Augmentation", "Part", "Task"]
+
+Part = Literal["train", "valid", "test"]
+Augmentation = Literal["crop", "flip", "cutout"]
+
+
+class Task:
+    """An image classification problem.
+
+    Images become 32-bit floats, normalised by the mean and standard deviation of each channel of the training part,
+    and stay in memory as tensors: 4 bytes a value, once per process and device.
+
+    Args:
+        train: Images and labels to train on, at least two. Images have the shape (n, height, width), (n, channels,
+            height, width) or (n, height, width, channels), numbers of any kind; labels have the shape (n,), whole
+            numbers from 0.
+        valid: What the search is scored on.
+        test: Reported, never used by a search.
+        classes: Number of classes; None: the largest label plus one.
+        name: For messages and run folders.
+        normalise: Whether to normalise; if not, images are taken as they are.
+        augmentation: What is done to training images by default, any of crop, flip, cutout.
+        layout: Where the channels of images with four dimensions are: channels_first, channels_last, or auto: where the
+            shape tells. If only the first or only the last of the three sides is up to 4, the channels are there (last
+            only if the middle one is larger than 4). If neither is, they are first, unless the first two are equal; if
+            both are, they are first where the last two are equal and the first is not. Other shapes are refused.
+
+    Raises:
+        TaskError: If shapes, labels or pixels cannot be used; the message says where.
+    """
+
+    def __init__(
+        self,
+        train: Arrays,
+        valid: Arrays,
+        test: Arrays,
+        *,
+        classes: int | None = None,
+        name: str = "task",
+        normalise: bool = True,
+        augmentation: Sequence[Augmentation] = (),
+        layout: Layout = "auto",
+    ) -> None:
+        given: dict[Part, Arrays] = {"train": train, "valid": valid, "test": test}
+        if layout not in get_args(Layout):
+            raise UsageError(f"{name}: layout: expected one of {', '.join(get_args(Layout))}, got {layout!r}")
+        parts = {part: checked(arrays, f"{name}, {part}", layout) for part, arrays in given.items()}
+        if len(parts["train"][1]) < 2:
+            raise TaskError(f"{name}, train: expected at least two images to train on, got one")
+        self.name = name
+        self.augmentation = known_augmentation(augmentation, name)
+        self.input_shape: tuple[int, int, int] = parts["train"][0].shape[1:]
+        self.classes = classes or 1 + max(int(labels.max()) for _, labels in parts.values())
+        for part, (images, labels) in parts.items():
+            if images.shape[1:] != self.input_shape:
+                raise TaskError(
+                    f"{name}, {part}: images have the shape {images.shape[1:]}, those of train have {self.input_shape}"
+                )
+            if labels.max() >= self.classes:
+                raise TaskError(
+                    f"{name}, {part}: label {labels.max()} is out of range: expected 0 to {self.classes - 1}, since "
+                    f"there are {self.classes} classes"
+                )
+        if self.classes < 2:
+            raise TaskError(f"{name}: expected at least two classes, got labels that are all 0")
+        self.mean, self.deviation = statistics(parts["train"][0]) if normalise else (np.zeros(1), np.ones(1))
+        self._arrays = parts
+        self._tensors: dict[tuple[str, str], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def part(self, part: Part, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+        """Images, shape (n, channels, height, width), normalised, and labels, shape (n,), on a device."""
+        key = part, str(device)
+        if key not in self._tensors:
+            images, labels = self._arrays[part]
+            pixels = (images.astype(np.float32) - np.float32(self.mean)) / np.float32(self.deviation)
+            tensor = torch.from_numpy(pixels).to(device, memory_format=torch.channels_last)
+            self._tensors[key] = tensor, torch.from_numpy(labels).to(device)
+        return self._tensors[key]
+
+    def size(self, part: Part) -> int:
+        """Images in a part."""
+        return len(self._arrays[part][1])
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Name and hash of everything: equal for equal data, so that a run is never continued on another task."""
+        digest = hashlib.sha256()
+        for images, labels in self._arrays.values():
+            digest.update(np.ascontiguousarray(images).tobytes() + labels.tobytes())
+        digest.update(repr((self.mean, self.deviation, self.augmentation, self.classes)).encode())
+        return f"{self.name} {digest.hexdigest()[:16]}"
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{self.size(part):,} {part}" for part in get_args(Part))
+        return f"Task({self.name}: {sizes}; images {self.input_shape}, {self.classes} classes)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tensors are made again where they are needed."""
+        return {**self.__dict__, "_tensors": {}}
+
+
+# -- augmentation ------------------------------------------------------------------------------
+
+
+def known_augmentation(names: Sequence[str], where: str) -> tuple[Augmentation, ...]:
+    """The names, if all are known.
+
+    Raises:
+        UsageError: If one is not.
+    """
+    for name in names:
+        if name not in get_args(Augmentation):
+            known = ", ".join(get_args(Augmentation))
+            raise UsageError(f"{where}: augmentation: expected any of {known}, got {name!r}")
+    return tuple(names)  # type: ignore[arg-type]
