@@ -6,10 +6,12 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 from archsearch.components import build, describe, one_line
 from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
+from archsearch.executors.executor import Executor
 from archsearch.executors.local import LocalExecutor
 from archsearch.keeping.folder import RunFolder
 from archsearch.running.scoring import Listed, search_or_resume
@@ -44,7 +46,7 @@ def searched(
     Raises:
         UsageError: If there are fewer.
     """
-    space, executor = learner.space, learner.executor or LocalExecutor()
+    space, executor = learner.space, cast(Executor, learner.executor or LocalExecutor())
     told = itertools.count(1)
 
     def progress(_: Trial) -> None:

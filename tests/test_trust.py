@@ -213,7 +213,7 @@ def test_links_inside_a_folder_and_to_a_folder_are_fine(stranger, capsys):
 def test_a_folder_connects_and_installs_only_where_that_is_trusted_or_given(stranger):
     env = {"pip": ["stranger"]}
     settings = {
-        "class_path": "archsearch.executors.ray.executor.RayExecutor",
+        "class_path": "archsearch.ray_executor.RayExecutor",
         "init_args": {"address": "10.0.0.1:6379"},
     }
     config = {"executor": "ray", "executor_settings": settings}
