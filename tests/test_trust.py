@@ -31,12 +31,12 @@ from archsearch.errors import NotTrusted, UsageError
 from archsearch.evaluators import Function, Tabular
 from archsearch.judging.verification import verify
 from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.trust import stored_executor
 from archsearch.model import load_model
 from archsearch.models import GaussianProcess
 from archsearch.showing.report import report
 from archsearch.showing.status import show, status
 from archsearch.spaces import NASBench201
-from archsearch.trust import stored_executor
 from archsearch.tune import TuneSearch
 
 REST = {

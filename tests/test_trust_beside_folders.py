@@ -30,10 +30,10 @@ from archsearch.errors import TaskError, UsageError
 from archsearch.evaluators import Tabular
 from archsearch.executors.ray.executor import RayExecutor
 from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.trust import stored_executor
 from archsearch.spaces import NASBench201
 from archsearch.task import load_task
 from archsearch.training.checkpoints import Checkpoints
-from archsearch.trust import stored_executor
 
 # -- files of options ------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_warnings_in_one_line()
         if command is None:
             raise UsageError(_unknown_command(arguments[0]))
-        from archsearch.trust import find_own_classes
+        from archsearch.keeping.trust import find_own_classes
 
         find_own_classes(arguments)
         return command(arguments[1:])

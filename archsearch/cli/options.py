@@ -27,7 +27,7 @@ DEFAULT_TRIALS = 1_000
 
 def check_files(arguments: Sequence[str]) -> None:
     """Refuses files of options that name code, unless they are trusted; before anything parses them."""
-    from archsearch.trust import check_files
+    from archsearch.keeping.trust import check_files
 
     files = [value for option, value in itertools.pairwise(arguments) if option == "--config"]
     check_files(arguments, files + [each.partition("=")[2] for each in arguments if each.startswith("--config=")])

@@ -27,6 +27,7 @@ from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor
 from archsearch.keeping.columns import COST_COLUMNS
 from archsearch.keeping.folder import RunFolder
+from archsearch.keeping.trust import refuse_links, stored_component
 from archsearch.running.result import Result
 from archsearch.running.scoring import Listed, search_or_resume
 from archsearch.running.settings import ExecutorName, Settings
@@ -42,7 +43,6 @@ from archsearch.showing.verified import (
 )
 from archsearch.space import Space
 from archsearch.trial import Trial
-from archsearch.trust import refuse_links, stored_component
 
 if TYPE_CHECKING:
     import pyarrow as pa

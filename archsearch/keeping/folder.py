@@ -17,7 +17,7 @@ from archsearch.files.writing import write_whole
 from archsearch.keeping.journal import Journal, write_all
 from archsearch.keeping.run_config import sealed_yaml
 from archsearch.keeping.stored_run import FAULTS_FILE, StoredRun
-from archsearch.trust import holds_environment
+from archsearch.keeping.trust import holds_environment
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -23,6 +23,14 @@ from archsearch.files.damage import readable
 from archsearch.files.fingerprints import check_fingerprints, file_fingerprint, fingerprints_of
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.history import History
+from archsearch.keeping.trust import (
+    EXECUTORS,
+    own_executor,
+    refuse_links,
+    stored_component,
+    stored_executor,
+    without_secrets,
+)
 from archsearch.limits import Limits
 from archsearch.running.listener import Logger
 from archsearch.running.loop import Search
@@ -38,7 +46,6 @@ from archsearch.running.settings import (
     settled,
 )
 from archsearch.space import Space
-from archsearch.trust import EXECUTORS, own_executor, refuse_links, stored_component, stored_executor, without_secrets
 
 LATENCY_TABLE = "latency_table"
 """What the fingerprint of that file is called."""

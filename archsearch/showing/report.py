@@ -12,11 +12,11 @@ from archsearch.errors import NotTrusted, RunFolderError, UsageError
 from archsearch.files.damage import reads_folder
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import total_cost
+from archsearch.keeping.trust import refuse_links
 from archsearch.showing.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.showing.report_pictures import draw_best, draw_curves, draw_front, draw_set_up
 from archsearch.showing.rows import best_rows, component_text, number_text, print_rows, shown_columns
 from archsearch.space import Space
-from archsearch.trust import refuse_links
 
 if TYPE_CHECKING:
     import pyarrow as pa
