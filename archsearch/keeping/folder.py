@@ -199,9 +199,14 @@ class RunFolder(StoredRun):
         """
         try:
             with open(self.path / FAULTS_FILE, "a+b", buffering=0) as file:
-                # The disk was full in the middle of the last line: this one must not be a part of it.
-                begin = b"\n" if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n" else b""
-                write_all(file, begin + seal_json(dict(fault)) + b"\n")
+                end = file.tell()
+                # A process that was killed in the middle of the last line: this one must not be a part of it.
+                begin = b"\n" if end and os.pread(file.fileno(), 1, end - 1) != b"\n" else b""
+                try:
+                    write_all(file, begin + seal_json(dict(fault)) + b"\n")
+                except OSError:
+                    file.truncate(end)  # a disk that is full took a part of it
+                    raise
         except OSError as error:
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
 
