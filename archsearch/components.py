@@ -240,7 +240,8 @@ def not_installed(description: Any, kinds: Sequence[str] = KINDS) -> str | None:
                 return str(value["class_path"])
             for name, argument in arguments.items():
                 annotation = _annotation(cls, name)
-                if isinstance(argument, str) and re.search(r"\b(Callable|[Tt]ype)\b", annotation):
+                takes_code = re.search(r"\b(Callable|[Tt]ype)\b", annotation)
+                if isinstance(argument, str) and takes_code and re.search("[.:]", argument):  # else it is no path
                     return f"{argument} ({cls.__name__}.{name})"
                 waiting.append((argument, _kinds_of(annotation)))
     return None

@@ -28,7 +28,7 @@ import numpy as np
 from archsearch import Evaluator
 from archsearch.basics.seeding import stream
 from archsearch.evaluators import Tabular, Training, ZeroCost
-from archsearch.evaluators.zero_cost import Score
+from archsearch.evaluators.untrained_scores import Score
 from archsearch.files.embedded import embedded_columns
 from archsearch.ranking import kendall_tau, spearman
 from archsearch.spaces import NASBench201

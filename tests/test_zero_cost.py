@@ -1,6 +1,8 @@
 """ZeroCost: closed forms of small networks, published scores, all spaces, networks without output, cost."""
 
 import math
+import pickle
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,15 +11,19 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch import Space, search
+from archsearch.components import build as rebuilt
+from archsearch.components import describe, not_installed
 from archsearch.controllers import RegularizedEvolution
-from archsearch.errors import MissingAbility, UsageError
+from archsearch.errors import MissingAbility, NotTrusted, UsageError
 from archsearch.evaluators import Tabular, Training, ZeroCost
-from archsearch.evaluators.zero_cost import PROXIES, SMALLEST, UNSCORABLE, naswot, parts
+from archsearch.evaluators.untrained_scores import PROXIES, SMALLEST, UNSCORABLE, Score, naswot
+from archsearch.evaluators.zero_cost import parts
 from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.networks.network import Network, build
 from archsearch.ranking import spearman
 from archsearch.spaces import DARTS, Choices, ConvChain, MobileNet, NASBench101, NASBench201
 from archsearch.task import Task
+from archsearch.training.repeats import repeat_seed
 
 SPACE = NASBench201()
 CELL = (3, 1, 2, 3, 4, 3)
@@ -304,6 +310,37 @@ def test_bills_the_operations_that_are_done(score):
     assert 0.8 < 2 * counted.multiply_adds / cost.flops < (1.5 if score == "naswot" else 1.05)
 
 
+# -- a score of one's own --------------------------------------------------------------------------
+
+
+def spread(network, images, labels):
+    return network(images).std().item()
+
+
+def test_every_name_is_a_score():
+    assert sorted(get_args(Score)) == sorted(SCORES)
+
+
+@pytest.mark.parametrize("score", [spread, f"{__name__}.spread"])
+def test_a_score_of_ones_own_is_given_network_images_and_labels(score):
+    evaluator = pickle.loads(pickle.dumps(started(score)))
+    found = evaluator.evaluate(CELL, 3)
+    network = build(lambda: evaluator.trainer.network(CELL), repeat_seed(3, 0))
+    assert found.score == spread(network, *evaluator._images(repeat_seed(3, 0)))
+    forward_and_backward = started("grad_norm").evaluate(CELL, 3).cost
+    assert (found.cost.examples, found.cost.flops) == (16, forward_and_backward.flops)
+    assert describe(evaluator)["init_args"]["score"] == f"{__name__}.spread"
+
+
+def test_a_folder_that_names_a_score_of_ones_own_is_not_run_unasked():
+    stored = describe(ZeroCost(f"{__name__}.spread", training=small()))
+    assert not_installed(stored) == f"{__name__}.spread (ZeroCost.score)"
+    assert not_installed(describe(ZeroCost("naswot", training=small()))) is None
+    with pytest.raises(NotTrusted):
+        rebuilt(stored)
+    assert rebuilt(stored, trust=True).score == f"{__name__}.spread"
+
+
 def test_draws_from_the_training_images_in_use():
     evaluator = started("naswot", training=Training(train_examples=16, skeleton={"channels": 2}), batch=16)
     used = evaluator.trainer.data.part("train")[0][evaluator.trainer.chosen]
@@ -316,6 +353,8 @@ def test_draws_from_the_training_images_in_use():
     ("settings", "message"),
     [
         ({"score": "zen"}, "score: expected one of params, flops, grad_norm"),
+        ({"score": 3}, "or the import path of a function of yours, got 3"),
+        ({"score": f"{__name__}.SIZES"}, "or the import path of a function of yours, got"),
         ({"batch": 1}, "batch: expected a whole number >= 2, got 1"),
         ({"repeats": 0}, "repeats: expected a whole number >= 1, got 0"),
         ({"task": "digits", "training": small()}, "the training has one of its own"),
