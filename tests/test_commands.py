@@ -137,7 +137,7 @@ def test_version(capsys, option):
     ("options", "said"),
     [
         ("--trials many", "trials: expected a whole number, got 'many'"),
-        ("--executor foo", "executor: expected one of local, ray, simulated, got 'foo'"),
+        ("--executor foo", "no executor is called 'foo'; expected local, ray or simulated; a class of your own"),
         ("--limits 3", "limits: expected a mapping such as {name: value}, got '3'"),
         ("--limits.params many", "limits: expected a number, got 'many'"),
         ("--space.rule foo", "space.rule: expected one of skip, published, drop_zeros, flatten, got 'foo'"),

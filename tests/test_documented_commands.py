@@ -17,15 +17,15 @@ from archsearch import cli
 from archsearch.components import entry_points
 
 WORK = {
-    "run": ("loop", "search"),
-    "resume": ("loop", "resume"),
-    "status": ("report", "status"),
-    "report": ("report", "report"),
-    "show": ("report", "show"),
-    "verify": ("verification", "verify"),
-    "export": ("artefacts", "export"),
-    "compare": ("comparison", "compare"),
-    "compare --controllers": ("controller_comparison", "compare_controllers"),
+    "run": ("running.search", "search"),
+    "resume": ("running.search", "resume"),
+    "status": ("showing.status", "status"),
+    "report": ("showing.report", "report"),
+    "show": ("showing.status", "show"),
+    "verify": ("judging.verification", "verify"),
+    "export": ("bridges.export", "export"),
+    "compare": ("judging.comparison", "compare"),
+    "compare --controllers": ("contests.controller_comparison", "compare_controllers"),
 }
 """Where each command begins with what it is for."""
 

@@ -37,11 +37,17 @@ def report(arguments: Sequence[str]) -> int:
         help="the score or metrics of which to show the best compromises, such as "
         "'{score: max, params: min}'; default: those of the controller, if it has several",
     )
+    parser.add_argument(
+        "--tables",
+        nargs="+",
+        default=[],
+        help="functions of your own, by their import paths, that make further tables out of the trials",
+    )
     add_trust(parser)
     given = parser.parse_args(list(arguments)).as_dict()
     from archsearch.showing.report import report as report_run
 
-    report_run(given["directory"], given["top"], given["objectives"], trust=given["trust"])
+    report_run(given["directory"], given["top"], given["objectives"], tables=given["tables"], trust=given["trust"])
     return 0
 
 

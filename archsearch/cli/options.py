@@ -102,7 +102,11 @@ def _class_name(component: Any) -> str:
 def add_loggers(parser: jsonargparse.ArgumentParser) -> None:
     """Adds ``--loggers``."""
     parser.add_argument(
-        "--loggers", nargs="+", default=[], help="log every trial, too: tensorboard (to OUT/tensorboard), mlflow"
+        "--loggers",
+        nargs="+",
+        default=[],
+        help="log every trial, too: tensorboard (to OUT/tensorboard), mlflow, or a class "
+        "of your own by its import path",
     )
 
 
@@ -255,7 +259,9 @@ def add_executor(parser: jsonargparse.ArgumentParser, function: Callable[..., An
     from archsearch.running.settings import ExecutorName
 
     executor, workers = (default_of(function, name) for name in ("executor", "workers"))
-    parser.add_argument("--executor", type=ExecutorName | None, default=executor, help="local, ray or simulated")
+    parser.add_argument(
+        "--executor", type=ExecutorName | None, default=executor, help="local, ray, simulated, or a class of your own"
+    )
     parser.add_argument("--workers", type=int | None, default=workers, help="parallel evaluations (ray, simulated)")
     parser.add_class_arguments(RayExecutor, skip={"workers"})
     _add_isolation(parser)

@@ -8,13 +8,13 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
 from archsearch.basics.checks import at_least_one
 from archsearch.basics.seeding import root_seed
-from archsearch.components import describe, load
+from archsearch.components import describe, import_object, load, not_trusted_message
 from archsearch.controller import Controller
-from archsearch.errors import RunFolderError, UnknownName, UsageError
+from archsearch.errors import NotTrusted, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor
 from archsearch.executors.local import LocalExecutor
@@ -74,7 +74,8 @@ def search(
         evaluator: Who scores.
         settings: When it stops and how it treats failures and repeats; None: as the keywords say that follow last.
         seed: Root seed, >= 0; None draws one and records it.
-        executor: ``local``, ``ray``, ``simulated``, or an ``Executor`` with settings of its own.
+        executor: ``local``, ``ray``, ``simulated``, the import path of a class of yours whose ``__init__`` takes
+            ``workers``, or an ``Executor`` with settings of its own.
         workers: Parallel evaluations (``ray``, ``simulated``).
         out: Folder to keep the run in, so that it can be resumed; None keeps it in memory.
         on_trial: Called with every finished trial, after the controller was told; or several of such. Any that are a
@@ -187,9 +188,11 @@ def executor_of_run(
         trust: See ``resume``.
         changes: New values for its settings, whatever is stored of these.
     """
-    name = cast(ExecutorName, config["executor"])
+    name = str(config["executor"])
     with readable(where):
         stored = stored_executor(config, where, trust=trust, replaced=changes or ())
+        if stored is None and not trust and _is_path(name):
+            raise NotTrusted(not_trusted_message(where, f"executor: {name}"))
         if stored is None and not changes:
             return make_executor(name, workers or config["workers"])
         path = f"archsearch.{EXECUTORS[name]}" if stored is None else config["executor_settings"]["class_path"]
@@ -280,10 +283,11 @@ def _fit_together(
 
 
 def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
-    """The executor of that name.
+    """The executor of that name, or of the class at that import path.
 
     Raises:
         UnknownName: If there is none.
+        UsageError: If that is no class of ``Executor``, or it takes no ``workers``.
     """
     if isinstance(executor, Executor):
         return executor
@@ -298,7 +302,27 @@ def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
         from archsearch.executors.ray.executor import RayExecutor
 
         return RayExecutor(workers)
-    raise UnknownName(f"no executor is called {executor!r}; expected local, ray or simulated")
+    if _is_path(executor):
+        return _own_executor(executor, workers)
+    raise UnknownName(
+        f"no executor is called {executor!r}; expected local, ray or simulated; a class of your own works by its "
+        "import path"
+    )
+
+
+def _is_path(name: str) -> bool:
+    """Whether this is the import path of an executor, and no name."""
+    return "." in name or ":" in name
+
+
+def _own_executor(path: str, workers: int) -> Executor:
+    cls = import_object(path)
+    if not (isinstance(cls, type) and issubclass(cls, Executor)):
+        raise UsageError(f"executor: {path}: expected a class of Executor, got {cls!r:.80}")
+    try:
+        return cls(workers=workers)  # type: ignore[call-arg]
+    except TypeError as error:
+        raise UsageError(f"executor: {path}: expected a class that takes workers: {error}") from None
 
 
 def _config(

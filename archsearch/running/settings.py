@@ -23,7 +23,8 @@ from archsearch.limits import checked_limits
 from archsearch.limits.limits import LATENCY
 from archsearch.trial import Trial
 
-ExecutorName = Literal["local", "ray", "simulated"]
+ExecutorName = Literal["local", "ray", "simulated"] | str
+"""The executors by name, or the import path of a class of one's own."""
 Duplicates = Literal["evaluate", "reuse"]
 Listener = Callable[[Trial], object]
 Kind = TypeVar("Kind")

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch.basics.checks import at_least_one
 from archsearch.basics.words import say
 from archsearch.components import build
-from archsearch.errors import NotTrusted, RunFolderError, UsageError
+from archsearch.errors import NotTrusted, RunFolderError
 from archsearch.files.damage import reads_folder
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import total_cost
 from archsearch.keeping.trust import refuse_links
 from archsearch.showing.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.showing.report_pictures import draw_best, draw_curves, draw_front, draw_set_up
-from archsearch.showing.rows import best_rows, component_text, number_text, print_rows, shown_columns
+from archsearch.showing.rows import (
+    MakeTable,
+    ReportTable,
+    best_rows,
+    component_text,
+    make_tables,
+    number_text,
+    print_rows,
+    shown_columns,
+)
 from archsearch.space import Space
 
 if TYPE_CHECKING:
@@ -37,6 +47,7 @@ def report(
     top: int = 10,
     objectives: Mapping[str, Direction] | None = None,
     *,
+    tables: Sequence[MakeTable | str] = (),
     trust: bool = False,
 ) -> Path:
     """Prints the best architectures of a run; writes the learning curve and one HTML page to ``DIRECTORY/report``.
@@ -47,6 +58,7 @@ def report(
         top: How many architectures to list, >= 1.
         objectives: Names of the score or metrics of which to show the best compromises, each ``max`` or ``min``; None:
             those of the controller, if it has several.
+        tables: Functions that make further tables out of the trials, or their import paths; see ``rows.py``.
         trust: See ``archsearch.resume``.
 
     Returns:
@@ -54,13 +66,12 @@ def report(
 
     Raises:
         RunFolderError: If there is no run, no trial has completed, or links lead out of the folder.
-        UsageError: If ``top`` is below 1, or an objective is no column of the trials.
+        UsageError: If ``top`` is below 1, an objective is no column of the trials, or one of ``tables`` makes none.
     """
     from archsearch.pareto import front_of
     from archsearch.showing.verified import newest_verification  # which needs best_rows
 
-    if top < 1:
-        raise UsageError(f"top: expected at least 1, got {top}")
+    at_least_one("report", "top", top)
     folder = RunFolder(directory)
     config = folder.config()
     refuse_links(folder.path, trust=trust)
@@ -72,6 +83,7 @@ def report(
     facts = facts_of(folder, config, table)
     objectives = objectives or _objectives(config, table)
     verification, front = newest_verification(folder, table), front_of(table, objectives) if objectives else None
+    shown: list[Verification | ReportTable] = [each for each in (verification, *make_tables(table, tables)) if each]
     target = Path(directory) / "report"
     try:
         target.mkdir(exist_ok=True)
@@ -80,16 +92,15 @@ def report(
         pictures |= draw_front(front, target) | draw_set_up(Path(directory), target, folder.notices)
         if folder.notices.lines:
             facts["damage"] = "; ".join(folder.notices.lines)
+        sections = [*([] if front is None else _front_parts(front, top)), *(each.html() for each in shown)]
         page = target / "index.html"
-        page.write_text(_page(Path(directory).name, facts, rows, target, pictures, verification, front, top))
+        page.write_text(_page(Path(directory).name, facts, rows, target, pictures, sections))
     except OSError as error:
         raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
     print_rows(rows, facts)
     if front is not None:
         say(f"front     {front}\n\n{aligned(_front_cells(front, top), left=-1)}\n")
-    if verification is not None:
-        say(f"{verification}\n")
-    say(f"report    {page}")
+    say("".join(f"{each}\n\n" for each in shown) + f"report    {page}")
     return page
 
 
@@ -138,9 +149,7 @@ def _page(
     rows: list[dict[str, Any]],
     target: Path,
     further: dict[str, str],
-    verification: Verification | None,
-    front: Front | None,
-    top: int,
+    sections: Sequence[str],
 ) -> str:
     """One self-contained HTML page."""
     columns = shown_columns(rows)
@@ -155,8 +164,7 @@ def _page(
         terms(facts),
         heading("Best architectures"),
         table(["rank", *columns, "architecture"], cells, last_is_code=True),
-        *([] if front is None else _front_parts(front, top)),
-        *([] if verification is None else [verification.html()]),
+        *sections,
         *(heading(title) + picture(target / file, title) for title, file in pictures.items()),
     )
 

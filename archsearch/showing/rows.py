@@ -1,13 +1,15 @@
-"""Rows of a run's table, made fit to be read."""
+"""Rows of a run's table, made fit to be read; and further tables that are made of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archsearch.basics.words import plain, say
-from archsearch.components import one_line
+from archsearch.components import import_object, one_line
+from archsearch.errors import UsageError
 from archsearch.keeping.columns import RESERVED_COLUMNS
-from archsearch.showing.page import aligned
+from archsearch.showing.page import aligned, heading, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,3 +87,62 @@ def number_text(value: Any) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+# -- further tables of a report: each is a function of the trials --------------------------------
+
+
+class ReportTable(NamedTuple):
+    """A table, for the terminal and for the page.
+
+    Attributes:
+        title: What stands above it.
+        rows: The cells of each row as text, the head first.
+    """
+
+    title: str
+    rows: Sequence[Sequence[str]]
+
+    def html(self) -> str:
+        """Its part of the page."""
+        head, *rows = self.rows
+        return heading(self.title) + table(head, rows)
+
+    def __str__(self) -> str:
+        return f"{self.title}\n\n{aligned(self.rows)}"
+
+
+MakeTable = Callable[["pa.Table"], "ReportTable | None"]
+"""From the trials, one row each, with the columns of the history; None where there is nothing to show."""
+
+TABLES: tuple[MakeTable, ...] = ()
+"""In every report, before those that its user names."""
+
+
+def make_tables(trials: pa.Table, further: Sequence[MakeTable | str] = ()) -> list[ReportTable]:
+    """The tables of a report.
+
+    Args:
+        trials: The trials of a run, one row each.
+        further: Functions of the user's, or their import paths.
+
+    Raises:
+        UsageError: If one of these is no function, fails, or gives no table.
+    """
+    made = []
+    for each in (*TABLES, *further):
+        found = _made(import_object(each) if isinstance(each, str) else each, trials)
+        if found is not None and not isinstance(found, ReportTable):
+            raise UsageError(f"tables: {each}: expected a function that gives a ReportTable or None, got {found!r:.80}")
+        if found is not None:
+            made.append(found)
+    return made
+
+
+def _made(function: object, trials: pa.Table) -> object:
+    """What the function gives; its own mistakes are said to be its own, not the run folder's."""
+    try:
+        return function(trials) if callable(function) else function
+    except Exception as error:
+        where = getattr(function, "__name__", function)
+        raise UsageError(f"tables: {where} failed: {type(error).__name__}: {error}") from error
