@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
+from archsearch.relaxing import NONE, RelaxedChoice, shares
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -69,6 +70,9 @@ GENOTYPES: Mapping[str, str] = {
 }
 """Published CIFAR-10 architectures that ``parse`` knows by name: first and second order DARTS; PC-DARTS (Xu et al.,
 ICLR 2020); P-DARTS (Chen et al., ICCV 2019)."""
+
+RELAXED_EDGES = tuple((source, target) for target in NODES for source in range(target))
+"""Source and target of the 14 edges of a relaxed cell."""
 
 _PAIR_NUMBER = {pair: number for number, pair in enumerate(PAIRS)}
 _OPTION = {name: option for option, name in enumerate(OPERATIONS)}
@@ -241,6 +245,39 @@ class DARTS(Space):
             adjacency[:, here, there] = ends[:, None] == sources[:, None, :]
         return OperationGraphs(len(CELLS) * kinds, labels, adjacency, longest=1 + len(NODES))
 
+    # -- relaxation: 14 edges of each cell, with ``none`` ------------------------------------------
+
+    def relaxed_choices(self) -> tuple[RelaxedChoice, ...]:
+        """The edges of the normal cell, then of the reduction, by the node in which they end; ``none`` comes first."""
+        return tuple(
+            RelaxedChoice(f"{cell} {source}->{target}", (NONE, *OPERATIONS), f"{cell} ->{target}")
+            for cell in CELLS
+            for source, target in RELAXED_EDGES
+        )
+
+    def selected(self, architecture: Architecture) -> tuple[Mapping[int, float], ...]:
+        """Weight 1 for an edge's operation; an edge that is not there has no weights."""
+        chosen: list[Mapping[int, float]] = []
+        for nodes in genotype(architecture):
+            at = {(edge.source, target): edge for target, node in zip(NODES, nodes, strict=True) for edge in node}
+            chosen += [{1 + _OPTION[at[place].operation]: 1.0} if place in at else {} for place in RELAXED_EDGES]
+        return tuple(chosen)
+
+    def relaxed_probabilities(self, strengths: Sequence[Sequence[float]], prefix: Architecture) -> Sequence[float]:
+        """The paper's rule (section 2.4) where the strengths are softmax weights, made a distribution.
+
+        An edge is as strong as the strongest operation on it that is not ``none``; a pair of inputs is as probable as
+        the product of its edges' strengths, so that the most probable pair has the two strongest edges.
+        """
+        number, what = divmod(len(prefix), 3)
+        cell, node = divmod(number, len(NODES))
+        first = cell * len(RELAXED_EDGES) + RELAXED_EDGES.index((0, NODES[node]))
+        if what == 0:
+            edges = [max(strengths[first + source][1:]) for source in range(NODES[node])]
+            pairs = PAIRS[: NODES[node] * (NODES[node] - 1) // 2]
+            return shares([edges[low] * edges[high] for low, high in pairs])
+        return shares(strengths[first + PAIRS[prefix[3 * number]][what - 1]][1:])
+
     # -- networks ------------------------------------------------------------------------------
 
     def network(
@@ -256,18 +293,28 @@ class DARTS(Space):
         """
         return self._network(self.validate(architecture), task, channels, layers)
 
-    def super_network(self, task: InputShape, *, channels: int | None = None, layers: int | None = None) -> Network:
-        """The network with all operations on all 14 edges of every cell; see ``network``."""
-        return self._network(None, task, channels, layers)
+    def super_network(
+        self, task: InputShape, *, channels: int | None = None, layers: int | None = None, part: int = 1
+    ) -> Network:
+        """The network with all operations on all 14 edges of every cell; see ``network``.
+
+        The operations see one of ``part`` channels (PC-DARTS).
+        """
+        return self._network(None, task, channels, layers, part)
 
     def _network(
-        self, architecture: Architecture | None, task: InputShape, channels: int | None, layers: int | None
+        self,
+        architecture: Architecture | None,
+        task: InputShape,
+        channels: int | None,
+        layers: int | None,
+        part: int = 1,
     ) -> Network:
         from archsearch.spaces.networks.darts import DARTSNetwork
 
         channels = at_least_one("DARTS", "channels", self.channels if channels is None else channels)
         layers = at_least_one("DARTS", "layers", self.layers if layers is None else layers)
-        return DARTSNetwork(architecture, task, channels, layers, self.auxiliary)
+        return DARTSNetwork(architecture, task, channels, layers, self.auxiliary, part)
 
 
 def genotype(architecture: Architecture) -> Genotype:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.errors import InvalidArchitecture, UsageError
+from archsearch.relaxing import RelaxedDecisions
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -77,7 +78,7 @@ class Layer(NamedTuple):
     options: tuple[str, ...]
 
 
-class MobileNet(Space):
+class MobileNet(RelaxedDecisions, Space):
     """A chain of MBConv layers with a choice of kernel and expansion for each, and of leaving it out.
 
     One decision per layer. Its options are ``identity``, where the layer has it, then the candidates in their order;
@@ -149,6 +150,11 @@ class MobileNet(Space):
     def label(self, prefix: Architecture) -> str:
         """The layer, such as ``layer 3``; counted from 0, as in the networks."""
         return f"layer {len(prefix)}"
+
+    def candidate_names(self, decision: int) -> tuple[str, ...]:
+        """The options of a layer by name; of a layer without a residual connection, identity is no identity."""
+        layer = self.layers[decision]
+        return tuple("1x1" if name == IDENTITY and not layer.residual else name for name in layer.options)
 
     def format(self, architecture: Architecture) -> str:
         """The names of the options joined by dashes, such as ``k3e6-identity-k5e3``."""

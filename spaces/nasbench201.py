@@ -16,6 +16,7 @@ import numpy.typing as npt
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.files.embedded import embedded_columns
+from archsearch.relaxing import RelaxedDecisions
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -37,7 +38,7 @@ _ZERO = "#"
 _INPUT = "0"
 
 
-class NASBench201(Space):
+class NASBench201(RelaxedDecisions, Space):
     """NAS-Bench-201 cells: 6 edges, 5 operations, 15,625 encodings.
 
     Decisions are the edges 0→1, 0→2, 1→2, 0→3, 1→3, 2→3; options are none, skip_connect, nor_conv_1x1, nor_conv_3x3,
@@ -73,6 +74,14 @@ class NASBench201(Space):
         """The edge, such as ``0->2``."""
         source, target = EDGES[len(prefix)]
         return f"{source}->{target}"
+
+    def candidate_names(self, decision: int) -> tuple[str, ...]:
+        """The operations."""
+        return OPERATIONS
+
+    def choice_group(self, decision: int) -> str:
+        """The node in which the edge ends."""
+        return f"->{EDGES[decision][1]}"
 
     def format(self, architecture: Architecture) -> str:
         """The official string, ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
@@ -128,18 +137,25 @@ class NASBench201(Space):
         """
         return self._network(self.validate(architecture), task, channels, cells)
 
-    def super_network(self, task: InputShape, *, channels: int | None = None, cells: int | None = None) -> Network:
-        """The network with all operations on every edge; see ``network``."""
-        return self._network(None, task, channels, cells)
+    def super_network(
+        self, task: InputShape, *, channels: int | None = None, cells: int | None = None, part: int = 1
+    ) -> Network:
+        """The network with all operations on every edge, which see one of ``part`` channels; see ``network``."""
+        return self._network(None, task, channels, cells, part)
 
     def _network(
-        self, architecture: Architecture | None, task: InputShape, channels: int | None, cells: int | None
+        self,
+        architecture: Architecture | None,
+        task: InputShape,
+        channels: int | None,
+        cells: int | None,
+        part: int = 1,
     ) -> Network:
         from archsearch.spaces.networks.nasbench201 import NASBench201Network
 
         channels = at_least_one("NASBench201", "channels", self.channels if channels is None else channels)
         cells = at_least_one("NASBench201", "cells", self.cells if cells is None else cells)
-        return NASBench201Network(architecture, task, channels, cells)
+        return NASBench201Network(architecture, task, channels, cells, part)
 
     def canonical(self, architecture: Architecture, rule: Rule | None = None) -> str:
         """The cell's output as an expression of its input; ``rule`` overrides the space's own.

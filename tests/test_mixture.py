@@ -9,7 +9,7 @@ import torch
 
 from archsearch.abilities import Mixing
 from archsearch.errors import UsageError
-from archsearch.networks.network import InputShape, build, mean
+from archsearch.networks.network import InputShape, build, equal_weights, weighted_sum
 from archsearch.spaces import DARTS, MobileNet, NASBench101, NASBench201, NASBenchMacro
 from archsearch.spaces.darts import OPERATIONS as DARTS_OPERATIONS
 from archsearch.spaces.darts import PAIRS
@@ -202,22 +202,22 @@ def test_outputs_and_gradients_are_those_of_means_written_out(name, which):
 # -- small cases by hand --------------------------------------------------------------------------
 
 
-def test_mean():
+def test_weighted_sum():
     terms = [torch.tensor([2.0, 4.0]), torch.tensor([4.0, -4.0])]
-    assert torch.equal(mean(terms, 2), torch.tensor([3.0, 0.0]))
-    assert torch.equal(mean(terms, 4), torch.tensor([1.5, 0.0]))
-    assert mean(terms[:1], 1) is terms[0]
+    assert torch.equal(weighted_sum(terms, [0.5, torch.tensor(0.5)]), torch.tensor([3.0, 0.0]))
+    assert weighted_sum(terms[:1], [1.0]) is terms[0]
+    assert equal_weights((1, 3)) == {1: 0.5, 3: 0.5}
 
 
 def test_none_on_an_edge_counts_as_zero():
     cell = build(lambda: SPACES["NASBench201"].super_network(DIGITS), 0).eval().layers[0]
     x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
-    none, skip, conv = (0,), (1,), (3,)
+    none, skip, conv, two = {0: 1.0}, {1: 1.0}, {3: 1.0}, equal_weights
     convolved = cell.edges["0-3"]["nor_conv_3x3"](x)
-    assert torch.equal(cell(x, [none, none, none, (0, 3), none, none]), convolved / 2)
-    assert torch.equal(cell(x, [none, none, none, (1, 3), none, none]), (x + convolved) / 2)
+    assert torch.equal(cell(x, [none, none, none, two((0, 3)), none, none]), convolved / 2)
+    assert torch.equal(cell(x, [none, none, none, two((1, 3)), none, none]), (x + convolved) / 2)
     # Through node 2, of which the edge from node 1 brings nothing.
-    assert torch.equal(cell(x, [none, skip, (1, 3), (0, 1), conv, (0, 1)]), x / 2 + x / 2)
+    assert torch.equal(cell(x, [none, skip, two((1, 3)), two((0, 1)), conv, two((0, 1))]), x / 2 + x / 2)
     assert torch.equal(cell(x, [none] * 6), torch.zeros_like(x))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -22,6 +22,9 @@ from torch.nn import functional
 from archsearch.errors import UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    from archsearch.relaxing import Weights
 
 __all__ = ["Choice", "InputShape", "Network", "build", "initialise", "two_to_morph"]
 
@@ -53,6 +56,30 @@ class Choice(nn.ModuleDict):
         """The output of the candidate called ``name``."""
         output: torch.Tensor = self[name](x)
         return output
+
+    def mixed(
+        self,
+        x: torch.Tensor,
+        weights: Mapping[str, float | torch.Tensor],
+        drop: Callable[[str, torch.Tensor], torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """The weighted sum of the candidates that are named, at least one.
+
+        Args:
+            x: Shape (batch, channels, height, width).
+            weights: Candidate to its weight.
+            drop: Drop-path, which is told whose output it is given.
+        """
+        return self.sum({name: self(x, name) for name in weights}, weights, drop)
+
+    @staticmethod
+    def sum(
+        outputs: Mapping[str, torch.Tensor],
+        weights: Mapping[str, float | torch.Tensor],
+        drop: Callable[[str, torch.Tensor], torch.Tensor] | None,
+    ) -> torch.Tensor:
+        """The weighted sum of the candidates' outputs."""
+        return weighted_sum([drop(name, y) if drop else y for name, y in outputs.items()], list(weights.values()))
 
 
 class Network(nn.Module):
@@ -116,6 +143,26 @@ class Network(nn.Module):
                 f"this network stands for {self.architecture}, it cannot mix {kept}; only a super-network mixes options"
             )
         return kept
+
+    def weighed(self, weights: Sequence[Weights], arities: Sequence[int]) -> Sequence[Weights]:
+        """The weights to mix with, as ``Relaxed.relaxed`` takes them.
+
+        Args:
+            weights: Of each choice.
+            arities: Candidates of each choice.
+
+        Raises:
+            UsageError: If there are more or fewer than choices, or one of them names a candidate that is none.
+        """
+        if len(weights) != len(arities):
+            raise UsageError(f"relaxed: expected weights for each of {len(arities)} choices, got {len(weights)}")
+        for choice, (some, arity) in enumerate(zip(weights, arities, strict=True)):
+            if not isinstance(some, Mapping) or not all(type(i) is int and 0 <= i < arity for i in some):
+                raise UsageError(
+                    f"relaxed: choice {choice}: expected candidates from 0 to {arity - 1}, each with a weight, "
+                    f"got {some!r:.80}"
+                )
+        return weights
 
     def with_auxiliary(
         self, images: torch.Tensor, architecture: Architecture | None = None
@@ -195,10 +242,18 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 # -- layers that several spaces use ------------------------------------------------------------
 
 
-def mean(terms: Sequence[torch.Tensor], count: int) -> torch.Tensor:
-    """Mean of ``count`` terms, of which those not given are zero; the mean of one term is that term."""
-    total = functools.reduce(torch.add, terms)
-    return total if count == 1 else total / count
+def weighted_sum(terms: Sequence[torch.Tensor], weights: Sequence[float | torch.Tensor]) -> torch.Tensor:
+    """Sum of one or more terms, each times its weight; with the number 1 a term is left as it is."""
+    scaled = (
+        term if isinstance(weight, float) and weight == 1 else term * weight
+        for term, weight in zip(terms, weights, strict=True)
+    )
+    return functools.reduce(torch.add, scaled)
+
+
+def equal_weights(options: Sequence[int]) -> dict[int, float]:
+    """The weights of a mean over some options."""
+    return dict.fromkeys(options, 1 / len(options))
 
 
 class GlobalAveragePool(nn.Module):

@@ -16,7 +16,20 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network
-from archsearch.spaces.darts import DARTS, NODES, OPERATIONS, PAIRS, Edge, Genotype, Node, genotype
+from archsearch.networks.partial import choice_of
+from archsearch.relaxing import Weights
+from archsearch.spaces.darts import (
+    CELLS,
+    DARTS,
+    NODES,
+    OPERATIONS,
+    PAIRS,
+    RELAXED_EDGES,
+    Edge,
+    Genotype,
+    Node,
+    genotype,
+)
 from archsearch.trial import Architecture
 
 STEM_MULTIPLIER = 3
@@ -25,7 +38,10 @@ STEM_MULTIPLIER = 3
 ARITIES = DARTS().arities or ()
 """Options of the 24 decisions."""
 
-Shares = Mapping[Edge, float]
+RELAXED_ARITIES = [1 + len(OPERATIONS)] * len(RELAXED_EDGES) * len(CELLS)
+"""Candidates of the 28 edges of both cells, ``none`` included."""
+
+Shares = Mapping[Edge, float | torch.Tensor]
 """What feeds a node in a mixture: each edge that occurs, to its factor in the sum."""
 
 
@@ -50,10 +66,17 @@ class DARTSNetwork(Network):
         channels: Channels of a node in the first cells; each reduction doubles them.
         layers: Number of cells.
         auxiliary: Whether there is an auxiliary classifier.
+        part: Of a super-network: each operation sees one of so many channels (PC-DARTS).
     """
 
     def __init__(
-        self, architecture: Architecture | None, task: InputShape, channels: int, layers: int, auxiliary: bool
+        self,
+        architecture: Architecture | None,
+        task: InputShape,
+        channels: int,
+        layers: int,
+        auxiliary: bool,
+        part: int = 1,
     ) -> None:
         super().__init__(architecture)
         cells = None if architecture is None else genotype(architecture)
@@ -66,7 +89,7 @@ class DARTSNetwork(Network):
         for layer in range(layers):
             reduces = layer in reductions
             channels *= 2 if reduces else 1
-            self.cells.append(Cell(cells, before, last, channels, reduces, layer - 1 in reductions))
+            self.cells.append(Cell(cells, before, last, channels, reduces, layer - 1 in reductions, part))
             before, last = last, len(NODES) * channels
             if auxiliary and layer == self.auxiliary_after:
                 self.auxiliary_head = AuxiliaryHead(last, task.classes)
@@ -84,6 +107,13 @@ class DARTSNetwork(Network):
         """
         return self._compute(images, mixed_cells(self.kept(options, ARITIES)), None)[0]
 
+    def relaxed(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
+        """Logits with a weighted sum of operations on each of the 14 edges of a cell; see ``archsearch.relaxing``.
+
+        A node is the sum of all edges that end in it; ``none`` is zero. The auxiliary head is left out.
+        """
+        return self._compute(images, relaxed_cells(self.weighed(weights, RELAXED_ARITIES)), None)[0]
+
     def with_auxiliary(
         self, images: torch.Tensor, architecture: Architecture | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -100,6 +130,18 @@ class DARTSNetwork(Network):
             if auxiliary_head is not None and layer == self.auxiliary_after:
                 auxiliary = auxiliary_head(last)
         return self.head(last), auxiliary
+
+
+def relaxed_cells(weights: Sequence[Weights]) -> Mixture:
+    """The two cells whose edges have these operations; ``none``, the first candidate, is left out."""
+    nodes: dict[tuple[int, int], dict[Edge, float | torch.Tensor]] = {}
+    for number, some in enumerate(weights):
+        cell, edge = divmod(number, len(RELAXED_EDGES))
+        source, target = RELAXED_EDGES[edge]
+        into = nodes.setdefault((cell, target), {})
+        into |= {Edge(source, OPERATIONS[option - 1]): weight for option, weight in some.items() if option}
+    both = [tuple(nodes[cell, target] for target in NODES) for cell in range(len(CELLS))]
+    return Mixture(*both)
 
 
 def mixed_cells(kept: Sequence[tuple[int, ...]]) -> Mixture:
@@ -138,10 +180,18 @@ class Cell(nn.Module):
         channels: Channels of every node.
         reduces: Whether this is a reduction cell: the operations on its two inputs have stride 2.
         follows_reduction: Whether the previous cell is one, so that the cell before it gave twice the height and width.
+        part: Each operation sees one of so many channels.
     """
 
     def __init__(
-        self, cells: Genotype | None, before: int, last: int, channels: int, reduces: bool, follows_reduction: bool
+        self,
+        cells: Genotype | None,
+        before: int,
+        last: int,
+        channels: int,
+        reduces: bool,
+        follows_reduction: bool,
+        part: int = 1,
     ) -> None:
         super().__init__()
         self.reduces = reduces
@@ -149,7 +199,7 @@ class Cell(nn.Module):
         self.inputs = nn.ModuleList([adapt(before, channels), relu_conv_bn(last, channels)])
         self.edges = nn.ModuleDict()
         for (source, target), only in _edges(None if cells is None else self.nodes(cells)).items():
-            self.edges[f"{source}-{target}"] = Choice(_candidates(channels, self.stride(source)), only)
+            self.edges[f"{source}-{target}"] = choice_of(_candidates, channels, self.stride(source), part, only)
 
     def nodes(self, cells: Genotype | Mixture) -> tuple[Node | Shares, ...]:
         """Those of the two cells that this one is made of."""
@@ -176,15 +226,28 @@ class Cell(nn.Module):
         """
         states = [self.inputs[0](before), self.inputs[1](last)]
         for target, edges in zip(NODES, self.nodes(cells), strict=True):
-            terms = []
+            by_source: dict[int, dict[str, float | torch.Tensor]] = {}
             for edge in edges:
-                term = self.edges[f"{edge.source}-{target}"](states[edge.source], edge.operation)
-                identity = edge.operation == "skip_connect" and self.stride(edge.source) == 1
-                term = term if identity else drop(term)
                 share = edges[edge] if isinstance(edges, Mapping) else 1.0
-                terms.append(term if share == 1 else term * share)
-            states.append(functools.reduce(torch.add, terms))
+                by_source.setdefault(edge.source, {})[edge.operation] = share
+            terms = []
+            for source, weights in by_source.items():
+                choice = self.edges[f"{source}-{target}"]
+                assert isinstance(choice, Choice)
+                terms.append(choice.mixed(states[source], weights, self._dropping(drop, source)))
+            states.append(functools.reduce(torch.add, terms) if terms else self._nothing(states[0]))
         return torch.cat(states[2:], dim=1)
+
+    def _dropping(
+        self, drop: Callable[[torch.Tensor], torch.Tensor], source: int
+    ) -> Callable[[str, torch.Tensor], torch.Tensor]:
+        """Drop-path for the operations that start at a node, of which identities are not dropped."""
+        identity = "skip_connect" if self.stride(source) == 1 else None
+        return lambda operation, term: term if operation == identity else drop(term)
+
+    def _nothing(self, x: torch.Tensor) -> torch.Tensor:
+        """A node that nothing feeds, given an input of the cell."""
+        return torch.zeros_like(x[:, :, :: self.stride(0), :: self.stride(0)])
 
 
 def _edges(nodes: tuple[Node | Shares, ...] | None) -> dict[tuple[int, int], str | None]:

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, mean
+from archsearch.errors import UsageError
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, equal_weights, weighted_sum
+from archsearch.relaxing import Weights
 from archsearch.spaces.mobilenet import IDENTITY, Layer, MobileNet, candidate_name
 from archsearch.trial import Architecture
 
@@ -59,19 +61,32 @@ class MobileNetNetwork(Network):
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
-        return self._compute(images, [(option,) for option in self.path(architecture)])
+        return self._compute(images, [{option: 1.0} for option in self.path(architecture)])
 
     def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
         """Logits with several options of each layer; see ``archsearch.abilities.Mixing``.
 
         Each option is taken with the layer's residual connection, if it has one.
         """
-        return self._compute(images, self.kept(options, [len(layer.options) for layer in self.specification]))
+        return self._compute(images, [equal_weights(kept) for kept in self.kept(options, self._arities)])
 
-    def _compute(self, images: torch.Tensor, kept: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    def relaxed(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
+        """Logits with a weighted sum of the options of each layer; see ``archsearch.relaxing.Relaxed``.
+
+        Each option is weighed with the layer's residual connection, if it has one.
+        """
+        if not all(weights):
+            raise UsageError("relaxed: expected a weight for at least one option of each layer")
+        return self._compute(images, self.weighed(weights, self._arities))
+
+    @property
+    def _arities(self) -> list[int]:
+        return [len(layer.options) for layer in self.specification]
+
+    def _compute(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
         x = self.stem(images)
-        for i, options in enumerate(kept):
-            x = mean([self.layer(i, x, option) for option in options], len(options))
+        for i, options in enumerate(weights):
+            x = weighted_sum([self.layer(i, x, option) for option in options], list(options.values()))
         return self.head(x)
 
     def stem(self, images: torch.Tensor) -> torch.Tensor:

@@ -11,9 +11,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import nn
 
-from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, mean
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, equal_weights
+from archsearch.networks.partial import choice_of
+from archsearch.relaxing import Weights
 from archsearch.spaces.nasbench201 import EDGES, OPERATIONS
 from archsearch.trial import Architecture
+
+ARITIES = [len(OPERATIONS)] * len(EDGES)
+"""Operations of each edge."""
 
 
 class NASBench201Network(Network):
@@ -24,9 +29,12 @@ class NASBench201Network(Network):
         task: Input shape and classes.
         channels: Channels of the first stage; each later stage has twice as many.
         cells: Cells per stage.
+        part: Of a super-network: each operation sees one of so many channels (PC-DARTS).
     """
 
-    def __init__(self, architecture: Architecture | None, task: InputShape, channels: int, cells: int) -> None:
+    def __init__(
+        self, architecture: Architecture | None, task: InputShape, channels: int, cells: int, part: int = 1
+    ) -> None:
         super().__init__(architecture)
         self.stem = nn.Sequential(
             nn.Conv2d(task.input_shape[0], channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
@@ -36,53 +44,61 @@ class NASBench201Network(Network):
             width = channels * 2**stage
             if stage:
                 layers.append(ResidualReduction(width // 2, width))
-            layers += [Cell(architecture, width) for _ in range(cells)]
+            layers += [Cell(architecture, width, part) for _ in range(cells)]
         self.layers = nn.ModuleList(layers)
         self.head = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), GlobalAveragePool(), nn.Linear(width, task.classes))
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
-        return self._compute(images, [(option,) for option in self.path(architecture)])
+        return self._compute(images, [{option: 1.0} for option in self.path(architecture)])
 
     def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
         """Logits with several operations on each edge, of which ``none`` is zero; see ``abilities.Mixing``."""
-        return self._compute(images, self.kept(options, [len(OPERATIONS)] * len(EDGES)))
+        return self._compute(images, [equal_weights(kept) for kept in self.kept(options, ARITIES)])
 
-    def _compute(self, images: torch.Tensor, kept: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    def relaxed(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
+        """Logits with a weighted sum of operations on each edge; see ``archsearch.relaxing.Relaxed``."""
+        return self._compute(images, self.weighed(weights, ARITIES))
+
+    def _compute(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
         x = self.stem(images)
         for layer in self.layers:
-            x = layer(x, kept) if isinstance(layer, Cell) else layer(x)
+            x = layer(x, weights) if isinstance(layer, Cell) else layer(x)
         logits: torch.Tensor = self.head(x)
         return logits
 
 
 class Cell(nn.Module):
-    """Four nodes; each is the sum of the edges that end in it, an edge the mean of its operations; ``none`` is zero."""
+    """Four nodes; each is the sum of the edges that end in it, an edge a weighted sum of operations; none is zero."""
 
-    def __init__(self, architecture: Architecture | None, channels: int) -> None:
+    def __init__(self, architecture: Architecture | None, channels: int, part: int = 1) -> None:
         super().__init__()
         only = [None] * len(EDGES) if architecture is None else [OPERATIONS[option] for option in architecture]
         self.edges = nn.ModuleDict(
-            {f"{source}-{target}": Choice(_candidates(channels), only[i]) for i, (source, target) in enumerate(EDGES)}
+            {
+                f"{source}-{target}": choice_of(_candidates, channels, 1, part, only[i])
+                for i, (source, target) in enumerate(EDGES)
+            }
         )
 
-    def forward(self, x: torch.Tensor, kept: Sequence[tuple[int, ...]]) -> torch.Tensor:
-        """The output node, of the shape of the input; ``kept`` says which operations each edge has."""
+    def forward(self, x: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
+        """The output node, of the shape of the input; ``weights`` has the operations of each edge."""
         nodes: list[torch.Tensor | None] = [x, None, None, None]
-        for (source, target), options in zip(EDGES, kept, strict=True):
+        for (source, target), options in zip(EDGES, weights, strict=True):
             value = nodes[source]
-            names = [OPERATIONS[option] for option in options if OPERATIONS[option] != "none"]
-            if value is None or not names:
+            named = {OPERATIONS[option]: weight for option, weight in options.items() if OPERATIONS[option] != "none"}
+            if value is None or not named:
                 continue
             candidates = self.edges[f"{source}-{target}"]
-            term = mean([candidates(value, name) for name in names], len(options))
+            assert isinstance(candidates, Choice)
+            term = candidates.mixed(value, named)
             total = nodes[target]
             nodes[target] = term if total is None else total + term
         output = nodes[3]
         return torch.zeros_like(x) if output is None else output
 
 
-def _candidates(channels: int) -> Mapping[str, Callable[[], nn.Module]]:
+def _candidates(channels: int, _stride: int) -> Mapping[str, Callable[[], nn.Module]]:
     return {
         "skip_connect": nn.Identity,
         "nor_conv_1x1": lambda: relu_conv_bn(channels, channels, 1),
