@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from archsearch.basics.seeding import generator_state, restore_generator, stream
 from archsearch.errors import UnknownProposal, UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture, Budget, Proposal, Trial
+
+if TYPE_CHECKING:
+    from archsearch.distribution import Distribution
 
 __all__ = ["Answer", "Controller", "without_budgets"]
 
@@ -39,6 +42,8 @@ class Controller:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
         learns: Whether results change which architectures are proposed; False for random search.
         budgets: Lengths of training that it asks for, rising; empty if it leaves that to the evaluator.
+        reads_distribution: Whether it proposes by the distribution that the evaluator has learnt: a search then hands
+            that to ``read``, or refuses an evaluator that has none.
         state_per_trial: Most bytes by which ``state_dict``, as JSON, grows with each trial; 0 for all that need not
             remember every result. The contract suite holds a controller to it.
     """
@@ -46,6 +51,7 @@ class Controller:
     state: ClassVar[tuple[str, ...]] = ()
     learns: bool = True
     budgets: tuple[int, ...] = ()
+    reads_distribution: bool = False
     state_per_trial: ClassVar[int] = 0
 
     space: Space
@@ -71,6 +77,13 @@ class Controller:
 
     def _tell(self, trial: Trial) -> None:
         """Learns from one result. Failed trials come here too: ``trial.evaluation`` is None for them."""
+
+    def read(self, distribution: Distribution) -> None:
+        """Is handed what the evaluator has learnt, once it is ready, and anew each time that it has learnt on.
+
+        Only where ``reads_distribution``. What is needed of it later must go into the state: a search that is resumed
+        does not hand it over again.
+        """
 
     def fingerprints(self) -> Mapping[str, str]:
         """What this controller reads from outside: the setting that names a file to the fingerprint of its content.
@@ -201,9 +214,9 @@ def without_budgets(owner: str, controller: Controller) -> Controller:
     Raises:
         UsageError: If it is no controller, or has budgets of its own.
     """
-    if not isinstance(controller, Controller) or controller.budgets:
+    if not isinstance(controller, Controller) or controller.budgets or controller.reads_distribution:
         raise UsageError(
-            f"{owner}: controller: expected a controller that asks for no budgets itself, such as RandomSearch(), "
-            f"got {controller!r}"
+            f"{owner}: controller: expected a controller that asks for no budgets itself and reads no distribution, "
+            f"such as RandomSearch(), got {controller!r}"
         )
     return controller

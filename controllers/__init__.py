@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.bananas import Bananas as Bananas
     from archsearch.controllers.bayesian_optimization import BayesianOptimization as BayesianOptimization
     from archsearch.controllers.deap_toolbox import DeapToolbox as DeapToolbox
+    from archsearch.controllers.derived import Derived as Derived
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
@@ -25,6 +26,7 @@ _MODULES = {
     "Bananas": "bananas",
     "BayesianOptimization": "bayesian_optimization",
     "DeapToolbox": "deap_toolbox",
+    "Derived": "derived",
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
     "Hyperband": "successive_halving",

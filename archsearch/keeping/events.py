@@ -60,6 +60,8 @@ def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:
                 return [*event[:2], as_number(now), event[3], as_number(lost), event[5]]
             case ["s", *cost] if OLD_COST <= len(cost) <= len(COST_FIELDS):
                 return ["s", *map(as_number, cost)]
+            case ["d", dict()]:
+                return event
             case ["v", now, *cost] if OLD_COST <= len(cost) <= len(COST_FIELDS):
                 return ["v", as_number(now), *map(as_number, cost)]
     except (ValueError, TypeError, LookupError, AttributeError):

@@ -64,7 +64,8 @@ class History:
         """Journals what a replay needs and is no trial, by its first entry.
 
         ``a``: the controller was asked (only searches with several pending trials note that). ``s``: what preparing the
-        evaluator has cost, earlier sessions included. ``v``: the evaluator has advanced, when, and what that cost.
+        evaluator has cost, earlier sessions included. ``d``: the state of the controller, once it has read the
+        evaluator's distribution. ``v``: the evaluator has advanced, when, and what that cost.
         ``f``: a try failed, or was lost, and the trial is tried again; what its tries have cost so far.
         """
         if self.folder:

@@ -103,6 +103,7 @@ class Course:
         self._costs = [0.0] * len(COST_FIELDS)
         self.billed_seconds = 0.0
         self._prepare_cost = NO_COST
+        self._has_read = False  # the controller, the evaluator's distribution
         self._advances = Advances(evaluator.interval) if evaluator.interval > 0 else None
         self._remembered = Remembered()
         self._stopped: str | None = None
@@ -329,6 +330,7 @@ class Course:
         """What ``recover`` needs, as JSON data."""
         return {
             "controller": self.controller.state_dict(),
+            "has_read": self._has_read,
             "next_id": self._next_id,
             "pending": [list(job) for job in self._pending.values()],
             "waiting": [trial_to_event(trial) for trial in self._waiting.values()],
@@ -356,6 +358,7 @@ class Course:
     def _load(self, state: dict[str, Any]) -> None:
         seed = self.history.seed
         self.controller.load_state_dict(state["controller"])
+        self._has_read = state.get("has_read", False)
         self._next_id = state["next_id"]
         jobs = [Job(*job) for job in state["pending"]]
         jobs = [

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from archsearch.basics.words import plain_lines
+from archsearch.distribution import distribution_of
 from archsearch.errors import ConstraintError, ExecutorError, StorageError, TooManyFailures
 from archsearch.executors.evaluating import advance, prepare
 from archsearch.executors.executor import Fault, Job
@@ -72,6 +73,16 @@ class Search(Resumable):
         self.executor.set_batch(self.settings.batch, one_by_one=self.settings.lag is not None)
         if cost.wall_seconds >= NOTED_SECONDS or dataclasses.replace(cost, wall_seconds=0.0) != NO_COST:
             self.history.note(["s", *dataclasses.astuple(cost)])
+        if not self._has_read:
+            self._hand_distribution()
+
+    def _hand_distribution(self) -> None:
+        """Hands the controller what the evaluator has learnt; what it makes of that is on disk before it is asked."""
+        if not self.controller.reads_distribution:
+            return
+        self.controller.read(distribution_of(self.evaluator, type(self.controller).__name__))
+        self._has_read = True
+        self.history.note(["d", self.controller.state_dict()])
 
     def _execute(self) -> None:
         self.executor.on_fault = self._fault
@@ -193,6 +204,7 @@ class Search(Resumable):
                 cost = self._interrupts.call(functools.partial(advance, self.evaluator, sample))
         self.history.note(["v", self.executor.now(), *dataclasses.astuple(cost)])
         self._advanced(advances, cost)
+        self._hand_distribution()
         self.executor.update(self.evaluator)
         self._stopped = self._why_stop()  # it takes time
 

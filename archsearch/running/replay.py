@@ -85,6 +85,10 @@ class Resumable(Course):
                 raise self._diverged()
         elif event[0] == "s":
             self._prepare_cost = Cost(*event[1:])
+        elif event[0] == "d":
+            with readable("what the controller read of the evaluator's distribution"):
+                self.controller.load_state_dict(event[1])
+            self._has_read = True
         elif event[0] == "v":
             if self._advances is None:
                 raise RunFolderError(

@@ -14,6 +14,7 @@ from archsearch.basics.checks import at_least_one
 from archsearch.basics.seeding import root_seed
 from archsearch.components import describe, import_object, load, not_trusted_message
 from archsearch.controller import Controller
+from archsearch.distribution import distribution_of
 from archsearch.errors import NotTrusted, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor
@@ -210,6 +211,13 @@ def executor_of_run(
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
 
 
+def _check_together(controller: Controller, evaluator: Evaluator) -> None:
+    """Raises ``UsageError`` or ``MissingAbility`` if a started evaluator lacks what the controller asks of it."""
+    evaluator.check_budgets(controller.budgets)
+    if controller.reads_distribution:
+        distribution_of(evaluator, type(controller).__name__)
+
+
 def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
     if on_trial is None:
         return ()
@@ -275,7 +283,7 @@ def _fit_together(
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     engine.timeout = settings.timeout
     evaluator.start(space)
-    evaluator.check_budgets(controller.budgets)
+    _check_together(controller, evaluator)
     engine.check(evaluator)
     if settings.limits is None:
         return None
