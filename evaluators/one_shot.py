@@ -135,15 +135,16 @@ class OneShot(BuiltOnTraining):
         self._forget()
 
     def _check_settings(self) -> None:
+        owner = type(self).__name__
         for name in ("epochs", "uniform_epochs", "trials_per_epoch", "statistics_batches", "validation_batches"):
             if getattr(self, name) is not None:
-                at_least_one("OneShot", name, getattr(self, name))
+                at_least_one(owner, name, getattr(self, name))
         for name in ("steps", "seed"):
-            whole_number("OneShot", name, getattr(self, name))
+            whole_number(owner, name, getattr(self, name))
         for name, known in (("sampler", Sampler), ("statistics", Statistics), ("source", Source)):
             if getattr(self, name) not in get_args(known):
                 raise UsageError(
-                    f"OneShot: {name}: expected one of {', '.join(get_args(known))}, got {getattr(self, name)!r}"
+                    f"{owner}: {name}: expected one of {', '.join(get_args(known))}, got {getattr(self, name)!r}"
                 )
         self.dropout = number("OneShot", "dropout", self.dropout, above=0, below=1)
         if self.learning_rate is not None:
@@ -196,8 +197,8 @@ class OneShot(BuiltOnTraining):
         self._forget()
         if self.statistics == "batch" and self.trainer.data.size("valid") < 2:
             raise UsageError(
-                f"OneShot: statistics: a batch of one image has none, and {self.trainer.data.name} has one validation "
-                "image; use recomputed"
+                f"{type(self).__name__}: statistics: a batch of one image has none, and {self.trainer.data.name} has one "
+                "validation image; use recomputed"
             )
 
     # -- the super-network -------------------------------------------------------------------------

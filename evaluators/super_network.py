@@ -151,12 +151,12 @@ class SuperNetwork:
 
     def _train(self, epochs: int, draw: Callable[[float], Sequence[Route]], meter: Meter, bill: str) -> None:
         """Trains up to an epoch, one after another; what it costs is added to that part of the bill."""
-        run, trainer, before = self._run, self._trainer, Cost(*self._facts[bill])
+        run, before = self._run, Cost(*self._facts[bill])
         assert run is not None
-        per_epoch = trainer.updates_per_epoch
+        per_epoch = self._updates_per_epoch
         begun = time.perf_counter()
-        while run.step < epochs * per_epoch:
-            trainer.train(run, run.step + per_epoch, self._length * per_epoch, meter, paths=draw, macs=self._macs(run))
+        while run.step < epochs * per_epoch and not self._ended:
+            self._train_epoch(run, draw, meter)
             self._watch(run, run.step // per_epoch, meter)
             spent = dataclasses.replace(meter.cost(), wall_seconds=time.perf_counter() - begun)
             self._facts[bill] = dataclasses.astuple(before + spent)
@@ -166,6 +166,20 @@ class SuperNetwork:
         self._ready = None
         if not self._keeps:
             self._run = None  # with its optimiser it is no longer needed
+
+    @property
+    def _updates_per_epoch(self) -> int:
+        return self._trainer.updates_per_epoch
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the training is over before its time."""
+        return False
+
+    def _train_epoch(self, run: Run, draw: Callable[[float], Sequence[Route]], meter: Meter) -> None:
+        per_epoch = self._updates_per_epoch
+        until, total = run.step + per_epoch, self._length * per_epoch
+        self._trainer.train(run, until, total, meter, paths=draw, macs=self._macs(run))
 
     def _macs(self, run: Run) -> int:
         """Multiply-adds of a path, for one image; generating weights is done once for a batch."""

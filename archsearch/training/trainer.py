@@ -22,7 +22,7 @@ from archsearch.networks.multiply_adds import latency_seconds
 from archsearch.networks.network import Network, build
 from archsearch.task import Part
 from archsearch.training.augmentation import augment
-from archsearch.training.batches import evaluation_batches
+from archsearch.training.batches import batches_of, evaluation_batches
 from archsearch.training.binding import Bound
 from archsearch.training.checkpoints import Checkpoints
 from archsearch.training.loop import Batch, Run, Step, expect_finite, run_epochs, supervised
@@ -148,11 +148,16 @@ class Trainer(Bound):
         after = functools.partial(self.validate, run, meter) if validates else None
         run_epochs(run, until, total, functools.partial(self.epoch, run), step, self.recipe.drop_path, after)
 
-    def epoch(self, run: Run) -> Iterator[Batch]:
-        """The batches of an epoch, augmented, in an order that the run's generator decides."""
+    def epoch(self, run: Run, chosen: torch.Tensor | None = None) -> Iterator[Batch]:
+        """The batches of an epoch, augmented, in an order that the run's generator decides.
+
+        Args:
+            run: The training.
+            chosen: Numbers of the images; None: all that are used.
+        """
         images, labels = self.data.part("train", self.where)
         names = self.data.augmentation if self.recipe.augmentation is None else self.recipe.augmentation
-        for batch in self._dealt(run.generator):
+        for batch in self._dealt(run.generator, chosen):
             yield Batch(augment(images[batch], names, run.generator), labels[batch])
 
     def batches(self, generator: torch.Generator, n: int) -> Iterator[torch.Tensor]:
@@ -163,10 +168,11 @@ class Trainer(Bound):
                 yield images[batch]
             n -= self.updates_per_epoch
 
-    def _dealt(self, generator: torch.Generator) -> Sequence[torch.Tensor]:
-        """The numbers of the images in use, dealt out to the batches of an epoch."""
-        order = self.chosen[torch.randperm(len(self.chosen), generator=generator)].to(self.where)
-        return torch.tensor_split(order, self.updates_per_epoch)
+    def _dealt(self, generator: torch.Generator, chosen: torch.Tensor | None = None) -> Sequence[torch.Tensor]:
+        """The numbers of the images in use, or of those that are chosen, dealt out to the batches of an epoch."""
+        chosen = self.chosen if chosen is None else chosen
+        order = chosen[torch.randperm(len(chosen), generator=generator)].to(self.where)
+        return torch.tensor_split(order, batches_of(len(chosen), self.recipe.batch_size))
 
     def validate(self, run: Run, meter: Meter) -> None:
         """Scores a network on the validation part, and adds that to its curve."""
