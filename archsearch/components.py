@@ -33,6 +33,9 @@ BASES = {
 }
 """What the components of a kind are subclasses of."""
 
+PART = "archsearch.differentiable.part.Part"
+"""What parts of components are subclasses of: they are made with them, and are no components of their own."""
+
 KINDS = tuple(BASES)
 
 C = TypeVar("C")
@@ -281,9 +284,9 @@ def _defined_here(module: str, name: str) -> type | None:
 
 
 def _bases(kinds: Sequence[str]) -> tuple[type, ...]:
+    paths = [BASES[kind] for kind in kinds] + ([PART] if tuple(kinds) == KINDS else [])
     return tuple(
-        getattr(importlib.import_module(path), name)
-        for path, _, name in (BASES[kind].rpartition(".") for kind in kinds)
+        getattr(importlib.import_module(path), name) for path, _, name in (each.rpartition(".") for each in paths)
     )
 
 

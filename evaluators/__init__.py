@@ -9,6 +9,7 @@ from archsearch.components import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.evaluators.cascade import Cascade as Cascade
+    from archsearch.evaluators.differentiable import Differentiable as Differentiable
     from archsearch.evaluators.function import Function as Function
     from archsearch.evaluators.inherit import Inherit as Inherit
     from archsearch.evaluators.learning_curve import LearningCurve as LearningCurve
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Cascade": "cascade",
+    "Differentiable": "differentiable",
     "Function": "function",
     "Inherit": "inherit",
     "LearningCurve": "learning_curve",

@@ -1,0 +1,47 @@
+"""The base of all parts: made with an evaluator, and stored with it as its class and settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import torch
+
+
+class Part:
+    """Base class. Arguments of ``__init__`` are typed, documented and kept as attributes of the same name."""
+
+
+class Pass(NamedTuple):
+    """What a part is told of a pass of the relaxed network.
+
+    Attributes:
+        searching: Whether the architecture parameters are to get a gradient; if not, the weights of the network are.
+        progress: Share of the updates that are done, 0 to 1.
+        generator: The only source of randomness; on the processor.
+    """
+
+    searching: bool
+    progress: float
+    generator: torch.Generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A number that changes in the course of a search.
+
+    Attributes:
+        first: At the begin.
+        last: At the end.
+        form: linear, or exponential, in which equal times multiply it by equal factors.
+    """
+
+    first: float
+    last: float
+    form: str = "linear"
+
+    def at(self, progress: float) -> float:
+        """The number when that share of the search is done."""
+        if self.form == "exponential":
+            return self.first * (self.last / self.first) ** progress
+        return self.first + (self.last - self.first) * progress

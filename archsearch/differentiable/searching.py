@@ -1,0 +1,194 @@
+"""One search by gradient: what a step may ask for, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from archsearch.differentiable.guards import Guard
+from archsearch.differentiable.optimisations import Optimisation
+from archsearch.differentiable.parameters import ArchitectureParameters
+from archsearch.differentiable.part import Pass
+from archsearch.differentiable.relaxations import Relaxation
+from archsearch.differentiable.resources import CandidateCosts, Resource
+from archsearch.relaxing import Relaxed, Weights
+from archsearch.training.loop import Batch, Run, expect_finite, update
+from archsearch.training.meter import Meter
+from archsearch.training.recipe import Recipe
+
+ARCHITECTURE = "architecture"
+"""Name of the optimiser of the architecture parameters in ``Run.others``."""
+
+
+class Method(NamedTuple):
+    """The parts of which a method is put together.
+
+    Attributes:
+        relaxation: From parameters to the weights of candidates.
+        optimisation: In which order what is updated.
+        guards: What may change the weights of candidates, or end the search.
+        resource: What is added to the loss; None: nothing.
+    """
+
+    relaxation: Relaxation
+    optimisation: Optimisation
+    guards: Sequence[Guard] = ()
+    resource: Resource | None = None
+
+
+class Costs:
+    """Multiply-adds of a pass of a relaxed network; those of single candidates are counted once they are needed.
+
+    Args:
+        everything: Of a pass in which all candidates run.
+        count: Counts those of single candidates.
+    """
+
+    def __init__(self, everything: int, count: Callable[[], CandidateCosts]) -> None:
+        self._everything = everything
+        self._count = count
+        self._candidates: CandidateCosts | None = None
+
+    @property
+    def candidates(self) -> CandidateCosts:
+        """Those of each candidate."""
+        if self._candidates is None:
+            self._candidates = self._count()
+        return self._candidates
+
+    def of(self, weights: Sequence[Weights], sizes: Sequence[int]) -> int:
+        """Of a pass with these weights; ``sizes``: candidates of each choice."""
+        if all(len(some) == size for some, size in zip(weights, sizes, strict=True)):
+            return self._everything
+        return self.candidates.of(weights)
+
+
+class Searching:
+    """What a step of an ``Optimisation`` may ask for; it is the step of an epoch, as ``run_epochs`` takes it.
+
+    Args:
+        run: The training; its ``others`` have the optimiser of the architecture parameters.
+        parameters: The architecture parameters.
+        method: The parts.
+        recipe: Says which loss, and whether gradients are clipped.
+        meter: Adds up what is spent.
+        costs: Of a pass.
+        rate: The learning rate of the weights in an update, by its number.
+        held_out: Batches for the architecture parameters; None: those that the weights are trained on.
+        moves: Whether the architecture parameters are updated in this epoch.
+        total: Updates of the whole search.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        parameters: ArchitectureParameters,
+        method: Method,
+        recipe: Recipe,
+        meter: Meter,
+        costs: Costs,
+        rate: Callable[[int], float],
+        held_out: Iterator[Batch] | None,
+        moves: bool,
+        total: int,
+    ) -> None:
+        self.run = run
+        self.parameters = parameters
+        self.method = method
+        self.recipe = recipe
+        self.meter = meter
+        self.costs = costs
+        self.total = total
+        self._rate = rate
+        self._held_out = held_out
+        self._moves = moves
+
+    def __call__(self, run: Run, batch: Batch, progress: float) -> Sequence[float]:
+        """An update; see ``Step``."""
+        optimisation = self.method.optimisation
+        moves = self._moves and run.step % optimisation.every == 0
+        held_out = batch if self._held_out is None or not moves else next(self._held_out)
+        return optimisation.step(self, batch, held_out, moves)
+
+    # -- what an optimisation asks for -----------------------------------------------------------
+
+    @property
+    def weights(self) -> list[torch.Tensor]:
+        """The weights of the network."""
+        return list(self.run.network.parameters())
+
+    @property
+    def architecture(self) -> list[torch.Tensor]:
+        """The architecture parameters."""
+        return self.parameters.leaves
+
+    def now(self, searching: bool) -> Pass:
+        """The next pass."""
+        return Pass(searching, self.run.step / self.total, self.run.generator)
+
+    def loss(self, batch: Batch, searching: bool) -> torch.Tensor:
+        """The loss of a new pass, which is billed with its way back.
+
+        Args:
+            batch: The images.
+            searching: Whether it is for the architecture parameters: then it has what candidates cost in it.
+        """
+        relaxation, network = self.method.relaxation, self.run.network
+        now = self.now(searching)
+        weights = relaxation.weights(self.parameters, now)
+        if not searching:
+            for guard in self.method.guards:
+                weights = guard.perturbed(weights, now)
+        assert isinstance(network, Relaxed)
+        logits = network.relaxed(batch.images, weights)
+        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
+        expect_finite(loss.item(), self.run)
+        self.meter.trained(len(batch.labels), self.costs.of(weights, self.parameters.sizes))
+        if searching:
+            if self.method.resource is not None:
+                strengths = relaxation.all_strengths(self.parameters)
+                loss = self.method.resource.loss(loss, self.costs.candidates, strengths)
+            penalty = relaxation.penalty(self.parameters)
+            loss = loss if penalty is None else loss + penalty
+        return loss
+
+    def direction(self, gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """What SGD would follow, momentum and decay included; of other optimisers, the gradient with the decay."""
+        group, found = self.run.optimizer.param_groups[0], []
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            way = gradient + group["weight_decay"] * weight.detach()
+            buffer = self.run.optimizer.state[weight].get("momentum_buffer")
+            found.append(way if buffer is None else way + group["momentum"] * buffer)
+        return found
+
+    def rate(self) -> float:
+        """The learning rate of the weights in this update."""
+        return self._rate(self.run.step)
+
+    def train_weights(self, batch: Batch) -> float:
+        """Updates the weights by their gradient; the loss."""
+        self.run.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(batch, False)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.update_weights()
+        return loss.item()
+
+    def update_weights(self) -> None:
+        """Updates the weights by the gradients that they have."""
+        clip = self.recipe.clip_norm
+        update(self.run.optimizer, self.rate(), self.run.network.parameters() if clip else (), clip)
+        self.meter.updated()
+
+    def move_architecture(self, gradients: Sequence[torch.Tensor]) -> None:
+        """Updates the architecture parameters."""
+        parameters, relaxation = self.parameters, self.method.relaxation
+        for leaf, gradient in zip(parameters.leaves, gradients, strict=True):
+            leaf.grad = gradient
+        before = parameters.logits.detach().clone()
+        relaxation.about_to_step(parameters)
+        self.run.others[ARCHITECTURE].step()
+        relaxation.stepped(parameters, before, (self.total - self.run.step - 1) // self.method.optimisation.every)
+        self.meter.updated()

@@ -1,0 +1,314 @@
+"""A super-network that is trained together with architecture parameters: its training, its file, and what it learnt.
+
+It is kept and goes on as ``SuperNetwork``'s do. After each epoch it is noted where the search stands: the architecture
+parameters, their entropy, how many skip connections there are, the accuracy of the relaxed network and of the path that
+would be derived now; guards are told all of that, and may end the search.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch.nn import functional
+
+from archsearch.differentiable.curvature import largest_eigenvalue
+from archsearch.differentiable.discretisations import Discretisation
+from archsearch.differentiable.guards import skips_in_first_cell
+from archsearch.differentiable.parameters import ArchitectureParameters
+from archsearch.differentiable.resources import Mixed, candidate_costs
+from archsearch.differentiable.searching import ARCHITECTURE, Costs, Method, Searching
+from archsearch.distribution import most_probable
+from archsearch.errors import UsageError
+from archsearch.evaluators.inheriting import batch_norms
+from archsearch.evaluators.super_network import WATCHED_IMAGES, SuperNetwork
+from archsearch.files.parquet import to_parquet
+from archsearch.files.writing import write_whole
+from archsearch.networks.multiply_adds import multiply_adds
+from archsearch.networks.network import Network
+from archsearch.relaxing import Relaxable, Relaxed, Weights
+from archsearch.task.images import split
+from archsearch.training.batches import batches_of
+from archsearch.training.checkpoints import Checkpoint
+from archsearch.training.loop import Batch, Run, run_epochs
+from archsearch.training.meter import Meter
+from archsearch.training.optimizer import share_of_rate
+from archsearch.training.paths import Route, UniformPaths
+from archsearch.training.trainer import Trainer
+from archsearch.trial import Architecture
+
+RECORDS = "search.parquet"
+"""In the evaluator's folder: a row for each epoch."""
+
+_PARAMETERS = 0x2545F491
+"""Keeps the initial architecture parameters apart from the initial weights, which are drawn from the same seed."""
+
+
+class RelaxedNetwork(SuperNetwork):
+    """Weights and architecture parameters that are trained together.
+
+    Args:
+        trainer: Trains it.
+        make: Makes the super-network.
+        length: Epochs of the schedule.
+        seed: Of initial values, the order of the images, and all draws.
+        on_epoch: Told after each epoch how many are done, and of how many.
+        method: The parts of the method.
+        discretisation: What becomes of the strengths of candidates.
+        frozen: Epochs in which the architecture parameters are left alone.
+        settings: Learning rate, weight decay and momentum of the architecture parameters.
+        held_out: Share of the training images for the architecture parameters, if the method needs any.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        make: Callable[[], Network],
+        length: int,
+        seed: int,
+        on_epoch: Callable[[int, int], None],
+        method: Method,
+        discretisation: Discretisation,
+        frozen: int,
+        settings: tuple[float, float, float],
+        held_out: float,
+    ) -> None:
+        super().__init__(trainer, make, lambda _: UniformPaths(trainer.space, seed), length, seed, on_epoch)
+        self._method = method
+        self._discretisation = discretisation
+        self._frozen = frozen
+        self._settings = settings
+        self._held_out = held_out
+        self._facts |= {"architecture": {}, "strengths": [], "records": [], "stopped": None}
+        self._parameters: ArchitectureParameters | None = None
+        self._costs: Costs | None = None
+        self._cut: tuple[torch.Tensor, torch.Tensor | None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What workers need."""
+        return super().__getstate__() | {"_parameters": None, "_costs": None, "_sampler": None}
+
+    # -- what was learnt -----------------------------------------------------------------------
+
+    @property
+    def records(self) -> Sequence[dict[str, Any]]:
+        """What was noted of each epoch."""
+        records: list[dict[str, Any]] = self._facts["records"]
+        return records
+
+    @property
+    def stopped(self) -> int | None:
+        """The epoch after which a guard ended the search; None: none did."""
+        return self._facts["stopped"] and int(self._facts["stopped"])
+
+    @property
+    def _relaxable(self) -> Relaxable:
+        space = self._trainer.space
+        assert isinstance(space, Relaxable)
+        return space
+
+    def probabilities(self, prefix: Architecture) -> Sequence[float]:
+        """See ``Distribution``."""
+        if not self._facts["strengths"]:
+            raise UsageError("Differentiable: nothing was learnt yet; call prepare() first, as a search does")
+        return self._relaxable.relaxed_probabilities(self._facts["strengths"], prefix)
+
+    def network(self) -> Network:
+        """The trained super-network; see ``SuperNetwork``."""
+        if not self._values:
+            raise UsageError("Differentiable: there is no super-network yet; call prepare() first, as a search does")
+        return super().network()
+
+    # -- training ------------------------------------------------------------------------------
+
+    def _fresh(self) -> None:
+        super()._fresh()
+        assert self._run is not None
+        relaxation, network = self._method.relaxation, self._run.network
+        choices = self._relaxable.relaxed_choices()
+        generator = torch.Generator().manual_seed(self._seed ^ _PARAMETERS)
+        where, shape = self._trainer.where, self._trainer.data.input_shape
+        self._parameters = parameters = ArchitectureParameters(choices, relaxation.edges, generator, where)
+        self._run.others = {ARCHITECTURE: relaxation.optimizer(parameters, *self._settings)}
+        all_of_them: list[Weights] = [dict.fromkeys(range(n), 1.0) for n in parameters.sizes]
+        everything = multiply_adds(Mixed(network, all_of_them), shape)
+        self._costs = Costs(everything, lambda: candidate_costs(network, choices, shape))
+
+    def _go_on_from(self, saved: Checkpoint) -> None:
+        super()._go_on_from(saved)
+        assert self._parameters is not None
+        self._parameters.load(self._facts["architecture"])
+
+    @property
+    def _parts(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Numbers of the training images for the weights, and for the architecture parameters; None: the same."""
+        if self._cut is None:
+            self._cut = self._halves() if self._method.optimisation.holds_out else (self._trainer.chosen, None)
+        return self._cut
+
+    def _halves(self) -> tuple[torch.Tensor, torch.Tensor]:
+        trainer = self._trainer
+        labels = trainer.data.part("train")[1].numpy()[trainer.chosen.numpy()]
+        count = min(max(2, round(self._held_out * len(labels))), len(labels) - 2)
+        held_out, own = (torch.from_numpy(part[0]) for part in split(trainer.chosen.numpy(), labels, count))
+        return own, held_out
+
+    @property
+    def _updates_per_epoch(self) -> int:
+        return batches_of(len(self._parts[0]), self._trainer.recipe.batch_size)
+
+    @property
+    def _ended(self) -> bool:
+        return self.stopped is not None
+
+    def _train_epoch(self, run: Run, draw: Callable[[float], Sequence[Route]], meter: Meter) -> None:
+        trainer, recipe, per_epoch = self._trainer, self._trainer.recipe, self._updates_per_epoch
+        own, held_out = self._parts
+        total, rising = self._length * per_epoch, recipe.warm_up * per_epoch
+        step = self._searching(
+            run,
+            meter,
+            None if held_out is None else _endless(lambda: trainer.epoch(run, held_out)),
+            lambda done: recipe.learning_rate * share_of_rate(done, total, rising),
+        )
+        run_epochs(run, run.step + per_epoch, total, lambda: trainer.epoch(run, own), step, recipe.drop_path)
+
+    def _searching(
+        self, run: Run, meter: Meter, held_out: Iterator[Batch] | None, rate: Callable[[int], float]
+    ) -> Searching:
+        assert self._parameters is not None
+        assert self._costs is not None
+        per_epoch = self._updates_per_epoch
+        moves, total = run.step >= self._frozen * per_epoch, self._length * per_epoch
+        recipe = self._trainer.recipe
+        return Searching(run, self._parameters, self._method, recipe, meter, self._costs, rate, held_out, moves, total)
+
+    # -- watching ------------------------------------------------------------------------------
+
+    def _watch(self, run: Run, epoch: int, meter: Meter) -> None:
+        """Notes where the search stands, and asks the guards; nothing of the training is changed."""
+        parameters, relaxation = self._parameters, self._method.relaxation
+        assert parameters is not None
+        with torch.no_grad():
+            learnt = relaxation.all_strengths(parameters)
+        shares = [some / some.sum() for some in learnt]
+        record: dict[str, Any] = {"epoch": epoch, "train_loss": run.train_loss, "parameters": parameters.state()}
+        record["entropy"] = sum(float(torch.special.entr(each).sum()) for each in shares) / len(shares)
+        skips = [float(p[c.skip]) for p, c in zip(shares, parameters.choices, strict=True) if c.skip is not None]
+        record["skip_share"] = sum(skips) / len(skips) if skips else 0.0
+        self._learn(learnt)
+        derived = most_probable(self, self._trainer.space)
+        record |= {"derived": list(derived), "skips": self._skips(derived)}
+        record["relaxed_accuracy"] = self._accuracy(run, meter, [dict(enumerate(some)) for some in learnt])
+        record["derived_accuracy"] = self._accuracy(run, meter, self._relaxable.selected(derived))
+        if any(guard.needs_eigenvalue for guard in self._method.guards):
+            record["eigenvalue"] = self._eigenvalue(run, meter)
+        self._facts["records"].append(record)
+        self._facts["curve"].append([epoch, run.train_loss, record["derived_accuracy"]])
+        self._ask_guards(epoch)
+        self._facts["architecture"] = parameters.state()
+
+    def _learn(self, strengths: Sequence[torch.Tensor]) -> None:
+        assert self._parameters is not None
+        plain = [some.tolist() for some in strengths]
+        self._facts["strengths"] = self._discretisation.strengths(plain, self._parameters.choices)
+
+    def _ask_guards(self, epoch: int) -> None:
+        parameters = self._parameters
+        assert parameters is not None
+        for guard in self._method.guards:
+            back = guard.stop(self.records)
+            if back is not None:
+                self._facts["stopped"] = epoch
+                parameters.load(self.records[back - 1]["parameters"])
+                with torch.no_grad():
+                    self._learn(self._method.relaxation.all_strengths(parameters))
+                return
+
+    def _skips(self, derived: Architecture) -> int:
+        """Skip connections of an architecture in the first kind of cell."""
+        choices = self._relaxable.relaxed_choices()
+        chosen = self._relaxable.selected(derived)
+        has = [choice.skip is not None and choice.skip in some for choice, some in zip(choices, chosen, strict=True)]
+        return skips_in_first_cell([choice.name for choice in choices], has)
+
+    def _accuracy(self, run: Run, meter: Meter, weights: Sequence[Weights]) -> float:
+        """Accuracy on some validation images, with the statistics of that batch, in percent."""
+        images, labels = self._trainer.data.part("valid", self._trainer.where)
+        images, labels = images[:WATCHED_IMAGES], labels[:WATCHED_IMAGES]
+        assert isinstance(run.network, Relaxed)
+        assert self._costs is not None
+        assert self._parameters is not None
+        with _Undisturbed(run.network, batch=len(labels) > 1), torch.no_grad():
+            found = run.network.relaxed(images, weights).argmax(1)
+        meter.forwarded(len(labels), self._costs.of(weights, self._parameters.sizes))
+        return 100 * float((found == labels).float().mean())
+
+    def _eigenvalue(self, run: Run, meter: Meter) -> float:
+        """The largest eigenvalue of the loss on one held-out batch over the architecture parameters."""
+        own, held_out = self._parts
+        chosen = (own if held_out is None else held_out)[: self._trainer.recipe.batch_size].to(self._trainer.where)
+        images, labels = self._trainer.data.part("train", self._trainer.where)
+        assert self._parameters is not None
+        assert self._costs is not None
+        assert isinstance(run.network, Relaxed)
+        generator = torch.Generator().manual_seed(self._seed)
+        searching = self._searching(run, meter, None, lambda _: 0.0)
+        now = searching.now(True)._replace(generator=generator)
+        weights = self._method.relaxation.weights(self._parameters, now)
+        with _Undisturbed(run.network, batch=True):
+            loss = functional.cross_entropy(run.network.relaxed(images[chosen], weights), labels[chosen])
+            value, products = largest_eigenvalue(loss, self._parameters.leaves)
+        macs = self._costs.of(weights, self._parameters.sizes)
+        for _ in range(1 + products):  # a product goes back through a pass and its way back
+            meter.forwarded(3 * len(chosen), macs)
+        return value
+
+    def _save(self, run: Run) -> None:
+        super()._save(run)
+        if self._trainer.folder is not None and self.records:
+            columns = [name for name in self.records[0] if name != "parameters"]
+            table = {name: [record[name] for record in self.records] for name in columns}
+            table["logits"] = [record["parameters"]["logits"] for record in self.records]
+            write_whole(self._trainer.folder / RECORDS, to_parquet(pa.table(table)))
+
+
+class _Undisturbed:
+    """Inside, passes leave a network's statistics, dropping and mode as they are.
+
+    Args:
+        network: In training mode.
+        batch: Whether batch normalisation uses the statistics of the batch.
+    """
+
+    def __init__(self, network: Network, batch: bool) -> None:
+        self.network = network
+        self.batch = batch
+
+    def __enter__(self) -> None:
+        self.drop_path, self.training = self.network.drop_path, self.network.training
+        self.layers = [(layer, layer.track_running_stats) for layer in batch_norms(self.network)]
+        self.network.drop_path = 0.0
+        self.network.train(self.batch)
+        for layer, _ in self.layers:
+            layer.track_running_stats = not self.batch
+
+    def __exit__(self, *_: object) -> None:
+        self.network.drop_path = self.drop_path
+        self.network.train(self.training)
+        for layer, tracks in self.layers:
+            layer.track_running_stats = tracks
+
+
+def _endless(epoch: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
+    """One epoch after another."""
+    while True:
+        yield from epoch()
+
+
+def drop_by_discretisation(records: Sequence[dict[str, Any]]) -> float:
+    """Accuracy that is lost when the relaxed network of the last epoch becomes the derived path, in percent."""
+    return float(records[-1]["relaxed_accuracy"] - records[-1]["derived_accuracy"]) if records else math.nan
