@@ -197,8 +197,8 @@ class OneShot(BuiltOnTraining):
         self._forget()
         if self.statistics == "batch" and self.trainer.data.size("valid") < 2:
             raise UsageError(
-                f"{type(self).__name__}: statistics: a batch of one image has none, and {self.trainer.data.name} has one "
-                "validation image; use recomputed"
+                f"{type(self).__name__}: statistics: a batch of one image has none, and {self.trainer.data.name} has "
+                "one validation image; use recomputed"
             )
 
     # -- the super-network -------------------------------------------------------------------------

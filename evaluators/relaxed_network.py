@@ -82,7 +82,7 @@ class RelaxedNetwork(SuperNetwork):
         self._frozen = frozen
         self._settings = settings
         self._held_out = held_out
-        self._facts |= {"architecture": {}, "strengths": [], "records": [], "stopped": None}
+        self._facts |= {"learnt": {}, "strengths": [], "records": [], "stopped": None}
         self._parameters: ArchitectureParameters | None = None
         self._costs: Costs | None = None
         self._cut: tuple[torch.Tensor, torch.Tensor | None] | None = None
@@ -140,7 +140,7 @@ class RelaxedNetwork(SuperNetwork):
     def _go_on_from(self, saved: Checkpoint) -> None:
         super()._go_on_from(saved)
         assert self._parameters is not None
-        self._parameters.load(self._facts["architecture"])
+        self._parameters.load(self._facts["learnt"])
 
     @property
     def _parts(self) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -209,7 +209,7 @@ class RelaxedNetwork(SuperNetwork):
         self._facts["records"].append(record)
         self._facts["curve"].append([epoch, run.train_loss, record["derived_accuracy"]])
         self._ask_guards(epoch)
-        self._facts["architecture"] = parameters.state()
+        self._facts["learnt"] = parameters.state()
 
     def _learn(self, strengths: Sequence[torch.Tensor]) -> None:
         assert self._parameters is not None

@@ -1,0 +1,405 @@
+"""``Differentiable``, ``Derived``: a search by gradient from the start to its end, its bill, its file, its answer."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from archsearch import resume, search
+from archsearch.components import build, describe
+from archsearch.controllers import Derived, Finalists, RandomSearch, RegularizedEvolution
+from archsearch.differentiable.guards import EigenvalueStop, Guard, RandomPerturbation, SkipStop
+from archsearch.differentiable.optimisations import FirstOrder, MixedLevel, OneLevel, SecondOrder
+from archsearch.differentiable.relaxations import (
+    ExponentiatedGradient,
+    Gumbel,
+    PartialChannels,
+    Relaxation,
+    Sigmoid,
+    Softmax,
+    TwoPaths,
+)
+from archsearch.differentiable.resources import Resource
+from archsearch.distribution import Distribution, draw, most_probable
+from archsearch.errors import MissingAbility, UsageError
+from archsearch.evaluators import Differentiable, OneShot, Tabular, Training
+from archsearch.files.parquet import read_parquet
+from archsearch.keeping.folder import RunFolder
+from archsearch.spaces import DARTS, MobileNet, NASBench101, NASBench201
+from archsearch.testing import FixedSpace
+
+SPACE = NASBench201()
+SMALL = {"task": "digits", "train_examples": 64, "epochs": 2, "batch_size": 16, "skeleton": {"channels": 4, "cells": 1}}
+PER_EPOCH = 2  # of the half of the images
+
+
+def make(training=None, **settings):
+    return Differentiable(Training(**{**SMALL, **(training or {})}), **{"epochs": 2, **settings})
+
+
+def started(space=SPACE, folder=None, **settings):
+    evaluator = make(**settings)
+    evaluator.start(space)
+    evaluator.folder = folder
+    return evaluator
+
+
+def prepared(space=SPACE, **settings):
+    evaluator = started(space, **settings)
+    evaluator.prepare()
+    return evaluator
+
+
+def untimed(cost):
+    return dataclasses.replace(cost, wall_seconds=0.0, device_seconds=0.0)
+
+
+def learnt(evaluator):
+    """All that a search by gradient has learnt."""
+    values = {name: value.clone() for name, value in evaluator._shared.values().items()}
+    return values, evaluator._shared._facts["strengths"], [*evaluator.records]
+
+
+def same(first, second):
+    (values, *facts), (other, *others) = learnt(first), learnt(second)
+    return facts == others and all(torch.equal(value, other[name]) for name, value in values.items())
+
+
+# -- the search ------------------------------------------------------------------------------------
+
+METHODS = {
+    "softmax": {"relaxation": Softmax()},
+    "second_order": {"optimisation": SecondOrder()},
+    "one_level": {"optimisation": OneLevel()},
+    "mixed_level": {"optimisation": MixedLevel()},
+    "sigmoid": {"relaxation": Sigmoid()},
+    "gumbel_soft": {"relaxation": Gumbel(hard=False, first=5.0, last=0.5, form="exponential")},
+    "gumbel_hard": {"relaxation": Gumbel(hard=True)},
+    "two_paths": {"relaxation": TwoPaths(), "optimisation": FirstOrder(every=2)},
+    "partial": {"relaxation": PartialChannels(2)},
+    "experts": {"relaxation": ExponentiatedGradient()},
+    "perturbed": {"guards": [RandomPerturbation()]},
+    "resource": {"resource": Resource(0.2), "relaxation": Gumbel(hard=False)},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_searches_stores_itself_and_has_a_distribution(name):
+    evaluator = prepared(**METHODS[name])
+    assert isinstance(evaluator, Distribution)
+    assert len(evaluator.records) == 2
+    assert evaluator.derived() in SPACE
+    assert evaluator.derived() == tuple(evaluator.records[-1]["derived"])
+    for i in range(6):
+        assert sum(evaluator.probabilities((0,) * i)) == pytest.approx(1)
+    assert np.ptp(evaluator.probabilities(())) > 0  # it has moved
+    twin = build(describe(make(**METHODS[name])), "evaluators")
+    assert describe(twin) == describe(make(**METHODS[name]))
+    evaluation = evaluator.evaluate(evaluator.derived(), 0)
+    assert 0 <= evaluation.score <= 100
+    assert evaluation.cost.updates == 0
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        DARTS(layers=3),
+        MobileNet(stages=[(8, 2, 1), (12, 2, 2)], candidates=[(3, 1), (5, 2)], stem_channels=8, head_channels=16),
+    ],
+    ids=["darts", "chain"],
+)
+def test_other_spaces(space):
+    evaluator = Differentiable(
+        Training("digits", train_examples=64, batch_size=16, skeleton={"channels": 4}),
+        epochs=1,
+        relaxation=Gumbel(hard=True),
+    )
+    result = search(space, Derived(limit=4), evaluator, trials=3, seed=0)
+    trials = sorted(result.history, key=lambda trial: trial.id)
+    assert trials[0].architecture == evaluator.derived()
+    assert "none" not in space.format(trials[0].architecture)
+    assert len({trial.architecture for trial in trials}) == 3
+
+
+def test_equal_seeds_learn_the_same_and_others_do_not():
+    settings = {"relaxation": Gumbel(hard=True), "epochs": 1}
+    first, second, other = (prepared(seed=seed, **settings) for seed in (1, 1, 2))
+    assert same(first, second)
+    assert not same(first, other)
+
+
+def test_parameters_do_not_move_before_the_warm_up_ends():
+    evaluator = prepared(relaxation=PartialChannels(2), frozen=2, epochs=3)
+    first, second, third = (record["parameters"] for record in evaluator.records)
+    assert first == second
+    assert first["logits"] != third["logits"]
+    assert first["edges"] != third["edges"]
+
+
+@pytest.mark.parametrize(("optimisation", "passes"), [(FirstOrder(), 1), (SecondOrder(), 4), (MixedLevel(), 2)])
+def test_what_is_billed(optimisation, passes):
+    evaluator = started(optimisation=optimisation, epochs=2)
+    cost = evaluator.prepare()
+    halves = 32  # images; of the second order, three of the four passes are over the images of the weights
+    assert cost.examples == 2 * halves * (1 + passes)
+    assert cost.updates == 2 * PER_EPOCH * 2
+    run = evaluator.trainer.begin(None, 0)
+    from archsearch.differentiable.resources import Mixed
+    from archsearch.networks.multiply_adds import multiply_adds
+
+    everything = multiply_adds(Mixed(run.network, [dict.fromkeys(range(5), 1.0)] * 6), (1, 8, 8))
+    derived = [evaluator._shared._relaxable.selected(tuple(r["derived"])) for r in evaluator.records]
+    from archsearch.differentiable.resources import candidate_costs
+
+    costs = candidate_costs(run.network, SPACE.relaxed_choices(), (1, 8, 8))
+    watching = sum(256 * (everything + costs.of(each)) for each in derived)
+    assert cost.flops == 2 * (3 * cost.examples * everything + watching)
+
+
+def test_one_level_learns_from_all_images():
+    evaluator = started(optimisation=OneLevel(), epochs=1)
+    assert evaluator.prepare().examples == 64
+
+
+def test_frozen_epochs_take_no_images_for_the_parameters():
+    assert started(frozen=2, epochs=2).prepare().examples == 64
+
+
+def test_halves_have_no_image_in_common_and_every_class_its_share():
+    evaluator = started(training={"train_examples": 200}, held_out=0.25)
+    own, held_out = evaluator._shared._parts
+    assert sorted([*own.tolist(), *held_out.tolist()]) == sorted(evaluator.trainer.chosen.tolist())
+    assert len(held_out) == 50
+    labels = evaluator.trainer.data.part("train")[1]
+    assert (torch.bincount(labels[held_out], minlength=10) >= 4).all()
+
+
+# -- kept, and resumed -------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(evaluator, epoch):
+    def told(what, done, total):
+        if done == epoch:
+            raise Killed
+
+    evaluator.on_progress = told
+
+
+@pytest.mark.parametrize("name", ["softmax", "gumbel_hard", "experts", "partial"])
+def test_a_search_that_is_killed_goes_on_to_the_same_result(name, tmp_path):
+    settings = {**METHODS[name], "epochs": 3, "guards": [RandomPerturbation()] if name == "softmax" else None}
+    whole = started(folder=tmp_path / "whole", **settings)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    cost = whole.prepare()
+    killed = started(folder=tmp_path / "parts", **settings)
+    kill_after(killed, 2)
+    with pytest.raises(Killed):
+        killed.prepare()
+    again = started(folder=tmp_path / "parts", **settings)
+    assert untimed(again.prepare()) == untimed(cost)
+    assert same(whole, again)
+    table = read_parquet(tmp_path / "parts" / "search.parquet")
+    assert table["epoch"].to_pylist() == [1, 2, 3]
+    assert [tuple(derived) for derived in table["derived"].to_pylist()][-1] == again.derived()
+    assert len(table["logits"].to_pylist()[0]) == 30
+    done = started(folder=tmp_path / "parts", **settings)
+    assert untimed(done.prepare()) == untimed(cost)
+    assert same(whole, done)
+
+
+class StopAt(Guard):
+    def __init__(self, epoch: int, back: int) -> None:
+        self.epoch = epoch
+        self.back = back
+
+    def stop(self, records):
+        return self.back if len(records) == self.epoch else None
+
+
+def test_a_guard_ends_the_search_and_takes_it_back(tmp_path):
+    evaluator = started(folder=tmp_path, epochs=6, guards=[StopAt(3, 2)], architecture_rate=0.1)
+    evaluator.prepare()
+    assert len(evaluator.records) == 3
+    assert "stopped after 3 epochs" in evaluator.note
+    assert evaluator.derived() == tuple(evaluator.records[1]["derived"])
+    again = started(folder=tmp_path, epochs=6, guards=[StopAt(3, 2)], architecture_rate=0.1)
+    again.prepare()
+    assert same(evaluator, again)
+
+
+def test_eigenvalues_are_noted_and_change_nothing():
+    plain, watched = prepared(), prepared(guards=[EigenvalueStop(), SkipStop(skips=7)])
+    assert all(math.isfinite(record["eigenvalue"]) for record in watched.records)
+    assert "eigenvalue" not in plain.records[0]
+    assert plain._shared._facts["strengths"] == watched._shared._facts["strengths"]
+    assert all(torch.equal(v, watched._shared.values()[n]) for n, v in plain._shared.values().items())
+
+
+def search_in(folder, trials, limit=None):
+    return search(SPACE, Derived(limit=8), make(relaxation=Gumbel(hard=False)), trials=trials, seed=3, out=folder)
+
+
+def test_a_run_with_derived_goes_on_as_if_it_had_not_stopped(tmp_path):
+    whole = [trial.architecture for trial in sorted(search_in(tmp_path / "whole", 8).history, key=lambda t: t.id)]
+    search_in(tmp_path / "parts", 3)
+    result = resume(tmp_path / "parts", trials=8)
+    assert [trial.architecture for trial in sorted(result.history, key=lambda t: t.id)] == whole
+    assert "derived" in result.note
+
+
+def test_a_run_with_derived_that_was_killed_is_replayed(tmp_path, monkeypatch):
+    whole = [trial.architecture for trial in sorted(search_in(tmp_path / "whole", 8).history, key=lambda t: t.id)]
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "write_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            search_in(tmp_path / "parts", 3)
+    (tmp_path / "parts" / "lock").unlink(missing_ok=True)
+    result = resume(tmp_path / "parts", trials=8)
+    assert [trial.architecture for trial in sorted(result.history, key=lambda t: t.id)] == whole
+
+
+# -- who proposes --------------------------------------------------------------------------------------
+
+
+class Known:
+    """Two decisions, of which the second depends on the first."""
+
+    TABLE = ([0.5, 0.3, 0.2], [[0.9, 0.1], [0.0, 1.0], [0.5, 0.5]])
+
+    def probabilities(self, prefix):
+        return self.TABLE[1][prefix[0]] if prefix else self.TABLE[0]
+
+    def derived(self):
+        return (2, 1)
+
+
+class Pairs(FixedSpace):
+    def __init__(self) -> None:
+        super(FixedSpace, self).__init__(arities=[3, 2])
+
+
+def test_derived_proposes_its_answer_first_then_the_most_probable_each_once():
+    controller = Derived(limit=10)
+    controller.start(Pairs(), 0)
+    controller.read(Known())
+    architectures = [proposal.architecture for proposal in controller.ask(10)]
+    # (1, 0) is impossible; (2, 0) and (2, 1) are equally probable, and the second one came first.
+    assert architectures == [(2, 1), (0, 0), (1, 1), (2, 0), (0, 1)]
+    assert controller.finished
+    assert controller.ask(3) == []
+
+
+def test_derived_proposes_no_more_than_its_limit():
+    controller = Derived(limit=2)
+    controller.start(Pairs(), 0)
+    controller.read(Known())
+    assert len(controller.ask(5)) == 2
+    with pytest.raises(UsageError, match="Derived: limit"):
+        Derived(limit=0)
+
+
+def test_draws_are_as_probable_as_they_should_be():
+    rng, counts = np.random.default_rng(0), {}
+    for _ in range(5000):
+        log_probability, architecture = draw(Known(), Pairs(), rng)
+        first, second = architecture
+        assert math.exp(log_probability) == pytest.approx(Known.TABLE[0][first] * Known.TABLE[1][first][second])
+        counts[architecture] = counts.get(architecture, 0) + 1
+    assert counts.keys() == {(0, 0), (0, 1), (1, 1), (2, 0), (2, 1)}
+    assert counts[0, 0] / 5000 == pytest.approx(0.45, abs=0.03)
+    assert most_probable(Known(), Pairs()) == (0, 0)
+
+
+@pytest.mark.parametrize("evaluator", [Tabular(), OneShot(Training("digits"))], ids=["table", "one_shot"])
+def test_an_evaluator_without_a_distribution_is_refused_before_anything_is_spent(evaluator, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(evaluator), "prepare", lambda self: pytest.fail("it was prepared"))
+    with pytest.raises(MissingAbility, match=rf"Derived .* {type(evaluator).__name__} has none; use .* Differentiable"):
+        search(SPACE, Derived(), evaluator, trials=3, seed=0, out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_other_controllers_search_on_the_inherited_weights():
+    evaluator = make(epochs=1)
+    result = search(SPACE, RegularizedEvolution(population_size=4, tournament_size=2), evaluator, trials=6, seed=0)
+    assert result.completed == 6
+    assert result.cost.updates == 0
+
+
+def test_derived_inside_another_controller_is_refused():
+    with pytest.raises(UsageError, match="asks for no budgets itself and reads no distribution"):
+        Finalists(Derived())
+    Finalists(RandomSearch())
+
+
+# -- what is refused -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", [FixedSpace(), NASBench101()], ids=["fixed", "nasbench101"])
+def test_spaces_that_cannot_be_relaxed(space):
+    with pytest.raises(MissingAbility, match=rf"Differentiable mixes .* {type(space).__name__} has no"):
+        make().check(space)
+
+
+def test_partial_channels_need_a_space_that_has_them():
+    with pytest.raises(MissingAbility, match=r"Differentiable: PartialChannels .* MobileNet does not"):
+        Differentiable(Training("digits"), relaxation=PartialChannels(2)).check(MobileNet())
+    evaluator = prepared(relaxation=PartialChannels(2), epochs=1)
+    from archsearch.trial import Query
+
+    with pytest.raises(MissingAbility, match="saw one of 2 channels"):
+        evaluator.trained(Query(0, evaluator.derived(), 0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"relaxation": "softmax"}, "relaxation: expected a Relaxation, got 'softmax'"),
+        ({"guards": [Softmax()]}, "guards: expected a list of Guard"),
+        ({"frozen": -1}, "Differentiable: frozen: expected a whole number >= 0"),
+        ({"held_out": 1.0}, "Differentiable: held_out"),
+        ({"epochs": 0}, "Differentiable: epochs"),
+        ({"architecture_rate": 0.0}, "Differentiable: architecture_rate"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(UsageError, match=message):
+        make(**settings)
+
+
+def test_nothing_is_known_before_it_is_prepared():
+    evaluator = started()
+    for ask in (lambda: evaluator.probabilities(()), evaluator.derived, lambda: evaluator.evaluate((0,) * 6, 0)):
+        with pytest.raises(UsageError, match=r"Differentiable: .* call prepare"):
+            ask()
+
+
+def test_too_few_images():
+    with pytest.raises(UsageError, match="expected at least 4"):
+        started(training={"train_examples": 3, "batch_size": 2})
+
+
+def test_exported_weights_are_those_that_were_scored():
+    from archsearch.trial import Query
+
+    evaluator = prepared(epochs=1)
+    query = Query(0, evaluator.derived(), 0)
+    trained = evaluator.trained(query)
+    assert trained.evaluation.score == evaluator.evaluate_query(query).score
+    assert trained.network.architecture == query.architecture
+
+
+class Mine(Relaxation):
+    def mix(self, logits, now):
+        return {int(logits.argmax()): torch.softmax(logits, 0).max()}
+
+
+def test_a_relaxation_of_ones_own():
+    evaluator = prepared(relaxation=Mine(), epochs=1)
+    assert evaluator.derived() in SPACE
