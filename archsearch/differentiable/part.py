@@ -43,5 +43,5 @@ class Schedule:
     def at(self, progress: float) -> float:
         """The number when that share of the search is done."""
         if self.form == "exponential":
-            return self.first * (self.last / self.first) ** progress
+            return float(self.first * (self.last / self.first) ** progress)
         return self.first + (self.last - self.first) * progress
