@@ -42,6 +42,7 @@ FACTORIES = {
     "Bananas": lambda: load("Bananas")(labels=40, candidates=100, batch=25),
     "BayesianOptimization": lambda: load("BayesianOptimization")(labels=40, candidates=100, batch=25),
     "Cascade": lambda: load("Cascade")([load("Function")(len), FACTORIES["Function"]()], reference=10),
+    "Differentiable": lambda: load("Differentiable")(training=FACTORIES["Training"](), epochs=2),
     "Finalists": lambda: load("Finalists")(samples=20, finalists=4),
     "Inherit": lambda: load("Inherit")(training=FACTORIES["Training"]()),
     "LearningCurve": lambda: load("LearningCurve")(FACTORIES["Training"]()),
@@ -54,7 +55,9 @@ FACTORIES = {
 }
 """For classes that cannot be made without arguments, or take long to show what they do with their defaults."""
 
-SPACES = dict.fromkeys(("Cascade", "Inherit", "LearningCurve", "OneShot", "Training", "ZeroCost"), "NASBench201")
+SPACES = dict.fromkeys(
+    ("Cascade", "Differentiable", "Inherit", "LearningCurve", "OneShot", "Training", "ZeroCost"), "NASBench201"
+)
 """For evaluators that suit several spaces, a quick one."""
 
 
@@ -80,8 +83,12 @@ def space_for(evaluator_name) -> Space:
     raise AssertionError(f"no space on the shelf suits {evaluator_name}")
 
 
-SLOW = {("OneShot", "default_settings_evaluate"), ("Reinforce", "beats_random_search")}
-"""A super-network trained for as many epochs as by default: all but the length of this, ``test_presets.py`` runs too.
+SLOW = {
+    ("Differentiable", "default_settings_evaluate"),
+    ("OneShot", "default_settings_evaluate"),
+    ("Reinforce", "beats_random_search"),
+}
+"""Super-networks trained for as many epochs as by default: all but the length of this, ``test_presets.py`` runs too.
 The default policy, an LSTM: ``test_reinforce.py`` shows that it learns, and the quick policy is checked below."""
 
 
