@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from common import run_command as run
+from gradient_presets import PARTS
 
 import archsearch
 from archsearch.keeping.folder import RunFolder
@@ -13,6 +14,7 @@ from archsearch.showing.listing import preset_file
 
 FOLDER = Path(archsearch.__file__).parent / "presets"
 NAMES = ["bender", "enas", "fairnas", "random_sharing", "smash", "spos"]
+"""Those of ``OneShot``; ``test_gradient_presets.py`` has the others."""
 
 # Two epochs of a thin super-network on a few images; everything else is as the preset has it.
 SHORT = {
@@ -48,7 +50,7 @@ def _in_own_folder(tmp_path, monkeypatch):
 
 
 def test_these_are_all():
-    assert sorted(path.stem for path in FOLDER.iterdir()) == NAMES
+    assert sorted(path.stem for path in FOLDER.iterdir()) == sorted([*NAMES, *PARTS])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -190,7 +192,7 @@ def test_list(capsys):
     assert status == 0
     heading, *lines = out.splitlines()
     assert heading == "presets"
-    assert [line.split()[0] for line in lines] == NAMES
+    assert [line.split()[0] for line in lines] == sorted([*NAMES, *PARTS])
     assert all(f"# {line[24:]}" == preset_file(line.split()[0]).read_text().splitlines()[0] for line in lines)
     everything = run(capsys, "list")[1]
     assert out.strip() in everything

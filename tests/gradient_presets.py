@@ -1,0 +1,17 @@
+"""The presets of search by gradient, and their parts: relaxation, optimisation, guards, resource."""
+
+PARTS = {
+    "darts": ("Softmax", "SecondOrder", [], None),
+    "darts_first": ("Softmax", "FirstOrder", [], None),
+    "darts_plus": ("Softmax", "FirstOrder", ["SkipStop"], None),
+    "fair_darts": ("Sigmoid", "FirstOrder", [], None),
+    "fbnet": ("Gumbel", "FirstOrder", [], "Resource"),
+    "gdas": ("Gumbel", "FirstOrder", [], None),
+    "milenas": ("Softmax", "MixedLevel", [], None),
+    "pc_darts": ("PartialChannels", "FirstOrder", [], None),
+    "proxylessnas": ("TwoPaths", "FirstOrder", [], "Resource"),
+    "r_darts": ("Softmax", "FirstOrder", ["EigenvalueStop"], None),
+    "sdarts_rs": ("Softmax", "FirstOrder", ["RandomPerturbation"], None),
+    "snas": ("Gumbel", "OneLevel", [], "Resource"),
+    "xnas": ("ExponentiatedGradient", "FirstOrder", [], None),
+}
