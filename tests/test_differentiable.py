@@ -11,7 +11,7 @@ from archsearch import resume, search
 from archsearch.components import build, describe
 from archsearch.controllers import Derived, Finalists, RandomSearch, RegularizedEvolution
 from archsearch.differentiable.guards import EigenvalueStop, Guard, RandomPerturbation, SkipStop
-from archsearch.differentiable.optimisations import FirstOrder, MixedLevel, OneLevel, SecondOrder
+from archsearch.differentiable.optimisations import Amended, FirstOrder, MixedLevel, OneLevel, SecondOrder
 from archsearch.differentiable.relaxations import (
     ExponentiatedGradient,
     Gumbel,
@@ -72,6 +72,7 @@ def same(first, second):
 METHODS = {
     "softmax": {"relaxation": Softmax()},
     "second_order": {"optimisation": SecondOrder()},
+    "amended": {"optimisation": Amended()},
     "one_level": {"optimisation": OneLevel()},
     "mixed_level": {"optimisation": MixedLevel()},
     "sigmoid": {"relaxation": Sigmoid()},

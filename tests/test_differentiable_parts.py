@@ -14,7 +14,7 @@ from archsearch.abilities import build
 from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation, Threshold
 from archsearch.differentiable.guards import EigenvalueStop, RandomPerturbation, SkipStop, skips_in_first_cell
-from archsearch.differentiable.optimisations import gradients, shifted, unrolled_gradient
+from archsearch.differentiable.optimisations import amended_gradient, gradients, shifted, unrolled_gradient
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass, Schedule
 from archsearch.differentiable.relaxations import (
@@ -123,6 +123,44 @@ def test_second_order_is_the_gradient_through_one_step(seed):
     (first,) = gradients(loss(1, layers, alpha), [alpha])
     assert (first - exact).norm() > 1e-2 * exact.norm()  # else this would show nothing
     assert all(torch.equal(w, kept) for w, kept in zip(layers, before, strict=True))
+
+
+def quadratic(seed):
+    """Losses for which all is known: H of the weights, the mixed derivative -A, the gradients c and d."""
+    draw = generator(seed)
+    root, mixed = (torch.randn(4, n, dtype=torch.float64, generator=draw) for n in (4, 3))
+    c, d = (torch.randn(n, dtype=torch.float64, generator=draw) for n in (4, 3))
+    hessian = root @ root.T + torch.eye(4, dtype=torch.float64)
+    alpha = torch.randn(3, dtype=torch.float64, generator=draw).requires_grad_()
+    best = torch.linalg.solve(hessian, mixed @ alpha.detach()).requires_grad_()
+    return (
+        lambda: 0.5 * best @ hessian @ best - (mixed @ alpha) @ best,
+        lambda: c @ best + d @ alpha,
+        (best, alpha),
+        (hessian, mixed, c, d),
+    )
+
+
+def test_the_amended_gradient_is_what_it_says():
+    for seed in range(5):
+        train, valid, (best, alpha), (hessian, mixed, c, d) = quadratic(seed)
+        (found,) = amended_gradient(train, valid, [best], [alpha], 0.1)
+        torch.testing.assert_close(found, d + 0.1 * mixed.T @ hessian @ c, rtol=1e-3, atol=1e-6)
+
+
+def test_the_amended_gradient_points_the_right_way_where_the_plain_one_does_not():
+    wrong = 0
+    for seed in range(60):
+        train, valid, (best, alpha), (hessian, mixed, c, d) = quadratic(seed)
+        true = d + mixed.T @ torch.linalg.solve(hessian, c)
+        (plain,) = gradients(valid(), [alpha])
+        if plain @ true < 0:  # more than 90 degrees
+            wrong += 1
+            cosines = [
+                amended_gradient(train, valid, [best], [alpha], amendment)[0] @ true for amendment in (0.1, 1.0, 10.0)
+            ]
+            assert max(cosines) > 0
+    assert wrong >= 3
 
 
 def test_values_that_are_shifted_come_back():

@@ -1,7 +1,9 @@
 """Optimisations: in which order, and by which gradient, weights and architecture parameters are updated.
 
 References: Liu, Simonyan & Yang, "DARTS", ICLR 2019, sections 2.3 and 2.4 (first order, second order by finite
-differences, and, as a baseline, one level on all data); He et al., "MiLeNAS", CVPR 2020 (mixed level).
+differences, and, as a baseline, one level on all data); He et al., "MiLeNAS", CVPR 2020 (mixed level); Bi et al.,
+"Stabilizing DARTS with amended gradient estimation on architectural parameters", 2019 (the Hessian in place of its
+inverse).
 """
 
 from __future__ import annotations
@@ -110,6 +112,32 @@ class SecondOrder(Optimisation):
         return [search.train_weights(batch)]
 
 
+class Amended(Optimisation):
+    """The architecture parameters follow the gradient with the Hessian of the weights in place of its inverse.
+
+    Args:
+        every: See ``Optimisation``.
+        amendment: Weight of the second term, > 0. The paper uses 0.1.
+    """
+
+    def __init__(self, every: int = 1, amendment: float = 0.1) -> None:
+        super().__init__(every)
+        self.amendment = number("Amended", "amendment", amendment, above=0)
+
+    def step(self, search: Search, batch: Batch, held_out: Batch, moves: bool) -> Sequence[float]:
+        """See ``Optimisation``."""
+        if moves:
+            found = amended_gradient(
+                lambda: search.loss(batch, True),
+                lambda: search.loss(held_out, True),
+                search.weights,
+                search.architecture,
+                self.amendment,
+            )
+            search.move_architecture(found)
+        return [search.train_weights(batch)]
+
+
 class OneLevel(Optimisation):
     """Weights and architecture parameters follow one gradient, on all training images."""
 
@@ -186,17 +214,56 @@ def unrolled_gradient(
     with shifted(weights, step, -rate):
         both = gradients(valid(), [*architecture, *weights])
     first, onward = both[: len(architecture)], both[len(architecture) :]
-    norm = float(torch.sqrt(sum((each.square().sum() for each in onward), torch.zeros(()))))
+    second = product(train, weights, onward, architecture)
+    return [own - rate * other for own, other in zip(first, second, strict=True)]
+
+
+def amended_gradient(
+    train: Loss,
+    valid: Loss,
+    weights: Sequence[torch.Tensor],
+    architecture: Sequence[torch.Tensor],
+    amendment: float,
+) -> list[torch.Tensor]:
+    """The gradient of the validation loss at weights that are the best ones, with H in place of its inverse.
+
+    The true one is the gradient at fixed weights minus the mixed second derivative of ``train`` times the inverse of
+    its Hessian H times g, the gradient of ``valid`` by the weights. Here the second term is ``amendment`` times the
+    mixed second derivative times H times g; both products are finite differences. Where the weights are the best ones
+    for ``train``, H has no negative eigenvalues, so that the two second terms point the same way, on the whole.
+
+    Args:
+        train: Computes the training loss at the present values.
+        valid: Computes the validation loss at the present values.
+        weights: Leaves; changed meanwhile, and put back.
+        architecture: Leaves.
+        amendment: Weight of the second term.
+    """
+    both = gradients(valid(), [*architecture, *weights])
+    first, onward = both[: len(architecture)], both[len(architecture) :]
+    second = product(train, weights, product(train, weights, onward, weights), architecture)
+    return [own - amendment * other for own, other in zip(first, second, strict=True)]
+
+
+def product(
+    loss: Loss, weights: Sequence[torch.Tensor], vector: Sequence[torch.Tensor], leaves: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """Second derivatives of a loss, by leaves and weights, times a vector: a central difference of two gradients.
+
+    Args:
+        loss: Computes the loss at the present values.
+        weights: Leaves; moved meanwhile along the vector, by a step of norm ``DIFFERENCE``, and put back.
+        vector: Of the weights' shapes.
+        leaves: By what the gradients are.
+    """
+    norm = float(torch.sqrt(sum((each.square().sum() for each in vector), torch.zeros(()))))
     if norm == 0:
-        return first
-    length = DIFFERENCE / norm
-    ends = []
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    length, ends = DIFFERENCE / norm, []
     for sign in (1, -1):
-        with shifted(weights, onward, sign * length):
-            ends.append(gradients(train(), architecture))
-    return [
-        own - rate * (plus - minus) / (2 * length) for own, plus, minus in zip(first, ends[0], ends[1], strict=True)
-    ]
+        with shifted(weights, vector, sign * length):
+            ends.append(gradients(loss(), leaves))
+    return [(plus - minus) / (2 * length) for plus, minus in zip(ends[0], ends[1], strict=True)]
 
 
 @contextmanager
