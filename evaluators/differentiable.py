@@ -25,7 +25,7 @@ from archsearch.distribution import most_probable
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_scoring import Statistics
-from archsearch.evaluators.one_shot import OneShot
+from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.relaxed_network import RelaxedNetwork, drop_by_discretisation
 from archsearch.evaluators.training import Training
 from archsearch.networks.network import Network
@@ -35,7 +35,7 @@ from archsearch.task import Task
 from archsearch.trial import Architecture, Cost, Query
 
 
-class Differentiable(OneShot):
+class Differentiable(InheritedScores):
     """Trains weights and architecture parameters together, then scores architectures with the inherited weights.
 
     It has a distribution over the space (``archsearch.distribution``), which the controller ``Derived`` proposes by;
@@ -113,15 +113,8 @@ class Differentiable(OneShot):
         if not all(isinstance(guard, Guard) for guard in guards or ()):
             raise UsageError(f"{name}: guards: expected a list of Guard, got {guards!r:.80}")
         self._method = Method(relaxation or Softmax(), optimisation or FirstOrder(), guards or (), resource)
-        super().__init__(
-            training,
-            task,
-            epochs,
-            statistics=statistics,
-            statistics_batches=statistics_batches,
-            validation_batches=validation_batches,
-            seed=seed,
-        )
+        super().__init__(training, task, epochs, statistics, statistics_batches, validation_batches, seed)
+        self._forget()
 
     def _forget(self) -> None:
         self._shared: RelaxedNetwork = RelaxedNetwork(
@@ -136,7 +129,7 @@ class Differentiable(OneShot):
             (self.architecture_rate, self.architecture_decay, self.architecture_momentum),
             self.held_out,
         )
-        self._images = {}
+        super()._forget()
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space has no relaxed super-network, or none with partial channels."""
@@ -214,4 +207,4 @@ class Differentiable(OneShot):
                 f"{type(self).__name__}: candidates that saw one of {self._part} channels have no weights for a "
                 "network of its own; train the architecture with Training"
             )
-        return super().trained(query)
+        return self._trained(query, "Weights are inherited from a super-network that was searched by gradient.")

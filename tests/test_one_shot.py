@@ -25,7 +25,7 @@ from torch.nn import functional
 from archsearch import search
 from archsearch.basics.seeding import stream
 from archsearch.controllers import RandomSearch
-from archsearch.evaluators import OneShot, Training, one_shot, super_network
+from archsearch.evaluators import OneShot, Training, inherited_scores, super_network
 from archsearch.evaluators.inheriting import as_tensor, inherit
 from archsearch.executors.evaluating import EvaluationTimeout
 from archsearch.networks.multiply_adds import multiply_adds
@@ -287,8 +287,8 @@ def test_budgets_of_a_batch_may_differ(macro, monkeypatch):
     plain = queries(macro.space, 6)
     budgets = [None, Budget(1), Budget(2, 1, 7), Budget(2, 1, 8), Budget(1), Budget(10_000)]
     asked = [query._replace(budget=budget) for query, budget in zip(plain, budgets, strict=True)]
-    score, groups = one_shot.score_chains, []
-    monkeypatch.setattr(one_shot, "score_chains", lambda *given: groups.append(len(given[1])) or score(*given))
+    score, groups = inherited_scores.score_chains, []
+    monkeypatch.setattr(inherited_scores, "score_chains", lambda *given: groups.append(len(given[1])) or score(*given))
     found = macro.evaluate_batch(asked)
     assert sorted(groups) == [1, 1, 2, 2], "where a training would go on from plays no part"
     for query, evaluation in zip(asked, found, strict=True):
@@ -300,7 +300,7 @@ def test_where_memory_is_short_a_batch_is_one_after_another(macro, monkeypatch):
     asked = queries(macro.space, 3)
     alone = [outcome(macro.evaluate_query(query)) for query in asked]
     assert [outcome(found) for found in macro.evaluate_batch(asked)] != alone, "it costs less"
-    monkeypatch.setattr(one_shot, "MEMORY", 1000)
+    monkeypatch.setattr(inherited_scores, "MEMORY", 1000)
     assert [outcome(found) for found in macro.evaluate_batch(asked)] == alone
 
 

@@ -106,7 +106,17 @@ def test_files_of_the_room_are_small_and_import_no_shelf_and_not_each_other_in_c
 
 
 def test_no_evaluator_inherits_from_another_to_train():
-    names = ("training", "one_shot", "inherit", "zero_cost", "super_network", "hyper_network", "chain_scoring")
+    names = (
+        "training",
+        "one_shot",
+        "inherit",
+        "zero_cost",
+        "super_network",
+        "hyper_network",
+        "chain_scoring",
+        "differentiable",
+        "relaxed_network",
+    )
     for path in (ROOT / "evaluators" / f"{name}.py" for name in names):
         assert len(path.read_text().splitlines()) <= 400, path
         bases = {
