@@ -5,7 +5,7 @@ Importing this package loads neither torch nor ray; names are imported on first 
 
 from typing import TYPE_CHECKING
 
-from archsearch.components import lazy_classes
+from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.bridges.environment import ArchitectureEnv as ArchitectureEnv

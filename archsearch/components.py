@@ -18,7 +18,6 @@ import importlib.metadata
 import inspect
 import re
 import sys
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -243,8 +242,8 @@ def not_installed(description: Any, kinds: Sequence[str] = KINDS) -> str | None:
                 return str(value["class_path"])
             for name, argument in arguments.items():
                 annotation = _annotation(cls, name)
-                takes_code = re.search(r"\b(Callable|[Tt]ype)\b", annotation)
-                if isinstance(argument, str) and takes_code and re.search("[.:]", argument):  # else it is no path
+                may_be_path = isinstance(argument, str) and re.search("[.:]", argument)
+                if may_be_path and re.search(r"\b(Callable|[Tt]ype)\b", annotation):
                     return f"{argument} ({cls.__name__}.{name})"
                 waiting.append((argument, _kinds_of(annotation)))
     return None
@@ -361,44 +360,3 @@ def summary(cls: Callable[..., Any]) -> str:
     text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
     # "et al. 2019" does not end a sentence.
     return re.split(r"(?<=[.;])(?<!al\.)\s", text)[0].rstrip(".;")
-
-
-def lazy_classes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module's ``__getattr__`` that imports each class on first use.
-
-    Args:
-        package: The package's ``__name__``.
-        modules: Name of the module, inside the package, that holds each class.
-    """
-
-    def __getattr__(name: str) -> Any:
-        if name in modules:
-            return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-
-    return __getattr__
-
-
-def other_defaults(**defaults: Any) -> Callable[[type[C]], type[C]]:
-    """A decorator for a class that takes its base's settings, some with other defaults, and does not repeat them.
-
-    Its ``__init__`` is the base's but for these defaults: what reads signatures (the command line, ``describe``, help)
-    sees all settings.
-    """
-
-    def decorate(cls: type[C]) -> type[C]:
-        init: Any = cls.__init__
-        taken = inspect.signature(init).parameters.items()
-        old = {n: p.default for n, p in taken if p.default is not p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
-        if not defaults.keys() <= old.keys():
-            raise TypeError(f"{cls.__name__}: its base has defaults of {', '.join(old)}, got {', '.join(defaults)}")
-        own = types.FunctionType(
-            init.__code__, init.__globals__, init.__name__, tuple((old | defaults).values()), init.__closure__
-        )
-        own.__kwdefaults__, own.__annotations__ = init.__kwdefaults__, init.__annotations__
-        own.__module__, own.__doc__ = cls.__module__, init.__doc__
-        own.__qualname__ = f"{cls.__qualname__}.__init__"
-        cls.__init__ = own  # type: ignore[method-assign]
-        return cls
-
-    return decorate

@@ -21,7 +21,7 @@ from archsearch.space import Space
 from archsearch.trial import Architecture, Budget, Proposal, Trial
 
 if TYPE_CHECKING:
-    from archsearch.distribution import Distribution
+    from archsearch.abilities import Distribution
 
 __all__ = ["Answer", "Controller", "without_budgets"]
 

@@ -17,10 +17,7 @@ from archsearch.trial import Architecture
 if TYPE_CHECKING:
     import torch
 
-    from archsearch.networks.network import Network
-
-Weights = Mapping[int, "float | torch.Tensor"]
-"""Of one choice: candidate to its weight, a number or a tensor of shape ()."""
+    from archsearch.networks.network import Network, Weights
 
 NONE = "none"
 """Name of a candidate that gives zero."""

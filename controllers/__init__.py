@@ -5,7 +5,7 @@ Classes are loaded on first use: importing this package loads neither torch nor 
 
 from typing import TYPE_CHECKING
 
-from archsearch.components import lazy_classes
+from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.controllers.bananas import Bananas as Bananas

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.components import other_defaults
+from archsearch.basics.classes import other_defaults
 from archsearch.controllers.bayesian_optimization import BayesianOptimization, Candidate
 from archsearch.model import Prediction
 

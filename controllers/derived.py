@@ -7,9 +7,9 @@ ICML 2018, section 2.3). Both are here: first the derived one, then others that 
 
 from __future__ import annotations
 
+from archsearch.abilities import Distribution, draw
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Controller
-from archsearch.distribution import Distribution, draw
 from archsearch.trial import Architecture
 
 ATTEMPTS = 4

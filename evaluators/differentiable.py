@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 
+from archsearch.abilities import most_probable
 from archsearch.basics.checks import number, whole_number
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import Guard
@@ -21,7 +22,6 @@ from archsearch.differentiable.optimisations import FirstOrder, Optimisation
 from archsearch.differentiable.relaxations import Relaxation, Softmax
 from archsearch.differentiable.resources import Resource
 from archsearch.differentiable.searching import Method
-from archsearch.distribution import most_probable
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_scoring import Statistics
@@ -38,7 +38,7 @@ from archsearch.trial import Architecture, Cost, Query
 class Differentiable(InheritedScores):
     """Trains weights and architecture parameters together, then scores architectures with the inherited weights.
 
-    It has a distribution over the space (``archsearch.distribution``), which the controller ``Derived`` proposes by;
+    It has a distribution over the space (``archsearch.abilities``), which the controller ``Derived`` proposes by;
     any other controller works, too. Scores and what is billed are as ``OneShot``'s. All passes are billed with the
     candidates that they run; those for the architecture parameters, and for watching, too. A run that is resumed goes
     on from the last finished epoch, to the same result. In the run folder, ``evaluator/search.parquet`` has a row for
@@ -180,7 +180,7 @@ class Differentiable(InheritedScores):
         return self._shared.records
 
     def probabilities(self, prefix: Architecture) -> Sequence[float]:
-        """See ``archsearch.distribution.Distribution``."""
+        """See ``archsearch.abilities.Distribution``."""
         return self._shared.probabilities(prefix)
 
     def derived(self) -> Architecture:

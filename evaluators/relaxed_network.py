@@ -15,21 +15,21 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
+from archsearch.abilities import most_probable
 from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import skips_in_first_cell
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.resources import Mixed, candidate_costs
 from archsearch.differentiable.searching import ARCHITECTURE, Costs, Method, Searching
-from archsearch.distribution import most_probable
 from archsearch.errors import UsageError
 from archsearch.evaluators.inheriting import batch_norms
 from archsearch.evaluators.super_network import WATCHED_IMAGES, SuperNetwork
 from archsearch.files.parquet import to_parquet
 from archsearch.files.writing import write_whole
 from archsearch.networks.multiply_adds import multiply_adds
-from archsearch.networks.network import Network
-from archsearch.relaxing import Relaxable, Relaxed, Weights
+from archsearch.networks.network import Network, Weights
+from archsearch.relaxing import Relaxable, Relaxed
 from archsearch.task.images import split
 from archsearch.training.batches import batches_of
 from archsearch.training.checkpoints import Checkpoint

@@ -15,7 +15,7 @@ import torch
 
 from archsearch.basics.checks import at_least_one, number
 from archsearch.differentiable.part import Part, Pass
-from archsearch.relaxing import Weights
+from archsearch.networks.network import Weights
 
 Record = Mapping[str, Any]
 """What was noted of an epoch: ``epoch`` (from 1), ``eigenvalue``, ``skips``, ``derived``, ..."""

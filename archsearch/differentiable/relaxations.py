@@ -18,7 +18,7 @@ from archsearch.basics.checks import number, whole_number
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Part, Pass, Schedule
 from archsearch.errors import UsageError
-from archsearch.relaxing import Weights
+from archsearch.networks.network import Weights
 
 
 class Relaxation(Part):

@@ -18,8 +18,8 @@ from archsearch.basics.checks import number
 from archsearch.differentiable.part import Part
 from archsearch.errors import UsageError
 from archsearch.networks.multiply_adds import multiply_adds
-from archsearch.networks.network import Network
-from archsearch.relaxing import Relaxed, RelaxedChoice, Weights
+from archsearch.networks.network import Network, Weights
+from archsearch.relaxing import Relaxed, RelaxedChoice
 
 
 class CandidateCosts(NamedTuple):

@@ -14,7 +14,8 @@ from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import Relaxation
 from archsearch.differentiable.resources import CandidateCosts, Resource
-from archsearch.relaxing import Relaxed, Weights
+from archsearch.networks.network import Weights
+from archsearch.relaxing import Relaxed
 from archsearch.training.loop import Batch, Run, expect_finite, update
 from archsearch.training.meter import Meter
 from archsearch.training.recipe import Recipe

@@ -5,7 +5,7 @@ Classes are imported on first use, so that listing them loads no library.
 
 from typing import TYPE_CHECKING
 
-from archsearch.components import lazy_classes
+from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.models.gaussian_process import GaussianProcess as GaussianProcess

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -23,10 +23,10 @@ from archsearch.errors import UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
-if TYPE_CHECKING:
-    from archsearch.relaxing import Weights
-
 __all__ = ["Choice", "InputShape", "Network", "build", "initialise", "two_to_morph"]
+
+Weights = Mapping[int, "float | torch.Tensor"]
+"""Of the candidates of one choice that are mixed: their weights, numbers or tensors of shape ()."""
 
 
 class InputShape(NamedTuple):

@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from archsearch.abilities import distribution_of
 from archsearch.basics.words import plain_lines
-from archsearch.distribution import distribution_of
 from archsearch.errors import ConstraintError, ExecutorError, StorageError, TooManyFailures
 from archsearch.executors.evaluating import advance, prepare
 from archsearch.executors.executor import Fault, Job

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from archsearch.abilities import distribution_of
 from archsearch.basics.checks import at_least_one
 from archsearch.basics.seeding import root_seed
 from archsearch.components import describe, import_object, load, not_trusted_message
 from archsearch.controller import Controller
-from archsearch.distribution import distribution_of
 from archsearch.errors import NotTrusted, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor

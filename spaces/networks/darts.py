@@ -15,9 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, Weights
 from archsearch.networks.partial import choice_of
-from archsearch.relaxing import Weights
 from archsearch.spaces.darts import (
     CELLS,
     DARTS,

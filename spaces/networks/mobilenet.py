@@ -13,8 +13,15 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch.errors import UsageError
-from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, equal_weights, weighted_sum
-from archsearch.relaxing import Weights
+from archsearch.networks.network import (
+    Choice,
+    GlobalAveragePool,
+    InputShape,
+    Network,
+    Weights,
+    equal_weights,
+    weighted_sum,
+)
 from archsearch.spaces.mobilenet import IDENTITY, Layer, MobileNet, candidate_name
 from archsearch.trial import Architecture
 

@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import nn
 
-from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, equal_weights
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, Weights, equal_weights
 from archsearch.networks.partial import choice_of
-from archsearch.relaxing import Weights
 from archsearch.spaces.nasbench201 import EDGES, OPERATIONS
 from archsearch.trial import Architecture
 
