@@ -2,10 +2,9 @@
 
 import torch
 
-from archsearch.abilities import build
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass
-from archsearch.networks.network import InputShape
+from archsearch.networks.network import InputShape, build
 from archsearch.spaces import MobileNet, NASBench201
 
 DIGITS = InputShape((1, 8, 8), 10)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from archsearch import components
+from archsearch.basics.classes import other_defaults
 from archsearch.components import (
     KINDS,
     build,
@@ -23,7 +24,6 @@ from archsearch.components import (
     import_object,
     import_path,
     load,
-    other_defaults,
     summary,
 )
 from archsearch.controller import Controller

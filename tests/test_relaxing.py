@@ -8,8 +8,8 @@ import torch
 from test_mixture import DIGITS, FAMILIES, SPACES, images, settings, super_network
 from test_mixture import REFERENCES as MEANS
 
-from archsearch.abilities import build
 from archsearch.errors import MissingAbility, UsageError
+from archsearch.networks.network import build
 from archsearch.networks.partial import PartialChoice, shuffled
 from archsearch.relaxing import Relaxable, Relaxed, relaxable
 from archsearch.spaces import DARTS, ConvChain, NASBench101, NASBench201
