@@ -52,11 +52,11 @@ def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsy
     def begin(*_, **__):
         raise Begins
 
-    for module, name in WORK.values():
-        home = importlib.import_module(f"archsearch.{module}")
-        signed = functools.update_wrapper(
-            functools.partial(begin), getattr(home, name)
-        )  # defaults of options are theirs
+    # All are imported before one is replaced: others take the names from them when they are imported.
+    homes = [(importlib.import_module(f"archsearch.{module}"), name) for module, name in WORK.values()]
+    for home, name in homes:
+        # Defaults of options are theirs.
+        signed = functools.update_wrapper(functools.partial(begin), getattr(home, name))
         monkeypatch.setattr(home, name, signed)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
