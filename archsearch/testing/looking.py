@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import json
 import multiprocessing
@@ -10,16 +11,20 @@ import os
 import pickle
 import random
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from typing import Any, cast
 
 import numpy as np
 
 from archsearch.components import build, describe
 from archsearch.space import Space
-from archsearch.testing.suite import Result, expect
+from archsearch.testing.suite import ContractError, Result, expect
 from archsearch.trial import Proposal
+
+Context = ForkServerContext | SpawnContext
 
 
 def expect_in_space(proposals: Sequence[Proposal], space: Space, when: str) -> None:
@@ -86,13 +91,79 @@ def expect_no_globals(run: Callable[[], Sequence[object]]) -> None:
         expect_same(first, run(), "the results depend on the state of a global generator")
 
 
+# What evaluators import late, if this process has the library: no new process then spends seconds on it again.
+SLOW_TO_IMPORT = ("torch._dynamo", "torch.profiler", "sklearn.datasets", "scipy.stats")
+
+
 def in_new_process(function: Callable[..., Result], *arguments: object) -> Result:
     """Calls a module's function in a fresh Python whose ``PYTHONHASHSEED`` differs from this one's."""
+    return _answer_of(_fresh_processes(), function, arguments)
+
+
+@functools.cache
+def _fresh_processes() -> Context:
+    """How processes are made that know of this one nothing but what they are sent.
+
+    On Linux they are forks of a server, a fresh Python of its own that does nothing but import, once, what would take
+    each of them seconds; it ends with this process. Elsewhere libraries do not outlive a fork: each is started anew.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    if sys.platform != "linux":
+        return spawn
+    server = multiprocessing.get_context("forkserver")
+    ours = [name for name in sys.modules if name.partition(".")[0] == "archsearch"]
+    server.set_forkserver_preload(ours + [name for name in SLOW_TO_IMPORT if name.partition(".")[0] in sys.modules])
+    text = "a process has one such server, which somebody may have started before, with another or no hash seed"
+    with contextlib.suppress(OSError, ContractError):
+        if _answer_of(server, hash, (text,)) != hash(text):
+            return server
+    return spawn
+
+
+def _answer_of(context: Context, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
+    reader, writer = context.Pipe(duplex=False)
+    with reader, _other_hash_seed():
+        with writer:
+            call = pickle.dumps((function, arguments))
+            process = context.Process(target=_give_answer, args=(writer, dict(os.environ), call))
+            process.start()
+        try:
+            answer, error = reader.recv()
+        except EOFError:
+            answer, error = None, ContractError("the new process ended before it gave an answer")
+        process.join()
+    if error is not None:
+        raise error
+    return cast(Result, answer)
+
+
+def _give_answer(writer: Connection, environment: dict[str, str], call: bytes) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.clear()  # a fork has that of the time when its server was started
+    os.environ.update(environment)
+    try:
+        function, arguments = pickle.loads(call)
+        writer.send((function(*arguments), None))
+    except Exception as error:
+        try:
+            writer.send((None, error))
+        except Exception:  # it cannot be pickled
+            writer.send((None, RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _other_hash_seed() -> Iterator[None]:
     before = os.environ.get("PYTHONHASHSEED")
     os.environ["PYTHONHASHSEED"] = "2" if before == "1" else "1"
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(function, *arguments).result()
+        yield
     finally:
         if before is None:
             del os.environ["PYTHONHASHSEED"]
