@@ -1,14 +1,12 @@
 """Evaluators that learn on, in runs that are killed and go on."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+import advancing_lab
+import forked
 import pytest
 import yaml
 from advance_lab import events, killed_run, path, run
@@ -17,8 +15,6 @@ from advancing_lab import INTERVAL, SEED, Learner
 from archsearch import resume
 from archsearch.errors import RunFolderError
 from archsearch.keeping.folder import RunFolder
-
-TESTS = Path(__file__).parent
 
 
 @pytest.mark.parametrize("after", [3, INTERVAL - 1, INTERVAL, INTERVAL + 1, 2 * INTERVAL, 95])
@@ -84,12 +80,12 @@ def test_an_evaluator_that_no_longer_advances_is_refused(tmp_path, monkeypatch):
 )
 def test_killed_at_random_moments_it_equals_an_uninterrupted_run(executor, workers, batch, lag, duplicates, tmp_path):
     """Kill -9: right after an advance that the journal does not know of yet, then in the middle of the work."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    drive = [sys.executable, str(TESTS / "advancing_lab.py"), executor, str(workers), str(batch), str(lag), duplicates]
+    drive = advancing_lab.drive, executor, workers, batch, lag, duplicates
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
-    done = subprocess.run(drive, cwd=whole, env=environment, check=True, capture_output=True, text=True)
+    done = forked.run(*drive, cwd=whole)
+    assert done.poll() == 0, done.stderr
 
     def calls():
         log = killed / "calls.log"
@@ -98,17 +94,18 @@ def test_killed_at_random_moments_it_equals_an_uninterrupted_run(executor, worke
     delays = random.Random(batch)
     for version in (2, 5):
         (killed / "kill-at-version").write_text(str(version))
-        died = subprocess.run(drive, cwd=killed, env=environment, check=False, capture_output=True, text=True)
-        assert died.returncode == -signal.SIGKILL, died.stderr
+        died = forked.run(*drive, cwd=killed)
+        assert died.poll() == -signal.SIGKILL, died.stderr
     for _ in range(3):
-        process = subprocess.Popen(drive, cwd=killed, env=environment)
+        process = forked.Process(*drive, cwd=killed)
         begun = calls()
         while calls() < begun + delays.randrange(5, 50) and process.poll() is None:
             time.sleep(0.002)
         assert process.poll() is None, "the run ended before it could be killed: this test shows nothing"
         process.kill()
         process.wait()
-    ended = subprocess.run(drive, cwd=killed, env=environment, check=True, capture_output=True, text=True)
+    ended = forked.run(*drive, cwd=killed)
+    assert ended.poll() == 0, ended.stderr
 
     paths = [
         [(t.id, t.architecture, t.parent, t.score, dict(t.metrics)) for t in RunFolder(folder / "run").trials(SEED)]

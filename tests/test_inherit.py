@@ -3,10 +3,9 @@
 import json
 import math
 import random
-import subprocess
-import sys
 import time
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -125,20 +124,20 @@ def test_killed_at_random_moments_trainings_end_like_an_uninterrupted_run(evalua
         begin += ["--controller.controller", "RegularizedEvolution", "--controller.controller.population_size", "6"]
     else:
         begin += ["--controller", "RegularizedEvolution", "--controller.population_size", "6"]
-    command = [sys.executable, "-m", "archsearch.cli"]
-    assert cli.main([*begin, "--out", str(tmp_path / "whole")]) == 0  # a process would only take longer to start
+    assert cli.main([*begin, "--out", str(tmp_path / "whole")]) == 0
     folder, delays, kills = tmp_path / "killed", random.Random(3), 0
     while True:
         started = (folder / "config.yaml").exists()
         arguments = ["resume", str(folder), "--quiet"] if started else [*begin, "--out", str(folder)]
-        with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE) as process:
-            if kills < 3 and wait_for_trials(folder, delays.randrange(1, 6), process):
-                time.sleep(delays.uniform(0.0, 0.1))
-                process.kill()
-                kills += 1
-                continue
-            assert process.wait() == 0
-            break
+        process = forked.Process(cli.main, arguments, cwd=tmp_path)
+        if kills < 3 and wait_for_trials(folder, delays.randrange(1, 6), process):
+            time.sleep(delays.uniform(0.0, 0.1))
+            process.kill()
+            process.wait()
+            kills += 1
+            continue
+        assert process.wait() == 0, process.stderr
+        break
     assert kills >= 2, "the run ended before it could be killed: this test shows nothing"
     whole, killed = (list(RunFolder(path).trials(1)) for path in (tmp_path / "whole", folder))
     for one, two in zip(whole, killed, strict=True):

@@ -1,12 +1,10 @@
 """Every try is billed and counted: also those that failed, and those before a kill."""
 
-import os
 import signal
-import subprocess
-import sys
 import types
 from pathlib import Path
 
+import forked
 import ledger_lab
 import numpy as np
 import pyarrow.parquet as pq
@@ -235,13 +233,11 @@ def test_report_and_status_add_up_with_the_result(clock, tmp_path, capsys):
 
 def test_tries_before_a_kill_9_are_billed_and_counted(tmp_path):
     """The third try of trial 2 kills its own process, which is the search's: the two before are not forgotten."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    drive = [sys.executable, str(TESTS / "ledger_lab.py")]
-    first = subprocess.run(drive, cwd=tmp_path, env=environment, check=False, capture_output=True)
-    assert first.returncode == -signal.SIGKILL
+    first = forked.run(ledger_lab.drive, cwd=tmp_path)
+    assert first.poll() == -signal.SIGKILL, first.stderr
     pending = RunFolder(tmp_path / "run").pending_cost()
     assert pending.billed_seconds >= sum(seconds for id_, seconds in ledger_lab.tries(tmp_path) if id_ == 2) > 0
-    subprocess.run(drive, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert forked.run(ledger_lab.drive, cwd=tmp_path).poll() == 0
     tries = ledger_lab.tries(tmp_path)
     trials = {trial.id: trial for trial in RunFolder(tmp_path / "run").trials(0)}
     assert {id_: trial.attempts for id_, trial in trials.items()} == dict.fromkeys(range(5), 3)

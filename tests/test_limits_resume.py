@@ -1,15 +1,13 @@
 """Limits: with a lag, on Ray, however often the run is killed, they change nothing else."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from limits_lab import LIMITS, of_each_controller, path, run, within
 
-from archsearch import resume
+from archsearch import cli, resume
 from archsearch.controllers import RandomSearch
 from archsearch.errors import RunFolderError
 from archsearch.keeping import history
@@ -60,14 +58,11 @@ def test_extended_and_killed_runs_equal_an_uninterrupted_one(controller, setting
 )
 def test_killed_among_rejections_it_equals_an_uninterrupted_run(options, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(TESTS)
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "archsearch.cli"]
-    begin = [*command, "run", "--evaluator", "limits_lab.Spy", "--seed", "3", "--trials", "150", "--out", "r"]
+    begin = ["run", "--evaluator", "limits_lab.Spy", "--seed", "3", "--trials", "150", "--out", "r"]
     begin += ["--controller", "RandomSearch", "--limits.flops", "40e6", "--limits.latency_seconds", "0.013", "--quiet"]
-    for arguments, at in (([*begin, *options], "400"), ([*command, "resume", "r", "--quiet", "--trust"], "700")):
-        environment["ARCHSEARCH_TEST_KILL_AT"] = at
-        done = subprocess.run(arguments, cwd=tmp_path, env=environment, check=False, capture_output=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    for arguments, at in (([*begin, *options], "400"), (["resume", "r", "--quiet", "--trust"], "700")):
+        done = forked.run(cli.main, arguments, cwd=tmp_path, environment={"ARCHSEARCH_TEST_KILL_AT": at})
+        assert done.poll() == -signal.SIGKILL, done.stderr
     before = len(list(RunFolder(tmp_path / "r").trials(3)))
     assert 0 < before < 150, "the run must be killed in its middle, or this test shows nothing"
     settings = {"lag": 3, "duplicates": "reuse"} if "--lag" in options else {"executor": "simulated", "workers": 5}

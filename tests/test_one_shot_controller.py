@@ -2,16 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from one_shot_lab import (
     CELL,
     PER_EPOCH,
     SPACE,
-    TESTS,
     enas,
     enas_search,
     facts,
@@ -168,10 +166,8 @@ def test_a_killed_search_ends_as_an_uninterrupted_one(tmp_path):
     folder = tmp_path / "killed"
     # Once when the first round is on disk, but not in the journal; once when the second is trained, but not on disk.
     for writes, after, done in ((2, True, 3), (1, False, 6)):
-        call = f"search_until_killed({str(folder)!r}, {writes}, {after})"
-        code = f"import test_one_shot_controller; test_one_shot_controller.{call}"
-        ended = subprocess.run([sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, check=False)
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        ended = forked.run(search_until_killed, str(folder), writes, after, cwd=tmp_path)
+        assert ended.poll() == -signal.SIGKILL, ended.stderr
         assert len(list(RunFolder(folder).trials(3))) == done
     killed = resume(folder)
     assert facts(killed) == facts(whole)

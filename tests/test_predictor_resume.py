@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pickle
-import signal
-import subprocess
-import sys
 import time
 
+import forked
 import numpy as np
 import pytest
 from common import run_command
@@ -78,24 +75,18 @@ def test_resume_neither_labels_nor_fits_again(tmp_path, capsys):
     assert [t.score for t in second.history] == [t.score for t in straight.history]
 
 
+def prepare_slowly(asked):
+    predictor = Predictor(Slow(str(asked)), labels=20)
+    search(SeparableSpace(), RandomSearch(), predictor, trials=5, seed=0, out="run")
+
+
 def test_a_killed_preparation_goes_on_where_it_was(tmp_path):
-    code = f"""
-import sys, time
-sys.path.insert(0, {str(os.path.dirname(__file__))!r})
-from archsearch import search
-from archsearch.controllers import RandomSearch
-from archsearch.testing import SeparableSpace
-from predictor_lab import Slow
-from archsearch.evaluators import Predictor
-search(SeparableSpace(), RandomSearch(), Predictor(Slow({str(tmp_path / "asked")!r}), labels=20), trials=5, seed=0,
-       out={str(tmp_path / "run")!r})
-"""
-    process = subprocess.Popen([sys.executable, "-c", code])
     asked = tmp_path / "asked"
+    process = forked.Process(prepare_slowly, asked, cwd=tmp_path)
     while not asked.exists() or len(asked.read_text()) < 6:
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     before = len(asked.read_text())
     result = resume(tmp_path / "run", evaluator=Predictor(Slow(str(asked)), labels=20))
