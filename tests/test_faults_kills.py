@@ -26,6 +26,7 @@ def test_killed_at_random_moments_it_equals_an_uninterrupted_run(options, tmp_pa
     with monkeypatch.context() as patch:
         patch.chdir(tmp_path / "whole")
         patch.setattr(sys, "path", [*sys.path])
+        patch.setenv(faulty_lab.PAUSE, "0")
         assert cli.main([*begin, "--out", "run"]) == 0
 
     delays = random.Random(1)
@@ -34,7 +35,8 @@ def test_killed_at_random_moments_it_equals_an_uninterrupted_run(options, tmp_pa
     while True:
         started = (folder / "config.yaml").exists()
         arguments = ["resume", "run", "--quiet", "--trust"] if started else [*begin, "--out", "run"]
-        process = forked.Process(cli.main, arguments, cwd=tmp_path / "killed")
+        pause = {} if kills < 4 else {faulty_lab.PAUSE: "0"}
+        process = forked.Process(cli.main, arguments, cwd=tmp_path / "killed", environment=pause)
         if kills < 4 and process.wait(timeout=delays.uniform(0.1, 0.6)) is None:
             process.kill()
             process.wait()
@@ -60,7 +62,7 @@ def test_kills_while_parts_are_written_lose_nothing(executor, workers, tmp_path)
     drive = faulty_lab.drive, executor, workers
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-    assert forked.run(*drive, cwd=tmp_path / "whole").poll() == 0
+    assert forked.run(*drive, cwd=tmp_path / "whole", environment={faulty_lab.PAUSE: "0"}).poll() == 0
 
     def calls():
         log = tmp_path / "killed" / "calls.log"
@@ -71,7 +73,7 @@ def test_kills_while_parts_are_written_lose_nothing(executor, workers, tmp_path)
     for kill in range(6):
         process = forked.Process(*drive, cwd=tmp_path / "killed")
         if kill % 2:
-            time.sleep(delays.uniform(0.0, 0.5))
+            time.sleep(delays.uniform(0.0, 0.3))
         else:
             begun = len(calls())
             while len(calls()) < begun + delays.randrange(20, 90) and process.poll() is None:
@@ -81,7 +83,7 @@ def test_kills_while_parts_are_written_lose_nothing(executor, workers, tmp_path)
         process.wait()
         trials = RunFolder(tmp_path / "killed" / "run").trials(faulty_lab.SEED)
         saved.append(({trial.seed for trial in trials}, len(calls())))
-    assert forked.run(*drive, cwd=tmp_path / "killed").poll() == 0
+    assert forked.run(*drive, cwd=tmp_path / "killed", environment={faulty_lab.PAUSE: "0"}).poll() == 0
 
     whole, killed = (list(RunFolder(tmp_path / name / "run").trials(faulty_lab.SEED)) for name in ("whole", "killed"))
     assert path(killed) == path(whole)
