@@ -8,6 +8,7 @@ import pytest
 
 pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("*_lab.py")))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # a Ray starts the workers that a test asks for only
 # Equal to the last bit is what the same sums on the processor are; `benchmarks/cuda.py` tries the other device.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 

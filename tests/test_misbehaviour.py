@@ -19,7 +19,7 @@ from archsearch.errors import ArchsearchError  # noqa: E402
 from archsearch.keeping.folder import RunFolder  # noqa: E402
 from archsearch.running.scoring import Listed  # noqa: E402
 
-SECONDS = 1.0
+SECONDS = 0.5
 """The time-out: what does not hang takes microseconds."""
 HARMLESS_IN_PROCESS = [
     way

@@ -173,4 +173,12 @@ def test_most_architectures_may_fail_and_the_labels_are_as_many_as_wanted():
 
 def test_the_timeout_of_a_search_holds_for_labels():
     with pytest.raises(TooManyFailures, match=r"no result within 0\.02 s"):
-        search(SeparableSpace(), RandomSearch(), Predictor(Slow(), labels=20), trials=5, seed=0, timeout=0.02)
+        search(
+            SeparableSpace(),
+            RandomSearch(),
+            Predictor(Slow(), labels=20),
+            trials=5,
+            seed=0,
+            timeout=0.02,
+            max_failures=2,
+        )

@@ -70,7 +70,7 @@ def test_exactly_what_was_asked_for_and_nothing_twice():
 )
 def test_with_a_lag_it_walks_the_local_path(controller):
     settings = {"trials": 90, "seed": 2, "lag": 5}
-    remote = search(NASBench201(), controller, Tabular(), executor=RayExecutor(3), **settings)
+    remote = search(NASBench201(), controller, Tabular(), executor=RayExecutor(2), **settings)
     local = search(NASBench201(), controller, Tabular(), **settings)
     assert sorted((t.id, t.architecture, t.parent, t.score) for t in remote.history) == [
         (t.id, t.architecture, t.parent, t.score) for t in local.history
@@ -87,9 +87,9 @@ def test_short_evaluations_share_batches_long_ones_do_not():
 
 
 def test_a_worker_that_dies_costs_only_the_trial_that_kills_it():
-    result = run(faulty_lab.dies, trials=25, retries={"worker_died": 1}, max_failures=20)
+    result = run(faulty_lab.dies, trials=16, retries={"worker_died": 1}, max_failures=20)
     trials = list(result.history)
-    assert result.completed == 25
+    assert result.completed == 16
     assert len(set(ids(result))) == len(trials)
     for trial in trials:
         killer = sum(trial.architecture) % 5 == 0
@@ -97,13 +97,13 @@ def test_a_worker_that_dies_costs_only_the_trial_that_kills_it():
         # A killer is tried twice on its own; before, a try of any may have been lost with the worker that they shared.
         assert trial.attempts >= (2 if killer else 1)
         assert (trial.lost_seconds > 0) == (trial.attempts > 1)
-    assert result.failed > 0
+    assert result.failed >= 2
 
 
 def test_workers_killed_from_outside_lose_nothing():
-    result = run(faulty_lab.kills_itself_now_and_then, trials=40)
-    assert (result.completed, result.failed) == (40, 0)
-    assert sorted(ids(result)) == list(range(40))
+    result = run(faulty_lab.kills_itself_now_and_then, trials=24)
+    assert (result.completed, result.failed) == (24, 0)
+    assert sorted(ids(result)) == list(range(24))
     markers = os.listdir(os.environ["ARCHSEARCH_TEST_FOLDER"])
     assert len(markers) > 2, "no worker was killed: this test shows nothing"
 
@@ -118,10 +118,10 @@ def test_workers_killed_by_the_system_at_random_lose_nothing():
                 os.kill(int(trial.metrics["process"]), signal.SIGKILL)
                 killed.append(trial.id)
 
-    result = run(faulty_lab.slow_with_process, trials=90, on_trial=kill)
+    result = run(faulty_lab.slow_with_process, trials=45, on_trial=kill)
     assert len(killed) >= 3, "too few workers were killed: this test shows nothing"
-    assert (result.completed, result.failed) == (90, 0)
-    assert sorted(ids(result)) == list(range(90))
+    assert (result.completed, result.failed) == (45, 0)
+    assert sorted(ids(result)) == list(range(45))
 
 
 def test_a_ray_that_was_there_before_is_left_running(tmp_path):
@@ -134,8 +134,9 @@ def test_a_ray_that_was_there_before_is_left_running(tmp_path):
     assert (result.completed, type(result.best.score)) == (20, float)
 
 
-def test_a_hang_in_native_code_is_killed():
-    result = run(faulty_lab.hangs_in_native_code, trials=12, timeout=1.5, max_failures=20)
+def test_a_hang_in_native_code_is_killed(monkeypatch):
+    monkeypatch.setattr("archsearch.executors.ray.executor.GRACE_SECONDS", 1.0)
+    result = run(faulty_lab.hangs_in_native_code, trials=12, workers=2, timeout=1.0, max_failures=20)
     assert result.completed == 12
     kinds = {trial.failure for trial in result.history if sum(trial.architecture) % 5 == 0}
     assert kinds == {"timeout"}
@@ -143,7 +144,7 @@ def test_a_hang_in_native_code_is_killed():
 
 
 def test_stops_at_the_time_limit_with_work_pending():
-    result = run(faulty_lab.slow, trials=None, max_seconds=0.5)
+    result = run(faulty_lab.slow, trials=None, workers=2, max_seconds=0.5)
     assert result.stopped == "max_seconds"
     assert result.completed < 200
 
@@ -151,7 +152,7 @@ def test_stops_at_the_time_limit_with_work_pending():
 def test_too_large_workers_are_a_clear_error():
     with pytest.raises(ExecutorError, match="each needs 64 CPU"):
         run(faulty_lab.score, executor=RayExecutor(1, cpus=64, start_seconds=1.0))
-    assert run(faulty_lab.score, trials=5).completed == 5
+    assert run(faulty_lab.score, trials=5, workers=1).completed == 5
 
 
 def test_a_retry_that_waits_for_another_worker_holds_up_no_other():
@@ -251,11 +252,11 @@ def test_workers_evaluate_together_what_a_batch_holds():
 def test_one_bad_candidate_fails_neither_its_batch_nor_its_worker(kind, failure, monkeypatch):
     monkeypatch.setattr("archsearch.executors.ray.executor.GRACE_SECONDS", 1.0)  # a second round has its own time
     monkeypatch.setattr(RayExecutor, "_lose", lambda self, worker, error, failure: pytest.fail(error))
-    settings = {"trials": 18, "batch": 6, "timeout": 0.2 if kind == "hangs" else None, "max_failures": 99}
+    settings = {"trials": 12, "batch": 6, "timeout": 0.2 if kind == "hangs" else None, "max_failures": 99}
     evaluator = advancing_lab.Together(kind)
     result = search(SPACE, RandomSearch(), evaluator, seed=0, executor=RayExecutor(2), **settings)
     trials = list(result.history)
-    assert result.completed == 18
+    assert result.completed == 12
     assert result.failed > 0
     for trial in trials:
         assert trial.failure == (failure if advancing_lab.is_bad(trial.architecture) else "")
