@@ -76,6 +76,7 @@ def _descends(scores, order):
 def test_every_tiny_case_agrees_with_the_definitions():
     for length in (2, 3, 4):
         vectors = list(itertools.product(range(min(length, 3)), repeat=length))
+        vectors = [vector for vector in vectors if set(vector) == set(range(max(vector) + 1))]  # each order once
         for truth, scores in itertools.product(vectors, repeat=2):
             assert kendall_tau(truth, scores) == pytest.approx(brute_tau(truth, scores), abs=1e-12)
     for truth, scores in itertools.product(itertools.product(range(3), repeat=3), repeat=2):
