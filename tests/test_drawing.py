@@ -9,12 +9,13 @@ import pyarrow as pa
 import pytest
 from matplotlib.path import Path
 
+from archsearch.basics.text_graphs import text_graph
 from archsearch.errors import UsageError
 from archsearch.showing import graphs as showing_graphs
 from archsearch.showing import placing as showing_placing
 from archsearch.showing import style as style
 from archsearch.showing.curves import draw_learning_curve
-from archsearch.showing.graphs import draw_graph, text_graph
+from archsearch.showing.graphs import draw_graph
 from archsearch.showing.report_pictures import _best_so_far
 from archsearch.space import Space
 from archsearch.testing import ConditionalSpace

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from archsearch.basics.text_graphs import text_graph
 from archsearch.basics.words import fenced, markdown, plain
 from archsearch.bridges.exported import ONNX, Chosen, Weights
 from archsearch.bridges.load_network import components
@@ -67,8 +68,6 @@ class Card:
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _head(self) -> str:
-        from archsearch.showing.graphs import text_graph
-
         kind = type(self.space).__name__
         what = f"An architecture of the space {kind}, found by neural architecture search with archsearch"
         if self.weights is None:

@@ -18,6 +18,7 @@ def embedded_columns(name: str, columns: tuple[str, ...]) -> dict[str, list[Any]
     import pyarrow.parquet as pq
 
     source = importlib.resources.files("archsearch") / "data" / f"{name}.parquet"
-    with importlib.resources.as_file(source) as path:
-        table: dict[str, list[Any]] = pq.read_table(path, columns=list(columns)).to_pydict()
+    # As in ``read_parquet``: without pyarrow.dataset, and without threads that outlive a short command.
+    with importlib.resources.as_file(source) as path, pq.ParquetFile(path) as file:
+        table: dict[str, list[Any]] = file.read(columns=list(columns), use_threads=False).to_pydict()
     return table

@@ -60,9 +60,16 @@ def read_parquet(path: Path) -> pa.Table:
     try:
         data = path.read_bytes()
         _check(data)
-        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        # Not pq.read_table: that imports pyarrow.dataset, and with it pandas where it is installed. No threads: some of
+        # Arrow's that outlive the process can abort it (apache/arrow#34314).
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+            table = file.read(use_threads=False)
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
         raise error if isinstance(error, Damaged) else Damaged(str(error).partition("\n")[0]) from None
+    if len(set(table.column_names)) < len(table.column_names):
+        raise Damaged("two of its columns have one name")
+    notes = {name: value for name, value in (table.schema.metadata or {}).items() if name != ENTRY}
+    return table.replace_schema_metadata(notes or None)
 
 
 def _check(data: bytes) -> None:

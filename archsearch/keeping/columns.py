@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.basics.seeding import evaluation_seed
 from archsearch.basics.texts import name_of
+from archsearch.files.arrow import array, scalar
 from archsearch.files.checksums import Damaged
 from archsearch.space import Space
 from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Architecture, Budget, Cost, Evaluation, Trial
@@ -64,24 +65,24 @@ def trials_to_table(trials: Sequence[Trial], space: Space | None) -> pa.Table:
     import pyarrow as pa
 
     columns: dict[str, Any] = {
-        "id": pa.array([t.id for t in trials], pa.int64()),
-        "architecture": pa.array([t.architecture for t in trials], pa.list_(pa.int32())),
-        "name": pa.array(_names([t.architecture for t in trials], space), pa.string()),
-        "parent": pa.array([t.parent for t in trials], pa.int64()),
-        "status": pa.array([t.status for t in trials], pa.string()),
-        "score": pa.array([t.score for t in trials], pa.float64()),
+        "id": array([t.id for t in trials], pa.int64()),
+        "architecture": array([t.architecture for t in trials], pa.list_(pa.int32())),
+        "name": array(_names([t.architecture for t in trials], space), pa.string()),
+        "parent": array([t.parent for t in trials], pa.int64()),
+        "status": array([t.status for t in trials], pa.string()),
+        "score": array([t.score for t in trials], pa.float64()),
     }
     columns |= _metric_columns(trials) | _training_columns(trials)
     costs = [NO_COST if t.evaluation is None else t.evaluation.cost for t in trials]
-    columns[COST_COLUMNS["wall_seconds"]] = pa.array([t.seconds + t.lost_seconds for t in trials], pa.float64())
+    columns[COST_COLUMNS["wall_seconds"]] = array([t.seconds + t.lost_seconds for t in trials], pa.float64())
     for field in EVALUATED:
-        columns[COST_COLUMNS[field]] = pa.array([getattr(cost, field) for cost in costs], pa.float64())
-    columns[LOST] = pa.array([t.lost_seconds for t in trials], pa.float64())
-    columns["started_seconds"] = pa.array([t.started for t in trials], pa.float64())
-    columns["worker"] = pa.array([t.worker for t in trials], pa.int32())
-    columns["attempts"] = pa.array([t.attempts for t in trials], pa.int32())
-    columns["failure"] = pa.array([t.failure for t in trials], pa.string())
-    columns["error"] = pa.array([t.error for t in trials], pa.string())
+        columns[COST_COLUMNS[field]] = array([getattr(cost, field) for cost in costs], pa.float64())
+    columns[LOST] = array([t.lost_seconds for t in trials], pa.float64())
+    columns["started_seconds"] = array([t.started for t in trials], pa.float64())
+    columns["worker"] = array([t.worker for t in trials], pa.int32())
+    columns["attempts"] = array([t.attempts for t in trials], pa.int32())
+    columns["failure"] = array([t.failure for t in trials], pa.string())
+    columns["error"] = array([t.error for t in trials], pa.string())
     return pa.table(columns)
 
 
@@ -97,7 +98,7 @@ def _metric_columns(trials: Sequence[Trial]) -> dict[str, Any]:
 
     metrics = [t.metrics for t in trials]
     names = dict.fromkeys(name for keys in dict.fromkeys(tuple(m) for m in metrics) for name in keys)
-    return {name: pa.array([m.get(name) for m in metrics], pa.float64()) for name in names}
+    return {name: array([m.get(name) for m in metrics], pa.float64()) for name in names}
 
 
 def _training_columns(trials: Sequence[Trial]) -> dict[str, Any]:
@@ -107,10 +108,10 @@ def _training_columns(trials: Sequence[Trial]) -> dict[str, Any]:
     columns = {}
     if any(t.evaluation is not None and t.evaluation.curve for t in trials):
         curves = [t.evaluation.curve or None if t.evaluation else None for t in trials]
-        columns["curve"] = pa.array(curves, pa.list_(pa.float64()))
+        columns["curve"] = array(curves, pa.list_(pa.float64()))
     if any(t.budget is not None for t in trials):
         for field, column in BUDGET_COLUMNS.items():
-            columns[column] = pa.array([t.budget and getattr(t.budget, field) for t in trials], pa.int64())
+            columns[column] = array([t.budget and getattr(t.budget, field) for t in trials], pa.int64())
     return columns
 
 
@@ -163,6 +164,14 @@ def check_part(table: pa.Table) -> None:
     for name in ("id", "architecture", "status", "name"):
         if table[name].null_count:
             raise Damaged(f"column {name}: expected a value in each row")
+
+
+def has_status(table: pa.Table, status: str) -> pa.ChunkedArray:
+    """Whether each trial in a table of the history is ``completed``, or ``failed``."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.equal(table["status"], scalar(status, pa.string()))
 
 
 def lost_seconds(job: Sequence[Any]) -> float:

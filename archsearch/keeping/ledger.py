@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from archsearch.keeping.columns import COST_COLUMNS, EVALUATED, LOST
+from archsearch.files.arrow import numbers, scalar
+from archsearch.keeping.columns import COST_COLUMNS, EVALUATED, LOST, has_status
 from archsearch.trial import Cost
 
 if TYPE_CHECKING:
@@ -41,15 +42,16 @@ def _failed_seconds(table: pa.Table) -> npt.NDArray[np.float64]:
     """Seconds of each trial's tries that failed: of a completed one those before the last, of a failed one all."""
     import numpy as np
 
-    completed = np.asarray(table["status"]) == "completed"
+    completed = numbers(has_status(table, "completed"))
     return np.where(completed, _column(table, LOST), _column(table, COST_COLUMNS["wall_seconds"]))
 
 
 def _column(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
     """A column of numbers, 0 where there is none: version 0.1.0 did not write all of them."""
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if name not in table.column_names:
         return np.zeros(len(table))
-    return np.asarray(pc.fill_null(table[name], 0.0), np.float64)
+    return numbers(pc.fill_null(table[name], scalar(0.0, pa.float64()))).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Pictures: an architecture as a graph (PNG, SVG or plain text) and the learning curve of a search.
+"""Pictures: an architecture as a graph (PNG or SVG).
 
 Graphs are drawn from left to right in columns (Sugiyama, Tagawa & Toda, "Methods for visual understanding of
 hierarchical system structures", IEEE Trans. SMC 1981): nodes by their longest path from an input, and between them
@@ -18,7 +18,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from archsearch.basics.words import plain
 from archsearch.errors import UsageError
 from archsearch.showing.placing import (
     LONG_PULL,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-__all__ = ["draw_graph", "text_graph"]
+__all__ = ["draw_graph"]
 
 
 # -- an architecture as a graph ----------------------------------------------------------------
@@ -146,28 +145,3 @@ def _draw_box(axes: Axes, box: Item) -> None:
     axes.text(
         box.x, box.y, box.text, fontsize=FONT_POINTS, color=INK, ha="center", va="center_baseline", parse_math=False
     )
-
-
-# -- an architecture as text -------------------------------------------------------------------
-
-
-def text_graph(graph: networkx.MultiDiGraph) -> str:
-    """A graph as plain text: a line per node, with the operations and nodes that it gets its input from.
-
-    Args:
-        graph: Without cycles. Nodes carry ``label``, which follows a number where labels repeat; edges may carry
-            ``label``.
-    """
-    import networkx
-
-    order = list(networkx.lexicographical_topological_sort(graph, key=list(graph).index))
-    names = {node: plain(str(graph.nodes[node].get("label", node))) for node in order}
-    if len(set(names.values())) < len(names):
-        names = {node: f"{i}:{names[node]}" for i, node in enumerate(order)}
-    width = max(map(len, names.values()), default=0)
-    lines = []
-    for node in order:
-        edges = sorted(graph.in_edges(node, data="label"), key=lambda edge: order.index(edge[0]))
-        inputs = [f"{plain(str(label))}({names[source]})" if label else names[source] for source, _, label in edges]
-        lines.append(f"{names[node]:<{width}}  <- {', '.join(inputs)}" if inputs else names[node])
-    return "\n".join(lines)

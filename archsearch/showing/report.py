@@ -11,6 +11,7 @@ from archsearch.basics.words import say
 from archsearch.components import build
 from archsearch.errors import NotTrusted, RunFolderError
 from archsearch.files.damage import reads_folder
+from archsearch.keeping.columns import has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import total_cost
 from archsearch.keeping.trust import refuse_links
@@ -110,12 +111,10 @@ def _why_nothing(folder: RunFolder) -> str:
 
 def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table) -> dict[str, str]:
     """What was run and what it cost, as text."""
-    import pyarrow.compute as pc
-
     from archsearch.basics.words import format_cost, format_faults
     from archsearch.keeping.stored_run import NOTE
 
-    failures = table.filter(pc.equal(table["status"], "failed"))["failure"].value_counts().to_pylist()
+    failures = table.filter(has_status(table, "failed"))["failure"].value_counts().to_pylist()
     facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
     if folder.lost:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archsearch.files.damage import Notices
+from archsearch.keeping.columns import has_status
 from archsearch.keeping.ledger import billed_seconds
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
 def draw_curves(table: pa.Table, target: Path, title: str) -> None:
     """The learning curve over trials, and over billed cost where there is some."""
     import numpy as np
-    import pyarrow.compute as pc
 
     from archsearch.showing.curves import draw_learning_curve
 
-    is_completed = pc.equal(table["status"], "completed")
+    is_completed = has_status(table, "completed")
     completed = table.filter(is_completed)
     scores = completed["score"].to_numpy()
     seconds = np.cumsum(billed_seconds(table))[np.asarray(is_completed)]

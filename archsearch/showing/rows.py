@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from archsearch.basics.words import plain, say
 from archsearch.components import import_object, one_line
 from archsearch.errors import UsageError
-from archsearch.keeping.columns import RESERVED_COLUMNS
+from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
 from archsearch.showing.page import aligned, heading, table
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
     """The completed trials with the highest scores (of those trained longest), one row per architecture, best first."""
     import pyarrow.compute as pc
 
-    completed = table.filter(pc.equal(table["status"], "completed"))
+    completed = table.filter(has_status(table, "completed"))
     keys = [("score", "descending"), ("id", "ascending")]
     if "budget" in table.column_names:  # scores of unequally long trainings cannot be compared
         keys.insert(0, ("budget", "descending"))

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from archsearch.basics.text_graphs import text_graph
 from archsearch.basics.words import plain
 from archsearch.components import build
 from archsearch.errors import InvalidArchitecture, UnknownName, UsageError
+from archsearch.files.arrow import scalar
 from archsearch.files.damage import reads_folder
 from archsearch.files.lock import left_running
+from archsearch.keeping.columns import has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import ends
 from archsearch.showing.report import RECENT_TRIALS, facts_of, space_or_none
 from archsearch.showing.rows import best_rows, number_text, shown_columns
 from archsearch.space import Space
 from archsearch.trial import Architecture
-
-if TYPE_CHECKING:
-    pass
 
 
 @reads_folder
@@ -42,7 +42,7 @@ def status(directory: str | Path, *, trust: bool = False) -> str:
     table = folder.table(space_or_none(folder, config, trust))
     facts = facts_of(folder, config, table)
     ended = np.sort(ends(table))
-    completed = int((np.asarray(table["status"]) == "completed").sum())
+    completed = table.filter(has_status(table, "completed")).num_rows
     limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
     asked = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
     state = "running" if running else "not running"
@@ -80,8 +80,6 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
         NotTrusted: If a run folder's space is not installed, and not trusted.
         UsageError: If there is no such architecture, trial or kind of picture.
     """
-    from archsearch.showing.graphs import draw_graph, text_graph
-
     lines = []
     if (Path(what) / "config.yaml").exists():
         space, row = _trial_of_run(what, trial, trust)
@@ -100,6 +98,8 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
     graph = space.graph(architecture)
     lines += ["", text_graph(graph)]
     if out:
+        from archsearch.showing.graphs import draw_graph
+
         try:
             draw_graph(graph, out, title=space.format(architecture))
         except OSError as error:
@@ -110,12 +110,16 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
 
 @reads_folder
 def _trial_of_run(directory: str, trial: int | None, trust: bool) -> tuple[Space, dict[str, Any]]:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     folder = RunFolder(directory)
     space = build(folder.config()["space"], "spaces", trust=trust, where=str(folder.path / "config.yaml"))
     table = folder.table(space)
-    rows = best_rows(table, 1) if trial is None else table.filter(pc.equal(table["id"], trial)).to_pylist()
+    if trial is None:
+        rows = best_rows(table, 1)
+    else:
+        rows = table.filter(pc.equal(table["id"], scalar(trial, pa.int64()))).to_pylist()
     if not rows:
         raise UnknownName(f"{directory}: there is no {'completed trial' if trial is None else f'trial {trial}'}")
     return space, rows[0]
