@@ -355,8 +355,8 @@ def _built(value: Any, kinds: Sequence[str], where: str) -> Any:
     return [_built(item, kinds, where) for item in value] if isinstance(value, list) else value
 
 
-def summary(cls: Callable[..., Any]) -> str:
-    """First sentence of a class's docstring, on one line."""
-    text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+def summary(cls: Callable[..., Any] | str) -> str:
+    """First sentence of the docstring of a class (or of that docstring), on one line."""
+    text = " ".join((cls if isinstance(cls, str) else inspect.getdoc(cls) or "").split("\n\n")[0].split())
     # "et al. 2019" does not end a sentence.
     return re.split(r"(?<=[.;])(?<!al\.)\s", text)[0].rstrip(".;")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import functools
+import importlib.metadata
+import importlib.util
 import inspect
+from importlib.abc import InspectLoader
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +35,25 @@ def component_lines(names: list[str]) -> list[str]:
 
 
 def _kind_lines(kind: str) -> list[str]:
-    return [_line(name, load(name, kind)) for name in entry_points(kind)]
+    return [_line(name, _docstring(point) or load(name, kind)) for name, point in entry_points(kind).items()]
+
+
+def _docstring(point: importlib.metadata.EntryPoint) -> str | None:
+    """Of a component, from its source: importing all of them would take seconds; None: it cannot be had that way."""
+    try:
+        classes = [node for node in _statements(point.module) if isinstance(node, ast.ClassDef)]
+    except (ImportError, OSError, SyntaxError, ValueError):  # which is said when it is imported
+        return None
+    found = [node for node in classes if node.name == point.attr]
+    return ast.get_docstring(found[0]) if len(found) == 1 else None
+
+
+@functools.lru_cache(maxsize=1)  # a module's components mostly follow each other
+def _statements(module: str) -> list[ast.stmt]:
+    """The outermost statements of a module; only the package that it is in is imported."""
+    spec = importlib.util.find_spec(module)
+    source = spec.loader.get_source(module) if spec and isinstance(spec.loader, InspectLoader) else None
+    return ast.parse(source or "").body
 
 
 def _preset_lines() -> list[str]:
@@ -56,6 +79,7 @@ def _presets() -> dict[str, Path]:
 
 
 def _line(name: str, cls: Any) -> str:
+    """For a class, or a docstring of one."""
     return f"  {name:<22}{summary(cls)}"
 
 
