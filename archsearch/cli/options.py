@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.basics.words import say
+from archsearch.cli.settled import settle
 from archsearch.errors import ArchsearchError, UsageError
 
 if TYPE_CHECKING:
@@ -172,7 +173,9 @@ def add_component(
     import_named(f"{what}s", option or what, arguments)
     # Were the default another class than the user's, jsonargparse would hand on settings that have the same name.
     named = _named_class(option or what, arguments) or default if default else None
-    value = {"class_path": import_path(load(named, f"{what}s"))} if named else None
+    cls = load(named, f"{what}s") if named else None
+    settle(cls)
+    value = {"class_path": import_path(cls)} if named else None
     known = ", ".join(entry_points(f"{what}s"))
     parser.add_argument(
         f"--{option or what}",
@@ -212,11 +215,11 @@ def import_named(kind: str, option: str, arguments: Sequence[str]) -> None:
     text = " ".join(arguments) + " ".join(map(_read, files))
     for name, named in _with_values(arguments):
         if name in (f"--{option}", f"--{option}+", f"--{option}.help") and named.isidentifier():
-            load(named, kind)  # an unknown name is an error that says which ones there are
+            settle(load(named, kind))  # an unknown name is an error that says which ones there are
     for each in (kind, "models"):  # which components are made of
         for name in entry_points(each):
             if re.search(rf"\b{name}\b", text):
-                load(name, each)
+                settle(load(name, each))
 
 
 def _read(path: str) -> str:
