@@ -22,7 +22,7 @@ WHOLE, LIST = pa.int64(), pa.list_(pa.int32())
         (LIST, lambda rng: tuple(rng.integers(9, size=rng.integers(4)).tolist())),
         (pa.list_(pa.float64()), lambda rng: rng.random(int(rng.integers(4))).tolist()),
     ],
-    ids=str,
+    ids=["int64", "int32", "double", "string", "list of integers", "list of numbers"],
 )
 @pytest.mark.parametrize("missing", [0.0, 0.3, 1.0])
 def test_a_column_is_as_pyarrow_makes_it(length, kind, draw, missing):
