@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -63,6 +64,47 @@ def test_files_of_options_name_code_only_where_they_are_trusted(stranger, conten
         assert err.count("\n") == 1
     assert not (stranger.parent / "marker").exists()
     assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "evaluator: '{class_path: stranger_lab.Always}'",
+        """evaluator: '{"class_path": "stranger_lab.Always"}'""",
+        """evaluator: "' stranger_lab.Always '" """,
+        "evaluator: {class_path: Function, init_args: '{function: stranger_lab.score}'}",
+        "evaluator: \"{class_path: Function, init_args: '{function: stranger_lab.score}'}\"",
+        "loggers: '[stranger_lab.Always]'",
+        "config: further.yaml",
+        "config: 'controller: stranger_lab.Always'",
+        "config: ['trials: 3', further.yaml]",
+    ],
+)
+def test_code_that_is_named_in_a_text_or_in_a_further_file_is_found(stranger, text, capsys):
+    Path("options.yaml").write_text(text)
+    Path("further.yaml").write_text("controller: stranger_lab.Always\n")
+    assert cli.main(["run", "--config", "options.yaml", "--trials", "2", "--quiet", "--out", "new"]) == 2
+    assert re.match(r"archsearch: options\.yaml: .*--trust", capsys.readouterr().err)
+    assert "stranger_lab" not in sys.modules
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("name", ["~/options.yaml", "file://HOME/options.yaml", "-"])
+def test_files_of_options_are_looked_into_by_whatever_name_they_are_read(stranger, name, monkeypatch, capsys):
+    text = "controller: stranger_lab.Always\n"
+    Path("options.yaml").write_text(text)
+    monkeypatch.setenv("HOME", os.getcwd())
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    name = name.replace("HOME", os.getcwd())
+    assert cli.main(["run", f"--config={name}", "--trials", "2", "--quiet", "--out", "new"]) == 2
+    assert "stranger_lab.Always is not installed" in capsys.readouterr().err
+    assert "stranger_lab" not in sys.modules
+
+
+def test_what_looks_like_no_code_in_a_file_of_options_is_obeyed(stranger, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("trials: 3\nevaluator: '{class_path: Tabular}'\nout: new\n"))
+    assert cli.main(["run", "--config", "-", "--quiet"]) == 0
+    assert "3 completed" in capsys.readouterr().out
 
 
 def test_trusted_files_of_options_and_ones_own_command_line_work(stranger, capsys):

@@ -6,6 +6,7 @@ that lead out of a run folder, files of options that name code, and secrets, whi
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -191,15 +192,17 @@ def check_files(arguments: Sequence[str], names: Sequence[str]) -> None:
     """
     if "--trust" in arguments:
         return
+    from jsonargparse.typing import Path_fr
+
     for name in names:
-        try:
-            content = yaml.safe_load(Path(name).read_text())
-        except (OSError, ValueError, yaml.YAMLError):  # which is said when the file is parsed
+        try:  # as it will be read, be it ~/file, file:///file, or - for standard input
+            content = yaml.safe_load(Path_fr(name).read_text())
+        except (OSError, TypeError, ValueError, yaml.YAMLError):  # no file but options; or said when it is parsed
             continue
         for path in _texts(content):
             if IMPORT_PATH.fullmatch(path) and installed(path) is None and _can_be_imported(path):
                 raise NotTrusted(not_trusted_message(name, path))
-        for setting in REACHING if isinstance(content, dict) else ():
+        for setting in (*REACHING, "config") if isinstance(content, dict) else ():  # a further file is not looked into
             if content.get(setting) not in (None, {}, "auto"):
                 raise NotTrusted(
                     f"{name}: {setting}: {content[setting]!r:.80}: if you made this file or trust who did: --trust; "
@@ -208,13 +211,17 @@ def check_files(arguments: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    waiting, seen = [value], set[int]()
+    """All texts of a file of options, and those in texts that are YAML again: options are parsed once more."""
+    waiting, seen = [value], dict[int, Any]()  # by id, with the object, so that no other one gets its id
     while waiting:
         each = waiting.pop()
         if isinstance(each, str):
             yield each
+            with contextlib.suppress(ValueError, RecursionError, yaml.YAMLError):  # then it is that text and no more
+                inner = yaml.safe_load(each)
+                waiting.extend([inner] if inner != each else ())
         elif isinstance(each, (dict, list)) and id(each) not in seen:
-            seen.add(id(each))
+            seen[id(each)] = each
             waiting.extend(each.values() if isinstance(each, dict) else each)
 
 
