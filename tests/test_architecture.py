@@ -25,6 +25,24 @@ def steps(title):
     return re.findall(r"^\d+\. `([\w/]+\.py): ([\w.]+)`", section(title), re.MULTILINE)
 
 
+NO_FILES_OF_OURS = {"my_lab.py", "controllers/climbing.py", "numpy.py", "model_builder.py"}
+
+
+def test_files_that_pages_and_sources_name_are_there():
+    """By the end of their path: ``loop.py``, ``running/loop.py``."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "Makefile"]
+    folders = ("archsearch", "benchmarks", "controllers", "evaluators", "examples", "scripts", "spaces")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    files = [f"/{path.relative_to(ROOT)}" for path in (*sources, *(ROOT / "tests").rglob("*.py"))]
+    gone = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (*pages, *sources)
+        for name in re.findall(r"(?<![\w/*.-])(?:\w+/)*\w+\.py\b", path.read_text())
+        if name not in NO_FILES_OF_OURS and not any(file.endswith(f"/{name}") for file in files)
+    ]
+    assert gone == []
+
+
 def test_the_picture_has_the_rooms_on_disk_in_at_most_twelve_boxes():
     picture = re.search(r"```\n(.*?)```", section("The house"), re.DOTALL)[1]
     words = set(re.findall(r"[a-z]+(?:/[a-z]+)?", picture))

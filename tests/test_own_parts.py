@@ -137,6 +137,7 @@ def test_all_of_them_on_the_command_line(tmp_path, capsys):
     status, _, errors = run_command(capsys, "resume", out, "--trials", "30", "--quiet")
     assert status == 2
     assert "executor: own_parts_lab.Threads is not installed" in errors
+    assert run_command(capsys, "resume", out, "--trials", "25", "--quiet", "--executor", THREADS)[0] == 0
     assert run_command(capsys, "resume", out, "--trials", "30", "--quiet", "--trust")[0] == 0
     status, printed, _ = run_command(capsys, "report", out, "--tables", "own_parts_lab.slowest")
     assert status == 0

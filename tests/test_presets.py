@@ -202,7 +202,7 @@ def test_list(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "spso"], "no preset is called 'spso'; did you mean spos? Known: bender, enas, fairnas"),
+        (["--preset", "spso"], "no preset is called 'spso'; did you mean spos? Known: bender, darts, darts_first"),
         (["--preset", "../presets/spos"], "no preset is called"),
         (["--preset="], "no preset is called ''"),
         (["--preset"], "expected one argument"),

@@ -295,7 +295,7 @@ def executor_of_run(given: dict[str, Any]) -> dict[str, Any]:
 
     from archsearch.files.damage import DamageWarning
     from archsearch.keeping.folder import RunFolder
-    from archsearch.running.search import executor_of_run
+    from archsearch.running.search import executor_of_run, is_path
 
     folder = RunFolder(given["directory"])
     if not (folder.path / "config.yaml").exists():
@@ -303,6 +303,8 @@ def executor_of_run(given: dict[str, Any]) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DamageWarning)  # which is said once, when the run goes on
         config = folder.config()
+    if given["executor"] is not None and is_path(given["executor"]):  # the command line names it, not the folder
+        return chosen_executor(given)
     if given["executor"] not in (None, config["executor"]):
         return chosen_executor(given)
     changes, where = _executor_settings(given, config["executor"]), f"{folder.path}/config.yaml"

@@ -1,4 +1,4 @@
-"""Where evaluations run: here (``local_executor.py``), on a virtual clock, or on a Ray cluster (``ray_executor.py``).
+"""Where evaluations run: here (``local.py``), on a virtual clock (``simulated.py``), or on a Ray cluster (``ray/``).
 
 The search hands over jobs with ``submit`` and collects finished trials with ``wait``. An executor never talks to
 the controller.

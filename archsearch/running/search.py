@@ -192,7 +192,7 @@ def executor_of_run(
     name = str(config["executor"])
     with readable(where):
         stored = stored_executor(config, where, trust=trust, replaced=changes or ())
-        if stored is None and not trust and _is_path(name):
+        if stored is None and not trust and is_path(name):
             raise NotTrusted(not_trusted_message(where, f"executor: {name}"))
         if stored is None and not changes:
             return make_executor(name, workers or config["workers"])
@@ -310,7 +310,7 @@ def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
         from archsearch.executors.ray.executor import RayExecutor
 
         return RayExecutor(workers)
-    if _is_path(executor):
+    if is_path(executor):
         return _own_executor(executor, workers)
     raise UnknownName(
         f"no executor is called {executor!r}; expected local, ray or simulated; a class of your own works by its "
@@ -318,7 +318,7 @@ def make_executor(executor: ExecutorName | Executor, workers: int) -> Executor:
     )
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
     """Whether this is the import path of an executor, and no name."""
     return "." in name or ":" in name
 
