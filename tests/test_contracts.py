@@ -208,6 +208,8 @@ def test_any_mixture_of_asking_telling_and_restarting(name):
 @pytest.mark.parametrize("name", shelf("controllers"))
 def test_controller_proposes_what_is_recorded(name):
     # A difference means that the same seed gives users another search; see the module for how to renew.
+    if not renew.path(name).exists():
+        pytest.fail(f"golden {name}: nothing is recorded yet; python tests/golden/renew.py does so", pytrace=False)
     recorded = json.loads(renew.path(name).read_text())
     if line := renew.difference(name, recorded, renew.record(name)):
         pytest.fail(line, pytrace=False)
@@ -249,6 +251,13 @@ def test_another_seed_differs_from_the_recording_and_a_failed_test_says_only_tha
         str(caught.value),
     )
     assert not caught.value.pytrace  # so that pytest shows this line and nothing else
+
+
+def test_one_line_says_that_nothing_is_recorded_of_a_new_controller():
+    with pytest.raises(
+        pytest.fail.Exception, match=r"^golden Unrecorded: nothing is recorded yet; python tests/golden/"
+    ):
+        test_controller_proposes_what_is_recorded("Unrecorded")
 
 
 def test_no_recording_is_left_over():
