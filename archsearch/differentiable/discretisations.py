@@ -32,7 +32,7 @@ class Threshold(Discretisation):
     In ``DARTS``, whose nodes have two edges each, candidates below it lose to all that are above.
 
     Args:
-        least: Strength, 0 < least < 1, that a candidate must have. The paper uses 0.85.
+        least: Strength, 0 < least < 1, that a candidate must have. The default is ours.
     """
 
     def __init__(self, least: float = 0.85) -> None:

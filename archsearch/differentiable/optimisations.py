@@ -117,7 +117,7 @@ class Amended(Optimisation):
 
     Args:
         every: See ``Optimisation``.
-        amendment: Weight of the second term, > 0. The paper uses 0.1.
+        amendment: Weight of the second term, > 0. The default is ours.
     """
 
     def __init__(self, every: int = 1, amendment: float = 0.1) -> None:
