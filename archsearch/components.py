@@ -35,6 +35,9 @@ BASES = {
 PART = "archsearch.differentiable.part.Part"
 """What parts of components are subclasses of: they are made with them, and are no components of their own."""
 
+PARTS = ("relaxations", "optimisations", "guards", "resources", "discretisations")
+"""Modules of parts, each named after its base class."""
+
 KINDS = tuple(BASES)
 
 C = TypeVar("C")
@@ -64,6 +67,31 @@ def load(name: str, kind: str | None = None) -> Any:
         return import_object(name)
     known = [known_name for each in kinds for known_name in entry_points(each)]
     raise UnknownName(_unknown_message(name, " or ".join(each[:-1] for each in kinds), known))
+
+
+def expect_part(name: str, role: str) -> None:
+    """Refuses a name that is none of the parts that an argument of that name takes, such as ``relaxation``.
+
+    Args:
+        name: Name of a class.
+        role: Name of the argument; that of parts of a method is the name of their base.
+
+    Raises:
+        UnknownName: If it takes parts, and none has that name; the message lists what there is.
+    """
+    module = f"{role.removesuffix('s')}s"
+    if module not in PARTS:
+        return
+    base = getattr(importlib.import_module(f"archsearch.differentiable.{module}"), module[:-1].capitalize())
+    known, waiting = set(), [base]
+    while waiting:
+        cls = waiting.pop()
+        waiting.extend(cls.__subclasses__())
+        # The bases of these two are parts themselves.
+        if cls.__module__ == base.__module__ and (cls is not base or module in ("resources", "discretisations")):
+            known.add(cls.__name__)
+    if name not in known:
+        raise UnknownName(_unknown_message(name, module[:-1], sorted(known)))
 
 
 def _unknown_message(name: str, what: str, known: Sequence[str]) -> str:

@@ -106,3 +106,19 @@ def test_the_page_has_every_preset():
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
         for part in (relaxation, optimisation, *guards, resource):
             assert part is None or f"`{part}" in row
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("relaxation", "Gumble", "relaxation: no relaxation is called 'Gumble'; did you mean Gumbel? Known: Expon"),
+        ("optimisation", "SkipStop", "no optimisation is called 'SkipStop'. Known: Amended, FirstOrder, MixedLevel"),
+        ("guards+", "SkipStopp", "no guard is called 'SkipStopp'; did you mean SkipStop? Known: EigenvalueStop"),
+        ("resource", "Latency", "no resource is called 'Latency'. Known: Resource."),
+    ],
+)
+def test_parts_that_do_not_exist_are_guessed_among_their_like(capsys, option, value, message):
+    status, _, err = run(capsys, "run", "--preset", "gdas", f"--evaluator.{option}", value, "--out", "r")
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1

@@ -134,13 +134,15 @@ def _unrecognized(arguments: list[str], options: Iterable[str]) -> str:
 
 def _unknown_class(where: list[str], said: str) -> str | None:
     """What to say of a class that cannot be found by its short name; None: that is not what is wrong."""
-    from archsearch.components import KINDS, load
+    from archsearch.components import KINDS, expect_part, load
 
     if not said.startswith(NO_CLASS):
         return None
-    kind = f"{where[-1]}s" if where else ""
+    name, role = said.removeprefix(NO_CLASS).strip(), where[-1] if where else ""
     try:
-        load(said.removeprefix(NO_CLASS).strip(), kind if kind in KINDS else None)
+        if "." not in name:
+            expect_part(name, role)
+        load(name, f"{role}s" if f"{role}s" in KINDS else None)
     except UnknownName as error:
         return str(error).removesuffix(".")
     return None
