@@ -14,11 +14,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 
+import torch
+
 from archsearch.abilities import most_probable
 from archsearch.basics.checks import number, whole_number
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import Guard
-from archsearch.differentiable.optimisations import FirstOrder, Optimisation
+from archsearch.differentiable.optimisations import FirstOrder, OneLevel, Optimisation
 from archsearch.differentiable.relaxations import Relaxation, Softmax
 from archsearch.differentiable.resources import Resource
 from archsearch.differentiable.searching import Method
@@ -53,10 +55,10 @@ class Differentiable(InheritedScores):
         guards: What may end the search, or perturb it.
         resource: What architectures cost, in the loss of the architecture parameters; None: nothing.
         discretisation: What becomes of the strengths of candidates; None: the space's own rule.
-        frozen: Epochs at the begin in which the architecture parameters are left alone, >= 0.
-        architecture_rate: Learning rate of the architecture parameters, > 0.
-        architecture_decay: Their weight decay, >= 0.
-        architecture_momentum: Adam's first decay rate, 0 to below 1.
+        frozen: Epochs at the begin in which the architecture parameters are left alone, >= 0, and fewer than all.
+        architecture_rate: Learning rate of the architecture parameters, > 0; ``ExponentiatedGradient`` has its own.
+        architecture_decay: Their weight decay, >= 0; with ``TwoPaths`` and ``ExponentiatedGradient`` there is none.
+        architecture_momentum: Adam's first decay rate, 0 to below 1; with these two there is none.
         held_out: Share of the training images, 0 to 1, on which the architecture parameters are trained, and the
             weights are not; at least 2 images of both.
         statistics: See ``OneShot``.
@@ -112,6 +114,12 @@ class Differentiable(InheritedScores):
                 raise UsageError(f"{name}: {what}: expected a {base.__name__}, got {getattr(self, what)!r:.80}")
         if not all(isinstance(guard, Guard) for guard in guards or ()):
             raise UsageError(f"{name}: guards: expected a list of Guard, got {guards!r:.80}")
+        perturbs = [type(guard).__name__ for guard in guards or () if type(guard).perturbed is not Guard.perturbed]
+        if perturbs and isinstance(optimisation, OneLevel):
+            raise UsageError(
+                f"{name}: guards: {perturbs[0]} perturbs passes that are for the weights alone, and OneLevel has none; "
+                "use another optimisation, such as FirstOrder"
+            )
         self._method = Method(relaxation or Softmax(), optimisation or FirstOrder(), guards or (), resource)
         super().__init__(training, task, epochs, statistics, statistics_batches, validation_batches, seed)
         self._forget()
@@ -150,6 +158,14 @@ class Differentiable(InheritedScores):
                 f"{type(self).__name__}: train_examples: expected at least 4, 2 for the weights and 2 for the "
                 f"architecture parameters, got {len(self.trainer.chosen)}"
             )
+        if self.frozen >= self._length:
+            raise UsageError(
+                f"{type(self).__name__}: frozen: expected fewer than the {self._length} epochs of the search, in which "
+                f"nothing would be learnt about architectures otherwise, got {self.frozen}; set fewer, or more epochs"
+            )
+        if self._part > 1:
+            with torch.device("meta"):
+                self._make()  # says before anything is trained which channels it cannot cut so
 
     @property
     def _part(self) -> int:
@@ -193,7 +209,7 @@ class Differentiable(InheritedScores):
         records = self._shared.records
         if not records:
             return ""
-        stopped = "" if self._shared.stopped is None else f", stopped after {self._shared.stopped} epochs"
+        stopped = "" if self._shared.stopped is None else f", stopped after epoch {self._shared.stopped}"
         return (
             f"derived {self.space.format(self.derived())}{stopped}; the relaxed network has "
             f"{records[-1]['relaxed_accuracy']:.1f} % of some validation images right, "

@@ -194,6 +194,9 @@ class RelaxedNetwork(SuperNetwork):
         assert parameters is not None
         with torch.no_grad():
             learnt = relaxation.all_strengths(parameters)
+        _expect_strengths(
+            [some.tolist() for some in learnt], parameters.sizes, f"{type(relaxation).__name__}.strengths"
+        )
         shares = [some / some.sum() for some in learnt]
         record: dict[str, Any] = {"epoch": epoch, "train_loss": run.train_loss, "parameters": parameters.state()}
         record["entropy"] = sum(float(torch.special.entr(each).sum()) for each in shares) / len(shares)
@@ -214,7 +217,9 @@ class RelaxedNetwork(SuperNetwork):
     def _learn(self, strengths: Sequence[torch.Tensor]) -> None:
         assert self._parameters is not None
         plain = [some.tolist() for some in strengths]
-        self._facts["strengths"] = self._discretisation.strengths(plain, self._parameters.choices)
+        found = self._discretisation.strengths(plain, self._parameters.choices)
+        _expect_strengths(found, self._parameters.sizes, f"{type(self._discretisation).__name__}.strengths")
+        self._facts["strengths"] = found
 
     def _ask_guards(self, epoch: int) -> None:
         parameters = self._parameters
@@ -307,6 +312,16 @@ def _endless(epoch: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
     """One epoch after another."""
     while True:
         yield from epoch()
+
+
+def _expect_strengths(strengths: Sequence[Sequence[float]], sizes: Sequence[int], where: str) -> None:
+    """Refuses what no distribution can be made of."""
+    for some, size in zip(strengths, sizes, strict=True):
+        if len(some) != size or not all(0 <= strength < math.inf for strength in some) or not any(some):
+            raise UsageError(
+                f"{where}: expected {size} finite numbers >= 0 for the candidates of a choice, one of them above 0, "
+                f"got {some!r:.80}"
+            )
 
 
 def drop_by_discretisation(records: Sequence[dict[str, Any]]) -> float:

@@ -159,7 +159,25 @@ def test_one_level_learns_from_all_images():
 
 
 def test_frozen_epochs_take_no_images_for_the_parameters():
-    assert started(frozen=2, epochs=2).prepare().examples == 64
+    assert started(frozen=2, epochs=3).prepare().examples == 64 + 64
+
+
+def test_weights_and_parameters_are_trained_on_images_of_their_own_and_on_none_for_validation():
+    seen = {"weights": set(), "parameters": set()}
+
+    class Watched(FirstOrder):
+        def step(self, search, batch, held_out, moves):
+            for what, part in (("weights", batch), ("parameters", held_out)):
+                seen[what] |= {image.numpy().tobytes() for image in part.images}
+            return super().step(search, batch, held_out, moves)
+
+    evaluator = prepared(optimisation=Watched(), epochs=2)
+    images = evaluator.trainer.data.part("train")[0]
+    own, held_out = ({images[i].numpy().tobytes() for i in part} for part in evaluator._shared._parts)
+    assert seen == {"weights": own, "parameters": held_out}
+    assert not own & held_out
+    valid = {image.numpy().tobytes() for image in evaluator.trainer.data.part("valid")[0]}
+    assert not (own | held_out) & valid
 
 
 def test_halves_have_no_image_in_common_and_every_class_its_share():
@@ -222,7 +240,7 @@ def test_a_guard_ends_the_search_and_takes_it_back(tmp_path):
     evaluator = started(folder=tmp_path, epochs=6, guards=[StopAt(3, 2)], architecture_rate=0.1)
     evaluator.prepare()
     assert len(evaluator.records) == 3
-    assert "stopped after 3 epochs" in evaluator.note
+    assert "stopped after epoch 3" in evaluator.note
     assert evaluator.derived() == tuple(evaluator.records[1]["derived"])
     again = started(folder=tmp_path, epochs=6, guards=[StopAt(3, 2)], architecture_rate=0.1)
     again.prepare()
@@ -265,6 +283,7 @@ def test_partial_channels_need_a_space_that_has_them():
         ({"held_out": 1.0}, "Differentiable: held_out"),
         ({"epochs": 0}, "Differentiable: epochs"),
         ({"architecture_rate": 0.0}, "Differentiable: architecture_rate"),
+        ({"guards": [RandomPerturbation()], "optimisation": OneLevel()}, "RandomPerturbation perturbs .* OneLevel has"),
     ],
 )
 def test_wrong_settings(settings, message):
@@ -282,6 +301,18 @@ def test_nothing_is_known_before_it_is_prepared():
 def test_too_few_images():
     with pytest.raises(UsageError, match="expected at least 4"):
         started(training={"train_examples": 3, "batch_size": 2})
+
+
+def test_a_search_in_which_nothing_would_be_learnt():
+    with pytest.raises(UsageError, match=r"frozen: expected fewer than the 2 epochs of the search, .*, got 2; set"):
+        started(frozen=2, epochs=2)
+
+
+def test_channels_that_cannot_be_cut_are_said_before_anything_is_trained():
+    with pytest.raises(
+        UsageError, match=r"part: expected a divisor of the channels, .* has 4, got 3; use another part"
+    ):
+        started(relaxation=PartialChannels(3))
 
 
 def test_exported_weights_are_those_that_were_scored():
@@ -302,3 +333,31 @@ class Mine(Relaxation):
 def test_a_relaxation_of_ones_own():
     evaluator = prepared(relaxation=Mine(), epochs=1)
     assert evaluator.derived() in SPACE
+
+
+class Numbers(Relaxation):
+    def mix(self, logits, now):
+        return torch.softmax(logits, 0)
+
+
+class Beyond(Relaxation):
+    def mix(self, logits, now):
+        return {5: 1.0}
+
+
+class Weak(Softmax):
+    def strengths(self, logits):
+        return logits * 0
+
+
+@pytest.mark.parametrize(
+    ("relaxation", "message"),
+    [
+        (Numbers(), r"Numbers.mix: expected a mapping from numbers of candidates, 0 to 4, to weights, got tensor"),
+        (Beyond(), r"Beyond.mix: expected a mapping from numbers of candidates, 0 to 4, to weights, got \{5: 1.0\}"),
+        (Weak(), r"Weak.strengths: expected 5 finite numbers >= 0 .* one of them above 0, got \["),
+    ],
+)
+def test_mistakes_in_a_relaxation_of_ones_own_are_said(relaxation, message):
+    with pytest.raises(UsageError, match=message):
+        prepared(relaxation=relaxation, epochs=1)

@@ -10,6 +10,7 @@ binary gates); Xu et al., "PC-DARTS", ICLR 2020 (partial channels, edge weights)
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -73,6 +74,11 @@ class Relaxation(Part):
         found: list[Weights] = []
         for i, (own, living) in enumerate(zip(parameters.by_choice(logits), parameters.living(), strict=True)):
             mixed = self.mix(own if len(living) == len(own) else own[living], now)
+            if not isinstance(mixed, Mapping) or not all(j in range(len(living)) for j in mixed):
+                raise UsageError(
+                    f"{type(self).__name__}.mix: expected a mapping from numbers of candidates, 0 to "
+                    f"{len(living) - 1}, to weights, got {mixed!r:.80}"
+                )
             found.append({living[j]: w if factors is None else w * factors[i] for j, w in mixed.items()})
         return found
 
@@ -125,7 +131,7 @@ class Sigmoid(Relaxation):
 
     Args:
         zero_one: Weight of the zero-one loss, >= 0, which pushes sigmoids away from 1/2: minus their mean squared
-            distance from it. The paper uses 10.
+            distance from it. The default is ours.
     """
 
     def __init__(self, zero_one: float = 10.0) -> None:

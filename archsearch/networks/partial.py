@@ -73,7 +73,10 @@ def choice_of(
     if part == 1:
         return Choice(candidates(channels, stride), only)
     if channels % part:
-        raise UsageError(f"part: expected a divisor of the channels, of which a cell has {channels}, got {part}")
+        raise UsageError(
+            f"part: expected a divisor of the channels, of which a cell has {channels}, got {part}; use another part, "
+            "or other channels of the skeleton"
+        )
     return PartialChoice(candidates(channels // part, stride), part, stride)
 
 
