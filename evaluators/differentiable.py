@@ -112,7 +112,7 @@ class Differentiable(InheritedScores):
         ):
             if getattr(self, what) is not None and not isinstance(getattr(self, what), base):
                 raise UsageError(f"{name}: {what}: expected a {base.__name__}, got {getattr(self, what)!r:.80}")
-        if not all(isinstance(guard, Guard) for guard in guards or ()):
+        if not isinstance(guards or [], (list, tuple)) or not all(isinstance(guard, Guard) for guard in guards or ()):
             raise UsageError(f"{name}: guards: expected a list of Guard, got {guards!r:.80}")
         perturbs = [type(guard).__name__ for guard in guards or () if type(guard).perturbed is not Guard.perturbed]
         if perturbs and isinstance(optimisation, OneLevel):

@@ -279,6 +279,7 @@ def test_partial_channels_need_a_space_that_has_them():
     [
         ({"relaxation": "softmax"}, "relaxation: expected a Relaxation, got 'softmax'"),
         ({"guards": [Softmax()]}, "guards: expected a list of Guard"),
+        ({"guards": SkipStop()}, "guards: expected a list of Guard"),
         ({"frozen": -1}, "Differentiable: frozen: expected a whole number >= 0"),
         ({"held_out": 1.0}, "Differentiable: held_out"),
         ({"epochs": 0}, "Differentiable: epochs"),

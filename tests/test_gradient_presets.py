@@ -122,3 +122,10 @@ def test_parts_that_do_not_exist_are_guessed_among_their_like(capsys, option, va
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--trials", "3"]])
+def test_help_on_a_part_needs_its_name(capsys, more):
+    status, _, err = run(capsys, "run", "--preset", "gdas", "--evaluator.relaxation.help", *more)
+    assert status == 2
+    assert "--evaluator.relaxation.help: expected the name of the class whose settings are to be shown" in err

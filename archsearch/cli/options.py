@@ -216,6 +216,9 @@ def import_named(kind: str, option: str, arguments: Sequence[str]) -> None:
     for name, named in _with_values(arguments):
         if name in (f"--{option}", f"--{option}+", f"--{option}.help") and named.isidentifier():
             settle(load(named, kind))  # an unknown name is an error that says which ones there are
+        part = name.startswith(f"--{option}.") and name.endswith(".help") and name != f"--{option}.help"
+        if part and (not named or named.startswith("-")):
+            raise UsageError(f"{name}: expected the name of the class whose settings are to be shown, got none")
     for each in (kind, "models"):  # which components are made of
         for name in entry_points(each):
             if re.search(rf"\b{name}\b", text):

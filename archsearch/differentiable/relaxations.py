@@ -184,7 +184,8 @@ class TwoPaths(Relaxation):
     """One drawn candidate runs; for the architecture parameters two do, of which a binary gate lets one through.
 
     ProxylessNAS, section 3.2 and the authors' code: the parameters of the two are updated as if there were no others,
-    and then shifted so that the probabilities of all others stay as they are.
+    and then shifted so that the probabilities of all others stay as they are. A resource moves the parameters of all
+    candidates; then nothing is shifted.
     """
 
     def mix(self, logits: torch.Tensor, now: Pass) -> Weights:
