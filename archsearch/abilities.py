@@ -134,12 +134,13 @@ def distribution_of(evaluator: object, who: str) -> Distribution:
     """The evaluator, if it has a distribution.
 
     Args:
-        evaluator: Any evaluator.
+        evaluator: Any evaluator; one that was prepared for several searches has that of its ``known_by``.
         who: Name of the controller that asks.
 
     Raises:
         MissingAbility: If it has none.
     """
+    evaluator = getattr(evaluator, "known_by", evaluator)
     if not isinstance(evaluator, Distribution):
         raise MissingAbility(
             f"{who} proposes what an evaluator's distribution says is best, and {type(evaluator).__name__} has none; "

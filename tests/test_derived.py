@@ -15,6 +15,7 @@ from archsearch.differentiable.relaxations import (
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluators import OneShot, Tabular, Training
 from archsearch.keeping.folder import RunFolder
+from archsearch.running.scoring import Prepared
 from archsearch.testing import FixedSpace
 
 
@@ -99,6 +100,16 @@ def test_an_evaluator_without_a_distribution_is_refused_before_anything_is_spent
     with pytest.raises(MissingAbility, match=rf"Derived .* {type(evaluator).__name__} has none; use .* Differentiable"):
         search(SPACE, Derived(), evaluator, trials=3, seed=0, out=tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_what_was_prepared_for_several_searches_has_its_distribution():
+    evaluator = Prepared(make(epochs=1))
+    first, second = (search(SPACE, Derived(), evaluator, trials=2, seed=seed) for seed in (0, 1))
+    assert first.completed == second.completed == 2
+    answers = [min(result.history, key=lambda trial: trial.id).architecture for result in (first, second)]
+    assert answers == [evaluator.evaluator.derived()] * 2
+    with pytest.raises(MissingAbility, match=r"Derived .* Tabular has none"):
+        search(SPACE, Derived(), Prepared(Tabular()), trials=2, seed=0)
 
 
 def test_other_controllers_search_on_the_inherited_weights():

@@ -96,6 +96,11 @@ class Prepared(Around):
         self.set_up = NO_COST
         self._ready = False
 
+    @property
+    def known_by(self) -> Evaluator:
+        """Who has learnt what controllers may read."""
+        return self.evaluator
+
     def check_budgets(self, budgets: Sequence[int]) -> None:
         """As the evaluator does."""
         self.evaluator.check_budgets(budgets)
