@@ -47,11 +47,11 @@ def architectures(name: str, n: int) -> list[Architecture]:
 
 def steps(evaluator: Training, architecture: Architecture, shared: bool) -> float:
     """Processor seconds of some updates, the first ones not counted."""
-    run = evaluator.begin(None if shared else architecture, 0)
-    with evaluator.session() as meter:
-        evaluator.train(run, 3, 1_000, meter, paths=lambda _: [architecture], validate=False)
+    run = evaluator.trainer.begin(None if shared else architecture, 0)
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, 3, 1_000, meter, paths=lambda _: [architecture], validate=False)
         begun = time.process_time()
-        evaluator.train(run, 3 + STEPS, 1_000, meter, paths=lambda _: [architecture], validate=False)
+        evaluator.trainer.train(run, 3 + STEPS, 1_000, meter, paths=lambda _: [architecture], validate=False)
         return time.process_time() - begun
 
 
@@ -61,8 +61,8 @@ def time_table(rounds: int, n: int) -> None:
         evaluator = training(name, 64)
         ratios, alone, shared = [], [], []
         for architecture in architectures(name, n):
-            evaluator.size(architecture)
-            evaluator.size(None)
+            evaluator.trainer.size(architecture)
+            evaluator.trainer.size(None)
             for _ in range(rounds):
                 alone.append(steps(evaluator, architecture, False))
                 shared.append(steps(evaluator, architecture, True))
@@ -79,13 +79,13 @@ def peak(name: str, shared: bool) -> tuple[int, int]:
     """Bytes at the peak above the start, and bytes of weights and momenta; in this process."""
     evaluator = training(name, 256)
     (architecture,) = architectures(name, 1)
-    evaluator.size(architecture)
-    evaluator.size(None)
-    evaluator.data.part("train")
+    evaluator.trainer.size(architecture)
+    evaluator.trainer.size(None)
+    evaluator.trainer.data.part("train")
     before = memory("VmRSS")
-    run = evaluator.begin(None if shared else architecture, 0)
-    with evaluator.session() as meter:
-        evaluator.train(run, 20, 1_000, meter, paths=lambda _: [architecture], validate=False)
+    run = evaluator.trainer.begin(None if shared else architecture, 0)
+    with evaluator.trainer.session() as meter:
+        evaluator.trainer.train(run, 20, 1_000, meter, paths=lambda _: [architecture], validate=False)
     stored = sum(value.nbytes for value in run.network.state_dict().values())
     stored += sum(value.nbytes for state in run.optimizer.state.values() for value in state.values())
     return memory("VmHWM") - before, stored
