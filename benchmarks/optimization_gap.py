@@ -92,7 +92,7 @@ class Truth:
         As it is, nine validations and a test; but one validation would do for a ranking.
         """
         training = Training(preset=PRESET)
-        task, examples = training.trainer.data, training.recipe.epochs * training.data.size("train")
+        task, examples = training.trainer.data, training.recipe.epochs * training.trainer.data.size("train")
         forward = validations * task.size("valid") + tests * task.size("test")
         return 2 * float(self.flops.sum()) * (3 * examples + forward)
 
