@@ -33,6 +33,18 @@ class Sums(Evaluator):
     def evaluate(self, architecture, seed):
         return Evaluation(float(sum(architecture)))
 
+    def probabilities(self, prefix):
+        """All options alike: what a controller that reads a distribution is given."""
+        options = self.space.arity(prefix)
+        return [1 / options] * options
+
+    def derived(self):
+        """The first option of each decision."""
+        architecture = ()
+        while self.space.arity(architecture):
+            architecture = (*architecture, 0)
+        return architecture
+
 
 @pytest.fixture
 def fits(monkeypatch):
@@ -77,7 +89,14 @@ def test_a_search_that_repeats_nothing_ends_soon_after_a_small_space_is_used_up(
 
 
 @pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("name", CONTROLLERS)
+def test_a_controller_that_never_repeats_ends_with_the_space(space):
+    make, size = SPACES[space]
+    result = search(make(), CONTROLLERS["Derived"](), Sums(), trials=120, seed=0)
+    assert (result.completed, result.stopped) == (size, "exhausted")
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("name", [name for name in CONTROLLERS if name != "Derived"])
 def test_a_search_that_repeats_goes_on_at_little_cost(name, space, fits):
     make, _ = SPACES[space]
     asked = []

@@ -205,7 +205,8 @@ class RunFolder(StoredRun):
                 try:
                     write_all(file, begin + seal_json(dict(fault)) + b"\n")
                 except OSError:
-                    file.truncate(end)  # a disk that is full took a part of it
+                    with contextlib.suppress(OSError):
+                        file.truncate(end)  # a disk that is full took a part of it
                     raise
         except OSError as error:
             raise StorageError(f"{self.path}: cannot write to the run folder ({error.strerror})") from None
