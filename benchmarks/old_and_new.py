@@ -54,9 +54,9 @@ search(NASBench201(), RandomSearch(), Training("digits", epochs=3), trials=6, se
     "super-network": """
 from archsearch import search
 from archsearch.controllers import RandomSearch
-from archsearch.evaluators import OneShot
+from archsearch.evaluators import OneShot, Training
 from archsearch.spaces import NASBench201
-search(NASBench201(), RandomSearch(), OneShot("digits", epochs=4), trials=20, seed=0)
+search(NASBench201(), RandomSearch(), OneShot(Training("digits"), epochs=4), trials=20, seed=0)
 """,
 }
 
