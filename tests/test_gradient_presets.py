@@ -101,7 +101,9 @@ def test_another_controller_and_another_space(capsys):
 
 
 def test_the_page_has_every_preset():
-    page = (ROOT / "docs" / "differentiable.md").read_text()
+    page = (
+        (ROOT / "docs" / "differentiable.md").read_text().partition("\n## Methods by name\n")[2].partition("\n## ")[0]
+    )
     for name, (relaxation, optimisation, guards, resource) in PARTS.items():
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
         for part in (relaxation, optimisation, *guards, resource):

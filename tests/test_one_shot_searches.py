@@ -165,8 +165,8 @@ def test_weights_of_another_run_are_billed_and_score_as_there(run, tmp_path, mon
     ]
     assert untimed(again.setup_cost) == untimed(result.setup_cost)
     assert again.setup_cost.device_seconds == result.setup_cost.device_seconds
-    assert again.setup_cost.wall_seconds > 0.5 * result.setup_cost.wall_seconds, "as it was then"
     evaluator = prepared(weights=str(file), steps=0)
+    assert again.setup_cost.wall_seconds >= evaluator.prepare().wall_seconds > 0, "as it was noted then"
     assert evaluator.curve
     assert like(evaluator).evaluate(CELL, 0).score == evaluator.evaluate(CELL, 0).score
     assert not list((tmp_path / "again" / "evaluator").glob("*.safetensors"))
