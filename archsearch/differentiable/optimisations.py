@@ -55,7 +55,7 @@ class Search(Protocol):
 
 
 class Optimisation(Part):
-    """Base of all optimisations. An author writes ``step``.
+    """Base of all optimisations. An author writes ``gradient``, or ``step`` where that is not all.
 
     Args:
         every: The architecture parameters are updated in every so manyth step, >= 1.
@@ -81,35 +81,36 @@ class Optimisation(Part):
         Returns:
             The losses that the weights were trained with.
         """
+        if moves:
+            search.move_architecture(self.gradient(search, batch, held_out))
+        return [search.train_weights(batch)]
+
+    def gradient(self, search: Search, batch: Batch, held_out: Batch) -> Sequence[torch.Tensor]:
+        """What the architecture parameters follow, one tensor for each; arguments as those of ``step``."""
         raise NotImplementedError
 
 
 class FirstOrder(Optimisation):
     """The architecture parameters follow the gradient at the present weights, then the weights follow theirs."""
 
-    def step(self, search: Search, batch: Batch, held_out: Batch, moves: bool) -> Sequence[float]:
+    def gradient(self, search: Search, batch: Batch, held_out: Batch) -> Sequence[torch.Tensor]:
         """See ``Optimisation``."""
-        if moves:
-            search.move_architecture(gradients(search.loss(held_out, True), search.architecture))
-        return [search.train_weights(batch)]
+        return gradients(search.loss(held_out, True), search.architecture)
 
 
 class SecondOrder(Optimisation):
     """The architecture parameters follow the gradient through one step of the weights, by finite differences."""
 
-    def step(self, search: Search, batch: Batch, held_out: Batch, moves: bool) -> Sequence[float]:
+    def gradient(self, search: Search, batch: Batch, held_out: Batch) -> Sequence[torch.Tensor]:
         """See ``Optimisation``."""
-        if moves:
-            found = unrolled_gradient(
-                lambda: search.loss(batch, True),
-                lambda: search.loss(held_out, True),
-                search.weights,
-                search.architecture,
-                search.rate(),
-                search.direction,
-            )
-            search.move_architecture(found)
-        return [search.train_weights(batch)]
+        return unrolled_gradient(
+            lambda: search.loss(batch, True),
+            lambda: search.loss(held_out, True),
+            search.weights,
+            search.architecture,
+            search.rate(),
+            search.direction,
+        )
 
 
 class Amended(Optimisation):
@@ -124,18 +125,15 @@ class Amended(Optimisation):
         super().__init__(every)
         self.amendment = number("Amended", "amendment", amendment, above=0)
 
-    def step(self, search: Search, batch: Batch, held_out: Batch, moves: bool) -> Sequence[float]:
+    def gradient(self, search: Search, batch: Batch, held_out: Batch) -> Sequence[torch.Tensor]:
         """See ``Optimisation``."""
-        if moves:
-            found = amended_gradient(
-                lambda: search.loss(batch, True),
-                lambda: search.loss(held_out, True),
-                search.weights,
-                search.architecture,
-                self.amendment,
-            )
-            search.move_architecture(found)
-        return [search.train_weights(batch)]
+        return amended_gradient(
+            lambda: search.loss(batch, True),
+            lambda: search.loss(held_out, True),
+            search.weights,
+            search.architecture,
+            self.amendment,
+        )
 
 
 class OneLevel(Optimisation):
@@ -170,12 +168,10 @@ class MixedLevel(Optimisation):
         super().__init__(every)
         self.held_out_weight = number("MixedLevel", "held_out_weight", held_out_weight, above=0)
 
-    def step(self, search: Search, batch: Batch, held_out: Batch, moves: bool) -> Sequence[float]:
+    def gradient(self, search: Search, batch: Batch, held_out: Batch) -> Sequence[torch.Tensor]:
         """See ``Optimisation``."""
-        if moves:
-            own, other = (gradients(search.loss(each, True), search.architecture) for each in (batch, held_out))
-            search.move_architecture([a + self.held_out_weight * b for a, b in zip(own, other, strict=True)])
-        return [search.train_weights(batch)]
+        own, other = (gradients(search.loss(each, True), search.architecture) for each in (batch, held_out))
+        return [a + self.held_out_weight * b for a, b in zip(own, other, strict=True)]
 
 
 def gradients(loss: torch.Tensor, leaves: Sequence[torch.Tensor]) -> list[torch.Tensor]:
