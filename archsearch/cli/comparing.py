@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.basics.words import say
+from archsearch.cli.folders import output_folder
 from archsearch.cli.options import (
     DEFAULTS,
     add_component,
@@ -22,7 +23,6 @@ from archsearch.cli.options import (
     import_named,
     instantiate,
     make_parser,
-    output_folder,
 )
 from archsearch.errors import UsageError
 
@@ -49,28 +49,32 @@ def compare(arguments: Sequence[str]) -> int:
     given, objects = config.as_dict(), instantiate(parser, config)
     names = ("seed", *field_names(ComparisonSettings))
     settings = {name: given[name] for name in names if given[name] is not None} | chosen_executor(given)
-    out = output_folder(given, "comparisons")
-    settings |= {"out": out, "progress": not given["quiet"]}
-    if objects.controllers is not None:
-        from archsearch.contests.controller_comparison import compare_controllers
+    with output_folder(given, "comparisons") as out:
+        settings |= {"out": out, "progress": not given["quiet"]}
+        if objects.controllers is not None:
+            from archsearch.contests.controller_comparison import compare_controllers
 
-        for name in ("samples", "budgets", "again", "controller", "timeout", "best"):
-            if given[name] is not None:
-                raise UsageError(f"{name}: it goes with a comparison of evaluators; leave it out with --controllers")
-        evaluators = objects.evaluators or [objects.reference]
-        result: Any = compare_controllers(objects.space, objects.controllers, evaluators, **settings)
-    else:
-        from archsearch.judging.comparison import compare as compare_evaluators
+            for name in ("samples", "budgets", "again", "controller", "timeout", "best"):
+                if given[name] is not None:
+                    raise UsageError(
+                        f"{name}: it goes with a comparison of evaluators; leave it out with --controllers"
+                    )
+            evaluators = objects.evaluators or [objects.reference]
+            result: Any = compare_controllers(objects.space, objects.controllers, evaluators, **settings)
+        else:
+            from archsearch.judging.comparison import compare as compare_evaluators
 
-        is_own = _names_code([objects.space, objects.reference, *_listed(objects.evaluators), *_listed(objects.again)])
-        command = shlex.join(["archsearch", "compare", "--config", str(Path(out) / CONFIG), *["--trust"] * is_own])
-        if not objects.evaluators:
-            raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
-        components = {"again": objects.again, "controller": objects.controller}
-        result = compare_evaluators(objects.space, objects.evaluators, objects.reference, **components, **settings)
-    say(result)
-    say(f"\nsaved     {result.save(out, command)}")
-    return 0
+            is_own = _names_code(
+                [objects.space, objects.reference, *_listed(objects.evaluators), *_listed(objects.again)]
+            )
+            command = shlex.join(["archsearch", "compare", "--config", str(Path(out) / CONFIG), *["--trust"] * is_own])
+            if not objects.evaluators:
+                raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
+            components = {"again": objects.again, "controller": objects.controller}
+            result = compare_evaluators(objects.space, objects.evaluators, objects.reference, **components, **settings)
+        say(result)
+        say(f"\nsaved     {result.save(out, command)}")
+        return 0
 
 
 def _listed(given: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import inspect
 import itertools
 import re
@@ -252,11 +251,6 @@ def add_top(parser: jsonargparse.ArgumentParser, default: int, what: str = "") -
 def add_out(parser: jsonargparse.ArgumentParser, what: str) -> None:
     """Adds ``--out``."""
     parser.add_argument("--out", type=str | None, default=None, help=what)
-
-
-def output_folder(given: Mapping[str, Any], folder: str) -> str:
-    """Where to write: as given, else below that folder."""
-    return str(given["out"] or f"{folder}/{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
 
 
 def add_executor(parser: jsonargparse.ArgumentParser, function: Callable[..., Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from archsearch.cli.folders import output_folder
 from archsearch.cli.options import (
     DEFAULT_TRIALS,
     DEFAULTS,
@@ -23,7 +24,6 @@ from archsearch.cli.options import (
     instantiate,
     loggers,
     make_parser,
-    output_folder,
 )
 from archsearch.errors import UsageError
 
@@ -50,19 +50,19 @@ def run(arguments: Sequence[str]) -> int:
     settings = {name: given[name] for name in field_names(Settings)}
     if all(settings[name] is None for name in ENDS):
         settings["trials"] = DEFAULT_TRIALS
-    out = output_folder(given, "runs")
-    result = search(
-        objects.space,
-        objects.controller,
-        objects.evaluator,
-        seed=given["seed"],
-        out=out,
-        on_trial=loggers(given, out),
-        progress=not given["quiet"],
-        **chosen_executor(given),
-        **settings,
-    )
-    return finish(result, out)
+    with output_folder(given, "runs") as out:
+        result = search(
+            objects.space,
+            objects.controller,
+            objects.evaluator,
+            seed=given["seed"],
+            out=out,
+            on_trial=loggers(given, out),
+            progress=not given["quiet"],
+            **chosen_executor(given),
+            **settings,
+        )
+        return finish(result, out)
 
 
 def resume(arguments: Sequence[str]) -> int:
