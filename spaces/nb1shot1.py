@@ -15,7 +15,15 @@ from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.relaxing import RelaxedChoice, shares
 from archsearch.spaces.nasbench101 import NASBench101
-from archsearch.spaces.networks.nasbench101_cell import OPERATIONS, Cell, CellSpace, pruned, read, written
+from archsearch.spaces.networks.nasbench101_cell import (
+    OPERATIONS,
+    Cell,
+    CellSpace,
+    on_paths,
+    pruned,
+    read,
+    written,
+)
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -154,13 +162,17 @@ class NB1Shot1(CellSpace):
         return (*found, *(RelaxedChoice(name, OPERATIONS, name) for name in names))
 
     def selected(self, architecture: Architecture) -> tuple[Mapping[int, float], ...]:
-        """Weight 1 for all parents of the set, and for the operation."""
+        """Weight 1 for all parents of the set, and for the operation; a loose end has no weights, and does not run."""
         cell = self.wired(architecture)
+        there = on_paths(cell.predecessors)
         chosen: list[Mapping[int, float]] = [
             {vertex - 1 - source: 1.0 for source in range(vertex) if cell.has_edge(source, vertex)}
+            if vertex in there
+            else {}
             for vertex in self._open
         ]
-        return (*chosen, *({option: 1.0} for option in cell.operations))
+        kept = [{option: 1.0} if i in there else {} for i, option in enumerate(cell.operations, start=1)]
+        return (*chosen, *kept)
 
     def relaxed_probabilities(self, strengths: Sequence[Sequence[float]], prefix: Architecture) -> Sequence[float]:
         """A set of parents is as probable as the product of their strengths, so the strongest parents make the best."""

@@ -113,7 +113,7 @@ def _output(
 
 
 def _widths(wiring: Wiring, places: Sequence[Mapping[int, Weight]], slots: Sequence[int]) -> dict[int, int]:
-    """Channels of each vertex that is needed, in rising order: those of the widest that it feeds, as in a cell."""
+    """Channels of each vertex, in rising order: those of the widest that it feeds, as in a cell."""
     widths: dict[int, int] = {}
     for place, width in zip(places, slots, strict=True):
         for vertex in place:
@@ -121,8 +121,8 @@ def _widths(wiring: Wiring, places: Sequence[Mapping[int, Weight]], slots: Seque
     inner = range(1, len(wiring.parents))
     for vertex in reversed(inner):
         fed = [widths[target] for target in inner if target in widths and vertex in wiring.parents[target]]
-        if vertex not in widths and fed:
-            widths[vertex] = max(fed)
+        # What feeds nothing runs nevertheless, so that each candidate costs what it costs, whatever the others are.
+        widths.setdefault(vertex, max(fed, default=slots[0]))
     return dict(sorted(widths.items()))
 
 
@@ -132,12 +132,13 @@ def _values(cell: CellModule, x: torch.Tensor, wiring: Wiring, widths: Mapping[i
     for vertex, width in widths.items():
         parents, operations = wiring.parents[vertex], wiring.operations[vertex]
         sources = [source for source in sorted(parents) if source in values]
+        if not operations or not (sources or 0 in parents):
+            continue
         terms = [values[source][:, :width] for source in sources]
         if 0 in parents:  # last, as in a cell
             sources.append(0)
             terms.append(cell.projections[str(vertex)](x, width))
-        if terms and operations:
-            choice = cell.operations[str(vertex)]
-            assert isinstance(choice, Choice)
-            values[vertex] = choice.mixed(weighted_sum(terms, [parents[source] for source in sources]), operations)
+        choice = cell.operations[str(vertex)]
+        assert isinstance(choice, Choice)
+        values[vertex] = choice.mixed(weighted_sum(terms, [parents[source] for source in sources]), operations)
     return values
