@@ -200,18 +200,20 @@ def test_the_preset_of_darts_searches_it(capsys, tmp_path, monkeypatch):
     assert "2 completed, 0 failed" in out
 
 
-@pytest.mark.parametrize("subspace", [1, 2, 3])
+@pytest.mark.parametrize("subspace", [2, *(pytest.param(other, marks=pytest.mark.slow) for other in (1, 3))])
 def test_candidates_cost_what_they_cost_unless_the_input_feeds_the_output(subspace):
     """Then the other vertices are wider, by what is counted for the dearest operations: never less than it costs."""
     space, shape = NB1Shot1(subspace, channels=12, modules=1), (1, 4, 4)
     with torch.device("meta"):
         shared = space.super_network(InputShape(shape, 3))
     costs = candidate_costs(shared, space.relaxed_choices(), shape)
-    directly = set()
-    for architecture in some(space, 8):
+    exactly = 0
+    for architecture in some(space, 6):
         weights = space.selected(architecture)
-        wide = space.wired(architecture).has_edge(0, space.inner + 1)
-        directly.add(wide)
-        exact = multiply_adds(Mixed(shared, weights), shape)
-        assert costs.of(weights) == exact or (wide and costs.of(weights) > exact)
-    assert directly == {True, False}
+        told, exact = costs.of(weights), multiply_adds(Mixed(shared, weights), shape)
+        if space.wired(architecture).has_edge(0, space.inner + 1):
+            assert told >= exact
+        else:  # of a loose end, a projection that it always has is counted, though it does not run
+            assert told == exact or (loose(space, architecture) and told > exact)
+            exactly += told == exact
+    assert exactly
