@@ -16,6 +16,7 @@ from archsearch.abilities import Distribution, most_probable
 from archsearch.controllers import Derived, RandomSearch, Reinforce
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
+from archsearch.testing import CONTROLLER_CHECKS
 from archsearch.trial import Evaluation, Trial
 
 SMALL = Space(arities=[3, 2, 4])
@@ -110,6 +111,13 @@ def test_enas_ends_with_the_best_of_what_its_policy_draws(tmp_path):
     enas_search(tmp_path / "parts", 10)
     again = sorted(resume(tmp_path / "parts", trials=20).history, key=lambda trial: trial.id)
     assert [(t.architecture, t.score) for t in again] == [(t.architecture, t.score) for t in trials]
+
+
+@pytest.mark.parametrize(
+    "check", ["resume_equals_not_stopping", "state_is_plain_data", "results_in_any_order", "failures_never_stop_it"]
+)
+def test_it_keeps_the_contract_with_a_controller_inside(check):
+    CONTROLLER_CHECKS[check](lambda: Derived(limit=500, controller=Reinforce("softmax"), after=40))
 
 
 def test_a_failure_that_is_tried_again_is_told_to_the_controller():

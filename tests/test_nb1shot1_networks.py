@@ -156,6 +156,29 @@ def test_a_mixture_teaches_all_parameters(subspace):
     assert all(weight.grad is not None for weight in shared.parameters())
 
 
+def test_all_wirings_are_computed_as_wide_as_in_their_cells():
+    """Seven channels, so that vertices that feed the output differ in width: all wirings of sub-space 1."""
+    space, task = NB1Shot1(1), InputShape((3, 2, 2), 3)
+    shared, x = build(lambda: space.super_network(task, **SMALL), 0).eval(), images(task)
+    wirings = [(*wiring, *(i % 3, i // 3 % 3, 0, 2)) for i, wiring in enumerate(np.ndindex(space.arities[:3]))]
+    assert len(wirings) == 180
+    with torch.no_grad():
+        for architecture in wirings:
+            assert torch.equal(shared.relaxed(x, space.selected(architecture)), shared(x, architecture))
+
+
+@pytest.mark.parametrize("subspace", [1, 2, 3])
+def test_any_candidates_can_be_left_out(subspace):
+    space, rng, task = NB1Shot1(subspace), np.random.default_rng(subspace), InputShape((3, 2, 2), 3)
+    shared, x = build(lambda: space.super_network(task, **SMALL), 0).eval(), images(task)
+    sizes = [len(choice.candidates) for choice in space.relaxed_choices()]
+    with torch.no_grad():
+        for _ in range(60):
+            kept = [rng.permutation(size)[: rng.integers(size + 1)].tolist() for size in sizes]
+            found = shared.relaxed(x, [{option: float(rng.random()) for option in some} for some in kept])
+            assert torch.isfinite(found).all()
+
+
 def test_one_drawn_parent_at_each_vertex_is_enough():
     """As of relaxations that draw one candidate; what lacks in the output is zero."""
     space = NB1Shot1(3)

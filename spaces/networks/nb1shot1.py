@@ -120,9 +120,10 @@ def _widths(wiring: Wiring, places: Sequence[Mapping[int, Weight]], slots: Seque
             widths.setdefault(vertex, width)  # places become narrower
     inner = range(1, len(wiring.parents))
     for vertex in reversed(inner):
-        fed = [widths[target] for target in inner if target in widths and vertex in wiring.parents[target]]
-        # What feeds nothing runs nevertheless, so that each candidate costs what it costs, whatever the others are.
-        widths.setdefault(vertex, max(fed, default=slots[0]))
+        targets = [target for target in inner if vertex in wiring.parents[target] and wiring.operations[target]]
+        # What feeds nothing runs nevertheless, so that each candidate costs what it costs, whatever the others are. It
+        # is as narrow as any, since it may be fed by any.
+        widths.setdefault(vertex, max((widths[target] for target in targets), default=slots[-1]))
     return dict(sorted(widths.items()))
 
 
