@@ -120,7 +120,7 @@ def _widths(wiring: Wiring, places: Sequence[Mapping[int, Weight]], slots: Seque
             widths.setdefault(vertex, width)  # places become narrower
     inner = range(1, len(wiring.parents))
     for vertex in reversed(inner):
-        targets = [target for target in inner if vertex in wiring.parents[target] and wiring.operations[target]]
+        targets = [target for target in inner if vertex in wiring.parents[target]]
         # What feeds nothing runs nevertheless, so that each candidate costs what it costs, whatever the others are. It
         # is as narrow as any, since it may be fed by any.
         widths.setdefault(vertex, max((widths[target] for target in targets), default=slots[-1]))
