@@ -106,12 +106,15 @@ def skeleton_settings(space: Trainable) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind == p.KEYWORD_ONLY)
 
 
-# -- what an evaluator has learnt ---------------------------------------------------------------
+# -- what an evaluator or a policy has learnt ---------------------------------------------------
 
 
 @runtime_checkable
 class Distribution(Protocol):
-    """What knows how probable the architectures of its space are; an evaluator does so after ``prepare``."""
+    """What knows how probable the architectures of its space are.
+
+    An evaluator does so after ``prepare``, a controller with a policy after ``start``.
+    """
 
     def probabilities(self, prefix: Architecture) -> Sequence[float]:
         """Of the options of the decision that follows ``prefix``; >= 0, with the sum 1.
@@ -144,7 +147,8 @@ def distribution_of(evaluator: object, who: str) -> Distribution:
     if not isinstance(evaluator, Distribution):
         raise MissingAbility(
             f"{who} proposes what an evaluator's distribution says is best, and {type(evaluator).__name__} has none; "
-            "use an evaluator that learns one, such as Differentiable, or another controller"
+            "use an evaluator that learns one, such as Differentiable, or search the scores of this one by another "
+            f"controller, such as RegularizedEvolution; {who} can also end that of a policy: controller=Reinforce()"
         )
     return evaluator
 

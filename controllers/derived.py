@@ -1,46 +1,92 @@
-"""Derived: proposes what an evaluator has learnt to be best, the evaluator's own answer first.
+"""Derived: proposes what was learnt to be best, the learner's own answer first.
 
 Search by gradient (Liu et al., "DARTS", ICLR 2019, section 2.4) ends in one architecture, which is derived from what
 was learnt over all of them. Sampling methods draw several and score them with the shared weights (Pham et al., "ENAS",
 ICML 2018, section 2.3). Both are here: first the derived one, then others that were drawn.
+
+What was learnt is a distribution: of an evaluator that learns one before the search, or of a controller that learns a
+policy while it searches, as in ENAS.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from archsearch.abilities import Distribution, draw
 from archsearch.basics.checks import at_least_one
-from archsearch.controller import Controller
-from archsearch.trial import Architecture
+from archsearch.controller import Answer, Controller, without_budgets
+from archsearch.errors import UsageError
+from archsearch.trial import Architecture, Proposal, Trial
 
 ATTEMPTS = 4
 """Draws for each architecture that is wanted; if too few of them are different, fewer are proposed."""
 
 
 class Derived(Controller):
-    """Proposes what the evaluator's distribution derives, then draws from it, the most probable ones first.
+    """Proposes what a distribution derives, then draws from it, the most probable ones first.
 
-    It needs an evaluator that has a distribution, such as ``Differentiable``; a search by another one is refused before
-    anything is spent. All that will be proposed is drawn when the evaluator is ready, each architecture once; then the
-    search is over, with fewer if the distribution has no more to give. Asked outside a search, before it was handed a
-    distribution, it draws uniformly.
+    Without a ``controller`` it needs an evaluator that has a distribution, such as ``Differentiable``; a search by
+    another one is refused before anything is spent. Asked outside a search, before it was handed a distribution, it
+    draws uniformly. With one, such as ``Reinforce``, that controller searches first, with any evaluator, and the
+    distribution is what its policy has become. All that will be proposed is drawn at once, each architecture once; then
+    the search is over, with fewer if the distribution has no more to give.
 
     Args:
-        limit: Architectures that are proposed at most, >= 1.
+        limit: Architectures that are derived or drawn at most, >= 1.
+        controller: Who searches first; it must have a distribution, and ask for no budgets. None: nobody.
+        after: Trials of ``controller``, >= 1. Where an evaluator learns on, as ENAS's does, give a multiple of its
+            ``interval``: then all results are in, and what is derived is scored with the last weights.
+
+    Attributes:
+        learns: As the controller that searches first has it.
 
     Raises:
-        UsageError: If a setting is out of range.
+        UsageError: If a setting is out of range, or that controller has no distribution.
     """
 
     state = ("queue", "handed")
     learns = False
     reads_distribution = True
 
-    def __init__(self, limit: int = 1000) -> None:
+    def __init__(self, limit: int = 1000, controller: Controller | None = None, after: int = 1000) -> None:
         self.limit = at_least_one("Derived", "limit", limit)
+        self.controller = controller
+        self.after = at_least_one("Derived", "after", after)
+        if controller is not None:
+            without_budgets("Derived", controller)
+            if not isinstance(controller, Distribution):
+                raise UsageError(
+                    f"Derived: controller: expected one whose policy is a distribution, such as Reinforce(), got "
+                    f"{type(controller).__name__}, which has none"
+                )
+            self.learns, self.reads_distribution = controller.learns, False
 
     def _start(self) -> None:
         self.queue: list[Architecture] = []
         self.handed = False
+        self._searched = 0
+        if self.controller is not None:
+            self.controller.start(self.space, int(self.rng.integers(2**63)))
+
+    # -- the controller that searches first ----------------------------------------------------
+
+    @property
+    def _searcher(self) -> Controller | None:
+        """Who proposes now; None: nobody does any more. Its proposals come first, so that they have the same ids."""
+        searches = self.controller is not None and self._searched < self.after and not self.controller.finished
+        return self.controller if searches else None
+
+    def _tell(self, trial: Trial) -> None:
+        if self.controller is not None and trial.id < self._searched:
+            self.controller.tell([trial])
+
+    def expect_again(self, proposal: Proposal) -> None:
+        """See ``Controller``."""
+        super().expect_again(proposal)
+        if self.controller is not None and proposal.id < self._searched:
+            self.controller.expect_again(proposal)
+
+    # -- what was learnt -----------------------------------------------------------------------
 
     def read(self, distribution: Distribution) -> None:
         """Draws all that will be proposed."""
@@ -61,10 +107,30 @@ class Derived(Controller):
         """Whether all was proposed."""
         return self.handed and not self.queue
 
-    def _ask(self) -> Architecture:
-        if not self.handed:
+    def _ask(self) -> Answer:
+        if (searcher := self._searcher) is not None:
+            (proposal,) = searcher.ask()
+            self._searched += 1
+            return proposal.architecture, proposal.parent
+        if not self.handed and self.controller is None:
             return self.space.sample(self.rng)
+        if not self.handed:
+            assert isinstance(self.controller, Distribution)
+            self.read(self.controller)
         return tuple(self.queue.pop(0))
 
-    def _ask_many(self, n: int) -> list[Architecture]:
-        return [self._ask() for _ in range(min(n, len(self.queue)) if self.handed else n)]
+    def _ask_many(self, n: int) -> list[Answer]:
+        found: list[Answer] = []
+        while len(found) < n and not self.finished:
+            found.append(self._ask())
+        return found
+
+    def _state_dict(self) -> dict[str, Any]:
+        inner = None if self.controller is None else self.controller.state_dict()
+        return super()._state_dict() | {"searched": self._searched, "inner": inner}
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        super()._load_state_dict(state)
+        self._searched = state.get("searched", 0)
+        if self.controller is not None:
+            self.controller.load_state_dict(state["inner"])

@@ -113,6 +113,17 @@ class LstmPolicy:
         """Log-probabilities, shape (n,)."""
         return self._evaluate(architectures)[0].double().numpy()
 
+    @one_thread()
+    @torch.no_grad()
+    def probabilities(self, prefix: Architecture) -> FloatArray:
+        """Of the options of the decision that follows ``prefix``, shape (options,)."""
+        i = len(prefix)
+        tokens = [0, *self._tokens(np.arange(i), np.array(prefix, np.int64))]
+        hidden, _ = self._lstm(self._embeddings[torch.tensor(tokens)[None]])
+        logits = hidden[0, -1] @ self._heads[i] + self._biases[i]
+        p: FloatArray = logits[: self._space.arity(prefix)].double().softmax(-1).numpy()
+        return p
+
     def _evaluate(self, architectures: Sequence[Architecture]) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities, and summed entropies of the decisions on the way, each of shape (n,)."""
         n, length = len(architectures), max(1, *map(len, architectures))
@@ -239,6 +250,14 @@ class SoftmaxPolicy:
         sums = np.zeros(len(lengths))
         np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), taken)
         return sums
+
+    def probabilities(self, prefix: Architecture) -> FloatArray:
+        """Of the options of the decision that follows ``prefix``, shape (options,)."""
+        row, n = self._rows.get(self._space.label(prefix)), self._space.arity(prefix)
+        if row is None:  # asking must not change the state
+            return np.full(n, 1 / n)
+        p: FloatArray = np.exp(self._log_softmax([row], [n])[0, :n])
+        return p
 
     def _decisions(self, architectures: Sequence[Architecture]) -> tuple[list[int], list[int], list[int], list[int]]:
         """Rows, options taken and arities of all decisions, one after another, and the architectures' lengths."""

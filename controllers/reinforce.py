@@ -29,10 +29,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.abilities import most_probable
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Controller
 from archsearch.controllers.policies import LstmPolicy, SoftmaxPolicy
-from archsearch.errors import UsageError
+from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.trial import Architecture, Trial
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,6 +53,8 @@ DEFAULTS = {"lstm": _Defaults(1.5e-3, 0.1, 0.95, 8), "softmax": _Defaults(0.01, 
 
 class Reinforce(Controller):
     """REINFORCE: a policy that is trained to propose what scores above average (Zoph & Le 2017).
+
+    The policy is a distribution (``archsearch.abilities``), by which the controller ``Derived`` can propose.
 
     Args:
         policy: ``lstm`` is the paper's: each decision depends on the earlier ones. ``softmax`` is that of
@@ -146,6 +149,26 @@ class Reinforce(Controller):
             InvalidArchitecture: If one is not in the space.
         """
         return self._policy.log_probabilities([self.space.validate(each) for each in architectures])
+
+    # -- what was learnt: a ``Distribution`` ----------------------------------------------------
+
+    def probabilities(self, prefix: Architecture) -> Sequence[float]:
+        """What the present policy gives the options of the decision that follows ``prefix``; uniform at the start.
+
+        Raises:
+            UsageError: If ``start`` was not called.
+            InvalidArchitecture: If no decision follows.
+        """
+        if not hasattr(self, "_policy"):
+            raise UsageError("Reinforce: there is no policy yet; call start(space, seed) first, as a search does")
+        if not self.space.arity(prefix):
+            raise InvalidArchitecture(f"Reinforce: probabilities: no decision follows {prefix!r}")
+        found: list[float] = self._policy.probabilities(prefix).tolist()
+        return found
+
+    def derived(self) -> Architecture:
+        """The policy's most probable option of each decision, one after another."""
+        return most_probable(self, self.space)
 
     def _state_dict(self) -> dict[str, Any]:
         return {

@@ -26,6 +26,7 @@ class Function(Evaluator):
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.
     - NASBenchMacro: The text of the architecture.
+    - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with
     ``score``, further metrics and, optionally, ``cost`` (seconds to bill), or an ``Evaluation``.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
+    from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
 
 _MODULES = {
     "Choices": "choices",
@@ -24,6 +25,7 @@ _MODULES = {
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
+    "NB1Shot1": "nb1shot1",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

@@ -11,20 +11,15 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space
 from archsearch.spaces.networks.nasbench101_cell import OPERATIONS as OPERATIONS
 from archsearch.spaces.networks.nasbench101_cell import Cell as Cell
-from archsearch.spaces.networks.nasbench101_cell import fingerprint, on_paths, read
+from archsearch.spaces.networks.nasbench101_cell import CellSpace, on_paths, pruned, read
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
-    import networkx
-
-    from archsearch.basics.operation_graphs import OperationGraphs
     from archsearch.networks.network import InputShape, Network
 
 MOST_VERTICES = 9
@@ -34,7 +29,7 @@ MUTATION_TRIES = 1000
 """Tries of ``NASBench101.mutate`` before it changes one decision instead."""
 
 
-class NASBench101(Space):
+class NASBench101(CellSpace):
     """NAS-Bench-101 cells: 1,293,208 labelled graphs, of which 423,624 are different cells.
 
     A cell has an input, an output and up to five inner vertices, each with one of three operations; every vertex lies
@@ -186,11 +181,6 @@ class NASBench101(Space):
             loose = loose & ~mask | 1 << vertex
         return (*options, *cell.operations)
 
-    def format(self, architecture: Architecture) -> str:
-        """Adjacency matrix, row by row, and operations: ``0110001000010000 input,maxpool3x3,maxpool3x3,output``."""
-        matrix, operations = self.decode(architecture)
-        return f"{''.join(str(bit) for row in matrix for bit in row)} {','.join(operations)}"
-
     def parse(self, text: str) -> Architecture:
         """Reads what ``format`` wrote.
 
@@ -205,42 +195,6 @@ class NASBench101(Space):
                 f"{text!r} is no cell of NASBench101: {error}. A cell is its adjacency matrix, row by row, and its "
                 "operations, such as 0110001000010000 input,maxpool3x3,conv3x3-bn-relu,output"
             ) from None
-
-    def decode(self, architecture: Architecture) -> tuple[list[list[int]], list[str]]:
-        """Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output."""
-        masks, operations = self.cell(architecture)
-        matrix = [[mask >> source & 1 for mask in masks] for source in range(len(masks))]
-        return matrix, ["input", *(OPERATIONS[option] for option in operations), "output"]
-
-    def canonical(self, architecture: Architecture) -> str:
-        """The published hash, 32 hexadecimal digits: equal for all numberings of a cell."""
-        return fingerprint(self.cell(architecture))
-
-    def graph(self, architecture: Architecture) -> networkx.MultiDiGraph:
-        """The cell; its vertices are labelled with their operations."""
-        import networkx
-
-        matrix, operations = self.decode(architecture)
-        graph = networkx.MultiDiGraph()
-        for vertex, operation in enumerate(operations):
-            graph.add_node(vertex, label=operation)
-        graph.add_edges_from((i, j) for i, row in enumerate(matrix) for j, edge in enumerate(row) if edge)
-        return graph
-
-    def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
-        """An operation per inner vertex; in smaller cells the places before the output are empty."""
-        from archsearch.basics.operation_graphs import OperationGraphs
-
-        n, places = len(architectures), self.most_vertices
-        labels = np.full((n, places), -1)
-        masks = np.zeros((n, places), np.int64)
-        for row, architecture in enumerate(architectures):
-            cell = self.cell(architecture)
-            labels[row, 1 : cell.output] = cell.operations
-            masks[row, : cell.output] = cell.predecessors[:-1]
-            masks[row, -1] = cell.predecessors[-1]
-        adjacency = (masks[:, None, :] >> np.arange(places)[:, None] & 1).astype(bool)
-        return OperationGraphs(len(OPERATIONS), labels, adjacency, longest=places - 2)
 
     # -- variation -----------------------------------------------------------------------------
 
@@ -307,38 +261,15 @@ class NASBench101(Space):
 
     def _pruned(self, masks: Sequence[int], operations: Sequence[int]) -> Architecture | None:
         """The architecture of what lies on paths from the input to the output; None if that is not in the space."""
-        kept = on_paths(masks)
-        predecessors = [sum((masks[vertex] >> source & 1) << i for i, source in enumerate(kept)) for vertex in kept]
-        if not 2 <= len(kept) <= self.max_vertices or sum(mask.bit_count() for mask in predecessors) > self.max_edges:
+        cell = pruned(Cell(tuple(masks), tuple(operations)))
+        edges = sum(mask.bit_count() for mask in cell.predecessors)
+        if not 2 <= len(cell.predecessors) <= self.max_vertices or edges > self.max_edges:
             return None
-        return self._encode(Cell(tuple(predecessors), tuple(operations[vertex - 1] for vertex in kept[1:-1])))
+        return self._encode(cell)
 
-    # -- networks ------------------------------------------------------------------------------
-
-    def network(
-        self, architecture: Architecture, task: InputShape, *, channels: int | None = None, modules: int | None = None
-    ) -> Network:
-        """The stand-alone network of a cell.
-
-        Args:
-            architecture: The cell.
-            task: What has an input shape and a number of classes.
-            channels: Instead of the space's own.
-            modules: Instead of the space's own.
-        """
-        return self._network(self.validate(architecture), task, channels, modules)
-
-    def super_network(self, task: InputShape, *, channels: int | None = None, modules: int | None = None) -> Network:
-        """The network with all operations in every inner vertex; see ``network``."""
-        return self._network(None, task, channels, modules)
-
-    def _network(
-        self, architecture: Architecture | None, task: InputShape, channels: int | None, modules: int | None
-    ) -> Network:
+    def _network(self, architecture: Architecture | None, task: InputShape, channels: int, modules: int) -> Network:
         from archsearch.spaces.networks.nasbench101 import NASBench101Network
 
-        channels = self._wide_enough(self.channels if channels is None else channels)
-        modules = at_least_one("NASBench101", "modules", self.modules if modules is None else modules)
         return NASBench101Network(self, architecture, task, channels, modules)
 
 

@@ -22,7 +22,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from archsearch import testing
+from archsearch import search, testing
+from archsearch.abilities import Distribution
 from archsearch.components import KINDS, entry_points, load
 from archsearch.controller import Controller
 from archsearch.errors import MissingAbility, UsageError
@@ -139,6 +140,18 @@ def test_the_quick_policy_learns_from_late_lost_and_shuffled_results():
 @pytest.mark.parametrize(("name", "check"), pairs("evaluators", testing.EVALUATOR_CHECKS))
 def test_evaluator(name, check):
     testing.EVALUATOR_CHECKS[check](factory("evaluators", name), space_for(name))
+
+
+@pytest.mark.parametrize("name", shelf("evaluators"))
+def test_derived_and_an_evaluator_without_a_distribution_are_refused_by_name(name, tmp_path, monkeypatch):
+    evaluator, space = factory("evaluators", name)(), space_for(name)
+    monkeypatch.setattr(type(evaluator), "prepare", lambda self: pytest.fail("it was prepared"))
+    if name == "Differentiable":
+        assert isinstance(evaluator, Distribution)
+        return
+    with pytest.raises(MissingAbility, match=rf"Derived .* {name} has none; use .* or search the scores of this one"):
+        search(space, load("Derived")(), evaluator, trials=3, seed=0, out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize(("name", "check"), pairs("models", testing.MODEL_CHECKS))

@@ -34,7 +34,14 @@ def test_the_docstring_says_what_decode_gives(name):
 
 
 def test_the_kinds_are_those_that_the_docstring_names():
-    kinds = {"Choices": dict, "MobileNet": str, "NASBench201": str, "NASBenchMacro": str, "NASBench101": tuple}
+    kinds = {
+        "Choices": dict,
+        "MobileNet": str,
+        "NASBench201": str,
+        "NASBenchMacro": str,
+        "NASBench101": tuple,
+        "NB1Shot1": tuple,
+    }
     for name, kind in kinds.items():
         space = SPACES[name](**NEEDED.get(name, {}))
         assert isinstance(space.decode(space.sample(np.random.default_rng(1))), kind), name

@@ -28,7 +28,7 @@ SETTINGS = {
     "random_sharing": {"controller.samples": 10, "controller.finalists": 2, "controller.budget": 1},
     "spos": {"batch": 4, "controller.population_size": 4, "limits.flops": 150e3},
     "fairnas": {"batch": 4, "controller.population_size": 4},
-    "enas": {"evaluator.trials_per_epoch": 5},
+    "enas": {"evaluator.trials_per_epoch": 5, "controller.after": 10, "controller.limit": 2},
 }
 
 
@@ -74,6 +74,10 @@ def test_preset_runs(capsys, name):
         assert all(trial.metrics["flops"] <= 150e3 for trial in trials)
         assert "beyond the limits" in out
         assert len({trial.architecture for trial in trials}) == 12
+    if name == "enas":
+        last = sorted(trials, key=lambda trial: trial.id)[10:]
+        assert len({trial.architecture for trial in last}) == 2
+        assert RunFolder("r").advanced()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,7 +113,11 @@ def test_settings_of_the_papers(capsys):
     assert fair["controller"]["init_args"]["objectives"] == {"score": "max", "flops": "min", "params": "max"}
     assert fair["space"]["init_args"]["identity"] == "never"
     enas = config_of(capsys, "--preset", "enas")
-    assert enas["controller"]["init_args"] == {
+    ending = enas["controller"]["init_args"]
+    assert (ending["limit"], ending["after"], enas["trials"]) == (10, 3000, 3010)
+    assert enas["controller"]["class_path"].endswith(".Derived")
+    assert ending["after"] % enas["evaluator"]["init_args"]["trials_per_epoch"] == 0
+    assert ending["controller"]["init_args"] == {
         "policy": "lstm",
         "learning_rate": 3.5e-3,
         "entropy_weight": 0.01,

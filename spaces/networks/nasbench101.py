@@ -17,8 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network
-from archsearch.spaces.nasbench101 import NASBench101
-from archsearch.spaces.networks.nasbench101_cell import OPERATIONS, Cell
+from archsearch.spaces.networks.nasbench101_cell import OPERATIONS, Cell, CellSpace
 from archsearch.trial import Architecture
 
 STACKS = 3
@@ -36,14 +35,14 @@ class NASBench101Network(Network):
     """
 
     def __init__(
-        self, space: NASBench101, architecture: Architecture | None, task: InputShape, channels: int, modules: int
+        self, space: CellSpace, architecture: Architecture | None, task: InputShape, channels: int, modules: int
     ) -> None:
         super().__init__(architecture)
         self.space = space
         self.task = InputShape(task.input_shape, task.classes)
         self.channels = channels
         self.modules_per_stack = modules
-        cell = None if architecture is None else space.cell(architecture)
+        cell = None if architecture is None else space.wired(architecture)
         self.stem = SlicedConvBnRelu(task.input_shape[0], channels, 3)
         layers: list[nn.Module] = []
         inputs = channels
@@ -59,7 +58,7 @@ class NASBench101Network(Network):
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
-        cell = self.space.cell(self.path(architecture))
+        cell = self.space.wired(self.path(architecture))
         x = self.stem(images, self.channels)
         for layer in self.layers:
             x = layer(x, cell) if isinstance(layer, CellModule) else layer(x)
@@ -76,7 +75,7 @@ class NASBench101Network(Network):
         """
         architecture = self.path(architecture)
         with torch.device("meta"):  # no values: initial ones would be drawn from a global generator
-            child = NASBench101Network(self.space, architecture, self.task, self.channels, self.modules_per_stack)
+            child = type(self)(self.space, architecture, self.task, self.channels, self.modules_per_stack)
         state = self.state_dict()
         child.to_empty(device=next(self.parameters()).device)
         child.load_state_dict(
@@ -199,7 +198,7 @@ def _candidates(width: int) -> Mapping[str, Callable[[], nn.Module]]:
 
 
 def vertex_widths(cell: Cell, outputs: int) -> dict[int, int]:
-    """Channels of each inner vertex, in rising order of the vertices.
+    """Channels of each inner vertex that lies on a path to the output, in rising order of the vertices.
 
     Args:
         cell: The cell.
@@ -207,9 +206,14 @@ def vertex_widths(cell: Cell, outputs: int) -> dict[int, int]:
     """
     inner = range(1, cell.output)
     feeding = [vertex for vertex in inner if cell.has_edge(vertex, cell.output)]
-    # What is left over by the division goes to the first ones.
-    widths = {vertex: (outputs + len(feeding) - 1 - i) // len(feeding) for i, vertex in enumerate(feeding)}
+    widths = dict(zip(feeding, shared_out(outputs, len(feeding)), strict=True))
     for vertex in reversed(inner):
-        if vertex not in widths:
-            widths[vertex] = max(widths[target] for target in inner if cell.has_edge(vertex, target))
+        fed = [widths[target] for target in inner if target in widths and cell.has_edge(vertex, target)]
+        if vertex not in widths and fed:
+            widths[vertex] = max(fed)
     return dict(sorted(widths.items()))
+
+
+def shared_out(channels: int, vertices: int) -> list[int]:
+    """How many channels each of the vertices gets that feed the output; the first ones get what is left over."""
+    return [(channels + vertices - 1 - i) // vertices for i in range(vertices)]
