@@ -33,6 +33,9 @@ MAX_POINTS = 20_000
 NARROW = 5.5
 """Inches: the width of pictures with much text, so that it can be read on a phone, too."""
 
+SCALE = 0.12
+"""Inches: the height of the scale of colours."""
+
 
 # -- the course of a search --------------------------------------------------------------------
 
@@ -198,12 +201,10 @@ def draw_heat_maps(
     lowest, highest = min(every_number), max(every_number)
     heights = [0.2 * len(rows) + 0.3 for rows in maps.values()]
     figure = Figure(figsize=(NARROW, 1.2 + sum(heights)), facecolor="white", layout="constrained")
-    grid = figure.add_gridspec(len(maps), height_ratios=heights)
+    grid = figure.add_gridspec(1 + len(maps), height_ratios=[SCALE, *heights])
     colours = LinearSegmentedColormap.from_list("shares", ["#F4F4F4", SKY, BLUE, "#00253F"])
-    every: list[Axes] = []
-    for row, (title, rows) in enumerate(maps.items()):
+    for row, (title, rows) in enumerate(maps.items(), start=1):
         axes = figure.add_subplot(grid[row])
-        every.append(axes)
         values = np.array(list(rows.values()), np.float64)
         edges = (0.5, values.shape[1] + 0.5, len(rows) - 0.5, -0.5)
         drawn = axes.imshow(
@@ -212,10 +213,12 @@ def draw_heat_maps(
         axes.set_yticks(range(len(rows)), [legend_label(name) for name in rows], fontsize=8)
         axes.set_title(title, loc="left", fontsize=9, pad=3, parse_math=False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.tick_params(length=2, labelbottom=row == len(maps) - 1)
+        axes.tick_params(length=2, labelbottom=row == len(maps))
         axes.spines[:].set_visible(False)
     axes.set_xlabel(xlabel)
-    bar = figure.colorbar(drawn, ax=every, location="top", aspect=40, label=label, shrink=0.8)
+    bar = figure.colorbar(drawn, cax=figure.add_subplot(grid[0]), orientation="horizontal", label=label)
+    bar.ax.xaxis.set_label_position("top")
+    bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     save_figure(figure, path)
 
