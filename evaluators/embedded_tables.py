@@ -133,6 +133,7 @@ class Source(NamedTuple):
         size: Most architectures that a space may have, so that none is missing from the table.
         runs: Epochs to the single runs that there are.
         rows: Reads it.
+        task: Name of the task that they were trained on.
     """
 
     holds: str
@@ -142,6 +143,7 @@ class Source(NamedTuple):
     size: int
     runs: Mapping[int, tuple[int, ...]]
     rows: Callable[[Selection, Space, int], Rows]
+    task: str = "cifar10"
 
     def describes(self, space: Space) -> bool:
         """Whether the table can score that space."""
@@ -293,8 +295,10 @@ _MODULE = ("0110001000010000 input,maxpool3x3,maxpool3x3,output", "001a6fcc8b38c
 
 SOURCES: Mapping[str, Source] = {
     "cifar10": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (777, 888, 999)}, _nasbench201),
-    "cifar100": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (888,)}, _nasbench201),
-    "ImageNet16-120": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (888,)}, _nasbench201),
+    "cifar100": Source(_CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (888,)}, _nasbench201, "cifar100"),
+    "ImageNet16-120": Source(
+        _CELLS, "NASBench201", _CELL, None, 5**6, {12: (), 200: (888,)}, _nasbench201, "ImageNet16-120"
+    ),
     "nasbench_macro": Source(
         "networks of NAS-Bench-Macro", "NASBenchMacro", "22212202", None, 3**8, {0: (1, 2, 3)}, _nasbench_macro
     ),
@@ -317,6 +321,7 @@ SOURCES: Mapping[str, Source] = {
         5**6,
         dict.fromkeys(range(1, DIGITS201_EPOCHS + 1), (0, 1, 2)),
         _digits201,
+        "digits",
     ),
 }
 """The embedded tables by name."""

@@ -7,6 +7,7 @@ would be derived now; guards are told all of that, and may end the search.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,21 +28,20 @@ from archsearch.evaluators.inheriting import batch_norms
 from archsearch.evaluators.super_network import WATCHED_IMAGES, SuperNetwork
 from archsearch.files.parquet import to_parquet
 from archsearch.files.writing import write_whole
+from archsearch.networks.memory import Activations
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network, Weights
+from archsearch.ranking.derived import CHOICES, DERIVED, RECORDS, TASK
 from archsearch.relaxing import Relaxable, Relaxed
 from archsearch.task.images import split
 from archsearch.training.batches import batches_of
 from archsearch.training.checkpoints import Checkpoint
-from archsearch.training.loop import Batch, Run, run_epochs
+from archsearch.training.loop import Batch, Run, Step, run_epochs
 from archsearch.training.meter import Meter
 from archsearch.training.optimizer import share_of_rate
 from archsearch.training.paths import Route, UniformPaths
 from archsearch.training.trainer import Trainer
 from archsearch.trial import Architecture
-
-RECORDS = "search.parquet"
-"""In the evaluator's folder: a row for each epoch."""
 
 _PARAMETERS = 0x2545F491
 """Keeps the initial architecture parameters apart from the initial weights, which are drawn from the same seed."""
@@ -86,6 +86,7 @@ class RelaxedNetwork(SuperNetwork):
         self._parameters: ArchitectureParameters | None = None
         self._costs: Costs | None = None
         self._cut: tuple[torch.Tensor, torch.Tensor | None] | None = None
+        self._kept_bytes = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """What workers need."""
@@ -174,7 +175,10 @@ class RelaxedNetwork(SuperNetwork):
             None if held_out is None else _endless(lambda: trainer.epoch(run, held_out)),
             lambda done: recipe.learning_rate * share_of_rate(done, total, rising),
         )
-        run_epochs(run, run.step + per_epoch, total, lambda: trainer.epoch(run, own), step, recipe.drop_path)
+        memory = Activations(run.network)
+        first = _first_within(memory, step)
+        run_epochs(run, run.step + per_epoch, total, lambda: trainer.epoch(run, own), first, recipe.drop_path)
+        self._kept_bytes = memory.peak
 
     def _searching(
         self, run: Run, meter: Meter, held_out: Iterator[Batch] | None, rate: Callable[[int], float]
@@ -199,6 +203,8 @@ class RelaxedNetwork(SuperNetwork):
         )
         shares = [some / some.sum() for some in learnt]
         record: dict[str, Any] = {"epoch": epoch, "train_loss": run.train_loss, "parameters": parameters.state()}
+        record["shares"] = [share for each in shares for share in each.tolist()]
+        record["activation_bytes"] = self._kept_bytes
         record["entropy"] = sum(float(torch.special.entr(each).sum()) for each in shares) / len(shares)
         skips = [float(p[c.skip]) for p, c in zip(shares, parameters.choices, strict=True) if c.skip is not None]
         record["skip_share"] = sum(skips) / len(skips) if skips else 0.0
@@ -275,10 +281,14 @@ class RelaxedNetwork(SuperNetwork):
     def _save(self, run: Run) -> None:
         super()._save(run)
         if self._trainer.folder is not None and self.records:
-            columns = [name for name in self.records[0] if name != "parameters"]
-            table = {name: [record[name] for record in self.records] for name in columns}
+            columns = [name for name in self.records[-1] if name != "parameters"]
+            table = {name: [record.get(name) for record in self.records] for name in columns}
             table["logits"] = [record["parameters"]["logits"] for record in self.records]
-            write_whole(self._trainer.folder / RECORDS, to_parquet(pa.table(table)))
+            choices = [[choice.name, choice.candidates] for choice in self._relaxable.relaxed_choices()]
+            notes = {CHOICES: json.dumps(choices), TASK: self._trainer.data.name}
+            notes[DERIVED] = json.dumps(most_probable(self, self._trainer.space))
+            noted = pa.table(table).replace_schema_metadata(notes)
+            write_whole(self._trainer.folder / RECORDS, to_parquet(noted))
 
 
 class _Undisturbed:
@@ -306,6 +316,18 @@ class _Undisturbed:
         self.network.train(self.training)
         for layer, tracks in self.layers:
             layer.track_running_stats = tracks
+
+
+def _first_within(memory: Activations, step: Step) -> Step:
+    """The same step, the first of which is made inside of ``memory``: counting takes time, and they are alike."""
+
+    def measured(run: Run, batch: Batch, progress: float) -> Sequence[float]:
+        if memory.peak:
+            return step(run, batch, progress)
+        with memory:
+            return step(run, batch, progress)
+
+    return measured
 
 
 def _endless(epoch: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from archsearch.basics.checks import whole_number
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.evaluators.embedded_tables import ECNAS_FILES, Dataset, Device, Published, Rows, Selection
+from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Device, Published, Rows, Selection
 from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint
 from archsearch.files.tables import numbers, read_table
 from archsearch.keeping.columns import RESERVED_COLUMNS
@@ -129,6 +129,19 @@ class Tabular(Evaluator):
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
         self._read = ""  # the fingerprint of the table of one's own that was read
+
+    @classmethod
+    def of_task(cls, space: Space, task: str) -> Tabular | None:
+        """The first embedded table that has trainings of the space's architectures on that task; None: there is none.
+
+        Args:
+            space: Whose architectures.
+            task: Name of a task, such as ``digits``; with options it is another one.
+        """
+        for name, source in SOURCES.items():
+            if source.task == task and source.describes(space):
+                return cls(name)  # type: ignore[arg-type]
+        return None
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the embedded table does not describe that space."""

@@ -222,6 +222,7 @@ def test_a_search_that_is_killed_goes_on_to_the_same_result(name, tmp_path):
     assert table["epoch"].to_pylist() == [1, 2, 3]
     assert [tuple(derived) for derived in table["derived"].to_pylist()][-1] == again.derived()
     assert len(table["logits"].to_pylist()[0]) == 30
+    assert table.equals(read_parquet(tmp_path / "whole" / "search.parquet"), check_metadata=True)
     done = started(folder=tmp_path / "parts", **settings)
     assert untimed(done.prepare()) == untimed(cost)
     assert same(whole, done)

@@ -68,7 +68,7 @@ def folder(tmp_path_factory):
         ("export --help", OPTIONS),
         ("list --help", {"jsonargparse"}),
         ("status --help", {"jsonargparse"}),
-        ("report --help", {"jsonargparse"}),
+        ("report --help", OPTIONS),
         ("compare --help", OPTIONS),
         ("run --space.help NASBench201", OPTIONS),
         ("run --space.help DARTS", OPTIONS),

@@ -40,6 +40,7 @@ def compare(arguments: Sequence[str]) -> int:
     from archsearch.running.settings import field_names
 
     command = shlex.join(["archsearch", "compare", *arguments])
+    arguments = _with_presets(arguments)
     own = ("config", "space", "reference", "evaluators", "again", "controllers")
     if not any(re.match(rf"--({'|'.join(own)})\b", argument) for argument in arguments):
         arguments = ["--config", str(DEFAULT), *arguments]
@@ -77,6 +78,56 @@ def compare(arguments: Sequence[str]) -> int:
         return 0
 
 
+def _with_presets(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the evaluators of presets in place of ``--presets NAME ...``, named as these.
+
+    ``--presets.SETTING VALUE`` becomes a setting of each.
+    """
+    import yaml
+
+    from archsearch.showing.listing import preset_file
+
+    presets, settings, others = list[str](), dict[str, str](), list[str]()
+    given = list(arguments)
+    while given:
+        argument = given.pop(0)
+        name, equals, value = argument.partition("=")
+        if name == "--presets":
+            presets += [value] if equals else []
+            while given and not given[0].startswith("-"):
+                presets.append(given.pop(0))
+        elif name.startswith("--presets."):
+            settings[name.removeprefix("--presets.")] = value if equals else given.pop(0) if given else ""
+        else:
+            others.append(argument)
+    if not presets and len(others) == len(arguments):
+        return others
+    if not presets:
+        raise UsageError("--presets: expected names of presets, got none; see 'archsearch list presets'")
+    if any(argument.startswith("--evaluators+") for argument in others):
+        raise UsageError(
+            "--presets: evaluators beside them need names of their own, --evaluators.MINE NAME; got --evaluators+"
+        )
+    evaluators = {name: yaml.safe_load(preset_file(name).read_text())["evaluator"] for name in presets}
+    for setting, value in settings.items():
+        for name in presets:
+            evaluators[name] = _with_setting(evaluators[name], setting.split("."), yaml.safe_load(value))
+    return ["--config", yaml.safe_dump({"evaluators": evaluators}, sort_keys=False), *others]
+
+
+def _with_setting(component: Any, path: Sequence[str], value: Any) -> Any:
+    """A component, or a dictionary, as plain data, with another value in one place."""
+    if not path:
+        return value
+    if isinstance(component, str):
+        component = {"class_path": component}
+    if "class_path" in (component or {}):
+        arguments = component.get("init_args") or {}
+        return component | {"init_args": _with_setting(arguments, path, value)}
+    component = component or {}
+    return component | {path[0]: _with_setting(component.get(path[0]), path[1:], value)}
+
+
 def _listed(given: Any) -> list[Any]:
     return list(given.values() if isinstance(given, Mapping) else given or ())
 
@@ -105,6 +156,13 @@ def _compare_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     add_component(parser, "space", DEFAULTS["space"], arguments)
     add_component(parser, "evaluator", DEFAULTS["evaluator"], arguments, option="reference")
     add_component(parser, "controller", None, arguments)
+    parser.add_argument(
+        "--presets",
+        nargs="+",
+        default=None,
+        help="compare the evaluators of these presets, see 'archsearch list presets', each by its name; a setting of "
+        "one: --evaluators.NAME.SETTING VALUE, of all: --presets.SETTING VALUE",
+    )
     many = "repeat --{0}+ NAME, each with its settings as --{0}.SETTING VALUE; or by names of your own: --{0}.MINE NAME"
     for option in ("evaluators", "controllers"):
         kinds = [

@@ -43,11 +43,14 @@ def report(arguments: Sequence[str]) -> int:
         default=[],
         help="functions of your own, by their import paths, that make further tables out of the trials",
     )
+    add_component(parser, "evaluator", None, arguments, option="truth")
     add_trust(parser)
-    given = parser.parse_args(list(arguments)).as_dict()
+    config = parser.parse_args(list(arguments))
+    given, truth = config.as_dict(), instantiate(parser, config).truth
     from archsearch.showing.report import report as report_run
 
-    report_run(given["directory"], given["top"], given["objectives"], tables=given["tables"], trust=given["trust"])
+    directory, top, objectives = given["directory"], given["top"], given["objectives"]
+    report_run(directory, top, objectives, tables=given["tables"], truth=truth, trust=given["trust"])
     return 0
 
 

@@ -53,6 +53,8 @@ class Compared:
             None: there was no search.
         evaluations: Evaluations that a search completed for each budget, mean over seeds.
         note: What it says of its set-up, or why its searches ended early.
+        derived: What the reference says of the architecture that it ends with itself, once per seed; NaN where the
+            reference cannot score it. None: it has no distribution over the space (``archsearch.abilities``).
     """
 
     name: str
@@ -65,6 +67,7 @@ class Compared:
     picks: Floats | None = None
     evaluations: Floats | None = None
     note: str = ""
+    derived: Floats | None = None
 
     def total(self, n: float) -> float:
         """Billed seconds for ``n`` architectures, set-up included."""

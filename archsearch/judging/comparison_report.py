@@ -39,6 +39,12 @@ SEARCH_NOTE = (
     "evaluations: how many the largest budget paid for, up to the most of a search."
 )
 
+DERIVED_NOTE = (
+    "What an evaluator with a distribution ends with itself, once for each seed, scored by the reference: what it "
+    "costs is the set-up alone. Regret: the best truth that is known minus the mean. Known: of how many seeds the "
+    "reference could say it."
+)
+
 FEW_SEEDS = 5
 """Fewer seeds are remarked on: with 2, a difference must be 9 times its spread to be told from chance."""
 
@@ -116,6 +122,8 @@ def text(comparison: Findings) -> str:
     parts = ["\n".join(f"{name:<{width}}{value}" for name, value in facts.items())]
     parts.append("Cost\n" + _text(_cost_table(comparison)))
     parts.append("Agreement with the reference\n" + _text(_agreement_table(comparison)))
+    if any(row.derived is not None for row in comparison.rows):
+        parts.append(f"What is derived\n{_text(_derived_table(comparison))}")
     if comparison.budgets:
         parts.append(f"{_search_title(comparison)}\n" + _text(_search_table(comparison)))
         parts.append("\n".join(sentences(comparison)))
@@ -228,6 +236,25 @@ def _break_even_table(comparison: Findings) -> tuple[list[str], list[list[str]]]
     return ["evaluator", *(f"than {name}" for name in names)], rows
 
 
+def _derived_table(comparison: Findings) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for row in comparison.rows:
+        if row.derived is None:
+            continue
+        known = row.derived[np.isfinite(row.derived)]
+        cells = [_pick(known), f"{known.min():.4g}", f"{known.max():.4g}", f"{comparison.best - known.mean():.3g}"]
+        rows.append(
+            [
+                _label(comparison, row),
+                _seconds(set_up_seconds(row.set_up)),
+                *(cells if len(known) else ["-"] * 4),
+                f"{len(known)} of {len(row.derived)}",
+            ]
+        )
+    what = "score" if comparison.truth == "score" else comparison.truth
+    return ["evaluator", "set-up", what, "worst", "best", "regret", "known"], rows
+
+
 def _search_title(comparison: Findings) -> str:
     what = "score" if comparison.truth == "score" else comparison.truth
     return f"What a search finds for the same billed cost: {what} of its pick, by the reference"
@@ -278,6 +305,8 @@ def _page(comparison: Findings, out: Path, pictures: Sequence[str], command: str
         parts += [heading("Which evaluator to use"), *map(paragraph, sentences(comparison))]
     parts += [heading("Cost"), table(*_cost_table(comparison)), paragraph(COST_NOTE)]
     parts += [heading("Agreement with the reference"), table(*_agreement_table(comparison)), paragraph(RANK_NOTE)]
+    if any(row.derived is not None for row in comparison.rows):
+        parts += [heading("What is derived"), table(*_derived_table(comparison)), paragraph(DERIVED_NOTE)]
     if comparison.budgets:
         parts += [heading(_search_title(comparison)), table(*_search_table(comparison)), paragraph(SEARCH_NOTE)]
     parts += [heading(TITLES[name]) + picture(out / name, TITLES[name]) for name in pictures]
@@ -322,6 +351,9 @@ def _figures(comparison: Findings, row: Compared) -> list[tuple[Any, ...]]:
         if other is not row:
             add("pays_off_from", other.name, comparison.break_even(row.name, other.name), None, None, "architectures")
     add("failed", "", row.failed, None, None, "architectures")
+    for seed, truth in enumerate([] if row.derived is None else row.derived.tolist()):
+        add("derived", seed, truth, None, None, comparison.truth)
+        add("regret_of_derived", seed, comparison.best - truth, None, None, comparison.truth)
     if row.agreement is not None:
         several = {"recall": row.agreement.recall, "precision": row.agreement.precision}
         several["regret_of_best"] = row.agreement.regret_of_best

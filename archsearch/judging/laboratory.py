@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from archsearch.abilities import Distribution
 from archsearch.basics.seeding import stream
 from archsearch.components import names
 from archsearch.controller import Controller
@@ -64,11 +65,14 @@ class Laboratory(Bench):
         architectures = self._score_sample(judge)
         sizes, size = self._sizes(judge, architectures)
         contenders = self._contenders(judge, size)
-        rows, courses = [], []
+        rows, courses, derived = [], [], []
         for name, (evaluator, kind) in contenders.items():
-            row, searched = self._measure(name, evaluator, kind, architectures, sizes)
+            row, searched, ended_with = self._measure(name, evaluator, kind, architectures, sizes)
             rows.append(row)
             courses.append(searched)
+            derived.append(ended_with)
+        self._score_derived(judge, derived)
+        rows = [self._with_derived(row, each) for row, each in zip(rows, derived, strict=True)]
         if self.again:
             rows.append(self._ceiling(architectures, sizes))
         budgets = self._budgets()
@@ -112,9 +116,9 @@ class Laboratory(Bench):
 
     def _measure(
         self, name: str, evaluator: Evaluator, kind: Kind, architectures: Sequence[Architecture], sizes: Floats | None
-    ) -> tuple[Compared, list[_Course | None]]:
-        """Costs, agreement and searches of one evaluator, under all seeds."""
-        set_ups, costs, scores, courses, note = [], [], [], [], ""
+    ) -> tuple[Compared, list[_Course | None], list[Architecture]]:
+        """Costs, agreement, searches of one evaluator, and what it ended with itself, under all seeds."""
+        set_ups, costs, scores, courses, derived, note = [], [], [], [], list[Architecture](), ""
         prepared: Prepared | None = None
         for number in range(self.settings.seeds):
             self._say(f"{name}, seed {number + 1} of {self.settings.seeds}")
@@ -127,6 +131,7 @@ class Laboratory(Bench):
             costs += [trial.cost for trial in trials]
             set_ups.append(prepared.set_up)
             note = note or prepared.note
+            derived += self._derived(prepared)
             try:
                 courses.append(self._search(f"{folder}/search", prepared, number) if self.settings.trials else None)
             except TooManyFailures as error:
@@ -146,7 +151,28 @@ class Laboratory(Bench):
             agreement=self._agreement(architectures, np.array(scores), sizes),
             note=note,
         )
-        return row, courses
+        return row, courses, derived
+
+    def _derived(self, prepared: Prepared) -> list[Architecture]:
+        """What an evaluator ends with itself, if it has a distribution."""
+        if not isinstance(prepared.known_by, Distribution):
+            return []
+        prepared.start(self.space)  # where its sample was scored in an earlier session, it is not ready yet
+        prepared.prepare()
+        return [prepared.known_by.derived()]
+
+    def _score_derived(self, judge: Prepared, derived: Sequence[Sequence[Architecture]]) -> None:
+        """Has the reference score what was derived."""
+        every = dict.fromkeys(itertools.chain.from_iterable(derived))
+        if missing := [each for each in every if each not in self._truth]:
+            self._say(f"reference: {len(missing):,} derived architectures")
+            key = zlib.crc32(repr(missing).encode())
+            self._learn(self._score(f"reference/derived-{key:08x}", judge, missing, "derived"))
+
+    def _with_derived(self, row: Compared, derived: Sequence[Architecture]) -> Compared:
+        if not derived:
+            return row
+        return dataclasses.replace(row, derived=np.array([self._truth.get(each, math.nan) for each in derived]))
 
     def _ceiling(self, architectures: Sequence[Architecture], sizes: Floats | None) -> Compared:
         """How the evaluators that stand for the reference agree: the first with the others."""

@@ -8,16 +8,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from archsearch.errors import UsageError
-from archsearch.showing.style import BLUE, GREY, INK, RED, save_figure, time_unit
+from archsearch.showing.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    RED,
+    SKY,
+    legend_label,
+    save_figure,
+    time_unit,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_POINTS = 20_000
+NARROW = 5.5
+"""Inches: the width of pictures with much text, so that it can be read on a phone, too."""
+
+SCALE = 0.12
+"""Inches: the height of the scale of colours."""
 
 
 # -- the course of a search --------------------------------------------------------------------
@@ -127,6 +144,82 @@ def draw_columns(path: str | Path, columns: Mapping[str, Sequence[float]], title
         axes.xaxis.set_major_locator(MaxNLocator(integer=all(float(x).is_integer() for x in xs)))
     axes.set_xlabel(label)
     figure.suptitle(title, parse_math=False)
+    save_figure(figure, path)
+
+
+def draw_lines(
+    path: str | Path,
+    xs: Sequence[float],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    xlabel: str,
+) -> None:
+    """Draws several lines in each of several pictures, one below the other; where a line is NaN it has a gap.
+
+    Args:
+        path: Where to write; its suffix chooses the format.
+        xs: Equally many for all.
+        panels: By what its y-axis says, the lines of each picture, by their names.
+        xlabel: What the x-axis says.
+
+    Raises:
+        UsageError: If no picture can be written with that suffix.
+    """
+    heights = [2.4 if len(lines) > 1 else 1.4 for lines in panels.values()]
+    figure = Figure(figsize=(NARROW, 0.5 + sum(heights)), facecolor="white", layout="constrained")
+    grid = figure.add_gridspec(len(panels), height_ratios=heights)
+    for row, (ylabel, lines) in enumerate(panels.items()):
+        axes = figure.add_subplot(grid[row], ylabel=ylabel)
+        for (name, ys), colour in zip(lines.items(), (BLUE, RED, GREEN, ORANGE), strict=False):
+            axes.plot(xs, ys, color=colour, marker="o", markersize=3, linewidth=1.4, label=name)
+        axes.set_xlim(min(xs) - 0.5, max(xs) + 0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelbottom=row == len(panels) - 1)
+        if len(lines) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=9)
+    axes.set_xlabel(xlabel)
+    figure.align_ylabels()
+    save_figure(figure, path)
+
+
+def draw_heat_maps(
+    path: str | Path, maps: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, label: str
+) -> None:
+    """Draws a table of numbers for each name, a line of colours for each row, all on one scale.
+
+    Args:
+        path: Where to write; its suffix chooses the format.
+        maps: By title; of each, equally many numbers under each name.
+        xlabel: What the x-axis says: numbers from 1 on.
+        label: What the colours are.
+
+    Raises:
+        UsageError: If no picture can be written with that suffix.
+    """
+    every_number = [number for rows in maps.values() for line in rows.values() for number in line]
+    lowest, highest = min(every_number), max(every_number)
+    heights = [0.2 * len(rows) + 0.3 for rows in maps.values()]
+    figure = Figure(figsize=(NARROW, 1.2 + sum(heights)), facecolor="white", layout="constrained")
+    grid = figure.add_gridspec(1 + len(maps), height_ratios=[SCALE, *heights])
+    colours = LinearSegmentedColormap.from_list("shares", ["#F4F4F4", SKY, BLUE, "#00253F"])
+    for row, (title, rows) in enumerate(maps.items(), start=1):
+        axes = figure.add_subplot(grid[row])
+        values = np.array(list(rows.values()), np.float64)
+        edges = (0.5, values.shape[1] + 0.5, len(rows) - 0.5, -0.5)
+        drawn = axes.imshow(
+            values, aspect="auto", cmap=colours, vmin=lowest, vmax=highest, extent=edges, origin="upper"
+        )
+        axes.set_yticks(range(len(rows)), [legend_label(name) for name in rows], fontsize=8)
+        axes.set_title(title, loc="left", fontsize=9, pad=3, parse_math=False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(length=2, labelbottom=row == len(maps))
+        axes.spines[:].set_visible(False)
+    axes.set_xlabel(xlabel)
+    bar = figure.colorbar(drawn, cax=figure.add_subplot(grid[0]), orientation="horizontal", label=label)
+    bar.ax.xaxis.set_label_position("top")
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
     save_figure(figure, path)
 
 

@@ -17,7 +17,8 @@ dd, td, p { overflow-wrap: anywhere }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
-td.code { text-align: left; font-family: ui-monospace, monospace; white-space: normal } th.code { text-align: left }
+td.code { text-align: left; font-family: ui-monospace, monospace; white-space: normal; min-width: 18rem }
+th.code { text-align: left }
 img { max-width: 100%; height: auto }
 pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; font-size: .85rem }
 """

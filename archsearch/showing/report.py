@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING, Any
 from archsearch.basics.checks import at_least_one
 from archsearch.basics.words import say
 from archsearch.components import build
-from archsearch.errors import NotTrusted, RunFolderError
+from archsearch.errors import NotTrusted, RunFolderError, UsageError
+from archsearch.evaluator import Evaluator
+from archsearch.files.checksums import Damaged
 from archsearch.files.damage import reads_folder
 from archsearch.keeping.columns import has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import total_cost
 from archsearch.keeping.trust import refuse_links
 from archsearch.showing.page import aligned, heading, page, paragraph, picture, table, terms
-from archsearch.showing.report_pictures import draw_best, draw_curves, draw_front, draw_set_up
+from archsearch.showing.report_pictures import draw_best, draw_curves, draw_front, draw_searched, draw_set_up
 from archsearch.showing.rows import (
     MakeTable,
-    ReportTable,
     best_rows,
     component_text,
     make_tables,
     number_text,
     print_rows,
+    searched_facts,
     shown_columns,
 )
 from archsearch.space import Space
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from archsearch.pareto import Direction, Front
-    from archsearch.showing.verified import Verification
+    from archsearch.ranking.derived import Searched, Truth
 
 
 RECENT_TRIALS = 200
@@ -49,6 +51,7 @@ def report(
     objectives: Mapping[str, Direction] | None = None,
     *,
     tables: Sequence[MakeTable | str] = (),
+    truth: Evaluator | None = None,
     trust: bool = False,
 ) -> Path:
     """Prints the best architectures of a run; writes the learning curve and one HTML page to ``DIRECTORY/report``.
@@ -60,6 +63,8 @@ def report(
         objectives: Names of the score or metrics of which to show the best compromises, each ``max`` or ``min``; None:
             those of the controller, if it has several.
         tables: Functions that make further tables out of the trials, or their import paths; see ``rows.py``.
+        truth: Of a search by gradient, a table that knows how good architectures are, such as ``Tabular``; it is asked
+            about what would have been derived after each epoch. None: the embedded table of the task, if there is one.
         trust: See ``archsearch.resume``.
 
     Returns:
@@ -67,7 +72,8 @@ def report(
 
     Raises:
         RunFolderError: If there is no run, no trial has completed, or links lead out of the folder.
-        UsageError: If ``top`` is below 1, an objective is no column of the trials, or one of ``tables`` makes none.
+        UsageError: If ``top`` is below 1, an objective is no column of the trials, one of ``tables`` makes none, or
+            ``truth`` is no table, or that of no search by gradient.
     """
     from archsearch.pareto import front_of
     from archsearch.showing.verified import newest_verification  # which needs best_rows
@@ -84,24 +90,74 @@ def report(
     facts = facts_of(folder, config, table)
     objectives = objectives or _objectives(config, table)
     verification, front = newest_verification(folder, table), front_of(table, objectives) if objectives else None
-    shown: list[Verification | ReportTable] = [each for each in (verification, *make_tables(table, tables)) if each]
-    target = Path(directory) / "report"
-    try:
-        target.mkdir(exist_ok=True)
-        draw_curves(table, target, Path(directory).name)
-        pictures = draw_best(space, tuple(rows[0]["architecture"]), target)
-        pictures |= draw_front(front, target) | draw_set_up(Path(directory), target, folder.notices)
-        if folder.notices.lines:
-            facts["damage"] = "; ".join(folder.notices.lines)
-        sections = [*([] if front is None else _front_parts(front, top)), *(each.html() for each in shown)]
-        page = target / "index.html"
-        page.write_text(_page(Path(directory).name, facts, rows, target, pictures, sections))
-    except OSError as error:
-        raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
+    searched = _searched(folder, space, truth)
+    gradient = [] if searched is None else [searched_facts(*searched, space, table)]
+    shown = [each for each in (verification, *gradient, *make_tables(table, tables)) if each]
+    sections = [*([] if front is None else _front_parts(front, top)), *(each.html() for each in shown)]
+    page = _write(folder, space, table, rows, facts, front, searched, sections)
     print_rows(rows, facts)
     if front is not None:
         say(f"front     {front}\n\n{aligned(_front_cells(front, top), left=-1)}\n")
     say("".join(f"{each}\n\n" for each in shown) + f"report    {page}")
+    return page
+
+
+def _searched(folder: RunFolder, space: Space | None, table: Evaluator | None) -> tuple[Searched, Truth | None] | None:
+    """What a search by gradient noted, and the truth where a table has it; None: it was none, or it is damaged.
+
+    Args:
+        folder: The run's.
+        space: Its space; None: it is not known.
+        table: What knows the truth; None: the embedded table of the task, if there is one.
+    """
+    from archsearch.ranking.derived import read_searched, table_of_task, truth_of
+
+    below = folder.path / "evaluator"
+    try:
+        searched = read_searched(below)
+    except Damaged as error:
+        folder.notices.tell(below, f"what was noted of the epochs is damaged ({error}) and not shown")
+        return None
+    if searched is None:
+        if table is not None:
+            raise UsageError(
+                f"truth: {folder.path} is no search by gradient, of which the truth of each epoch is shown"
+            )
+        return None
+    if table is None and space is not None:
+        table = table_of_task(space, searched.task)
+    return searched, None if table is None or space is None else truth_of(space, table)
+
+
+def _write(
+    folder: RunFolder,
+    space: Space | None,
+    table: pa.Table,
+    rows: list[dict[str, Any]],
+    facts: dict[str, str],
+    front: Front | None,
+    searched: tuple[Searched, Truth | None] | None,
+    sections: Sequence[str],
+) -> Path:
+    """Writes the pictures and the page."""
+    from archsearch.files.parquet import write_parquet
+    from archsearch.ranking.derived import RECORDS
+
+    target = folder.path / "report"
+    try:
+        target.mkdir(exist_ok=True)
+        draw_curves(table, target, folder.path.name)
+        pictures = draw_best(space, tuple(rows[0]["architecture"]), target)
+        pictures |= draw_front(front, target) | draw_set_up(folder.path, target, folder.notices)
+        if searched is not None:
+            write_parquet(target / RECORDS, searched[0].with_truth(searched[1]))
+            pictures |= draw_searched(*searched, target)
+        if folder.notices.lines:
+            facts["damage"] = "; ".join(folder.notices.lines)
+        page = target / "index.html"
+        page.write_text(_page(folder.path.name, facts, rows, target, pictures, sections))
+    except OSError as error:
+        raise RunFolderError(f"{target}: cannot write the report ({error.strerror})") from None
     return page
 
 

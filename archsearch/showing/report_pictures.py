@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from archsearch.pareto import Front
+    from archsearch.ranking.derived import Searched, Truth
 
 
 def draw_curves(table: pa.Table, target: Path, title: str) -> None:
@@ -93,4 +94,37 @@ def draw_set_up(directory: Path, target: Path, notices: Notices) -> dict[str, st
             picture = f"set_up_{path.stem}.png"
             draw_columns(target / picture, dict(zip(rows[0], columns, strict=True)), path.stem)
             pictures[f"Set-up: {path.stem}"] = picture
+    return pictures
+
+
+# -- a search by gradient ------------------------------------------------------------------------
+
+
+def draw_searched(searched: Searched, truth: Truth | None, target: Path) -> dict[str, str]:
+    """Draws what a search by gradient noted of each epoch, and the true accuracy: title and file of each picture."""
+    from archsearch.showing.curves import draw_heat_maps, draw_lines
+
+    epochs = searched.column("epoch")
+    accuracy = {
+        "relaxed network": searched.column("relaxed_accuracy"),
+        "derived path, inherited weights": searched.column("derived_accuracy"),
+    }
+    if truth is not None:
+        accuracy["derived cell, the truth"] = truth.of(searched.architectures)
+    panels = {
+        "accuracy, %": accuracy,
+        "entropy, nats": {"": searched.column("entropy")},
+        "skip share": {"": searched.column("skip_share")},
+    }
+    if "eigenvalue" in searched.rows.column_names:
+        panels["eigenvalue"] = {"": searched.column("eigenvalue")}
+    draw_lines(target / "search.png", epochs, panels, "epoch")
+    pictures = {"The search, epoch by epoch": "search.png"}
+    maps = {
+        name: dict(zip(candidates, shares, strict=True))
+        for (name, candidates), shares in zip(searched.choices, searched.shares(), strict=False)
+    }
+    if maps:
+        draw_heat_maps(target / "shares.png", maps, "epoch", "share of the candidate in its choice")
+        pictures["Architecture parameters"] = "shares.png"
     return pictures

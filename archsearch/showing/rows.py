@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archsearch.basics.words import plain, say
 from archsearch.components import import_object, one_line
 from archsearch.errors import UsageError
 from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
-from archsearch.showing.page import aligned, heading, table
+from archsearch.showing.page import aligned, heading, table, terms
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from archsearch.ranking.derived import Searched, Truth
+    from archsearch.space import Space
 
 
 def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
@@ -87,6 +91,61 @@ def number_text(value: Any) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+class ReportFacts(NamedTuple):
+    """Names with what they stand for, for the terminal and for the page.
+
+    Attributes:
+        title: What stands above them.
+        facts: Texts by name.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+
+    def html(self) -> str:
+        """Its part of the page."""
+        return heading(self.title) + terms(self.facts)
+
+    def __str__(self) -> str:
+        width = max(map(len, self.facts)) + 2
+        return "\n".join([self.title, "", *(f"{name:<{width}}{plain(text)}" for name, text in self.facts.items())])
+
+
+def searched_facts(searched: Searched, truth: Truth | None, space: Space | None, trials: pa.Table) -> ReportFacts:
+    """What a search by gradient came to."""
+    from archsearch.ranking.derived import inherited_agreement
+
+    relaxed, derived = (searched.column(f"{what}_accuracy")[-1] for what in ("relaxed", "derived"))
+    entropy, skips = searched.column("entropy"), searched.column("skip_share")
+    facts = {"epochs": str(len(entropy))}
+    ended_with = searched.derived or searched.architectures[-1]
+    if space is not None:
+        facts["derived"] = space.format(ended_with)
+    facts["drop"] = (
+        f"{relaxed - derived:+.1f} points by discretisation alone: {relaxed:.1f} % of the relaxed network, "
+        f"{derived:.1f} % of the path derived after the last epoch, on some validation images"
+    )
+    facts["entropy"] = f"{entropy[0]:.3f} nats after the first epoch, {entropy[-1]:.3f} after the last"
+    facts["skips"] = f"share {skips[0]:.3f} after the first epoch, {skips[-1]:.3f} after the last"
+    if math.isfinite(most := max(searched.column("activation_bytes"))):
+        facts["memory"] = f"{most / 1e6:,.3g} MB of activations, the most that an update kept for its way back"
+    if truth is not None:
+        own = truth.of([ended_with])[0]
+        known = sum(map(math.isfinite, truth.of(searched.architectures)))
+        facts["truth"] = (
+            f"{number_text(None if math.isnan(own) else own)} of what was derived, the best is {truth.best:.6g}; known "
+            f"of what {known} of {len(entropy)} epochs would have derived ({truth.figure} of {truth.source})"
+        )
+        found = inherited_agreement(trials, truth)
+        facts["agreement"] = (
+            "the truth of too few trials is known"
+            if found is None
+            else f"Kendall's tau {found[0]:.3f} of the scores of {found[1]} trials with the truth; they were proposed, "
+            "and are no random sample"
+        )
+    return ReportFacts("Search by gradient", facts)
 
 
 # -- further tables of a report: each is a function of the trials --------------------------------
