@@ -254,7 +254,7 @@ class ExponentiatedGradient(Relaxation):
     def mix(self, logits: torch.Tensor, now: Pass) -> Weights:
         """Weights of a softmax, whose gradient goes to the logits as it is."""
         weights = torch.softmax(logits.detach(), 0)
-        return dict(enumerate((weights + logits - logits.detach()).unbind()))
+        return dict(enumerate((weights + (logits - logits.detach())).unbind()))
 
     def optimizer(
         self, parameters: ArchitectureParameters, rate: float, decay: float, momentum: float
