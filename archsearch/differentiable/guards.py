@@ -146,7 +146,8 @@ class AdversarialPerturbation(RandomPerturbation):
 
     The training loss climbs by projected gradient ascent from a random start, in steps of twice the reach over their
     number. Each step is a pass of the network and its way back, which is billed. Ours: the passes use the statistics
-    of the batch, as the one that follows does; in the authors' code they use running ones.
+    of the batch, as the one that follows does, where the authors' code takes running ones; and of the slope what is
+    common to a choice is left out, since the sum of its weights stays.
 
     Args:
         first: Radius of the ball at the begin, >= 0. The paper uses 0.03.
