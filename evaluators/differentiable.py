@@ -36,6 +36,9 @@ from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.trial import Architecture, Cost, Query
 
+DEFAULTS = (3e-4, 1e-3, 0.5)
+"""Learning rate, weight decay and momentum of the architecture parameters (DARTS)."""
+
 
 class Differentiable(InheritedScores):
     """Trains weights and architecture parameters together, then scores architectures with the inherited weights.
@@ -56,9 +59,10 @@ class Differentiable(InheritedScores):
         resource: What architectures cost, in the loss of the architecture parameters; None: nothing.
         discretisation: What becomes of the strengths of candidates; None: the space's own rule.
         frozen: Epochs at the begin in which the architecture parameters are left alone, >= 0, and fewer than all.
-        architecture_rate: Learning rate of the architecture parameters, > 0; ``ExponentiatedGradient`` has its own.
-        architecture_decay: Their weight decay, >= 0; with ``TwoPaths`` and ``ExponentiatedGradient`` there is none.
-        architecture_momentum: Adam's first decay rate, 0 to below 1; with these two there is none.
+        architecture_rate: Learning rate of the architecture parameters, > 0; None: 3e-4. ``ExponentiatedGradient`` has
+            its own, and takes none here.
+        architecture_decay: Their weight decay, >= 0; None: 1e-3. ``TwoPaths`` and ``ExponentiatedGradient`` have none.
+        architecture_momentum: Adam's first decay rate, 0 to below 1; None: 0.5. These two have none.
         held_out: Share of the training images, 0 to 1, on which the architecture parameters are trained, and the
             weights are not; at least 2 images of both.
         statistics: See ``OneShot``.
@@ -84,9 +88,9 @@ class Differentiable(InheritedScores):
         resource: Resource | None = None,
         discretisation: Discretisation | None = None,
         frozen: int = 0,
-        architecture_rate: float = 3e-4,
-        architecture_decay: float = 1e-3,
-        architecture_momentum: float = 0.5,
+        architecture_rate: float | None = None,
+        architecture_decay: float | None = None,
+        architecture_momentum: float | None = None,
         held_out: float = 0.5,
         statistics: Statistics = "recomputed",
         statistics_batches: int = 4,
@@ -100,9 +104,9 @@ class Differentiable(InheritedScores):
         self.resource = resource
         self.discretisation = discretisation
         self.frozen = whole_number(name, "frozen", frozen)
-        self.architecture_rate = number(name, "architecture_rate", architecture_rate, above=0)
-        self.architecture_decay = number(name, "architecture_decay", architecture_decay, low=0)
-        self.architecture_momentum = number(name, "architecture_momentum", architecture_momentum, low=0, below=1)
+        self.architecture_rate = architecture_rate
+        self.architecture_decay = architecture_decay
+        self.architecture_momentum = architecture_momentum
         self.held_out = number(name, "held_out", held_out, above=0, below=1)
         for what, base in (
             ("relaxation", Relaxation),
@@ -121,8 +125,34 @@ class Differentiable(InheritedScores):
                 "use another optimisation, such as FirstOrder"
             )
         self._method = Method(relaxation or Softmax(), optimisation or FirstOrder(), guards or (), resource)
+        for part in (self._method.relaxation, self._method.optimisation):
+            part.expect_written()
+        self._settings = self._architecture_settings()
         super().__init__(training, task, epochs, statistics, statistics_batches, validation_batches, seed)
         self._forget()
+
+    def _architecture_settings(self) -> tuple[float, float, float]:
+        """Learning rate, weight decay and momentum of the architecture parameters."""
+        name, relaxation = type(self).__name__, self._method.relaxation
+        for what in ("rate", "decay", "momentum"):
+            given = getattr(self, f"architecture_{what}")
+            if given is not None and what not in relaxation.takes:
+                instead = f", or set the {relaxation.rate_setting}" if what == "rate" else ""
+                raise UsageError(
+                    f"{name}: architecture_{what}: expected none with {type(relaxation).__name__}, which takes none, "
+                    f"got {given!r}; leave it out{instead}"
+                )
+        rate, decay, momentum = (
+            default if given is None else given
+            for given, default in zip(
+                (self.architecture_rate, self.architecture_decay, self.architecture_momentum), DEFAULTS, strict=True
+            )
+        )
+        return (
+            number(name, "architecture_rate", rate, above=0),
+            number(name, "architecture_decay", decay, low=0),
+            number(name, "architecture_momentum", momentum, low=0, below=1),
+        )
 
     def _forget(self) -> None:
         self._shared: RelaxedNetwork = RelaxedNetwork(
@@ -134,7 +164,7 @@ class Differentiable(InheritedScores):
             self._method,
             self.discretisation or Discretisation(),
             self.frozen,
-            (self.architecture_rate, self.architecture_decay, self.architecture_momentum),
+            self._settings,
             self.held_out,
         )
         super()._forget()
@@ -162,6 +192,13 @@ class Differentiable(InheritedScores):
             raise UsageError(
                 f"{type(self).__name__}: frozen: expected fewer than the {self._length} epochs of the search, in which "
                 f"nothing would be learnt about architectures otherwise, got {self.frozen}; set fewer, or more epochs"
+            )
+        every = self._method.optimisation.every
+        if every > self._shared.moving:
+            raise UsageError(
+                f"{type(self).__name__}: optimisation.every: expected at most the {self._shared.moving} updates of the "
+                f"{self._length - self.frozen} epochs in which the architecture parameters may move, got {every}; set "
+                "a smaller one, more epochs, or fewer that are frozen"
             )
         if self._part > 1:
             with torch.device("meta"):

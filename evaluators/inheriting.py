@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from archsearch.networks.network import Network
+from archsearch.networks.undisturbed import batch_norms
 from archsearch.trial import Architecture
 
 
@@ -29,11 +29,6 @@ def inherit(network: Network, values: Mapping[str, torch.Tensor], share: float =
                 value.copy_(inherited)
             else:
                 value.lerp_(inherited.to(value), share)
-
-
-def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    """All its layers of batch normalisation."""
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def recompute_statistics(network: Network, architecture: Architecture | None, batches: Iterable[torch.Tensor]) -> None:

@@ -24,13 +24,13 @@ from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.resources import Mixed, candidate_costs
 from archsearch.differentiable.searching import ARCHITECTURE, Costs, Method, Searching
 from archsearch.errors import UsageError
-from archsearch.evaluators.inheriting import batch_norms
 from archsearch.evaluators.super_network import WATCHED_IMAGES, SuperNetwork
 from archsearch.files.parquet import to_parquet
 from archsearch.files.writing import write_whole
 from archsearch.networks.memory import Activations
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network, Weights
+from archsearch.networks.undisturbed import Undisturbed
 from archsearch.ranking.derived import CHOICES, DERIVED, RECORDS, TASK
 from archsearch.relaxing import Relaxable, Relaxed
 from archsearch.task.images import split
@@ -136,7 +136,7 @@ class RelaxedNetwork(SuperNetwork):
         self._run.others = {ARCHITECTURE: relaxation.optimizer(parameters, *self._settings)}
         all_of_them: list[Weights] = [dict.fromkeys(range(n), 1.0) for n in parameters.sizes]
         everything = multiply_adds(Mixed(network, all_of_them), shape)
-        self._costs = Costs(everything, lambda: candidate_costs(network, choices, shape))
+        self._costs = Costs(everything, lambda: candidate_costs(network, choices, shape), network.running)
 
     def _go_on_from(self, saved: Checkpoint) -> None:
         super()._go_on_from(saved)
@@ -160,6 +160,11 @@ class RelaxedNetwork(SuperNetwork):
     @property
     def _updates_per_epoch(self) -> int:
         return batches_of(len(self._parts[0]), self._trainer.recipe.batch_size)
+
+    @property
+    def moving(self) -> int:
+        """Updates of the weights in those epochs in which the architecture parameters are not left alone."""
+        return (self._length - self._frozen) * self._updates_per_epoch
 
     @property
     def _ended(self) -> bool:
@@ -253,7 +258,7 @@ class RelaxedNetwork(SuperNetwork):
         assert isinstance(run.network, Relaxed)
         assert self._costs is not None
         assert self._parameters is not None
-        with _Undisturbed(run.network, batch=len(labels) > 1), torch.no_grad():
+        with Undisturbed(run.network, batch=len(labels) > 1), torch.no_grad():
             found = run.network.relaxed(images, weights).argmax(1)
         meter.forwarded(len(labels), self._costs.of(weights, self._parameters.sizes))
         return 100 * float((found == labels).float().mean())
@@ -270,7 +275,7 @@ class RelaxedNetwork(SuperNetwork):
         searching = self._searching(run, meter, None, lambda _: 0.0)
         now = searching.now(True)._replace(generator=generator)
         weights = self._method.relaxation.weights(self._parameters, now)
-        with _Undisturbed(run.network, batch=True):
+        with Undisturbed(run.network, batch=True):
             loss = functional.cross_entropy(run.network.relaxed(images[chosen], weights), labels[chosen])
             value, products = largest_eigenvalue(loss, self._parameters.leaves)
         macs = self._costs.of(weights, self._parameters.sizes)
@@ -289,33 +294,6 @@ class RelaxedNetwork(SuperNetwork):
             notes[DERIVED] = json.dumps(most_probable(self, self._trainer.space))
             noted = pa.table(table).replace_schema_metadata(notes)
             write_whole(self._trainer.folder / RECORDS, to_parquet(noted))
-
-
-class _Undisturbed:
-    """Inside, passes leave a network's statistics, dropping and mode as they are.
-
-    Args:
-        network: In training mode.
-        batch: Whether batch normalisation uses the statistics of the batch.
-    """
-
-    def __init__(self, network: Network, batch: bool) -> None:
-        self.network = network
-        self.batch = batch
-
-    def __enter__(self) -> None:
-        self.drop_path, self.training = self.network.drop_path, self.network.training
-        self.layers = [(layer, layer.track_running_stats) for layer in batch_norms(self.network)]
-        self.network.drop_path = 0.0
-        self.network.train(self.batch)
-        for layer, _ in self.layers:
-            layer.track_running_stats = not self.batch
-
-    def __exit__(self, *_: object) -> None:
-        self.network.drop_path = self.drop_path
-        self.network.train(self.training)
-        for layer, tracks in self.layers:
-            layer.track_running_stats = tracks
 
 
 def _first_within(memory: Activations, step: Step) -> Step:

@@ -20,11 +20,12 @@ import torch
 from archsearch.basics.seeding import generator_state, restore_generator, stream
 from archsearch.errors import UsageError
 from archsearch.evaluators.hyper_network import HyperNetwork
-from archsearch.evaluators.inheriting import as_tensor, batch_norms, stored
+from archsearch.evaluators.inheriting import as_tensor, stored
 from archsearch.files.checksums import Damaged
 from archsearch.files.notes import read_note, tell_damage, write_note
 from archsearch.files.writing import write_whole
 from archsearch.networks.network import Network, build
+from archsearch.networks.undisturbed import batch_norms
 from archsearch.training.checkpoints import (
     Checkpoint,
     below,

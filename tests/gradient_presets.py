@@ -11,6 +11,7 @@ PARTS = {
     "pc_darts": ("PartialChannels", "FirstOrder", [], None),
     "proxylessnas": ("TwoPaths", "FirstOrder", [], "Resource"),
     "r_darts": ("Softmax", "FirstOrder", ["EigenvalueStop"], None),
+    "sdarts_adv": ("Softmax", "FirstOrder", ["AdversarialPerturbation"], None),
     "sdarts_rs": ("Softmax", "FirstOrder", ["RandomPerturbation"], None),
     "snas": ("Gumbel", "OneLevel", [], "Resource"),
     "xnas": ("ExponentiatedGradient", "FirstOrder", [], None),

@@ -83,18 +83,22 @@ def test_skip_stop():
     assert skips_in_first_cell(["layer 0", "layer 1"], [True, True]) == 2
 
 
+def no_pass(weights):
+    raise AssertionError("no pass of the network is needed")
+
+
 def test_random_perturbation_keeps_sums_and_grows():
     weights = Softmax().weights(parameters(), now())
     reach = {}
     for progress in (0.0, 1.0):
         guard = RandomPerturbation(first=0.03, last=0.3)
-        moved = guard.perturbed(weights, Pass(False, progress, generator(2)))
+        moved = guard.perturbed(weights, Pass(False, progress, generator(2)), no_pass)
         pairs = [pair for a, b in zip(weights, moved, strict=True) for pair in zip(plain(a), plain(b), strict=True)]
         reach[progress] = np.mean([abs(a - b) for a, b in pairs])
         assert all(0 <= b <= 1 for _, b in pairs)
         assert all(sum(plain(some)) == pytest.approx(1) for some in moved)
     assert 0.003 < reach[0.0] < 0.03 < reach[1.0] < 0.3
-    assert RandomPerturbation(frozen=0.5).perturbed(weights, Pass(False, 0.4, generator())) is weights
+    assert RandomPerturbation(frozen=0.5).perturbed(weights, Pass(False, 0.4, generator()), no_pass) is weights
 
 
 # -- resources and discretisation ------------------------------------------------------------------------

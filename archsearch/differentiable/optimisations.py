@@ -36,7 +36,14 @@ class Search(Protocol):
         """The architecture parameters."""
 
     def loss(self, batch: Batch, searching: bool) -> torch.Tensor:
-        """The loss of a new pass, which is billed with its way back."""
+        """The loss of a new pass, which is billed with its way back.
+
+        In a pass for the architecture parameters, it has what candidates cost in it, and the penalty of the relaxation.
+        """
+
+    @property
+    def cross_entropy(self) -> float:
+        """The loss of that pass without what was added."""
 
     def direction(self, gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """What the optimiser of the weights would follow, momentum and decay included."""
@@ -64,7 +71,9 @@ class Optimisation(Part):
         holds_out: Whether it needs training images that the weights are not trained on.
     """
 
+    written = ("gradient", "step")
     holds_out: bool = True
+    every: int = 1
 
     def __init__(self, every: int = 1) -> None:
         self.every = at_least_one(type(self).__name__, "every", every)
@@ -153,7 +162,7 @@ class OneLevel(Optimisation):
             weight.grad = gradient
         search.update_weights()
         search.move_architecture(filled(found[own:], search.architecture))
-        return [loss.item()]
+        return [search.cross_entropy]
 
 
 class MixedLevel(Optimisation):

@@ -7,9 +7,29 @@ from typing import NamedTuple
 
 import torch
 
+from archsearch.errors import UsageError
+
 
 class Part:
-    """Base class. Arguments of ``__init__`` are typed, documented and kept as attributes of the same name."""
+    """Base class. Arguments of ``__init__`` are typed, documented and kept as attributes of the same name.
+
+    Attributes:
+        written: Methods of which an author writes at least one; none: all have something that they do by themselves.
+    """
+
+    written: tuple[str, ...] = ()
+
+    def expect_written(self) -> None:
+        """Raises ``UsageError`` if there are methods that an author must write, and none of them was."""
+        if not self.written:
+            return
+        own = type(self)
+        *_, base = (each for each in own.__mro__ if "written" in vars(each) and each is not Part)
+        if all(getattr(own, name) is getattr(base, name) for name in own.written):
+            raise UsageError(
+                f"{own.__name__}: expected a method {' or '.join(own.written)} of its own, got that of the base "
+                f"class {base.__name__}, which does nothing; write it (docs/differentiable.md)"
+            )
 
 
 class Pass(NamedTuple):

@@ -10,7 +10,7 @@ binary gates); Xu et al., "PC-DARTS", ICLR 2020 (partial channels, edge weights)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,10 +28,15 @@ class Relaxation(Part):
     Attributes:
         edges: Whether choices have parameters of their own, by whose softmax over the group they are weighed.
         part: Each candidate sees one of so many channels.
+        takes: What its optimiser takes of rate, decay and momentum of the architecture parameters.
+        rate_setting: Which setting to lower where the architecture parameters diverge.
     """
 
+    written = ("mix", "weights")
     edges: bool = False
     part: int = 1
+    takes: tuple[str, ...] = ("rate", "decay", "momentum")
+    rate_setting: str = "architecture_rate"
 
     # -- what an author writes -----------------------------------------------------------------
 
@@ -47,6 +52,10 @@ class Relaxation(Part):
     def strengths(self, logits: torch.Tensor) -> torch.Tensor:
         """How strong the candidates of one choice are, shape (n,), >= 0; a gradient flows through."""
         return torch.softmax(logits, 0)
+
+    def priced(self, parameters: ArchitectureParameters, weights: Sequence[Weights]) -> list[torch.Tensor]:
+        """The strengths of which a resource takes the expected cost, after a pass with these weights: all of them."""
+        return self.all_strengths(parameters)
 
     def penalty(self, parameters: ArchitectureParameters) -> torch.Tensor | None:
         """What is added to the loss of the architecture parameters; None: nothing."""
@@ -184,9 +193,11 @@ class TwoPaths(Relaxation):
     """One drawn candidate runs; for the architecture parameters two do, of which a binary gate lets one through.
 
     ProxylessNAS, section 3.2 and the authors' code: the parameters of the two are updated as if there were no others,
-    and then shifted so that the probabilities of all others stay as they are. A resource moves the parameters of all
-    candidates; then nothing is shifted.
+    and then shifted so that the probabilities of all others stay as they are. For a resource, too, there are only the
+    two, as probable as they are beside each other.
     """
+
+    takes = ("rate",)
 
     def mix(self, logits: torch.Tensor, now: Pass) -> Weights:
         """See ``Relaxation``."""
@@ -197,6 +208,14 @@ class TwoPaths(Relaxation):
         soft = torch.softmax(logits[pair], 0)
         active = int(torch.multinomial(soft.detach().cpu(), 1, generator=now.generator))
         return {option: soft[i] - soft[i].detach() + (i == active) for i, option in enumerate(pair)}
+
+    def priced(self, parameters: ArchitectureParameters, weights: Sequence[Weights]) -> list[torch.Tensor]:
+        """See ``Relaxation``: of the two that were drawn."""
+        found = []
+        for own, some in zip(parameters.by_choice(parameters.logits), weights, strict=True):
+            pair = torch.tensor(list(some), device=own.device)
+            found.append(torch.zeros_like(own).index_put((pair,), torch.softmax(own[pair], 0)))
+        return found
 
     def optimizer(
         self, parameters: ArchitectureParameters, rate: float, decay: float, momentum: float
@@ -225,6 +244,9 @@ class ExponentiatedGradient(Relaxation):
         bound: Rewards are clipped to plus or minus this, > 0.
     """
 
+    takes = ()
+    rate_setting = "rate of ExponentiatedGradient"
+
     def __init__(self, rate: float = 0.05, bound: float = 1.0) -> None:
         self.rate = number("ExponentiatedGradient", "rate", rate, above=0)
         self.bound = number("ExponentiatedGradient", "bound", bound, above=0)
@@ -232,7 +254,7 @@ class ExponentiatedGradient(Relaxation):
     def mix(self, logits: torch.Tensor, now: Pass) -> Weights:
         """Weights of a softmax, whose gradient goes to the logits as it is."""
         weights = torch.softmax(logits.detach(), 0)
-        return dict(enumerate((weights + logits - logits.detach()).unbind()))
+        return dict(enumerate((weights + (logits - logits.detach())).unbind()))
 
     def optimizer(
         self, parameters: ArchitectureParameters, rate: float, decay: float, momentum: float

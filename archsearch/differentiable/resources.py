@@ -34,10 +34,7 @@ class CandidateCosts(NamedTuple):
     candidates: tuple[tuple[int, ...], ...]
 
     def of(self, weights: Sequence[Weights]) -> int:
-        """Of a pass with these weights: of all candidates that have one.
-
-        Those behind a place that nothing but ``none`` reaches are counted, too, although they need not run.
-        """
+        """Of a pass in which the candidates run that have a weight; see ``Network.running``."""
         return self.fixed + sum(
             costs[option] for costs, some in zip(self.candidates, weights, strict=True) for option in some
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,9 @@ from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import Relaxation
 from archsearch.differentiable.resources import CandidateCosts, Resource
+from archsearch.errors import TrainingDiverged
 from archsearch.networks.network import Weights
+from archsearch.networks.undisturbed import Undisturbed
 from archsearch.relaxing import Relaxed
 from archsearch.training.loop import Batch, Run, expect_finite, update
 from archsearch.training.meter import Meter
@@ -46,11 +49,18 @@ class Costs:
     Args:
         everything: Of a pass in which all candidates run.
         count: Counts those of single candidates.
+        running: Says which of the candidates that have a weight a pass computes.
     """
 
-    def __init__(self, everything: int, count: Callable[[], CandidateCosts]) -> None:
+    def __init__(
+        self,
+        everything: int,
+        count: Callable[[], CandidateCosts],
+        running: Callable[[Sequence[Weights]], Sequence[Weights]],
+    ) -> None:
         self._everything = everything
         self._count = count
+        self._running = running
         self._candidates: CandidateCosts | None = None
 
     @property
@@ -64,11 +74,14 @@ class Costs:
         """Of a pass with these weights; ``sizes``: candidates of each choice."""
         if all(len(some) == size for some, size in zip(weights, sizes, strict=True)):
             return self._everything
-        return self.candidates.of(weights)
+        return self.candidates.of(self._running(weights))
 
 
 class Searching:
     """What a step of an ``Optimisation`` may ask for; it is the step of an epoch, as ``run_epochs`` takes it.
+
+    Attributes:
+        cross_entropy: Of the newest pass, without what was added to it.
 
     Args:
         run: The training; its ``others`` have the optimiser of the architecture parameters.
@@ -103,6 +116,7 @@ class Searching:
         self.meter = meter
         self.costs = costs
         self.total = total
+        self.cross_entropy = math.nan
         self._rate = rate
         self._held_out = held_out
         self._moves = moves
@@ -137,24 +151,36 @@ class Searching:
             batch: The images.
             searching: Whether it is for the architecture parameters: then it has what candidates cost in it.
         """
-        relaxation, network = self.method.relaxation, self.run.network
+        relaxation = self.method.relaxation
         now = self.now(searching)
         weights = relaxation.weights(self.parameters, now)
         if not searching:
             for guard in self.method.guards:
-                weights = guard.perturbed(weights, now)
+                weights = guard.perturbed(weights, now, lambda others: self._tried(batch, others))
+        loss = self._passed(batch, weights)
+        self.cross_entropy = loss.item()
+        if searching:
+            if self.method.resource is not None:
+                strengths = relaxation.priced(self.parameters, weights)
+                loss = self.method.resource.loss(loss, self.costs.candidates, strengths)
+            penalty = relaxation.penalty(self.parameters)
+            loss = loss if penalty is None else loss + penalty
+        return loss
+
+    def _passed(self, batch: Batch, weights: Sequence[Weights]) -> torch.Tensor:
+        """The cross-entropy of a pass with these weights."""
+        network = self.run.network
         assert isinstance(network, Relaxed)
         logits = network.relaxed(batch.images, weights)
         loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
         expect_finite(loss.item(), self.run)
         self.meter.trained(len(batch.labels), self.costs.of(weights, self.parameters.sizes))
-        if searching:
-            if self.method.resource is not None:
-                strengths = relaxation.all_strengths(self.parameters)
-                loss = self.method.resource.loss(loss, self.costs.candidates, strengths)
-            penalty = relaxation.penalty(self.parameters)
-            loss = loss if penalty is None else loss + penalty
         return loss
+
+    def _tried(self, batch: Batch, weights: Sequence[Weights]) -> torch.Tensor:
+        """The same, which leaves the network as it is."""
+        with Undisturbed(self.run.network, batch=True):
+            return self._passed(batch, weights)
 
     def direction(self, gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """What SGD would follow, momentum and decay included; of other optimisers, the gradient with the decay."""
@@ -191,5 +217,10 @@ class Searching:
         before = parameters.logits.detach().clone()
         relaxation.about_to_step(parameters)
         self.run.others[ARCHITECTURE].step()
+        if not all(bool(leaf.isfinite().all()) for leaf in parameters.leaves):
+            raise TrainingDiverged(
+                f"the architecture parameters are no longer finite after {self.run.step} updates; a smaller "
+                f"{relaxation.rate_setting} may help"
+            )
         relaxation.stepped(parameters, before, (self.total - self.run.step - 1) // self.method.optimisation.every)
         self.meter.updated()

@@ -164,6 +164,10 @@ class Network(nn.Module):
                 )
         return weights
 
+    def running(self, weights: Sequence[Weights]) -> Sequence[Weights]:
+        """Of the weights that ``relaxed`` is given, those whose candidates it computes; by default all of them."""
+        return weights
+
     def with_auxiliary(
         self, images: torch.Tensor, architecture: Architecture | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -59,8 +59,17 @@ class NASBench201Network(Network):
         """Logits with a weighted sum of operations on each edge; see ``archsearch.relaxing.Relaxed``."""
         return self._compute(images, self.weighed(weights, ARITIES))
 
+    def running(self, weights: Sequence[Weights]) -> Sequence[Weights]:
+        """See ``Network``: not ``none``, nor what starts at a node that nothing feeds."""
+        fed, found = {0}, []
+        for (source, target), options in zip(EDGES, weights, strict=True):
+            some = {i: w for i, w in options.items() if OPERATIONS[i] != "none"} if source in fed else {}
+            fed |= {target} if some else set()
+            found.append(some)
+        return found
+
     def _compute(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
-        x = self.stem(images)
+        x, weights = self.stem(images), self.running(weights)
         for layer in self.layers:
             x = layer(x, weights) if isinstance(layer, Cell) else layer(x)
         logits: torch.Tensor = self.head(x)
@@ -81,16 +90,15 @@ class Cell(nn.Module):
         )
 
     def forward(self, x: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
-        """The output node, of the shape of the input; ``weights`` has the operations of each edge."""
+        """The output node, of the shape of the input; ``weights`` has the operations of each edge that run."""
         nodes: list[torch.Tensor | None] = [x, None, None, None]
         for (source, target), options in zip(EDGES, weights, strict=True):
-            value = nodes[source]
-            named = {OPERATIONS[option]: weight for option, weight in options.items() if OPERATIONS[option] != "none"}
-            if value is None or not named:
+            if not options:
                 continue
-            candidates = self.edges[f"{source}-{target}"]
+            value, candidates = nodes[source], self.edges[f"{source}-{target}"]
+            assert value is not None
             assert isinstance(candidates, Choice)
-            term = candidates.mixed(value, named)
+            term = candidates.mixed(value, {OPERATIONS[option]: weight for option, weight in options.items()})
             total = nodes[target]
             nodes[target] = term if total is None else total + term
         output = nodes[3]
