@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import torch
 
-from archsearch.abilities import most_probable
+from archsearch.abilities import most_probable, skeleton_settings, trainable
 from archsearch.basics.checks import number, whole_number
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import Guard
@@ -24,11 +24,13 @@ from archsearch.differentiable.optimisations import FirstOrder, OneLevel, Optimi
 from archsearch.differentiable.relaxations import Relaxation, Softmax
 from archsearch.differentiable.resources import Resource
 from archsearch.differentiable.searching import Method
+from archsearch.differentiable.stages import Stages
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_scoring import Statistics
 from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.relaxed_network import RelaxedNetwork, drop_by_discretisation
+from archsearch.evaluators.staged_network import StagedNetwork
 from archsearch.evaluators.training import Training
 from archsearch.networks.network import Network
 from archsearch.relaxing import relaxable
@@ -52,10 +54,12 @@ class Differentiable(InheritedScores):
         epochs: Length of the search, and of its schedules, >= 1; None: 10 times that of ``training``.
         relaxation: From architecture parameters to the weights of candidates; None: ``Softmax()``.
         optimisation: Which gradient the parameters follow; None: ``FirstOrder()``.
-        guards: What may end the search, or perturb it.
+        guards: What may end the search, take it back, perturb it, or wipe candidates out.
         resource: What architectures cost, in the loss of the architecture parameters; None: nothing.
         discretisation: What becomes of the strengths of candidates; None: the space's own rule.
-        frozen: Epochs at the begin in which the architecture parameters are left alone, >= 0, and fewer than all.
+        stages: Several searches one after another, in deeper networks with fewer candidates; None: one search.
+        frozen: Epochs at the begin, of each stage if there are stages, in which the architecture parameters are left
+            alone, >= 0, and fewer than all.
         architecture_rate: Learning rate of the architecture parameters, > 0; ``ExponentiatedGradient`` has its own.
         architecture_decay: Their weight decay, >= 0; with ``TwoPaths`` and ``ExponentiatedGradient`` there is none.
         architecture_momentum: Adam's first decay rate, 0 to below 1; with these two there is none.
@@ -83,6 +87,7 @@ class Differentiable(InheritedScores):
         guards: list[Guard] | None = None,
         resource: Resource | None = None,
         discretisation: Discretisation | None = None,
+        stages: Stages | None = None,
         frozen: int = 0,
         architecture_rate: float = 3e-4,
         architecture_decay: float = 1e-3,
@@ -99,6 +104,7 @@ class Differentiable(InheritedScores):
         self.guards = guards
         self.resource = resource
         self.discretisation = discretisation
+        self.stages = stages
         self.frozen = whole_number(name, "frozen", frozen)
         self.architecture_rate = number(name, "architecture_rate", architecture_rate, above=0)
         self.architecture_decay = number(name, "architecture_decay", architecture_decay, low=0)
@@ -109,33 +115,39 @@ class Differentiable(InheritedScores):
             ("optimisation", Optimisation),
             ("resource", Resource),
             ("discretisation", Discretisation),
+            ("stages", Stages),
         ):
             if getattr(self, what) is not None and not isinstance(getattr(self, what), base):
                 raise UsageError(f"{name}: {what}: expected a {base.__name__}, got {getattr(self, what)!r:.80}")
         if not isinstance(guards or [], (list, tuple)) or not all(isinstance(guard, Guard) for guard in guards or ()):
             raise UsageError(f"{name}: guards: expected a list of Guard, got {guards!r:.80}")
-        perturbs = [type(guard).__name__ for guard in guards or () if type(guard).perturbed is not Guard.perturbed]
-        if perturbs and isinstance(optimisation, OneLevel):
-            raise UsageError(
-                f"{name}: guards: {perturbs[0]} perturbs passes that are for the weights alone, and OneLevel has none; "
-                "use another optimisation, such as FirstOrder"
-            )
+        self._check_guards(guards or ())
         self._method = Method(relaxation or Softmax(), optimisation or FirstOrder(), guards or (), resource)
         super().__init__(training, task, epochs, statistics, statistics_batches, validation_batches, seed)
         self._forget()
 
+    def _check_guards(self, guards: Sequence[Guard]) -> None:
+        """Refuses guards that do not go together with the other parts."""
+        name = type(self).__name__
+        perturbs = [g for g in guards if type(g).perturbed is not Guard.perturbed and not g.perturbs_all]
+        if perturbs and isinstance(self.optimisation, OneLevel):
+            raise UsageError(
+                f"{name}: guards: {type(perturbs[0]).__name__} perturbs passes that are for the weights alone, and "
+                "OneLevel has none; use another optimisation, such as FirstOrder"
+            )
+        ends = [g for g in guards if type(g).stop is not Guard.stop or type(g).retry is not Guard.retry]
+        if ends and self.stages is not None:
+            raise UsageError(
+                f"{name}: guards: {type(ends[0]).__name__} may end the search or take it back, which stages do not go "
+                "together with; leave one of them out"
+            )
+
     def _forget(self) -> None:
-        self._shared: RelaxedNetwork = RelaxedNetwork(
-            self.trainer,
-            self._make,
-            self._length,
-            self.seed,
-            self._progress,
-            self._method,
-            self.discretisation or Discretisation(),
-            self.frozen,
-            (self.architecture_rate, self.architecture_decay, self.architecture_momentum),
-            self.held_out,
+        rates = self.architecture_rate, self.architecture_decay, self.architecture_momentum
+        settings = self._method, self.discretisation or Discretisation(), self.frozen, rates, self.held_out
+        own = self.trainer, self._make, self._length, self.seed, self._progress
+        self._shared: RelaxedNetwork = (
+            RelaxedNetwork(*own, *settings) if self.stages is None else StagedNetwork(*own, *settings, self.stages)
         )
         super()._forget()
 
@@ -149,6 +161,13 @@ class Differentiable(InheritedScores):
                 f"{name}: {type(self._method.relaxation).__name__} lets candidates see a part of the channels, which "
                 f"the super-network of {type(space).__name__} does not; use a space such as DARTS or NASBench201"
             )
+        known = skeleton_settings(trainable(space, name))
+        for setting in sorted({setting for own in (self.stages.skeletons if self.stages else ()) for setting in own}):
+            if setting not in known:
+                raise UsageError(
+                    f"Stages: skeletons: networks of {type(space).__name__} have no setting {setting!r}; expected any "
+                    f"of {', '.join(known) or 'none'}"
+                )
 
     def start(self, space: Space) -> None:
         """Binds the evaluator to a space; what was learnt in another one is forgotten."""
@@ -158,25 +177,37 @@ class Differentiable(InheritedScores):
                 f"{type(self).__name__}: train_examples: expected at least 4, 2 for the weights and 2 for the "
                 f"architecture parameters, got {len(self.trainer.chosen)}"
             )
-        if self.frozen >= self._length:
+        for guard in self.guards or ():
+            if guard.keeps and self.trainer.recipe.weight_decay == 0:
+                raise UsageError(
+                    f"{type(guard).__name__}: expected a training with a weight_decay above 0, which it multiplies, "
+                    "got 0; set one"
+                )
+        stages = self.stages.count if self.stages else 1
+        if self._length % stages:
             raise UsageError(
-                f"{type(self).__name__}: frozen: expected fewer than the {self._length} epochs of the search, in which "
-                f"nothing would be learnt about architectures otherwise, got {self.frozen}; set fewer, or more epochs"
+                f"{type(self).__name__}: epochs: expected a multiple of the {stages} stages, got {self._length}"
             )
-        if self._part > 1:
-            with torch.device("meta"):
-                self._make()  # says before anything is trained which channels it cannot cut so
+        if self.frozen >= self._length // stages:
+            what = "the search" if stages == 1 else "a stage"
+            raise UsageError(
+                f"{type(self).__name__}: frozen: expected fewer than the {self._length // stages} epochs of {what}, in "
+                f"which nothing would be learnt about architectures otherwise, got {self.frozen}; set fewer, or more "
+                "epochs"
+            )
+        with torch.device("meta"):  # says before anything is trained what it cannot make
+            for stage in range(stages):
+                self._make(**(self.stages.skeleton(stage) if self.stages else {}))
 
     @property
     def _part(self) -> int:
         return self._method.relaxation.part
 
-    def _make(self) -> Network:
-        """The relaxed super-network."""
-        if self._part == 1:
-            return self.trainer.network(None)
+    def _make(self, **skeleton: int) -> Network:
+        """The relaxed super-network; ``skeleton``: what is different in it."""
         space = relaxable(self.space, type(self).__name__)
-        found: Network = space.super_network(self.trainer.data, **self.trainer.skeleton_used, part=self._part)  # type: ignore[call-arg]
+        settings = {**self.trainer.skeleton_used, **skeleton, **({"part": self._part} if self._part > 1 else {})}
+        found: Network = space.super_network(self.trainer.data, **settings)
         return found
 
     def prepare(self) -> Cost:
@@ -210,6 +241,8 @@ class Differentiable(InheritedScores):
         if not records:
             return ""
         stopped = "" if self._shared.stopped is None else f", stopped after epoch {self._shared.stopped}"
+        for epoch, back, decay in self._shared.retries:
+            stopped += f", taken back from epoch {epoch} to {back} with weight decay {decay:g}"
         return (
             f"derived {self.space.format(self.derived())}{stopped}; the relaxed network has "
             f"{records[-1]['relaxed_accuracy']:.1f} % of some validation images right, "

@@ -36,6 +36,33 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
+class Undisturbed:
+    """Inside, passes leave a network's statistics, dropping and mode as they are.
+
+    Args:
+        network: In training mode.
+        batch: Whether batch normalisation uses the statistics of the batch.
+    """
+
+    def __init__(self, network: Network, batch: bool) -> None:
+        self.network = network
+        self.batch = batch
+
+    def __enter__(self) -> None:
+        self.drop_path, self.training = self.network.drop_path, self.network.training
+        self.layers = [(layer, layer.track_running_stats) for layer in batch_norms(self.network)]
+        self.network.drop_path = 0.0
+        self.network.train(self.batch)
+        for layer, _ in self.layers:
+            layer.track_running_stats = not self.batch
+
+    def __exit__(self, *_: object) -> None:
+        self.network.drop_path = self.drop_path
+        self.network.train(self.training)
+        for layer, tracks in self.layers:
+            layer.track_running_stats = tracks
+
+
 def recompute_statistics(network: Network, architecture: Architecture | None, batches: Iterable[torch.Tensor]) -> None:
     """Means and variances over some batches of images take the place of those that a network has."""
     layers = batch_norms(network)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation, Threshold
-from archsearch.differentiable.guards import EigenvalueStop, RandomPerturbation, SkipStop, skips_in_first_cell
+from archsearch.differentiable.guards import EigenvalueStop, RandomPerturbation, SkipStop, in_first_cell
 from archsearch.differentiable.optimisations import gradients
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import (
@@ -69,18 +69,12 @@ def test_eigenvalue_stop_on_a_scripted_trace():
 
 
 def test_skip_stop():
-    guard = SkipStop(skips=2, stable=3)
-
-    def records(skips, derived):
-        return [{"skips": s, "derived": [d]} for s, d in zip(skips, derived, strict=True)]
-
-    assert guard.stop(records([0, 1, 1], [0, 1, 2])) is None
-    assert guard.stop(records([0, 1, 2], [0, 1, 2])) == 3
-    assert guard.stop(records([0] * 4, [7] * 4)) == 4
-    assert guard.stop(records([0] * 4, [6, 7, 7, 7])) is None
+    guard = SkipStop(skips=2, first=3)
+    stops = [guard.stop([{"skips": each} for each in trace]) for trace in ([2, 2], [2, 2, 1], [0, 1, 2], [0, 0, 0, 3])]
+    assert stops == [None, None, 3, 4]
     names = [choice.name for choice in DARTS().relaxed_choices()]
-    assert skips_in_first_cell(names, [True] * 3 + [False] * 11 + [True] * 14) == 3
-    assert skips_in_first_cell(["layer 0", "layer 1"], [True, True]) == 2
+    assert in_first_cell(names) == [True] * 14 + [False] * 14
+    assert in_first_cell(["layer 0", "layer 1"]) == [True, True]
 
 
 def test_random_perturbation_keeps_sums_and_grows():

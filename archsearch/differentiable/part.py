@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from archsearch.relaxing import RelaxedChoice
+
 
 class Part:
     """Base class. Arguments of ``__init__`` are typed, documented and kept as attributes of the same name."""
@@ -17,13 +19,15 @@ class Pass(NamedTuple):
 
     Attributes:
         searching: Whether the architecture parameters are to get a gradient; if not, the weights of the network are.
-        progress: Share of the updates that are done, 0 to 1.
+        progress: Share of the updates that are done, 0 to 1; with stages, of those of the stage.
         generator: The only source of randomness; on the processor.
+        choices: The choices of the space, in the order of the weights.
     """
 
     searching: bool
     progress: float
     generator: torch.Generator
+    choices: tuple[RelaxedChoice, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Method(NamedTuple):
     Attributes:
         relaxation: From parameters to the weights of candidates.
         optimisation: In which order what is updated.
-        guards: What may change the weights of candidates, or end the search.
+        guards: What may change the weights of candidates or the loss, wipe candidates out, or end the search.
         resource: What is added to the loss; None: nothing.
     """
 
@@ -128,7 +128,7 @@ class Searching:
 
     def now(self, searching: bool) -> Pass:
         """The next pass."""
-        return Pass(searching, self.run.step / self.total, self.run.generator)
+        return Pass(searching, self.run.step / self.total, self.run.generator, self.parameters.choices)
 
     def loss(self, batch: Batch, searching: bool) -> torch.Tensor:
         """The loss of a new pass, which is billed with its way back.
@@ -140,8 +140,8 @@ class Searching:
         relaxation, network = self.method.relaxation, self.run.network
         now = self.now(searching)
         weights = relaxation.weights(self.parameters, now)
-        if not searching:
-            for guard in self.method.guards:
+        for guard in self.method.guards:
+            if guard.perturbs_all or not searching:
                 weights = guard.perturbed(weights, now)
         assert isinstance(network, Relaxed)
         logits = network.relaxed(batch.images, weights)
@@ -152,8 +152,9 @@ class Searching:
             if self.method.resource is not None:
                 strengths = relaxation.all_strengths(self.parameters)
                 loss = self.method.resource.loss(loss, self.costs.candidates, strengths)
-            penalty = relaxation.penalty(self.parameters)
-            loss = loss if penalty is None else loss + penalty
+            penalties = [guard.penalty(relaxation, self.parameters, now) for guard in self.method.guards]
+            for penalty in (relaxation.penalty(self.parameters), *penalties):
+                loss = loss if penalty is None else loss + penalty
         return loss
 
     def direction(self, gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
