@@ -33,7 +33,7 @@ from archsearch.evaluators.relaxed_network import RelaxedNetwork, drop_by_discre
 from archsearch.evaluators.staged_network import StagedNetwork
 from archsearch.evaluators.training import Training
 from archsearch.networks.network import Network
-from archsearch.relaxing import relaxable
+from archsearch.relaxing import Relaxable, relaxable
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.trial import Architecture, Cost, Query
@@ -195,8 +195,8 @@ class Differentiable(InheritedScores):
                 f"which nothing would be learnt about architectures otherwise, got {self.frozen}; set fewer, or more "
                 "epochs"
             )
-        with torch.device("meta"):  # says before anything is trained what it cannot make
-            for stage in range(stages):
+        for stage in range(stages if self._part > 1 or stages > 1 else 0):
+            with torch.device("meta"):  # says before anything is trained what it cannot make
                 self._make(**(self.stages.skeleton(stage) if self.stages else {}))
 
     @property
@@ -205,7 +205,8 @@ class Differentiable(InheritedScores):
 
     def _make(self, **skeleton: int) -> Network:
         """The relaxed super-network; ``skeleton``: what is different in it."""
-        space = relaxable(self.space, type(self).__name__)
+        space = self.space
+        assert isinstance(space, Relaxable)
         settings = {**self.trainer.skeleton_used, **skeleton, **({"part": self._part} if self._part > 1 else {})}
         found: Network = space.super_network(self.trainer.data, **settings)
         return found

@@ -292,9 +292,11 @@ class RelaxedNetwork(SuperNetwork):
         now = Pass(False, done, run.generator, parameters.choices)
         for guard in self._method.guards:
             guard.prune(parameters, now, self.records)
-        parameters.alive &= before
-        if not all(parameters.living()):
-            raise UsageError("Guard.prune: expected one candidate of each choice to be left, got none of one")
+            parameters.alive &= before  # what is gone does not return
+            if not all(parameters.living()):
+                raise UsageError(
+                    f"{type(guard).__name__}.prune: expected a candidate of each choice to be left, got none"
+                )
         if not torch.equal(parameters.alive, before):
             self._relearn(parameters.state())
 
