@@ -162,11 +162,11 @@ class Differentiable(InheritedScores):
                 f"the super-network of {type(space).__name__} does not; use a space such as DARTS or NASBench201"
             )
         known = skeleton_settings(trainable(space, name))
-        for setting in sorted({setting for own in (self.stages.skeletons if self.stages else ()) for setting in own}):
-            if setting not in known:
+        for skeleton in self.stages.skeletons if self.stages else ():
+            if skeleton and not any(setting in known for setting in skeleton):
                 raise UsageError(
-                    f"Stages: skeletons: networks of {type(space).__name__} have no setting {setting!r}; expected any "
-                    f"of {', '.join(known) or 'none'}"
+                    f"Stages: skeletons: networks of {type(space).__name__} have none of the settings "
+                    f"{', '.join(skeleton)}; expected any of {', '.join(known) or 'none'}"
                 )
 
     def start(self, space: Space) -> None:
@@ -207,7 +207,10 @@ class Differentiable(InheritedScores):
         """The relaxed super-network; ``skeleton``: what is different in it."""
         space = self.space
         assert isinstance(space, Relaxable)
-        settings = {**self.trainer.skeleton_used, **skeleton, **({"part": self._part} if self._part > 1 else {})}
+        known = skeleton_settings(trainable(space, type(self).__name__))
+        settings = self.trainer.skeleton_used | {what: n for what, n in skeleton.items() if what in known}
+        if self._part > 1:
+            settings["part"] = self._part
         found: Network = space.super_network(self.trainer.data, **settings)
         return found
 

@@ -30,7 +30,7 @@ class Stages(Part):
 
     Args:
         skeletons: Settings of the network around the searched part, such as ``{"layers": 5}``: of each stage but the
-            last, which has those of the training.
+            last, which has those of the training. Those that a space does not know are passed over if it knows another.
         kept: How many candidates of a choice are left after each stage but the last, >= 2, in an order that does not
             rise. None: they fall in equal steps, rounded down: of 8 in three stages 5, 3 and 1, as in the paper.
         dropout: Rates of ``OperationDropout`` at the begin of each stage, the last one included, 0 to below 1. None:
