@@ -16,6 +16,7 @@ from archsearch.differentiable.optimisations import OneLevel
 from archsearch.differentiable.relaxations import PartialChannels
 from archsearch.differentiable.resources import candidate_costs
 from archsearch.errors import UsageError
+from archsearch.evaluators.relaxed_network import drop_by_discretisation
 
 # -- going back ----------------------------------------------------------------------------------------
 
@@ -161,6 +162,16 @@ def test_entropy_falls_lower_with_its_penalty():
         settings = {"relaxation": relaxation, "epochs": 5, "architecture_rate": 0.3}
         plain, pushed = prepared(**settings), prepared(**settings, guards=[EntropyPenalty(last=5.0)])
         assert pushed.records[-1]["entropy"] < 0.8 * plain.records[-1]["entropy"]
+
+
+@pytest.mark.slow
+def test_less_is_lost_by_discretisation_with_the_penalty_on_entropy():
+    """Seeds 0 to 2: 29, 27 and 42 points without, 3, 2 and 6 with it; the margin is 10 points for seed 0."""
+    training = {"train_examples": 300, "batch_size": 30, "learning_rate": 0.1}
+    settings = {"training": training, "epochs": 12, "architecture_rate": 0.1}
+    plain, pushed = prepared(**settings), prepared(**settings, guards=[EntropyPenalty(last=1.0)])
+    assert pushed.records[-1]["entropy"] < 0.5 < plain.records[-1]["entropy"]
+    assert drop_by_discretisation(pushed.records) < drop_by_discretisation(plain.records) - 10
 
 
 def test_operation_dropout_is_in_all_passes_and_leaves_watching_alone():
