@@ -35,8 +35,15 @@ BASES = {
 PART = "archsearch.differentiable.part.Part"
 """What parts of components are subclasses of: they are made with them, and are no components of their own."""
 
-PARTS = ("relaxations", "optimisations", "guards", "resources", "discretisations")
-"""Modules of parts, each named after its base class."""
+PARTS = {
+    "relaxations": "Relaxation",
+    "optimisations": "Optimisation",
+    "guards": "Guard",
+    "resources": "Resource",
+    "discretisations": "Discretisation",
+    "stages": "Stages",
+}
+"""Modules of parts, each with its base class."""
 
 KINDS = tuple(BASES)
 
@@ -82,13 +89,15 @@ def expect_part(name: str, role: str) -> None:
     module = f"{role.removesuffix('s')}s"
     if module not in PARTS:
         return
-    base = getattr(importlib.import_module(f"archsearch.differentiable.{module}"), module[:-1].capitalize())
+    base = getattr(importlib.import_module(f"archsearch.differentiable.{module}"), PARTS[module])
     known, waiting = set(), [base]
     while waiting:
         cls = waiting.pop()
         waiting.extend(cls.__subclasses__())
-        # The bases of these two are parts themselves.
-        if cls.__module__ == base.__module__ and (cls is not base or module in ("resources", "discretisations")):
+        # The bases of these three are parts themselves.
+        if f"{cls.__module__}.".startswith(f"archsearch.differentiable.{module}.") and (
+            cls is not base or module in ("resources", "discretisations", "stages")
+        ):
             known.add(cls.__name__)
     if name not in known:
         raise UnknownName(_unknown_message(name, module[:-1], sorted(known)))

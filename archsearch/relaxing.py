@@ -49,6 +49,11 @@ class RelaxedChoice(NamedTuple):
         """The candidate that passes its input on."""
         return next((i for i, name in enumerate(self.candidates) if name in SKIPS), None)
 
+    @property
+    def learnable(self) -> tuple[int, ...]:
+        """The candidates with weights to learn: not ``none``, skip connections, or what has ``pool`` in its name."""
+        return tuple(i for i, name in enumerate(self.candidates) if name not in (NONE, *SKIPS) and "pool" not in name)
+
 
 @runtime_checkable
 class Relaxed(Protocol):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import torch
 
-from archsearch.abilities import most_probable
+from archsearch.abilities import most_probable, skeleton_settings, trainable
 from archsearch.basics.checks import number, whole_number
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import Guard
@@ -24,14 +24,16 @@ from archsearch.differentiable.optimisations import FirstOrder, OneLevel, Optimi
 from archsearch.differentiable.relaxations import Relaxation, Softmax
 from archsearch.differentiable.resources import Resource
 from archsearch.differentiable.searching import Method
+from archsearch.differentiable.stages import Stages
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_scoring import Statistics
 from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.relaxed_network import RelaxedNetwork, drop_by_discretisation
+from archsearch.evaluators.staged_network import StagedNetwork
 from archsearch.evaluators.training import Training
 from archsearch.networks.network import Network
-from archsearch.relaxing import relaxable
+from archsearch.relaxing import Relaxable, relaxable
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.trial import Architecture, Cost, Query
@@ -55,10 +57,12 @@ class Differentiable(InheritedScores):
         epochs: Length of the search, and of its schedules, >= 1; None: 10 times that of ``training``.
         relaxation: From architecture parameters to the weights of candidates; None: ``Softmax()``.
         optimisation: Which gradient the parameters follow; None: ``FirstOrder()``.
-        guards: What may end the search, or perturb it.
+        guards: What may end the search, take it back, perturb it, or wipe candidates out.
         resource: What architectures cost, in the loss of the architecture parameters; None: nothing.
         discretisation: What becomes of the strengths of candidates; None: the space's own rule.
-        frozen: Epochs at the begin in which the architecture parameters are left alone, >= 0, and fewer than all.
+        stages: Several searches one after another, in deeper networks with fewer candidates; None: one search.
+        frozen: Epochs at the begin, of each stage if there are stages, in which the architecture parameters are left
+            alone, >= 0, and fewer than all.
         architecture_rate: Learning rate of the architecture parameters, > 0; None: 3e-4. ``ExponentiatedGradient`` has
             its own, and takes none here.
         architecture_decay: Their weight decay, >= 0; None: 1e-3. ``TwoPaths`` and ``ExponentiatedGradient`` have none.
@@ -87,6 +91,7 @@ class Differentiable(InheritedScores):
         guards: list[Guard] | None = None,
         resource: Resource | None = None,
         discretisation: Discretisation | None = None,
+        stages: Stages | None = None,
         frozen: int = 0,
         architecture_rate: float | None = None,
         architecture_decay: float | None = None,
@@ -103,6 +108,7 @@ class Differentiable(InheritedScores):
         self.guards = guards
         self.resource = resource
         self.discretisation = discretisation
+        self.stages = stages
         self.frozen = whole_number(name, "frozen", frozen)
         self.architecture_rate = architecture_rate
         self.architecture_decay = architecture_decay
@@ -113,17 +119,13 @@ class Differentiable(InheritedScores):
             ("optimisation", Optimisation),
             ("resource", Resource),
             ("discretisation", Discretisation),
+            ("stages", Stages),
         ):
             if getattr(self, what) is not None and not isinstance(getattr(self, what), base):
                 raise UsageError(f"{name}: {what}: expected a {base.__name__}, got {getattr(self, what)!r:.80}")
         if not isinstance(guards or [], (list, tuple)) or not all(isinstance(guard, Guard) for guard in guards or ()):
             raise UsageError(f"{name}: guards: expected a list of Guard, got {guards!r:.80}")
-        perturbs = [type(guard).__name__ for guard in guards or () if type(guard).perturbed is not Guard.perturbed]
-        if perturbs and isinstance(optimisation, OneLevel):
-            raise UsageError(
-                f"{name}: guards: {perturbs[0]} perturbs passes that are for the weights alone, and OneLevel has none; "
-                "use another optimisation, such as FirstOrder"
-            )
+        self._check_guards(guards or ())
         self._method = Method(relaxation or Softmax(), optimisation or FirstOrder(), guards or (), resource)
         for part in (self._method.relaxation, self._method.optimisation):
             part.expect_written()
@@ -154,18 +156,27 @@ class Differentiable(InheritedScores):
             number(name, "architecture_momentum", momentum, low=0, below=1),
         )
 
+    def _check_guards(self, guards: Sequence[Guard]) -> None:
+        """Refuses guards that do not go together with the other parts."""
+        name = type(self).__name__
+        perturbs = [g for g in guards if type(g).perturbed is not Guard.perturbed and not g.perturbs_all]
+        if perturbs and isinstance(self.optimisation, OneLevel):
+            raise UsageError(
+                f"{name}: guards: {type(perturbs[0]).__name__} perturbs passes that are for the weights alone, and "
+                "OneLevel has none; use another optimisation, such as FirstOrder"
+            )
+        ends = [g for g in guards if type(g).stop is not Guard.stop or type(g).retry is not Guard.retry]
+        if ends and self.stages is not None:
+            raise UsageError(
+                f"{name}: guards: {type(ends[0]).__name__} may end the search or take it back, which stages do not go "
+                "together with; leave one of them out"
+            )
+
     def _forget(self) -> None:
-        self._shared: RelaxedNetwork = RelaxedNetwork(
-            self.trainer,
-            self._make,
-            self._length,
-            self.seed,
-            self._progress,
-            self._method,
-            self.discretisation or Discretisation(),
-            self.frozen,
-            self._settings,
-            self.held_out,
+        settings = self._method, self.discretisation or Discretisation(), self.frozen, self._settings, self.held_out
+        own = self.trainer, self._make, self._length, self.seed, self._progress
+        self._shared: RelaxedNetwork = (
+            RelaxedNetwork(*own, *settings) if self.stages is None else StagedNetwork(*own, *settings, self.stages)
         )
         super()._forget()
 
@@ -179,6 +190,13 @@ class Differentiable(InheritedScores):
                 f"{name}: {type(self._method.relaxation).__name__} lets candidates see a part of the channels, which "
                 f"the super-network of {type(space).__name__} does not; use a space such as DARTS or NASBench201"
             )
+        known = skeleton_settings(trainable(space, name))
+        for skeleton in self.stages.skeletons if self.stages else ():
+            if skeleton and not any(setting in known for setting in skeleton):
+                raise UsageError(
+                    f"Stages: skeletons: networks of {type(space).__name__} have none of the settings "
+                    f"{', '.join(skeleton)}; expected any of {', '.join(known) or 'none'}"
+                )
 
     def start(self, space: Space) -> None:
         """Binds the evaluator to a space; what was learnt in another one is forgotten."""
@@ -188,32 +206,48 @@ class Differentiable(InheritedScores):
                 f"{type(self).__name__}: train_examples: expected at least 4, 2 for the weights and 2 for the "
                 f"architecture parameters, got {len(self.trainer.chosen)}"
             )
-        if self.frozen >= self._length:
+        for guard in self.guards or ():
+            if guard.keeps and self.trainer.recipe.weight_decay == 0:
+                raise UsageError(
+                    f"{type(guard).__name__}: expected a training with a weight_decay above 0, which it multiplies, "
+                    "got 0; set one"
+                )
+        stages = self.stages.count if self.stages else 1
+        if self._length % stages:
             raise UsageError(
-                f"{type(self).__name__}: frozen: expected fewer than the {self._length} epochs of the search, in which "
-                f"nothing would be learnt about architectures otherwise, got {self.frozen}; set fewer, or more epochs"
+                f"{type(self).__name__}: epochs: expected a multiple of the {stages} stages, got {self._length}"
+            )
+        if self.frozen >= self._length // stages:
+            what = "the search" if stages == 1 else "a stage"
+            raise UsageError(
+                f"{type(self).__name__}: frozen: expected fewer than the {self._length // stages} epochs of {what}, in "
+                f"which nothing would be learnt about architectures otherwise, got {self.frozen}; set fewer, or more "
+                "epochs"
             )
         every = self._method.optimisation.every
         if every > self._shared.moving:
             raise UsageError(
                 f"{type(self).__name__}: optimisation.every: expected at most the {self._shared.moving} updates of the "
-                f"{self._length - self.frozen} epochs in which the architecture parameters may move, got {every}; set "
-                "a smaller one, more epochs, or fewer that are frozen"
+                f"{self._length // stages - self.frozen} epochs in which the architecture parameters may move, got "
+                f"{every}; set a smaller one, more epochs, or fewer that are frozen"
             )
-        if self._part > 1:
-            with torch.device("meta"):
-                self._make()  # says before anything is trained which channels it cannot cut so
+        for stage in range(stages if self._part > 1 or stages > 1 else 0):
+            with torch.device("meta"):  # says before anything is trained what it cannot make
+                self._make(**(self.stages.skeleton(stage) if self.stages else {}))
 
     @property
     def _part(self) -> int:
         return self._method.relaxation.part
 
-    def _make(self) -> Network:
-        """The relaxed super-network."""
-        if self._part == 1:
-            return self.trainer.network(None)
-        space = relaxable(self.space, type(self).__name__)
-        found: Network = space.super_network(self.trainer.data, **self.trainer.skeleton_used, part=self._part)  # type: ignore[call-arg]
+    def _make(self, **skeleton: int) -> Network:
+        """The relaxed super-network; ``skeleton``: what is different in it."""
+        space = self.space
+        assert isinstance(space, Relaxable)
+        known = skeleton_settings(trainable(space, type(self).__name__))
+        settings = self.trainer.skeleton_used | {what: n for what, n in skeleton.items() if what in known}
+        if self._part > 1:
+            settings["part"] = self._part
+        found: Network = space.super_network(self.trainer.data, **settings)
         return found
 
     def prepare(self) -> Cost:
@@ -247,6 +281,8 @@ class Differentiable(InheritedScores):
         if not records:
             return ""
         stopped = "" if self._shared.stopped is None else f", stopped after epoch {self._shared.stopped}"
+        for epoch, back, decay in self._shared.retries:
+            stopped += f", taken back from epoch {epoch} to {back} with weight decay {decay:g}"
         return (
             f"derived {self.space.format(self.derived())}{stopped}; the relaxed network has "
             f"{records[-1]['relaxed_accuracy']:.1f} % of some validation images right, "

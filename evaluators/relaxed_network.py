@@ -2,7 +2,7 @@
 
 It is kept and goes on as ``SuperNetwork``'s do. After each epoch it is noted where the search stands: the architecture
 parameters, their entropy, how many skip connections there are, the accuracy of the relaxed network and of the path that
-would be derived now; guards are told all of that, and may end the search.
+would be derived now; guards are told all of that, and may take the search back, end it, or wipe candidates out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,11 +20,13 @@ from torch.nn import functional
 from archsearch.abilities import most_probable
 from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation
-from archsearch.differentiable.guards import skips_in_first_cell
+from archsearch.differentiable.guards.stopping import in_first_cell, ranking
 from archsearch.differentiable.parameters import ArchitectureParameters
+from archsearch.differentiable.part import Pass
 from archsearch.differentiable.resources import Mixed, candidate_costs
 from archsearch.differentiable.searching import ARCHITECTURE, Costs, Method, Searching
 from archsearch.errors import UsageError
+from archsearch.evaluators.earlier_states import EarlierStates
 from archsearch.evaluators.super_network import WATCHED_IMAGES, SuperNetwork
 from archsearch.files.parquet import to_parquet
 from archsearch.files.writing import write_whole
@@ -41,7 +44,7 @@ from archsearch.training.meter import Meter
 from archsearch.training.optimizer import share_of_rate
 from archsearch.training.paths import Route, UniformPaths
 from archsearch.training.trainer import Trainer
-from archsearch.trial import Architecture
+from archsearch.trial import Architecture, Cost
 
 _PARAMETERS = 0x2545F491
 """Keeps the initial architecture parameters apart from the initial weights, which are drawn from the same seed."""
@@ -66,7 +69,7 @@ class RelaxedNetwork(SuperNetwork):
     def __init__(
         self,
         trainer: Trainer,
-        make: Callable[[], Network],
+        make: Callable[..., Network],
         length: int,
         seed: int,
         on_epoch: Callable[[int, int], None],
@@ -82,11 +85,12 @@ class RelaxedNetwork(SuperNetwork):
         self._frozen = frozen
         self._settings = settings
         self._held_out = held_out
-        self._facts |= {"learnt": {}, "strengths": [], "records": [], "stopped": None}
+        self._facts |= {"learnt": {}, "strengths": [], "records": [], "retries": [], "stopped": None}
         self._parameters: ArchitectureParameters | None = None
         self._costs: Costs | None = None
         self._cut: tuple[torch.Tensor, torch.Tensor | None] | None = None
         self._kept_bytes = 0
+        self._earlier = EarlierStates(trainer, max((guard.keeps for guard in method.guards), default=0))
 
     def __getstate__(self) -> dict[str, Any]:
         """What workers need."""
@@ -104,6 +108,11 @@ class RelaxedNetwork(SuperNetwork):
     def stopped(self) -> int | None:
         """The epoch after which a guard ended the search; None: none did."""
         return self._facts["stopped"] and int(self._facts["stopped"])
+
+    @property
+    def retries(self) -> Sequence[tuple[int, int, float]]:
+        """Each time that a guard took it back: the epoch, that to which it went back, and the weight decay then."""
+        return [(int(epoch), int(back), float(decay)) for epoch, back, decay in self._facts["retries"]]
 
     @property
     def _relaxable(self) -> Relaxable:
@@ -125,12 +134,18 @@ class RelaxedNetwork(SuperNetwork):
 
     # -- training ------------------------------------------------------------------------------
 
-    def _fresh(self) -> None:
-        super()._fresh()
+    def prepare(self, epochs: int, weights: Path | None) -> Cost:
+        """See ``SuperNetwork``."""
+        cost = super().prepare(epochs, weights)
+        self._earlier.clear()
+        return cost
+
+    def _begin_run(self, seed: int, make: Callable[[], Network]) -> None:
+        super()._begin_run(seed, make)
         assert self._run is not None
         relaxation, network = self._method.relaxation, self._run.network
         choices = self._relaxable.relaxed_choices()
-        generator = torch.Generator().manual_seed(self._seed ^ _PARAMETERS)
+        generator = torch.Generator().manual_seed(seed ^ _PARAMETERS)
         where, shape = self._trainer.where, self._trainer.data.input_shape
         self._parameters = parameters = ArchitectureParameters(choices, relaxation.edges, generator, where)
         self._run.others = {ARCHITECTURE: relaxation.optimizer(parameters, *self._settings)}
@@ -141,7 +156,23 @@ class RelaxedNetwork(SuperNetwork):
     def _go_on_from(self, saved: Checkpoint) -> None:
         super()._go_on_from(saved)
         assert self._parameters is not None
+        assert self._run is not None
         self._parameters.load(self._facts["learnt"])
+        self._set_decay(self._run)
+
+    @property
+    def _decay(self) -> float:
+        """Weight decay of the network's weights, as it is now."""
+        return self.retries[-1][2] if self.retries else self._trainer.recipe.weight_decay
+
+    def _set_decay(self, run: Run) -> None:
+        for group in run.optimizer.param_groups:
+            group["weight_decay"] = self._decay
+
+    @property
+    def _span(self) -> int:
+        """Epochs of the schedules of one run."""
+        return self._length
 
     @property
     def _parts(self) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -163,8 +194,8 @@ class RelaxedNetwork(SuperNetwork):
 
     @property
     def moving(self) -> int:
-        """Updates of the weights in those epochs in which the architecture parameters are not left alone."""
-        return (self._length - self._frozen) * self._updates_per_epoch
+        """Updates of the weights, in a stage, in those epochs in which architecture parameters are not left alone."""
+        return (self._span - self._frozen) * self._updates_per_epoch
 
     @property
     def _ended(self) -> bool:
@@ -173,7 +204,7 @@ class RelaxedNetwork(SuperNetwork):
     def _train_epoch(self, run: Run, draw: Callable[[float], Sequence[Route]], meter: Meter) -> None:
         trainer, recipe, per_epoch = self._trainer, self._trainer.recipe, self._updates_per_epoch
         own, held_out = self._parts
-        total, rising = self._length * per_epoch, recipe.warm_up * per_epoch
+        total, rising = self._span * per_epoch, recipe.warm_up * per_epoch
         step = self._searching(
             run,
             meter,
@@ -191,14 +222,14 @@ class RelaxedNetwork(SuperNetwork):
         assert self._parameters is not None
         assert self._costs is not None
         per_epoch = self._updates_per_epoch
-        moves, total = run.step >= self._frozen * per_epoch, self._length * per_epoch
+        moves, total = run.step >= self._frozen * per_epoch, self._span * per_epoch
         recipe = self._trainer.recipe
         return Searching(run, self._parameters, self._method, recipe, meter, self._costs, rate, held_out, moves, total)
 
     # -- watching ------------------------------------------------------------------------------
 
     def _watch(self, run: Run, epoch: int, meter: Meter) -> None:
-        """Notes where the search stands, and asks the guards; nothing of the training is changed."""
+        """Notes where the search stands, which changes nothing of the training, and asks the guards."""
         parameters, relaxation = self._parameters, self._method.relaxation
         assert parameters is not None
         with torch.no_grad():
@@ -213,17 +244,27 @@ class RelaxedNetwork(SuperNetwork):
         record["entropy"] = sum(float(torch.special.entr(each).sum()) for each in shares) / len(shares)
         skips = [float(p[c.skip]) for p, c in zip(shares, parameters.choices, strict=True) if c.skip is not None]
         record["skip_share"] = sum(skips) / len(skips) if skips else 0.0
+        record["candidates"] = sum(map(len, parameters.living())) / len(parameters.choices)
+        record["ranking"] = ranking(parameters) if run.step > self._frozen * self._updates_per_epoch else None
+        mixed = [{i: some[i] for i in own} for some, own in zip(learnt, parameters.living(), strict=True)]
         self._learn(learnt)
+        self._settle(epoch)
         derived = most_probable(self, self._trainer.space)
-        record |= {"derived": list(derived), "skips": self._skips(derived)}
-        record["relaxed_accuracy"] = self._accuracy(run, meter, [dict(enumerate(some)) for some in learnt])
+        record |= {"derived": list(derived), "skips": len(self._skipping(derived))}
+        record["relaxed_accuracy"] = self._accuracy(run, meter, mixed)
         record["derived_accuracy"] = self._accuracy(run, meter, self._relaxable.selected(derived))
         if any(guard.needs_eigenvalue for guard in self._method.guards):
             record["eigenvalue"] = self._eigenvalue(run, meter)
+        if any(guard.keeps for guard in self._method.guards):
+            record["weight_decay"] = self._decay
         self._facts["records"].append(record)
         self._facts["curve"].append([epoch, run.train_loss, record["derived_accuracy"]])
-        self._ask_guards(epoch)
-        self._facts["learnt"] = parameters.state()
+        if not self._taken_back(run, epoch) and not self._stopped_by_guard(epoch):
+            self._prune(run)
+        self._facts["learnt"] = (self._parameters or parameters).state()  # others, if a stage has begun
+
+    def _settle(self, epoch: int) -> None:
+        """Says the last word about what is derived, at the end of a search."""
 
     def _learn(self, strengths: Sequence[torch.Tensor]) -> None:
         assert self._parameters is not None
@@ -232,24 +273,58 @@ class RelaxedNetwork(SuperNetwork):
         _expect_strengths(found, self._parameters.sizes, f"{type(self._discretisation).__name__}.strengths")
         self._facts["strengths"] = found
 
-    def _ask_guards(self, epoch: int) -> None:
+    def _taken_back(self, run: Run, epoch: int) -> bool:
+        """Goes back if a guard says so; whether one did."""
+        found = next((f for guard in self._method.guards if (f := guard.retry(self.records, self._decay))), None)
+        if found is None:
+            return False
+        back = found.epoch if self._earlier.restore(run, found.epoch) else epoch
+        for name in ("records", "curve"):
+            self._facts[name] = self._facts[name][:back]
+        self._facts["retries"].append([epoch, back, found.decay])
+        self._set_decay(run)
+        self._relearn(self.records[-1]["parameters"])
+        return True
+
+    def _stopped_by_guard(self, epoch: int) -> bool:
+        """Ends the search if a guard says so; whether one did."""
+        back = next((b for guard in self._method.guards if (b := guard.stop(self.records)) is not None), None)
+        if back is None:
+            return False
+        self._facts["stopped"] = epoch
+        self._relearn(self.records[back - 1]["parameters"])
+        return True
+
+    def _prune(self, run: Run) -> None:
+        """Lets guards wipe candidates out."""
         parameters = self._parameters
         assert parameters is not None
+        before, done = parameters.alive.clone(), run.step / (self._span * self._updates_per_epoch)
+        now = Pass(False, done, run.generator, parameters.choices)
         for guard in self._method.guards:
-            back = guard.stop(self.records)
-            if back is not None:
-                self._facts["stopped"] = epoch
-                parameters.load(self.records[back - 1]["parameters"])
-                with torch.no_grad():
-                    self._learn(self._method.relaxation.all_strengths(parameters))
-                return
+            guard.prune(parameters, now, self.records)
+            parameters.alive &= before  # what is gone does not return
+            if not all(parameters.living()):
+                raise UsageError(
+                    f"{type(guard).__name__}.prune: expected a candidate of each choice to be left, got none"
+                )
+        if not torch.equal(parameters.alive, before):
+            self._relearn(parameters.state())
 
-    def _skips(self, derived: Architecture) -> int:
-        """Skip connections of an architecture in the first kind of cell."""
+    def _relearn(self, state: dict[str, Any]) -> None:
+        """Takes architecture parameters, and what follows from them."""
+        assert self._parameters is not None
+        self._parameters.load(state)
+        with torch.no_grad():
+            self._learn(self._method.relaxation.all_strengths(self._parameters))
+
+    def _skipping(self, derived: Architecture) -> list[int]:
+        """The choices of the first kind of cell that have a skip connection in an architecture."""
         choices = self._relaxable.relaxed_choices()
-        chosen = self._relaxable.selected(derived)
-        has = [choice.skip is not None and choice.skip in some for choice, some in zip(choices, chosen, strict=True)]
-        return skips_in_first_cell([choice.name for choice in choices], has)
+        first, chosen = in_first_cell([choice.name for choice in choices]), self._relaxable.selected(derived)
+        return [
+            i for i, choice in enumerate(choices) if first[i] and choice.skip is not None and choice.skip in chosen[i]
+        ]
 
     def _accuracy(self, run: Run, meter: Meter, weights: Sequence[Weights]) -> float:
         """Accuracy on some validation images, with the statistics of that batch, in percent."""
@@ -284,6 +359,7 @@ class RelaxedNetwork(SuperNetwork):
         return value
 
     def _save(self, run: Run) -> None:
+        self._earlier.add(run, self._epoch)
         super()._save(run)
         if self._trainer.folder is not None and self.records:
             columns = [name for name in self.records[-1] if name != "parameters"]

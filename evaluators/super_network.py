@@ -71,7 +71,7 @@ class SuperNetwork:
     def __init__(
         self,
         trainer: Trainer,
-        make: Callable[[], Network],
+        make: Callable[..., Network],
         sampler: Callable[[Network], UniformPaths],
         length: int,
         seed: int,
@@ -137,7 +137,10 @@ class SuperNetwork:
             self._facts |= {"prepared": bill["prepared"], "earlier": dataclasses.astuple(advanced)}
 
     def _fresh(self) -> None:
-        self._run = run = self._trainer.begin(None, self._seed, self._make)
+        self._begin_run(self._seed, self._make)
+
+    def _begin_run(self, seed: int, make: Callable[[], Network]) -> None:
+        self._run = run = self._trainer.begin(None, seed, make)
         self._paths = self._sampler(run.network)
 
     def _go_on_from(self, saved: Checkpoint) -> None:
@@ -152,18 +155,17 @@ class SuperNetwork:
 
     def _train(self, epochs: int, draw: Callable[[float], Sequence[Route]], meter: Meter, bill: str) -> None:
         """Trains up to an epoch, one after another; what it costs is added to that part of the bill."""
-        run, before = self._run, Cost(*self._facts[bill])
-        assert run is not None
-        per_epoch = self._updates_per_epoch
+        before = Cost(*self._facts[bill])
+        assert self._run is not None
         begun = time.perf_counter()
-        while run.step < epochs * per_epoch and not self._ended:
-            self._train_epoch(run, draw, meter)
-            self._watch(run, run.step // per_epoch, meter)
+        while self._epoch < epochs and not self._ended:
+            self._train_epoch(self._run, draw, meter)
+            self._watch(self._run, self._epoch, meter)  # may take it back, or begin another one
             spent = dataclasses.replace(meter.cost(), wall_seconds=time.perf_counter() - begun)
             self._facts[bill] = dataclasses.astuple(before + spent)
-            self._save(run)
-            self._on_epoch(run.step // per_epoch, self._length)
-        self._values = {name: stored(value) for name, value in run.network.state_dict().items()}
+            self._save(self._run)
+            self._on_epoch(self._epoch, self._length)
+        self._values = {name: stored(value) for name, value in self._run.network.state_dict().items()}
         self._ready = None
         if not self._keeps:
             self._run = None  # with its optimiser it is no longer needed
@@ -171,6 +173,12 @@ class SuperNetwork:
     @property
     def _updates_per_epoch(self) -> int:
         return self._trainer.updates_per_epoch
+
+    @property
+    def _epoch(self) -> int:
+        """Epochs that are done."""
+        assert self._run is not None
+        return self._run.step // self._updates_per_epoch
 
     @property
     def _ended(self) -> bool:

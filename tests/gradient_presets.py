@@ -3,11 +3,12 @@
 PARTS = {
     "darts": ("Softmax", "SecondOrder", [], None),
     "darts_first": ("Softmax", "FirstOrder", [], None),
-    "darts_plus": ("Softmax", "FirstOrder", ["SkipStop"], None),
+    "darts_plus": ("Softmax", "FirstOrder", ["SkipStop", "StableRanking"], None),
     "fair_darts": ("Sigmoid", "FirstOrder", [], None),
     "fbnet": ("Gumbel", "FirstOrder", [], "Resource"),
     "gdas": ("Gumbel", "FirstOrder", [], None),
     "milenas": ("Softmax", "MixedLevel", [], None),
+    "p_darts": ("Softmax", "FirstOrder", [], None),
     "pc_darts": ("PartialChannels", "FirstOrder", [], None),
     "proxylessnas": ("TwoPaths", "FirstOrder", [], "Resource"),
     "r_darts": ("Softmax", "FirstOrder", ["EigenvalueStop"], None),

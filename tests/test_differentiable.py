@@ -1,12 +1,11 @@
 """``Differentiable``, ``Derived``: a search by gradient from the start to its end, its bill, its file, its answer."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
-from differentiable_search_lab import SPACE, make
+from differentiable_search_lab import SPACE, Killed, kill_after, make, prepared, same, started, untimed
 
 from archsearch import search
 from archsearch.abilities import Distribution
@@ -37,34 +36,6 @@ from archsearch.spaces import DARTS, MobileNet, NASBench101
 from archsearch.testing import FixedSpace
 
 PER_EPOCH = 2  # of the half of the images
-
-
-def started(space=SPACE, folder=None, **settings):
-    evaluator = make(**settings)
-    evaluator.start(space)
-    evaluator.folder = folder
-    return evaluator
-
-
-def prepared(space=SPACE, **settings):
-    evaluator = started(space, **settings)
-    evaluator.prepare()
-    return evaluator
-
-
-def untimed(cost):
-    return dataclasses.replace(cost, wall_seconds=0.0, device_seconds=0.0)
-
-
-def learnt(evaluator):
-    """All that a search by gradient has learnt."""
-    values = {name: value.clone() for name, value in evaluator._shared.values().items()}
-    return values, evaluator._shared._facts["strengths"], [*evaluator.records]
-
-
-def same(first, second):
-    (values, *facts), (other, *others) = learnt(first), learnt(second)
-    return facts == others and all(torch.equal(value, other[name]) for name, value in values.items())
 
 
 # -- the search ------------------------------------------------------------------------------------
@@ -197,18 +168,6 @@ def test_halves_have_no_image_in_common_and_every_class_its_share():
 
 
 # -- kept, and resumed -------------------------------------------------------------------------------
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_after(evaluator, epoch):
-    def told(what, done, total):
-        if done == epoch:
-            raise Killed
-
-    evaluator.on_progress = told
 
 
 @pytest.mark.parametrize("name", ["perturbed", "adversarial", "gumbel_hard", "experts", "partial"])

@@ -7,12 +7,23 @@ import numpy as np
 import pytest
 import torch
 from differentiable_lab import CELLS, CHAIN, DIGITS, generator, images, now, parameters, plain, super_network, tiny
+from scipy.stats import entropy
 from torch import nn
 from torch.nn import functional
 
 from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation, Threshold
-from archsearch.differentiable.guards import EigenvalueStop, RandomPerturbation, SkipStop, skips_in_first_cell
+from archsearch.differentiable.guards import (
+    AdaptiveDecay,
+    EigenvalueStop,
+    EntropyPenalty,
+    OperationDropout,
+    RandomPerturbation,
+    SkipStop,
+    StableRanking,
+)
+from archsearch.differentiable.guards.entropy import mean_entropy
+from archsearch.differentiable.guards.stopping import in_first_cell, ranking
 from archsearch.differentiable.optimisations import gradients
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import (
@@ -69,18 +80,86 @@ def test_eigenvalue_stop_on_a_scripted_trace():
 
 
 def test_skip_stop():
-    guard = SkipStop(skips=2, stable=3)
-
-    def records(skips, derived):
-        return [{"skips": s, "derived": [d]} for s, d in zip(skips, derived, strict=True)]
-
-    assert guard.stop(records([0, 1, 1], [0, 1, 2])) is None
-    assert guard.stop(records([0, 1, 2], [0, 1, 2])) == 3
-    assert guard.stop(records([0] * 4, [7] * 4)) == 4
-    assert guard.stop(records([0] * 4, [6, 7, 7, 7])) is None
+    guard = SkipStop(skips=2, first=3)
+    stops = [guard.stop([{"skips": each} for each in trace]) for trace in ([2, 2], [2, 2, 1], [0, 1, 2], [0, 0, 0, 3])]
+    assert stops == [None, None, 3, 4]
     names = [choice.name for choice in DARTS().relaxed_choices()]
-    assert skips_in_first_cell(names, [True] * 3 + [False] * 11 + [True] * 14) == 3
-    assert skips_in_first_cell(["layer 0", "layer 1"], [True, True]) == 2
+    assert in_first_cell(names) == [True] * 14 + [False] * 14
+    assert in_first_cell(["layer 0", "layer 1"]) == [True, True]
+
+
+def test_stable_ranking_on_a_scripted_trace():
+    guard = StableRanking(epochs=3)
+
+    def stops(orders):
+        records = [{"ranking": order} for order in orders]
+        return [guard.stop(records[:n]) for n in range(1, len(orders) + 1)]
+
+    a, b = [3, 2, 2, 3], [2, 3, 2, 3]
+    assert stops([a, b, b, b, b, b]) == [None] * 4 + [5, 6]
+    assert stops([a, b, a, b, a, b]) == [None] * 6
+    assert stops([None, None, a, a, a, a]) == [None] * 5 + [6]  # not while parameters are frozen
+    assert StableRanking(epochs=1, first=4).stop([{"ranking": a}] * 3) is None
+    found = parameters()
+    with torch.no_grad():
+        found.logits.copy_(torch.arange(30.0) % 5)
+        found.logits[7] = 9.0
+    # Of none, skip_connect, nor_conv_1x1, nor_conv_3x3 and avg_pool_3x3 the convolutions are learnable.
+    assert ranking(found) == [3, 2, 2, 3, 3, 2, 3, 2, 3, 2, 3, 2]
+    found.alive[8] = False
+    assert ranking(found) == [3, 2, 2, 3, 2, 3, 2, 3, 2, 3, 2]
+    assert DARTS().relaxed_choices()[0].learnable == (4, 5, 6, 7)
+
+
+def test_adaptive_decay_on_a_scripted_trace():
+    guard = AdaptiveDecay(ratio=1.3, window=2, lag=3, first=6, factor=3.0, most=0.0243)
+    assert (guard.keeps, guard.needs_eigenvalue) == (3, True)
+    records = [{"eigenvalue": value} for value in [1, 1, 1, 1, 1, 1, 1.2, 1.6]]
+    assert [guard.retry(records[:n], 3e-4) for n in range(1, 8)] == [None] * 7
+    decays = [3e-4]
+    while (found := guard.retry(records, decays[-1])) is not None:
+        assert found.epoch == 5  # as EigenvalueStop's
+        decays.append(found.decay)
+    assert decays == pytest.approx([3e-4, 9e-4, 2.7e-3, 8.1e-3, 0.0243])
+    assert guard.stop(records) == 5
+    assert guard.retry(records, 0.02).decay == 0.0243
+
+
+def test_operation_dropout_drops_the_skip_alone_and_less_and_less():
+    guard = OperationDropout(rate=0.7, decay=3.0, frozen=0.4)
+    epochs = [guard.probability(epoch / 25) for epoch in range(25)]
+    # As in the authors' code, where the first 10 of 25 epochs are frozen (there one epoch further while it is linear).
+    assert epochs[:10] == pytest.approx([0.7 * (25 - epoch) / 25 for epoch in range(10)])
+    assert epochs[10:] == pytest.approx([0.7 * math.exp(-0.2 * (epoch - 10)) for epoch in range(10, 25)])
+    weights, draws, kept = Softmax().weights(parameters(), now()), generator(3), []
+    skip = CELLS.relaxed_choices()[0].skip
+    for _ in range(1000):
+        moved = OperationDropout(0.3).perturbed(weights, Pass(True, 0.0, draws, CELLS.relaxed_choices()))
+        for before, after in zip(weights, moved, strict=True):
+            assert all(after[i] is before[i] for i in before if i != skip)
+            kept.append((after[skip] / before[skip]).item())
+    assert {round(each, 5) for each in kept} == {0.0, round(1 / 0.7, 5)}
+    assert np.mean(kept) == pytest.approx(1, abs=0.05)  # six standard errors
+    assert OperationDropout.perturbs_all
+
+
+def test_entropy_penalty_is_the_mean_entropy_and_pushes_to_the_ends():
+    found = parameters(edges=True)
+    relaxation = PartialChannels(2)
+    guard = EntropyPenalty(first=0.0, last=2.0)
+    penalty = guard.penalty(relaxation, found, now(progress=0.5))
+    shares = [torch.softmax(own, 0).detach() for own in found.by_choice(found.logits)]
+    into = [torch.softmax(found.edges[group], 0).detach() for group in found.groups()]
+    expected = np.mean([entropy(own) for own in shares]) + np.mean([entropy(own) for own in into])
+    assert penalty.item() == pytest.approx(expected, rel=1e-5)
+    assert guard.penalty(relaxation, found, now(progress=0.0)).item() == 0
+    logits, edges = gradients(penalty, [found.logits, found.edges])
+    for slope, own in zip(found.by_choice(logits), found.by_choice(found.logits), strict=True):
+        assert int(slope.argmin()) == int(own.argmax())  # the strongest gains most
+    assert edges.abs().max() > 0
+    found.alive[[i for i in range(30) if i % 5]] = False  # one is left of each choice: nothing to push, nor NaN
+    assert mean_entropy(relaxation.all_strengths(parameters(scale=0.0))).item() == pytest.approx(math.log(5))
+    assert gradients(guard.penalty(Softmax(), found, now(progress=1.0)), [found.logits])[0].abs().max() == 0
 
 
 def no_pass(weights):

@@ -10,7 +10,8 @@ from differentiable_search_lab import SPACE, make
 from scipy.optimize import minimize
 from torch.nn import functional
 
-from archsearch.differentiable.guards import AdversarialPerturbation, Guard, RandomPerturbation, confined
+from archsearch.differentiable.guards import AdversarialPerturbation, Guard, RandomPerturbation
+from archsearch.differentiable.guards.perturbing import confined
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import Gumbel, Sigmoid, Softmax
 from archsearch.differentiable.resources import Mixed

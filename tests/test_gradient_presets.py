@@ -33,13 +33,14 @@ def name_of(part):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_preset_runs_with_its_parts(capsys, name):
-    options = [word for key, value in SHORT.items() for word in (f"--{key}", str(value))]
+    short = {**SHORT, "evaluator.epochs": 6} if name == "p_darts" else SHORT  # two in each stage
+    options = [word for key, value in short.items() for word in (f"--{key}", str(value))]
     if name == "proxylessnas":
         options += ["--evaluator.optimisation.every", "1"]  # there are fewer updates than its five
     status, out, err = run(capsys, "run", "--preset", name, *options, "--out", "r", "--quiet")
     assert status == 0, err
-    # XNAS leaves one expert of each choice in the end, and Fair DARTS hardly anything that early.
-    assert ("1 completed, 0 failed" if name in ("fair_darts", "xnas") else "3 completed, 0 failed") in out
+    # XNAS and P-DARTS leave one candidate of each choice in the end, and Fair DARTS hardly anything that early.
+    assert ("1 completed, 0 failed" if name in ("fair_darts", "p_darts", "xnas") else "3 completed, 0 failed") in out
     assert "derived " in out
     stored = RunFolder("r").config()
     given = stored["evaluator"]["init_args"]
@@ -58,7 +59,7 @@ def test_preset_says_what_it_is_and_where_it_differs(name):
     content = preset_file(name).read_text()
     heading, empty, *_ = content.splitlines()
     assert heading.startswith("# ")
-    assert any(f"{venue} 20" in heading for venue in ("ECCV", "CVPR", "ICML", "ICLR", "NeurIPS", "arXiv"))
+    assert any(f"{venue} 20" in heading for venue in ("ECCV", "ICCV", "CVPR", "ICML", "ICLR", "NeurIPS", "arXiv"))
     assert heading.endswith(".")
     assert len(heading) <= 120
     assert empty == "#"
@@ -79,6 +80,11 @@ def test_settings_of_the_papers():
     guard = evaluator("r_darts")["guards"][0]["init_args"]
     assert guard == {"ratio": 1.3, "window": 5, "lag": 4, "first": 10}
     assert evaluator("darts_plus")["guards"][0]["init_args"]["skips"] == 2
+    assert evaluator("darts_plus")["guards"][1]["init_args"]["epochs"] == 10
+    stages, p_darts = evaluator("p_darts")["stages"]["init_args"], evaluator("p_darts")
+    assert (p_darts["epochs"], p_darts["frozen"], len(stages["skeletons"])) == (3 * 25, 10, 2)
+    assert stages["dropout"] == [0.1, 0.4, 0.7]
+    assert (stages["decay"], stages["skips"]) == (pytest.approx(0.2 * 15), 2)
     assert evaluator("fair_darts")["discretisation"]["init_args"] == {"least": 0.85}
     assert evaluator("fair_darts")["relaxation"]["init_args"] == {"zero_one": 10.0}
     guard = evaluator("sdarts_adv")["guards"][0]["init_args"]
@@ -119,7 +125,8 @@ def test_the_page_has_every_preset():
     [
         ("relaxation", "Gumble", "relaxation: no relaxation is called 'Gumble'; did you mean Gumbel? Known: Expon"),
         ("optimisation", "SkipStop", "no optimisation is called 'SkipStop'. Known: Amended, FirstOrder, MixedLevel"),
-        ("guards+", "SkipStopp", "no guard is called 'SkipStopp'; did you mean SkipStop? Known: AdversarialPe"),
+        ("guards+", "SkipStopp", "no guard is called 'SkipStopp'; did you mean SkipStop? Known: AdaptiveDecay"),
+        ("stages", "Stage", "no stage is called 'Stage'; did you mean Stages? Known: Stages."),
         ("resource", "Latency", "no resource is called 'Latency'. Known: Resource."),
     ],
 )

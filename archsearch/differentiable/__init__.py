@@ -4,7 +4,8 @@ part            the base of all of them
 parameters      the architecture parameters: one number for each candidate of each choice
 relaxations     from parameters to the weights with which candidates are mixed, all or some that are drawn
 optimisations   in which order, and by which gradient, weights and architecture parameters are updated
-guards          what keeps the search from going wrong: when to stop, perturbation
+guards          what keeps the search from going wrong: when to stop or go back, perturbation, dropout, penalties
+stages          several searches one after another, in deeper networks with fewer candidates
 curvature       the largest eigenvalue of the loss over the architecture parameters
 resources       what candidates cost, and the loss that it adds
 discretisations from strengths to an architecture

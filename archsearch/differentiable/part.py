@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from archsearch.errors import UsageError
+from archsearch.relaxing import RelaxedChoice
 
 
 class Part:
@@ -37,13 +38,15 @@ class Pass(NamedTuple):
 
     Attributes:
         searching: Whether the architecture parameters are to get a gradient; if not, the weights of the network are.
-        progress: Share of the updates that are done, 0 to 1.
+        progress: Share of the updates that are done, 0 to 1; with stages, of those of the stage.
         generator: The only source of randomness; on the processor.
+        choices: The choices of the space, in the order of the weights.
     """
 
     searching: bool
     progress: float
     generator: torch.Generator
+    choices: tuple[RelaxedChoice, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

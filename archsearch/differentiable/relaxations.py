@@ -156,7 +156,10 @@ class Sigmoid(Relaxation):
 
     def penalty(self, parameters: ArchitectureParameters) -> torch.Tensor | None:
         """See ``Relaxation``."""
-        return -self.zero_one * (torch.sigmoid(parameters.logits) - 0.5).square().mean() if self.zero_one else None
+        if not self.zero_one:
+            return None
+        living = parameters.logits[parameters.alive.to(parameters.logits.device)]
+        return -self.zero_one * (torch.sigmoid(living) - 0.5).square().mean()
 
 
 class Gumbel(Relaxation):

@@ -33,7 +33,7 @@ class Method(NamedTuple):
     Attributes:
         relaxation: From parameters to the weights of candidates.
         optimisation: In which order what is updated.
-        guards: What may change the weights of candidates, or end the search.
+        guards: What may change the weights of candidates or the loss, wipe candidates out, or end the search.
         resource: What is added to the loss; None: nothing.
     """
 
@@ -142,7 +142,7 @@ class Searching:
 
     def now(self, searching: bool) -> Pass:
         """The next pass."""
-        return Pass(searching, self.run.step / self.total, self.run.generator)
+        return Pass(searching, self.run.step / self.total, self.run.generator, self.parameters.choices)
 
     def loss(self, batch: Batch, searching: bool) -> torch.Tensor:
         """The loss of a new pass, which is billed with its way back.
@@ -154,16 +154,21 @@ class Searching:
         relaxation = self.method.relaxation
         now = self.now(searching)
         weights = relaxation.weights(self.parameters, now)
-        if not searching:
-            for guard in self.method.guards:
+        for guard in self.method.guards:
+            if guard.perturbs_all or not searching:
                 weights = guard.perturbed(weights, now, lambda others: self._tried(batch, others))
         loss = self._passed(batch, weights)
         self.cross_entropy = loss.item()
-        if searching:
-            if self.method.resource is not None:
-                strengths = relaxation.priced(self.parameters, weights)
-                loss = self.method.resource.loss(loss, self.costs.candidates, strengths)
-            penalty = relaxation.penalty(self.parameters)
+        return self._with_prices(loss, weights, now) if searching else loss
+
+    def _with_prices(self, loss: torch.Tensor, weights: Sequence[Weights], now: Pass) -> torch.Tensor:
+        """The loss with what candidates cost, and all penalties."""
+        relaxation, parameters = self.method.relaxation, self.parameters
+        if self.method.resource is not None:
+            strengths = relaxation.priced(parameters, weights)
+            loss = self.method.resource.loss(loss, self.costs.candidates, strengths)
+        penalties = [guard.penalty(relaxation, parameters, now) for guard in self.method.guards]
+        for penalty in (relaxation.penalty(parameters), *penalties):
             loss = loss if penalty is None else loss + penalty
         return loss
 

@@ -127,14 +127,19 @@ RUN_FACTS = ("architecture", "step", "curve", "train_loss", "valid_loss")
 """What of a training is kept next to its tensors."""
 
 
-def write_run(run: Run, path: Path, **further: Any) -> None:
-    """Writes a checkpoint, whole or not at all; ``further`` JSON data go with it."""
+def run_state(run: Run) -> Checkpoint:
+    """The state of a training, by which ``put_back`` brings another one there; its tensors are not copied."""
     tensors = {f"network.{key}": value for key, value in run.network.state_dict().items()}
     for prefix, optimizer in _optimizers(run):
         for i, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{prefix}{i}.{key}": value for key, value in state.items() if value is not None}
     tensors["generator"] = run.generator.get_state()
-    facts = {name: getattr(run, name) for name in RUN_FACTS}
+    return Checkpoint(tensors, {name: getattr(run, name) for name in RUN_FACTS})
+
+
+def write_run(run: Run, path: Path, **further: Any) -> None:
+    """Writes a checkpoint, whole or not at all; ``further`` JSON data go with it."""
+    tensors, facts = run_state(run)
     write_checkpoint(path, tensors, facts | further)
 
 

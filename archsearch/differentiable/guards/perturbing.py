@@ -1,114 +1,65 @@
-"""Guards: what keeps search by gradient from going wrong.
+"""Guards that change the weights of candidates while a network is trained.
 
-References: Zela et al., "Understanding and robustifying differentiable architecture search", ICLR 2020 (R-DARTS: stop
-when the largest eigenvalue rises); Liang et al., "DARTS+", 2019 (stop when skip connections take over, or nothing
-changes any more); Chen & Hsieh, "Stabilizing differentiable architecture search via perturbation-based regularization",
-ICML 2020, with the authors' code (SmoothDARTS: weights are trained under random or adversarial perturbation).
+References: Chen & Hsieh, "Stabilizing differentiable architecture search via perturbation-based regularization", ICML
+2020, with the authors' code (SmoothDARTS: weights are trained under random or adversarial perturbation); Chen et al.,
+"Progressive differentiable architecture search", ICCV 2019 (P-DARTS: dropout of skip connections).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 
 from archsearch.basics.checks import at_least_one, number
-from archsearch.differentiable.part import Part, Pass
+from archsearch.differentiable.guards.guard import Guard, LossOf
+from archsearch.differentiable.part import Pass
 from archsearch.errors import UsageError
 from archsearch.networks.network import Weights
-
-Record = Mapping[str, Any]
-"""What was noted of an epoch: ``epoch`` (from 1), ``eigenvalue``, ``skips``, ``derived``, ..."""
-
-
-LossOf = Callable[[list[Weights]], torch.Tensor]
-"""The training loss with these weights of candidates, of a new pass that is billed with its way back; the network, its
-statistics of batches included, stays as it is."""
 
 LossAt = Callable[[list[torch.Tensor]], torch.Tensor]
 """The same, of the weights of each choice as a tensor."""
 
 
-class Guard(Part):
-    """Base of all guards; an author overrides one of the methods.
+class OperationDropout(Guard):
+    """Drops skip connections at random, less and less, so that they do not take over early (P-DARTS).
 
-    Attributes:
-        needs_eigenvalue: Whether the largest eigenvalue is to be noted after each epoch, which takes time.
+    In a pass, each choice's skip connection is dropped with a probability; where it is kept, its weight is divided by
+    the probability of that. This is so in all passes of the training, as in the paper, but the authors' code drops
+    single numbers of the skip connection's output: here it is the candidate, for all images and cells of a pass.
+
+    Args:
+        rate: The probability at the begin, 0 <= rate < 1, and again when the architecture parameters begin to move.
+        decay: It is multiplied by ``exp(-decay)`` from then to the end, >= 0. The authors' code has 3: 0.2 in each of
+            15 epochs.
+        frozen: Share of the search, 0 to below 1, after which they begin to move. In it the probability falls linearly,
+            as in the authors' code, as if it were 0 at the end of the search.
     """
 
-    needs_eigenvalue: bool = False
+    perturbs_all = True
+
+    def __init__(self, rate: float = 0.4, decay: float = 3.0, frozen: float = 0.0) -> None:
+        self.rate = number("OperationDropout", "rate", rate, low=0, below=1)
+        self.decay = number("OperationDropout", "decay", decay, low=0)
+        self.frozen = number("OperationDropout", "frozen", frozen, low=0, below=1)
+
+    def probability(self, progress: float) -> float:
+        """That of dropping, when that share of the search is done."""
+        if progress < self.frozen:
+            return self.rate * (1 - progress)
+        return self.rate * math.exp(-self.decay * (progress - self.frozen) / (1 - self.frozen))
 
     def perturbed(self, weights: list[Weights], now: Pass, loss: LossOf) -> list[Weights]:
-        """Changes the weights of candidates while the weights of the network are trained.
-
-        Args:
-            weights: Of each choice.
-            now: Which pass it is.
-            loss: Tries others on the same images.
-        """
-        return weights
-
-    def stop(self, records: Sequence[Record]) -> int | None:
-        """Whether to stop, told of all epochs so far: the epoch whose architecture parameters are taken, or None."""
-        return None
-
-
-class EigenvalueStop(Guard):
-    """Stops when the largest eigenvalue of the validation loss has risen too much (R-DARTS).
-
-    Its mean over the last ``window`` epochs is compared with that of ``lag`` epochs before, to which the search then
-    goes back.
-
-    Args:
-        ratio: By how much it may have risen, > 1. The paper uses 1.3.
-        window: Epochs in the mean, >= 1.
-        lag: Epochs between the two, >= 1.
-        first: The first epoch in which it may stop, >= 1.
-    """
-
-    needs_eigenvalue = True
-
-    def __init__(self, ratio: float = 1.3, window: int = 5, lag: int = 4, first: int = 10) -> None:
-        self.ratio = number("EigenvalueStop", "ratio", ratio, above=1)
-        self.window = at_least_one("EigenvalueStop", "window", window)
-        self.lag = at_least_one("EigenvalueStop", "lag", lag)
-        self.first = at_least_one("EigenvalueStop", "first", first)
-
-    def stop(self, records: Sequence[Record]) -> int | None:
         """See ``Guard``."""
-        n = len(records)
-        if n < self.first or n < self.window + self.lag:
-            return None
-        values = [record["eigenvalue"] for record in records]
-        now, before = (sum(values[end - self.window : end]) / self.window for end in (n, n - self.lag))
-        return n - self.lag if before > 0 and now / before > self.ratio else None
-
-
-class SkipStop(Guard):
-    """Stops when the derived architecture has too many skip connections, or has not changed for long (DARTS+).
-
-    Args:
-        skips: Skip connections at which to stop, >= 1, counted in the first kind of cell, such as the normal one. The
-            paper stops at two.
-        stable: Epochs without a change of the derived architecture after which to stop, >= 1. The paper uses 10.
-        first: The first epoch in which it may stop, >= 1.
-    """
-
-    def __init__(self, skips: int = 2, stable: int = 10, first: int = 1) -> None:
-        self.skips = at_least_one("SkipStop", "skips", skips)
-        self.stable = at_least_one("SkipStop", "stable", stable)
-        self.first = at_least_one("SkipStop", "first", first)
-
-    def stop(self, records: Sequence[Record]) -> int | None:
-        """See ``Guard``."""
-        n = len(records)
-        if n < self.first:
-            return None
-        if records[-1]["skips"] >= self.skips:
-            return n
-        last = [tuple(record["derived"]) for record in records[-self.stable - 1 :]]
-        return n if len(last) > self.stable and len(set(last)) == 1 else None
+        dropped = self.probability(now.progress)
+        keeps = torch.rand(len(weights), generator=now.generator) >= dropped
+        found: list[Weights] = []
+        for some, choice, kept in zip(weights, now.choices, keeps.tolist(), strict=True):
+            factor = kept / (1 - dropped)
+            found.append({i: weight * factor if i == choice.skip else weight for i, weight in some.items()})
+        return found
 
 
 class RandomPerturbation(Guard):
@@ -222,14 +173,3 @@ def confined(values: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
         over = bool((values - shift).clamp(0, 1).sum() > total)
         low, high = (shift, high) if over else (low, shift)
     return (values - shift).clamp(0, 1)
-
-
-def skips_in_first_cell(names: Sequence[str], skips: Sequence[bool]) -> int:
-    """Skip connections of an architecture in the first kind of cell.
-
-    Args:
-        names: Of the choices, such as ``normal 0->2``; where they have one word, there is one kind of cell.
-        skips: Whether each has a skip connection.
-    """
-    kinds = [name.split(" ")[0] if " " in name and not name.startswith("layer") else "" for name in names]
-    return sum(skip for kind, skip in zip(kinds, skips, strict=True) if kind == kinds[0])
