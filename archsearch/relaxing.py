@@ -131,9 +131,9 @@ class RelaxedDecisions:
 
 
 def shares(strengths: Sequence[float]) -> list[float]:
-    """Strengths divided by their sum."""
+    """Strengths divided by their sum; where all are 0, as after pruning, none is preferred."""
     total = sum(strengths)
-    return [strength / total for strength in strengths]
+    return [strength / total for strength in strengths] if total > 0 else [1 / len(strengths)] * len(strengths)
 
 
 def relaxable(space: object, who: str) -> Relaxable:

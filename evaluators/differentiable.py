@@ -22,7 +22,7 @@ from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import Guard
 from archsearch.differentiable.optimisations import FirstOrder, OneLevel, Optimisation
 from archsearch.differentiable.relaxations import Relaxation, Softmax
-from archsearch.differentiable.resources import Resource
+from archsearch.differentiable.resources import Compromise, Resource, compromises
 from archsearch.differentiable.searching import Method
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
@@ -158,6 +158,8 @@ class Differentiable(InheritedScores):
                 f"{type(self).__name__}: train_examples: expected at least 4, 2 for the weights and 2 for the "
                 f"architecture parameters, got {len(self.trainer.chosen)}"
             )
+        if self.resource is not None:
+            self.resource.check(space)
         if self.frozen >= self._length:
             raise UsageError(
                 f"{type(self).__name__}: frozen: expected fewer than the {self._length} epochs of the search, in which "
@@ -194,6 +196,11 @@ class Differentiable(InheritedScores):
     def records(self) -> Sequence[dict[str, object]]:
         """What was noted of each epoch; see ``evaluator/search.parquet``."""
         return self._shared.records
+
+    @property
+    def compromises(self) -> list[Compromise]:
+        """Architectures that were passed on the way, between multiply-adds and accuracy; the cheapest first."""
+        return compromises(self._shared.records)
 
     def probabilities(self, prefix: Architecture) -> Sequence[float]:
         """See ``archsearch.abilities.Distribution``."""

@@ -20,7 +20,8 @@ from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import skips_in_first_cell
 from archsearch.differentiable.parameters import ArchitectureParameters
-from archsearch.differentiable.resources import Mixed, candidate_costs
+from archsearch.differentiable.part import Pass
+from archsearch.differentiable.resources import Mixed, candidate_costs, compromises
 from archsearch.differentiable.searching import ARCHITECTURE, Costs, Method, Searching
 from archsearch.errors import UsageError
 from archsearch.evaluators.inheriting import batch_norms
@@ -135,7 +136,13 @@ class RelaxedNetwork(SuperNetwork):
         self._run.others = {ARCHITECTURE: relaxation.optimizer(parameters, *self._settings)}
         all_of_them: list[Weights] = [dict.fromkeys(range(n), 1.0) for n in parameters.sizes]
         everything = multiply_adds(Mixed(network, all_of_them), shape)
-        self._costs = Costs(everything, lambda: candidate_costs(network, choices, shape))
+        resource, space = self._method.resource, self._trainer.space
+        other = resource is not None and resource.of != "flops"
+        self._costs = Costs(
+            everything,
+            lambda: candidate_costs(network, choices, shape),
+            (lambda: resource.costs(space, network, shape)) if resource is not None and other else None,
+        )
 
     def _go_on_from(self, saved: Checkpoint) -> None:
         super()._go_on_from(saved)
@@ -184,7 +191,9 @@ class RelaxedNetwork(SuperNetwork):
         per_epoch = self._updates_per_epoch
         moves, total = run.step >= self._frozen * per_epoch, self._length * per_epoch
         recipe = self._trainer.recipe
-        return Searching(run, self._parameters, self._method, recipe, meter, self._costs, rate, held_out, moves, total)
+        resource = self._method.resource
+        method = self._method._replace(resource=None if resource is None else resource.after(self.records))
+        return Searching(run, self._parameters, method, recipe, meter, self._costs, rate, held_out, moves, total)
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -207,11 +216,14 @@ class RelaxedNetwork(SuperNetwork):
         record |= {"derived": list(derived), "skips": self._skips(derived)}
         record["relaxed_accuracy"] = self._accuracy(run, meter, [dict(enumerate(some)) for some in learnt])
         record["derived_accuracy"] = self._accuracy(run, meter, self._relaxable.selected(derived))
+        assert self._costs is not None
+        record["flops"] = self._costs.of(self._relaxable.selected(derived), parameters.sizes)
         if any(guard.needs_eigenvalue for guard in self._method.guards):
             record["eigenvalue"] = self._eigenvalue(run, meter)
         self._facts["records"].append(record)
         self._facts["curve"].append([epoch, run.train_loss, record["derived_accuracy"]])
-        self._ask_guards(epoch)
+        self._ask_guards(run, epoch)
+        record["alive"] = int(parameters.alive.sum())
         self._facts["learnt"] = parameters.state()
 
     def _learn(self, strengths: Sequence[torch.Tensor]) -> None:
@@ -221,7 +233,7 @@ class RelaxedNetwork(SuperNetwork):
         _expect_strengths(found, self._parameters.sizes, f"{type(self._discretisation).__name__}.strengths")
         self._facts["strengths"] = found
 
-    def _ask_guards(self, epoch: int) -> None:
+    def _ask_guards(self, run: Run, epoch: int) -> None:
         parameters = self._parameters
         assert parameters is not None
         for guard in self._method.guards:
@@ -232,6 +244,11 @@ class RelaxedNetwork(SuperNetwork):
                 with torch.no_grad():
                     self._learn(self._method.relaxation.all_strengths(parameters))
                 return
+        now = Pass(True, epoch / self._length, run.generator)
+        for guard in self._method.guards:
+            guard.prune(parameters, now, self.records)
+        with torch.no_grad():
+            self._learn(self._method.relaxation.all_strengths(parameters))
 
     def _skips(self, derived: Architecture) -> int:
         """Skip connections of an architecture in the first kind of cell."""
@@ -277,6 +294,8 @@ class RelaxedNetwork(SuperNetwork):
         if self._trainer.folder is not None and self.records:
             columns = [name for name in self.records[0] if name != "parameters"]
             table = {name: [record[name] for record in self.records] for name in columns}
+            best = {each.epoch for each in compromises(self.records)}
+            table["compromise"] = [record["epoch"] in best for record in self.records]
             table["logits"] = [record["parameters"]["logits"] for record in self.records]
             write_whole(self._trainer.folder / RECORDS, to_parquet(pa.table(table)))
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
+    from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
@@ -20,6 +21,7 @@ _MODULES = {
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
+    "GOLDNAS": "gold_nas",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",

@@ -3,22 +3,20 @@
 References: Zela et al., "Understanding and robustifying differentiable architecture search", ICLR 2020 (R-DARTS: stop
 when the largest eigenvalue rises); Liang et al., "DARTS+", 2019 (stop when skip connections take over, or nothing
 changes any more); Chen & Hsieh, "Stabilizing differentiable architecture search via perturbation-based regularization",
-ICML 2020 (SmoothDARTS: weights are trained under random perturbation).
+ICML 2020 (SmoothDARTS: weights are trained under random perturbation); Bi et al., "GOLD-NAS: gradual, one-level,
+differentiable", 2020 (gradual pruning).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
 from archsearch.basics.checks import at_least_one, number
-from archsearch.differentiable.part import Part, Pass
+from archsearch.differentiable.parameters import ArchitectureParameters
+from archsearch.differentiable.part import Part, Pass, Record
 from archsearch.networks.network import Weights
-
-Record = Mapping[str, Any]
-"""What was noted of an epoch: ``epoch`` (from 1), ``eigenvalue``, ``skips``, ``derived``, ..."""
 
 
 class Guard(Part):
@@ -37,6 +35,12 @@ class Guard(Part):
     def stop(self, records: Sequence[Record]) -> int | None:
         """Whether to stop, told of all epochs so far: the epoch whose architecture parameters are taken, or None."""
         return None
+
+    def prune(self, parameters: ArchitectureParameters, now: Pass, records: Sequence[Record]) -> None:
+        """Called after each epoch that does not end the search: may set some of ``parameters.alive`` to False.
+
+        What is wiped out does not return, and each choice keeps a candidate.
+        """
 
 
 class EigenvalueStop(Guard):
@@ -126,6 +130,43 @@ class RandomPerturbation(Guard):
         return moved
 
 
+class GradualPruning(Guard):
+    """Wipes out weak operations after each epoch, a few at a time; each place keeps one (GOLD-NAS).
+
+    The strength of an operation is its share in its choice: against ``none`` alone that is a sigmoid. A place is what a
+    group of choices leads to, such as a node: its last operation stays, however weak. ``none`` is never wiped out.
+
+    Args:
+        least: Operations weaker than that go, 0 < least < 1. The paper uses 0.01.
+        weak: Those weaker than that go, the weakest first, but at most ``most`` in an epoch; least <= weak < 1. The
+            paper uses 0.05.
+        most: See ``weak``; >= 1. The paper uses 4.
+        first: The first epoch after which it prunes, >= 1.
+    """
+
+    def __init__(self, least: float = 0.01, weak: float = 0.05, most: int = 4, first: int = 1) -> None:
+        self.least = number("GradualPruning", "least", least, above=0, below=1)
+        self.weak = number("GradualPruning", "weak", weak, low=least, below=1)
+        self.most = at_least_one("GradualPruning", "most", most)
+        self.first = at_least_one("GradualPruning", "first", first)
+
+    def prune(self, parameters: ArchitectureParameters, now: Pass, records: Sequence[Record]) -> None:
+        """See ``Guard``."""
+        if len(records) < self.first:
+            return
+        strengths = _shares(parameters)
+        operations, left = _operations(parameters), {}
+        for candidate, group in operations.items():
+            left[group] = left.get(group, 0) + bool(parameters.alive[candidate])
+        weakest = sorted((c for c in operations if parameters.alive[c]), key=lambda c: float(strengths[c]))
+        for gone, candidate in enumerate([c for c in weakest if strengths[c] < self.weak]):
+            if gone >= self.most and strengths[candidate] >= self.least:
+                break
+            if left[operations[candidate]] > 1:
+                left[operations[candidate]] -= 1
+                parameters.alive[candidate] = False
+
+
 def skips_in_first_cell(names: Sequence[str], skips: Sequence[bool]) -> int:
     """Skip connections of an architecture in the first kind of cell.
 
@@ -135,3 +176,18 @@ def skips_in_first_cell(names: Sequence[str], skips: Sequence[bool]) -> int:
     """
     kinds = [name.split(" ")[0] if " " in name and not name.startswith("layer") else "" for name in names]
     return sum(skip for kind, skip in zip(kinds, skips, strict=True) if kind == kinds[0])
+
+
+def _shares(parameters: ArchitectureParameters) -> torch.Tensor:
+    """The softmax over what is left of each choice; 0 for what is gone."""
+    logits = parameters.logits.detach().cpu().masked_fill(~parameters.alive, -torch.inf)
+    return torch.cat([torch.softmax(some, 0) for some in parameters.by_choice(logits)])
+
+
+def _operations(parameters: ArchitectureParameters) -> dict[int, str]:
+    """The candidates that are not ``none``, by their number among those of all choices, and their groups."""
+    found, first = {}, 0
+    for choice in parameters.choices:
+        found |= {first + i: choice.group for i in range(len(choice.candidates)) if i != choice.none}
+        first += len(choice.candidates)
+    return found

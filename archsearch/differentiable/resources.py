@@ -2,38 +2,47 @@
 
 References: Wu et al., "FBNet", CVPR 2019, equation 2, and Cai, Zhu & Han, "ProxylessNAS", ICLR 2019, section 3.3, with
 the authors' code (the cross-entropy times a power of the logarithm of the expected cost); Xie et al., "SNAS", ICLR 2019
-(the expected cost, added).
+(the expected cost, added); Bi et al., "GOLD-NAS: gradual, one-level, differentiable", 2020 (a weight that rises).
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import nn
 
-from archsearch.basics.checks import number
-from archsearch.differentiable.part import Part
-from archsearch.errors import UsageError
+from archsearch.basics.checks import at_least_one, number
+from archsearch.differentiable.part import Part, Record
+from archsearch.errors import MissingAbility, UsageError
+from archsearch.files.fingerprints import file_fingerprint
+from archsearch.limits import LatencyTable
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network, Weights
-from archsearch.relaxing import Relaxed, RelaxedChoice
+from archsearch.pareto import non_dominated
+from archsearch.relaxing import Relaxable, Relaxed, RelaxedChoice
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+Of = Literal["flops", "params", "latency"]
 
 
 class CandidateCosts(NamedTuple):
-    """Multiply-adds of one image.
+    """What an architecture costs, as a sum: multiply-adds of one image, or what else is counted.
 
     Attributes:
         fixed: Of what is not chosen.
-        candidates: Of each candidate of each choice; ``none`` costs nothing.
+        candidates: Of each candidate of each choice; of multiply-adds and parameters ``none`` has none.
     """
 
-    fixed: int
-    candidates: tuple[tuple[int, ...], ...]
+    fixed: float
+    candidates: tuple[tuple[float, ...], ...]
 
-    def of(self, weights: Sequence[Weights]) -> int:
+    def of(self, weights: Sequence[Weights]) -> float:
         """Of a pass with these weights: of all candidates that have one.
 
         Those behind a place that nothing but ``none`` reaches are counted, too, although they need not run.
@@ -52,7 +61,10 @@ class CandidateCosts(NamedTuple):
 
 
 def candidate_costs(
-    network: Network, choices: Sequence[RelaxedChoice], input_shape: tuple[int, int, int]
+    network: Network,
+    choices: Sequence[RelaxedChoice],
+    input_shape: tuple[int, int, int],
+    measure: Callable[[nn.Module, tuple[int, int, int]], int] = multiply_adds,
 ) -> CandidateCosts:
     """What each candidate costs, found by adding it to a pass through one candidate of each choice.
 
@@ -60,10 +72,11 @@ def candidate_costs(
         network: A relaxed super-network.
         choices: Of its space.
         input_shape: Channels, height and width of an image.
+        measure: What a pass of a network costs, given an image's shape.
     """
 
     def cost(weights: Sequence[Weights]) -> int:
-        return multiply_adds(Mixed(network, weights), input_shape)
+        return measure(Mixed(network, weights), input_shape)
 
     some: list[int] = [_cheap(choice) for choice in choices]
     base: list[Weights] = [{option: 1.0} for option in some]
@@ -76,7 +89,8 @@ def candidate_costs(
                 continue
             changed = list(base)
             if option == some[i]:  # by how much more both cost than the other one alone
-                other = next(j for j in range(len(choice.candidates)) if j not in (option, choice.none))
+                others = [j for j in range(len(choice.candidates)) if j != option]
+                other = next((j for j in others if j != choice.none), others[0])
                 changed[i] = {other: 1.0}
                 without = cost(changed)
                 changed[i] = {other: 1.0, option: 1.0}
@@ -109,16 +123,76 @@ class Mixed(nn.Module):
         return self.network.relaxed(images, self.mixing)
 
 
+def parameters_used(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Trainable parameters of the modules that a pass goes through, each counted once.
+
+    Args:
+        network: On any device.
+        input_shape: Channels, height and width of an image.
+    """
+    used: dict[int, int] = {}
+
+    def note(module: nn.Module, *_: object) -> None:
+        for parameter in module.parameters(recurse=False):
+            if parameter.requires_grad:
+                used[id(parameter)] = parameter.numel()
+
+    training, device = network.training, next(network.parameters()).device
+    hooks = [module.register_forward_hook(note) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            network(torch.empty(1, *input_shape, device=device))
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
+    return sum(used.values())
+
+
+def tabled_costs(path: str, space: Space) -> CandidateCosts:
+    """Milliseconds of each candidate by a latency table, whose rows are a space's decisions and options.
+
+    Args:
+        path: The file; see ``archsearch.limits.LatencyTable``.
+        space: A space whose choices are its decisions.
+
+    Raises:
+        MissingAbility: If they are not, as in ``DARTS``.
+        TableError: If the table cannot be used.
+    """
+    assert isinstance(space, Relaxable)
+    choices = space.relaxed_choices()
+    named = [(space.label((0,) * i), n) for i, n in enumerate(space.arities or ())]
+    if named != [(choice.name, len(choice.candidates)) for choice in choices]:
+        raise MissingAbility(
+            f"Resource: of: a latency table has the seconds of decisions, and what {type(space).__name__} mixes are no "
+            "decisions of it; use a chain such as MobileNet, or of: flops or params"
+        )
+    table = LatencyTable(path, space)
+    return CandidateCosts(
+        1000 * table.fixed, tuple(tuple(1000 * table.option(name, i) for i in range(n)) for name, n in named)
+    )
+
+
 class Resource(Part):
-    """Makes architectures cheap: the loss of the architecture parameters has the expected multiply-adds in it.
+    """Makes architectures cheap: the loss of the architecture parameters has the expected cost in it.
 
     Args:
         weight: How much that counts, > 0.
         form: added: ``loss + weight * expected / reference``; multiplied: ``loss * weight * (log(expected) /
             log(reference)) ** exponent``.
         exponent: Of the form multiplied, > 0.
-        reference: Multiply-adds of one image, > 1. None: with the form added, those of an architecture in which each
-            candidate of a choice is as probable as the others; with the form multiplied, e, whose logarithm is 1.
+        reference: A cost in the same unit, > 1, with the form added > 0. None: with the form added, that of an
+            architecture in which each candidate of a choice is as probable as the others; with the form multiplied, e,
+            whose logarithm is 1.
+        of: What is counted: flops, the multiply-adds of one image; params, parameters; latency, milliseconds by the
+            table.
+        latency_table: File with the columns decision, option and seconds, as ``limits`` reads it; for latency alone,
+            and for spaces whose choices are their decisions.
+
+    Raises:
+        UsageError: If a setting is out of range.
     """
 
     def __init__(
@@ -127,13 +201,65 @@ class Resource(Part):
         form: Literal["added", "multiplied"] = "added",
         exponent: float = 0.6,
         reference: float | None = None,
+        of: Of = "flops",
+        latency_table: str | None = None,
     ) -> None:
-        self.weight = number("Resource", "weight", weight, above=0)
+        who = type(self).__name__
+        self.weight = number(who, "weight", weight, above=0)
         if form not in ("added", "multiplied"):
-            raise UsageError(f"Resource: form: expected added or multiplied, got {form!r}")
-        self.form = form
-        self.exponent = number("Resource", "exponent", exponent, above=0)
-        self.reference = None if reference is None else number("Resource", "reference", reference, above=1)
+            raise UsageError(f"{who}: form: expected added or multiplied, got {form!r}")
+        self.form: Literal["added", "multiplied"] = form
+        self.exponent = number(who, "exponent", exponent, above=0)
+        above = 1 if form == "multiplied" else 0
+        self.reference = None if reference is None else number(who, "reference", reference, above=above)
+        if of not in get_args(Of):
+            raise UsageError(f"{who}: of: expected one of {', '.join(get_args(Of))}, got {of!r}")
+        self.of: Of = of
+        if (latency_table is None) == (of == "latency"):
+            wanted = "a file" if of == "latency" else "none"
+            raise UsageError(f"{who}: latency_table: expected {wanted} with of: {of}, got {latency_table!r}")
+        # A run may be resumed from another directory.
+        self.latency_table = None if latency_table is None else str(Path(latency_table).absolute())
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """See ``Evaluator``: the latency table."""
+        return {} if self.latency_table is None else {"latency_table": file_fingerprint(self.latency_table)}
+
+    def check(self, space: Space) -> None:
+        """Refuses what cannot be counted in a space, before anything is spent.
+
+        Raises:
+            MissingAbility: If its choices are not those of a latency table.
+            TableError: If the table cannot be used.
+            UsageError: If a logarithm would be that of less than 1.
+        """
+        if self.latency_table is None:
+            return
+        costs = tabled_costs(self.latency_table, space)
+        least = costs.fixed + sum(min(own) for own in costs.candidates)
+        if self.form == "multiplied" and least <= 1:
+            raise UsageError(
+                f"{type(self).__name__}: form: multiplied takes the logarithm of milliseconds, which must be above 1, "
+                f"and by {self.latency_table} an architecture takes {least:g}; use the form added"
+            )
+
+    def after(self, records: Sequence[Record]) -> Resource:
+        """The resource of the epoch that follows those of which this was noted; by default always this one."""
+        return self
+
+    def costs(self, space: Space, network: Network, input_shape: tuple[int, int, int]) -> CandidateCosts:
+        """What is counted of each candidate.
+
+        Args:
+            space: What is searched.
+            network: Its relaxed super-network.
+            input_shape: Channels, height and width of an image.
+        """
+        if self.latency_table is not None:
+            return tabled_costs(self.latency_table, space)
+        assert isinstance(space, Relaxable)
+        measure = multiply_adds if self.of == "flops" else parameters_used
+        return candidate_costs(network, space.relaxed_choices(), input_shape, measure)
 
     def loss(self, loss: torch.Tensor, costs: CandidateCosts, strengths: Sequence[torch.Tensor]) -> torch.Tensor:
         """The loss of the architecture parameters, of which ``strengths`` are functions."""
@@ -143,3 +269,79 @@ class Resource(Part):
             return loss * self.weight * share.pow(self.exponent).to(loss)
         equal = float(costs.expected([torch.ones(len(some)) for some in costs.candidates]))
         return loss + self.weight * (expected / (self.reference or equal)).to(loss)
+
+
+class RisingResource(Resource):
+    """A resource that counts more and more while too few operations are pruned (GOLD-NAS).
+
+    The weight of an epoch is ``weight`` times ``growth`` to the power of how many epochs before it wiped out fewer than
+    ``enough`` candidates.
+
+    Args:
+        weight: In the first epoch; see ``Resource``.
+        growth: > 1.
+        enough: Candidates that an epoch must wipe out for the weight to stay, >= 1.
+        first: The first epoch that is judged so, >= 1; that of the pruning.
+        form: See ``Resource``.
+        exponent: See ``Resource``.
+        reference: See ``Resource``.
+        of: See ``Resource``.
+        latency_table: See ``Resource``.
+    """
+
+    def __init__(
+        self,
+        weight: float = 0.1,
+        growth: float = 1.5,
+        enough: int = 4,
+        first: int = 1,
+        form: Literal["added", "multiplied"] = "added",
+        exponent: float = 0.6,
+        reference: float | None = None,
+        of: Of = "flops",
+        latency_table: str | None = None,
+    ) -> None:
+        super().__init__(weight, form, exponent, reference, of, latency_table)
+        self.growth = number("RisingResource", "growth", growth, above=1)
+        self.enough = at_least_one("RisingResource", "enough", enough)
+        self.first = at_least_one("RisingResource", "first", first)
+
+    def after(self, records: Sequence[Record]) -> Resource:
+        """See ``Resource``."""
+        pruned = [sum(record["parameters"]["alive"]) - record["alive"] for record in records[self.first - 1 :]]
+        risen = copy.copy(self)
+        risen.weight = self.weight * self.growth ** sum(count < self.enough for count in pruned)
+        return risen
+
+
+class Compromise(NamedTuple):
+    """An architecture that a search passed on its way.
+
+    Attributes:
+        epoch: After which it would have been derived, from 1.
+        architecture: In the space.
+        flops: Multiply-adds of one image.
+        accuracy: On some validation images, with the weights of that time, in percent.
+    """
+
+    epoch: int
+    architecture: Architecture
+    flops: int
+    accuracy: float
+
+
+def compromises(records: Sequence[Record]) -> list[Compromise]:
+    """What was passed on the way, but for what something else beats in multiply-adds and accuracy; the cheapest first.
+
+    Of an architecture that was passed several times, the last time counts.
+
+    Args:
+        records: Of all epochs.
+    """
+    passed = {
+        tuple(r["derived"]): Compromise(r["epoch"], tuple(r["derived"]), r["flops"], r["derived_accuracy"])
+        for r in records
+    }
+    found = list(passed.values())
+    kept = non_dominated([(-each.flops, each.accuracy) for each in found])
+    return sorted((each for each, best in zip(found, kept, strict=True) if best), key=lambda each: each.flops)

@@ -46,12 +46,17 @@ class Costs:
     Args:
         everything: Of a pass in which all candidates run.
         count: Counts those of single candidates.
+        resource: Counts what the method's resource is about; None: it is multiply-adds, or there is none.
     """
 
-    def __init__(self, everything: int, count: Callable[[], CandidateCosts]) -> None:
+    def __init__(
+        self, everything: int, count: Callable[[], CandidateCosts], resource: Callable[[], CandidateCosts] | None = None
+    ) -> None:
         self._everything = everything
         self._count = count
+        self._count_resource = resource
         self._candidates: CandidateCosts | None = None
+        self._resource: CandidateCosts | None = None
 
     @property
     def candidates(self) -> CandidateCosts:
@@ -60,11 +65,20 @@ class Costs:
             self._candidates = self._count()
         return self._candidates
 
+    @property
+    def resource(self) -> CandidateCosts:
+        """What the method's resource is about, of each candidate."""
+        if self._count_resource is None:
+            return self.candidates
+        if self._resource is None:
+            self._resource = self._count_resource()
+        return self._resource
+
     def of(self, weights: Sequence[Weights], sizes: Sequence[int]) -> int:
         """Of a pass with these weights; ``sizes``: candidates of each choice."""
         if all(len(some) == size for some, size in zip(weights, sizes, strict=True)):
             return self._everything
-        return self.candidates.of(weights)
+        return round(self.candidates.of(weights))
 
 
 class Searching:
@@ -151,7 +165,7 @@ class Searching:
         if searching:
             if self.method.resource is not None:
                 strengths = relaxation.all_strengths(self.parameters)
-                loss = self.method.resource.loss(loss, self.costs.candidates, strengths)
+                loss = self.method.resource.loss(loss, self.costs.resource, strengths)
             penalty = relaxation.penalty(self.parameters)
             loss = loss if penalty is None else loss + penalty
         return loss
