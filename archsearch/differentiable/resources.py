@@ -7,11 +7,13 @@ the authors' code (the cross-entropy times a power of the logarithm of the expec
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -21,10 +23,10 @@ from archsearch.differentiable.part import Part, Record
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.files.fingerprints import file_fingerprint
 from archsearch.limits import LatencyTable
-from archsearch.networks.multiply_adds import multiply_adds
+from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.networks.network import Network, Weights
 from archsearch.pareto import non_dominated
-from archsearch.relaxing import Relaxable, Relaxed, RelaxedChoice
+from archsearch.relaxing import NONE, Relaxable, Relaxed, RelaxedChoice
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -64,7 +66,7 @@ def candidate_costs(
     network: Network,
     choices: Sequence[RelaxedChoice],
     input_shape: tuple[int, int, int],
-    measure: Callable[[nn.Module, tuple[int, int, int]], int] = multiply_adds,
+    of: Literal["flops", "params"] = "flops",
 ) -> CandidateCosts:
     """What each candidate costs, found by adding it to a pass through one candidate of each choice.
 
@@ -72,33 +74,29 @@ def candidate_costs(
         network: A relaxed super-network.
         choices: Of its space.
         input_shape: Channels, height and width of an image.
-        measure: What a pass of a network costs, given an image's shape.
+        of: flops, multiply-adds of one image, or params, trainable parameters of what the pass goes through.
     """
-
-    def cost(weights: Sequence[Weights]) -> int:
-        return measure(Mixed(network, weights), input_shape)
-
     some: list[int] = [_cheap(choice) for choice in choices]
     base: list[Weights] = [{option: 1.0} for option in some]
-    alone, found = cost(base), []
-    for i, choice in enumerate(choices):
-        costs = []
-        for option, name in enumerate(choice.candidates):
-            if name == "none" or len(choice.candidates) == 1:
-                costs.append(0)
-                continue
-            changed = list(base)
-            if option == some[i]:  # by how much more both cost than the other one alone
-                others = [j for j in range(len(choice.candidates)) if j != option]
-                other = next((j for j in others if j != choice.none), others[0])
-                changed[i] = {other: 1.0}
-                without = cost(changed)
-                changed[i] = {other: 1.0, option: 1.0}
-                costs.append(cost(changed) - without)
-            else:
-                changed[i] = {some[i]: 1.0, option: 1.0}
-                costs.append(cost(changed) - alone)
-        found.append(tuple(costs))
+    found = []
+    with _counting(network, choices, input_shape, of) as cost:
+        alone = cost(base)
+        for i, choice in enumerate(choices):
+            costs, changed = [], list(base)
+            others = [j for j in range(len(choice.candidates)) if j != some[i]]
+            for option, name in enumerate(choice.candidates):
+                if name == NONE or not others:
+                    costs.append(0)
+                elif option == some[i]:  # by how much more both cost than the other one alone
+                    other = next((j for j in others if j != choice.none), others[0])
+                    changed[i] = {other: 1.0}
+                    without = cost(changed)
+                    changed[i] = {other: 1.0, option: 1.0}
+                    costs.append((alone if other == choice.none else cost(changed)) - without)
+                else:
+                    changed[i] = {some[i]: 1.0, option: 1.0}
+                    costs.append(cost(changed) - alone)
+            found.append(tuple(costs))
     return CandidateCosts(alone - sum(own[option] for own, option in zip(found, some, strict=True)), tuple(found))
 
 
@@ -107,6 +105,75 @@ def _cheap(choice: RelaxedChoice) -> int:
     if choice.skip is not None:
         return choice.skip
     return next(i for i in range(len(choice.candidates)) if i != choice.none or len(choice.candidates) == 1)
+
+
+@contextlib.contextmanager
+def _counting(
+    network: Network,
+    choices: Sequence[RelaxedChoice],
+    input_shape: tuple[int, int, int],
+    of: Literal["flops", "params"],
+) -> Iterator[Callable[[Sequence[Weights]], int]]:
+    """Inside, a function that says what a pass with some weights costs, in evaluation mode.
+
+    Counting multiply-adds looks at each operation, which takes longer than the pass; so it is done once, for all
+    candidates, and a pass costs what the modules cost that it calls.
+    """
+    mixed = Mixed(network, [dict.fromkeys(range(len(choice.candidates)), 1.0) for choice in choices])
+    image = torch.empty(1, *input_shape, device=next(network.parameters()).device)
+    training = network.training
+    network.eval()
+    calls: Counter[nn.Module] = Counter()
+
+    def cost(weights: Sequence[Weights]) -> int:
+        calls.clear()
+        mixed.mixing = weights
+        with torch.no_grad():
+            mixed(image)
+        return sum(own[module] * (n if of == "flops" else 1) for module, n in calls.items())
+
+    hooks: list[Any] = []
+    try:
+        own = _own_multiply_adds(mixed, image, hooks) if of == "flops" else _own_parameters(mixed)
+        hooks += [m.register_forward_pre_hook(lambda module, _: calls.update((module,))) for m in mixed.modules()]
+        yield cost
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
+
+
+def _own_parameters(network: nn.Module) -> dict[nn.Module, int]:
+    """Trainable parameters of each module, without those inside it."""
+    return {
+        module: sum(each.numel() for each in module.parameters(recurse=False) if each.requires_grad)
+        for module in network.modules()
+    }
+
+
+def _own_multiply_adds(network: nn.Module, image: torch.Tensor, hooks: list[Any]) -> dict[nn.Module, int]:
+    """Multiply-adds of a call of each module, without those of modules inside it; removes its hooks from the list."""
+    totals = dict.fromkeys(network.modules(), 0)
+    begun: list[int] = []  # of the modules in which the pass is, what was counted when they began
+    inside: list[int] = []  # and what was counted in modules inside them
+
+    def enter(*_: object) -> None:
+        begun.append(counter.multiply_adds)
+        inside.append(0)
+
+    def leave(module: nn.Module, *_: object) -> None:
+        whole = counter.multiply_adds - begun.pop()
+        totals[module] = whole - inside.pop()
+        if inside:
+            inside[-1] += whole
+
+    for module in network.modules():
+        hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    with torch.no_grad(), MultiplyAddCounter() as counter:
+        network(image)
+    while hooks:
+        hooks.pop().remove()
+    return totals
 
 
 class Mixed(nn.Module):
@@ -121,33 +188,6 @@ class Mixed(nn.Module):
         """Logits."""
         assert isinstance(self.network, Relaxed)
         return self.network.relaxed(images, self.mixing)
-
-
-def parameters_used(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
-    """Trainable parameters of the modules that a pass goes through, each counted once.
-
-    Args:
-        network: On any device.
-        input_shape: Channels, height and width of an image.
-    """
-    used: dict[int, int] = {}
-
-    def note(module: nn.Module, *_: object) -> None:
-        for parameter in module.parameters(recurse=False):
-            if parameter.requires_grad:
-                used[id(parameter)] = parameter.numel()
-
-    training, device = network.training, next(network.parameters()).device
-    hooks = [module.register_forward_hook(note) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            network(torch.empty(1, *input_shape, device=device))
-    finally:
-        network.train(training)
-        for hook in hooks:
-            hook.remove()
-    return sum(used.values())
 
 
 def tabled_costs(path: str, space: Space) -> CandidateCosts:
@@ -258,8 +298,8 @@ class Resource(Part):
         if self.latency_table is not None:
             return tabled_costs(self.latency_table, space)
         assert isinstance(space, Relaxable)
-        measure = multiply_adds if self.of == "flops" else parameters_used
-        return candidate_costs(network, space.relaxed_choices(), input_shape, measure)
+        of: Literal["flops", "params"] = "params" if self.of == "params" else "flops"
+        return candidate_costs(network, space.relaxed_choices(), input_shape, of)
 
     def loss(self, loss: torch.Tensor, costs: CandidateCosts, strengths: Sequence[torch.Tensor]) -> torch.Tensor:
         """The loss of the architecture parameters, of which ``strengths`` are functions."""
