@@ -7,6 +7,7 @@ PARTS = {
     "fair_darts": ("Sigmoid", "FirstOrder", [], None),
     "fbnet": ("Gumbel", "FirstOrder", [], "Resource"),
     "gdas": ("Gumbel", "FirstOrder", [], None),
+    "gold_nas": ("Softmax", "OneLevel", ["GradualPruning"], "RisingResource"),
     "milenas": ("Softmax", "MixedLevel", [], None),
     "pc_darts": ("PartialChannels", "FirstOrder", [], None),
     "proxylessnas": ("TwoPaths", "FirstOrder", [], "Resource"),

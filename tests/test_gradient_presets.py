@@ -36,8 +36,8 @@ def test_preset_runs_with_its_parts(capsys, name):
     options = [word for key, value in SHORT.items() for word in (f"--{key}", str(value))]
     status, out, err = run(capsys, "run", "--preset", name, *options, "--out", "r", "--quiet")
     assert status == 0, err
-    # XNAS leaves one expert of each choice in the end, and Fair DARTS hardly anything that early.
-    assert ("1 completed, 0 failed" if name in ("fair_darts", "xnas") else "3 completed, 0 failed") in out
+    # XNAS leaves one expert of each choice in the end, Fair DARTS hardly anything that early; GOLD-NAS derives one.
+    assert ("1 completed, 0 failed" if name in ("fair_darts", "gold_nas", "xnas") else "3 completed, 0 failed") in out
     assert "derived " in out
     stored = RunFolder("r").config()
     given = stored["evaluator"]["init_args"]
@@ -79,6 +79,8 @@ def test_settings_of_the_papers():
     assert evaluator("darts_plus")["guards"][0]["init_args"]["skips"] == 2
     assert evaluator("fair_darts")["discretisation"]["init_args"] == {"least": 0.85}
     assert evaluator("fair_darts")["relaxation"]["init_args"] == {"zero_one": 10.0}
+    guard = evaluator("gold_nas")["guards"][0]["init_args"]
+    assert [guard[name] for name in ("least", "weak", "most")] == [0.01, 0.05, 4]
     assert evaluator("proxylessnas")["optimisation"]["init_args"] == {"every": 5}
     training = evaluator("darts")["training"]["init_args"]
     assert [training[name] for name in ("learning_rate", "weight_decay", "clip_norm", "batch_size")] == [
@@ -116,7 +118,7 @@ def test_the_page_has_every_preset():
         ("relaxation", "Gumble", "relaxation: no relaxation is called 'Gumble'; did you mean Gumbel? Known: Expon"),
         ("optimisation", "SkipStop", "no optimisation is called 'SkipStop'. Known: Amended, FirstOrder, MixedLevel"),
         ("guards+", "SkipStopp", "no guard is called 'SkipStopp'; did you mean SkipStop? Known: EigenvalueStop"),
-        ("resource", "Latency", "no resource is called 'Latency'. Known: Resource."),
+        ("resource", "Latency", "no resource is called 'Latency'. Known: Resource, RisingResource."),
     ],
 )
 def test_parts_that_do_not_exist_are_guessed_among_their_like(capsys, option, value, message):

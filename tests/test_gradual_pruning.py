@@ -69,6 +69,14 @@ def test_a_node_never_loses_its_last_operation():
     assert len({groups[i] for i in np.flatnonzero(alive(found))}) == 8
 
 
+def test_last_operations_do_not_stand_in_the_way_of_others(gates):
+    gates[:4] = [0.02, 0.021, 0.022, 0.023]  # all of the first node
+    gates[[40, 41]] = 0.04
+    found = with_gates(gates)
+    GradualPruning(most=5).prune(found, NOW, [{}])
+    assert np.flatnonzero(~alive(found)).tolist() == [0, 1, 2, 40, 41]
+
+
 def test_other_spaces_keep_a_candidate_of_each_place():
     space = DARTS(layers=2, channels=2)
     found = parameters(space)

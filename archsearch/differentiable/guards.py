@@ -155,15 +155,18 @@ class GradualPruning(Guard):
         if len(records) < self.first:
             return
         strengths = _shares(parameters)
-        operations, left = _operations(parameters), {}
+        operations = _operations(parameters)
+        left: dict[str, int] = {}
         for candidate, group in operations.items():
             left[group] = left.get(group, 0) + bool(parameters.alive[candidate])
         weakest = sorted((c for c in operations if parameters.alive[c]), key=lambda c: float(strengths[c]))
-        for gone, candidate in enumerate([c for c in weakest if strengths[c] < self.weak]):
-            if gone >= self.most and strengths[candidate] >= self.least:
+        gone = 0
+        for candidate in weakest:
+            if strengths[candidate] >= (self.weak if gone < self.most else self.least):
                 break
             if left[operations[candidate]] > 1:
                 left[operations[candidate]] -= 1
+                gone += 1
                 parameters.alive[candidate] = False
 
 
@@ -186,7 +189,8 @@ def _shares(parameters: ArchitectureParameters) -> torch.Tensor:
 
 def _operations(parameters: ArchitectureParameters) -> dict[int, str]:
     """The candidates that are not ``none``, by their number among those of all choices, and their groups."""
-    found, first = {}, 0
+    found: dict[int, str] = {}
+    first = 0
     for choice in parameters.choices:
         found |= {first + i: choice.group for i in range(len(choice.candidates)) if i != choice.none}
         first += len(choice.candidates)
