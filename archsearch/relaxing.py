@@ -70,6 +70,22 @@ class Relaxed(Protocol):
 
 
 @runtime_checkable
+class MixesKernels(Protocol):
+    """A relaxed network that mixes the kernels of a layer in place of its candidates' outputs (Single-Path).
+
+    Its choices are its layers; candidates are called ``identity``, ``k3e3``, ``k3e6``, ``k5e3`` and ``k5e6``.
+    """
+
+    def rings(self) -> Sequence[Mapping[str, torch.Tensor]]:
+        """Mean squares of parts of each layer's kernels, in units of what they are at the begin; with gradients.
+
+        ``inner``: the 3x3 in the middle of the first half of the channels, ``outer``: what is around it in all
+        channels, ``second``: the second half of the channels.
+        """
+        ...
+
+
+@runtime_checkable
 class Relaxable(Protocol):
     """A space that has a relaxed super-network."""
 

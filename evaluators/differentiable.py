@@ -30,8 +30,8 @@ from archsearch.evaluators.chain_scoring import Statistics
 from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.relaxed_network import RelaxedNetwork, drop_by_discretisation
 from archsearch.evaluators.training import Training
-from archsearch.networks.network import Network
-from archsearch.relaxing import relaxable
+from archsearch.networks.network import InputShape, Network
+from archsearch.relaxing import MixesKernels, relaxable
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.trial import Architecture, Cost, Query
@@ -149,6 +149,15 @@ class Differentiable(InheritedScores):
                 f"{name}: {type(self._method.relaxation).__name__} lets candidates see a part of the channels, which "
                 f"the super-network of {type(space).__name__} does not; use a space such as DARTS or NASBench201"
             )
+
+        if self._method.relaxation.needs_kernels:
+            with torch.device("meta"):
+                mixes = isinstance(found.super_network(InputShape((3, 32, 32), 10)), MixesKernels)
+            if not mixes:
+                raise MissingAbility(
+                    f"{name}: {type(self._method.relaxation).__name__} compares parts of kernels, which the "
+                    f"super-network of {type(space).__name__} does not mix; use the space SinglePath"
+                )
 
     def start(self, space: Space) -> None:
         """Binds the evaluator to a space; what was learnt in another one is forgotten."""

@@ -30,7 +30,7 @@ from archsearch.files.parquet import to_parquet
 from archsearch.files.writing import write_whole
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network, Weights
-from archsearch.relaxing import Relaxable, Relaxed
+from archsearch.relaxing import MixesKernels, Relaxable, Relaxed
 from archsearch.task.images import split
 from archsearch.training.batches import batches_of
 from archsearch.training.checkpoints import Checkpoint
@@ -133,6 +133,7 @@ class RelaxedNetwork(SuperNetwork):
         generator = torch.Generator().manual_seed(self._seed ^ _PARAMETERS)
         where, shape = self._trainer.where, self._trainer.data.input_shape
         self._parameters = parameters = ArchitectureParameters(choices, relaxation.edges, generator, where)
+        parameters.rings = network.rings if isinstance(network, MixesKernels) else None
         self._run.others = {ARCHITECTURE: relaxation.optimizer(parameters, *self._settings)}
         all_of_them: list[Weights] = [dict.fromkeys(range(n), 1.0) for n in parameters.sizes]
         everything = multiply_adds(Mixed(network, all_of_them), shape)

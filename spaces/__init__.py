@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
+    from archsearch.spaces.single_path import SinglePath as SinglePath
 
 _MODULES = {
     "Choices": "choices",
@@ -26,6 +27,7 @@ _MODULES = {
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
+    "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

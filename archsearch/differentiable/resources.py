@@ -26,7 +26,7 @@ from archsearch.limits import LatencyTable
 from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.networks.network import Network, Weights
 from archsearch.pareto import non_dominated
-from archsearch.relaxing import NONE, Relaxable, Relaxed, RelaxedChoice
+from archsearch.relaxing import NONE, MixesKernels, Relaxable, Relaxed, RelaxedChoice
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -78,15 +78,19 @@ def candidate_costs(
     """
     some: list[int] = [_cheap(choice) for choice in choices]
     base: list[Weights] = [{option: 1.0} for option in some]
-    found = []
+    # Mixed kernels cost as much as one: there candidates are counted alone, and by how much more than the cheapest.
+    alone_only, found = isinstance(network, MixesKernels), []
     with _counting(network, choices, input_shape, of) as cost:
         alone = cost(base)
         for i, choice in enumerate(choices):
             costs, changed = [], list(base)
             others = [j for j in range(len(choice.candidates)) if j != some[i]]
             for option, name in enumerate(choice.candidates):
-                if name == NONE or not others:
+                if name == NONE or not others or (alone_only and option == some[i]):
                     costs.append(0)
+                elif alone_only:
+                    changed[i] = {option: 1.0}
+                    costs.append(cost(changed) - alone)
                 elif option == some[i]:  # by how much more both cost than the other one alone
                     other = next((j for j in others if j != choice.none), others[0])
                     changed[i] = {other: 1.0}
@@ -119,7 +123,11 @@ def _counting(
     Counting multiply-adds looks at each operation, which takes longer than the pass; so it is done once, for all
     candidates, and a pass costs what the modules cost that it calls.
     """
-    mixed = Mixed(network, [dict.fromkeys(range(len(choice.candidates)), 1.0) for choice in choices])
+    passes: list[list[Weights]] = [[dict.fromkeys(range(len(choice.candidates)), 1.0) for choice in choices]]
+    if isinstance(network, MixesKernels):
+        longest = max(len(choice.candidates) for choice in choices)
+        passes = [[{min(i, len(choice.candidates) - 1): 1.0} for choice in choices] for i in range(longest)]
+    mixed = Mixed(network, passes[0])
     image = torch.empty(1, *input_shape, device=next(network.parameters()).device)
     training = network.training
     network.eval()
@@ -134,7 +142,7 @@ def _counting(
 
     hooks: list[Any] = []
     try:
-        own = _own_multiply_adds(mixed, image, hooks) if of == "flops" else _own_parameters(mixed)
+        own = _own_multiply_adds(mixed, image, passes, hooks) if of == "flops" else _own_parameters(mixed)
         hooks += [m.register_forward_pre_hook(lambda module, _: calls.update((module,))) for m in mixed.modules()]
         yield cost
     finally:
@@ -144,16 +152,21 @@ def _counting(
 
 
 def _own_parameters(network: nn.Module) -> dict[nn.Module, int]:
-    """Trainable parameters of each module, without those inside it."""
+    """Trainable parameters of each module, without those inside it; some say themselves how many they use."""
     return {
-        module: sum(each.numel() for each in module.parameters(recurse=False) if each.requires_grad)
+        module: getattr(module, "parameters_used", sum(p.numel() for p in module.parameters(recurse=False)))
         for module in network.modules()
     }
 
 
-def _own_multiply_adds(network: nn.Module, image: torch.Tensor, hooks: list[Any]) -> dict[nn.Module, int]:
-    """Multiply-adds of a call of each module, without those of modules inside it; removes its hooks from the list."""
-    totals = dict.fromkeys(network.modules(), 0)
+def _own_multiply_adds(
+    mixed: Mixed, image: torch.Tensor, passes: Sequence[Sequence[Weights]], hooks: list[Any]
+) -> dict[nn.Module, int]:
+    """Multiply-adds of a call of each module, without those of modules inside it; removes its hooks from the list.
+
+    Together the passes call all modules.
+    """
+    totals = dict.fromkeys(mixed.modules(), 0)
     begun: list[int] = []  # of the modules in which the pass is, what was counted when they began
     inside: list[int] = []  # and what was counted in modules inside them
 
@@ -167,10 +180,11 @@ def _own_multiply_adds(network: nn.Module, image: torch.Tensor, hooks: list[Any]
         if inside:
             inside[-1] += whole
 
-    for module in network.modules():
+    for module in mixed.modules():
         hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     with torch.no_grad(), MultiplyAddCounter() as counter:
-        network(image)
+        for mixed.mixing in passes:
+            mixed(image)
     while hooks:
         hooks.pop().remove()
     return totals
