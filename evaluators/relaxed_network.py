@@ -16,12 +16,13 @@ import torch
 from torch.nn import functional
 
 from archsearch.abilities import most_probable
+from archsearch.differentiable.costs import Mixed, candidate_costs
 from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import skips_in_first_cell
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass
-from archsearch.differentiable.resources import Mixed, candidate_costs, compromises
+from archsearch.differentiable.resources import compromises
 from archsearch.differentiable.searching import ARCHITECTURE, Costs, Method, Searching
 from archsearch.errors import UsageError
 from archsearch.evaluators.inheriting import batch_norms

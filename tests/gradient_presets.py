@@ -13,6 +13,7 @@ PARTS = {
     "proxylessnas": ("TwoPaths", "FirstOrder", [], "Resource"),
     "r_darts": ("Softmax", "FirstOrder", ["EigenvalueStop"], None),
     "sdarts_rs": ("Softmax", "FirstOrder", ["RandomPerturbation"], None),
+    "single_path": ("KernelThresholds", "OneLevel", [], "Resource"),
     "snas": ("Gumbel", "OneLevel", [], "Resource"),
     "xnas": ("ExponentiatedGradient", "FirstOrder", [], None),
 }

@@ -7,12 +7,13 @@ import pytest
 import torch
 from differentiable_lab import DIGITS, parameters, super_network
 
+from archsearch.differentiable.costs import candidate_costs
 from archsearch.differentiable.discretisations import Threshold
 from archsearch.differentiable.guards import GradualPruning
 from archsearch.differentiable.optimisations import OneLevel
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import Softmax
-from archsearch.differentiable.resources import Resource, RisingResource, candidate_costs
+from archsearch.differentiable.resources import Resource, RisingResource
 from archsearch.errors import UsageError
 from archsearch.evaluators import Differentiable, Training
 from archsearch.files.parquet import read_parquet

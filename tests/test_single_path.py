@@ -8,9 +8,10 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch.abilities import Morphable
+from archsearch.differentiable.costs import candidate_costs
 from archsearch.differentiable.optimisations import OneLevel, gradients
 from archsearch.differentiable.relaxations import Gumbel, KernelThresholds
-from archsearch.differentiable.resources import Resource, candidate_costs
+from archsearch.differentiable.resources import Resource
 from archsearch.errors import MissingAbility
 from archsearch.evaluators import Differentiable, Training
 from archsearch.evaluators.inheriting import inherit
@@ -205,7 +206,5 @@ def test_searches(relaxation, first, tmp_path):
 
 
 def test_thresholds_need_kernels_that_are_mixed():
-    with pytest.raises(
-        MissingAbility, match=r"KernelThresholds compares parts of kernels, .* use the space Sin"
-    ):
+    with pytest.raises(MissingAbility, match=r"KernelThresholds compares parts of kernels, .* use the space Sin"):
         Differentiable(Training("digits"), relaxation=KernelThresholds()).check(PLAIN)

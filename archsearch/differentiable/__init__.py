@@ -6,7 +6,8 @@ relaxations     from parameters to the weights with which candidates are mixed, 
 optimisations   in which order, and by which gradient, weights and architecture parameters are updated
 guards          what keeps the search from going wrong: when to stop, perturbation
 curvature       the largest eigenvalue of the loss over the architecture parameters
-resources       what candidates cost, and the loss that it adds
+costs           what each candidate costs
+resources       the loss that is added for that
 discretisations from strengths to an architecture
 searching       one search: what a step may ask for
 """

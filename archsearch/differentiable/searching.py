@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from archsearch.differentiable.costs import CandidateCosts
 from archsearch.differentiable.guards import Guard
 from archsearch.differentiable.optimisations import Optimisation
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import Relaxation
-from archsearch.differentiable.resources import CandidateCosts, Resource
+from archsearch.differentiable.resources import Resource
 from archsearch.networks.network import Weights
 from archsearch.relaxing import Relaxed
 from archsearch.training.loop import Batch, Run, expect_finite, update

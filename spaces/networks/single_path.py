@@ -200,12 +200,12 @@ class Shells(nn.Module):
     def inner(self, size: int) -> torch.Tensor:
         """The inner part of that size, shape (channels, 1, size, size)."""
         inside = self.weight[..., : size * size][..., _places(size)]
-        return inside.unflatten(-1, (size, size))
+        return inside.reshape(-1, 1, size, size)
 
     def mixed(self, outer: torch.Tensor) -> torch.Tensor:
         """The whole kernels, with all but their inner 3x3 multiplied by ``outer``."""
         weight = torch.cat([self.weight[..., :9], self.weight[..., 9:] * outer], dim=-1)
-        return weight[..., _places(self.kernel)].unflatten(-1, (self.kernel, self.kernel))
+        return weight[..., _places(self.kernel)].reshape(-1, 1, self.kernel, self.kernel)
 
 
 def _places(size: int) -> list[int]:
