@@ -75,6 +75,22 @@ class Relaxed(Protocol):
 
 
 @runtime_checkable
+class MixesKernels(Protocol):
+    """A relaxed network that mixes the kernels of a layer in place of its candidates' outputs (Single-Path).
+
+    Its choices are its layers; candidates are called ``identity``, ``k3e3``, ``k3e6``, ``k5e3`` and ``k5e6``.
+    """
+
+    def rings(self) -> Sequence[Mapping[str, torch.Tensor]]:
+        """Mean squares of parts of each layer's kernels, in units of what they are at the begin; with gradients.
+
+        ``inner``: the 3x3 in the middle of the first half of the channels, ``outer``: what is around it in all
+        channels, ``second``: the second half of the channels.
+        """
+        ...
+
+
+@runtime_checkable
 class Relaxable(Protocol):
     """A space that has a relaxed super-network."""
 
@@ -136,9 +152,9 @@ class RelaxedDecisions:
 
 
 def shares(strengths: Sequence[float]) -> list[float]:
-    """Strengths divided by their sum."""
+    """Strengths divided by their sum; where all are 0, as after pruning, none is preferred."""
     total = sum(strengths)
-    return [strength / total for strength in strengths]
+    return [strength / total for strength in strengths] if total > 0 else [1 / len(strengths)] * len(strengths)
 
 
 def relaxable(space: object, who: str) -> Relaxable:

@@ -22,7 +22,7 @@ from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import Guard
 from archsearch.differentiable.optimisations import FirstOrder, OneLevel, Optimisation
 from archsearch.differentiable.relaxations import Relaxation, Softmax
-from archsearch.differentiable.resources import Resource
+from archsearch.differentiable.resources import Compromise, Resource, compromises
 from archsearch.differentiable.searching import Method
 from archsearch.differentiable.stages import Stages
 from archsearch.errors import MissingAbility, UsageError
@@ -32,8 +32,8 @@ from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.relaxed_network import RelaxedNetwork, drop_by_discretisation
 from archsearch.evaluators.staged_network import StagedNetwork
 from archsearch.evaluators.training import Training
-from archsearch.networks.network import Network
-from archsearch.relaxing import Relaxable, relaxable
+from archsearch.networks.network import InputShape, Network
+from archsearch.relaxing import MixesKernels, Relaxable, relaxable
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.trial import Architecture, Cost, Query
@@ -198,6 +198,15 @@ class Differentiable(InheritedScores):
                     f"{', '.join(skeleton)}; expected any of {', '.join(known) or 'none'}"
                 )
 
+        if self._method.relaxation.needs_kernels:
+            with torch.device("meta"):
+                mixes = isinstance(found.super_network(InputShape((3, 32, 32), 10)), MixesKernels)
+            if not mixes:
+                raise MissingAbility(
+                    f"{name}: {type(self._method.relaxation).__name__} compares parts of kernels, which the "
+                    f"super-network of {type(space).__name__} does not mix; use the space SinglePath"
+                )
+
     def start(self, space: Space) -> None:
         """Binds the evaluator to a space; what was learnt in another one is forgotten."""
         super().start(space)
@@ -206,6 +215,8 @@ class Differentiable(InheritedScores):
                 f"{type(self).__name__}: train_examples: expected at least 4, 2 for the weights and 2 for the "
                 f"architecture parameters, got {len(self.trainer.chosen)}"
             )
+        if self.resource is not None:
+            self.resource.check(space)
         for guard in self.guards or ():
             if guard.keeps and self.trainer.recipe.weight_decay == 0:
                 raise UsageError(
@@ -265,6 +276,11 @@ class Differentiable(InheritedScores):
     def records(self) -> Sequence[dict[str, object]]:
         """What was noted of each epoch; see ``evaluator/search.parquet``."""
         return self._shared.records
+
+    @property
+    def compromises(self) -> list[Compromise]:
+        """Architectures that were passed on the way, between multiply-adds and accuracy; the cheapest first."""
+        return compromises(self._shared.records)
 
     def probabilities(self, prefix: Architecture) -> Sequence[float]:
         """See ``archsearch.abilities.Distribution``."""

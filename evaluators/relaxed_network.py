@@ -18,12 +18,13 @@ import torch
 from torch.nn import functional
 
 from archsearch.abilities import most_probable
+from archsearch.differentiable.costs import Mixed, candidate_costs
 from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards.stopping import in_first_cell, ranking
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass
-from archsearch.differentiable.resources import Mixed, candidate_costs
+from archsearch.differentiable.resources import compromises
 from archsearch.differentiable.searching import ARCHITECTURE, Costs, Method, Searching
 from archsearch.errors import UsageError
 from archsearch.evaluators.earlier_states import EarlierStates
@@ -35,7 +36,7 @@ from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network, Weights
 from archsearch.networks.undisturbed import Undisturbed
 from archsearch.ranking.derived import CHOICES, DERIVED, RECORDS, TASK
-from archsearch.relaxing import Relaxable, Relaxed
+from archsearch.relaxing import MixesKernels, Relaxable, Relaxed
 from archsearch.task.images import split
 from archsearch.training.batches import batches_of
 from archsearch.training.checkpoints import Checkpoint
@@ -148,10 +149,18 @@ class RelaxedNetwork(SuperNetwork):
         generator = torch.Generator().manual_seed(seed ^ _PARAMETERS)
         where, shape = self._trainer.where, self._trainer.data.input_shape
         self._parameters = parameters = ArchitectureParameters(choices, relaxation.edges, generator, where)
+        parameters.rings = network.rings if isinstance(network, MixesKernels) else None
         self._run.others = {ARCHITECTURE: relaxation.optimizer(parameters, *self._settings)}
         all_of_them: list[Weights] = [dict.fromkeys(range(n), 1.0) for n in parameters.sizes]
         everything = multiply_adds(Mixed(network, all_of_them), shape)
-        self._costs = Costs(everything, lambda: candidate_costs(network, choices, shape), network.running)
+        resource, space = self._method.resource, self._trainer.space
+        other = resource is not None and resource.of != "flops"
+        self._costs = Costs(
+            everything,
+            lambda: candidate_costs(network, choices, shape),
+            network.running,
+            (lambda: resource.costs(space, network, shape)) if resource is not None and other else None,
+        )
 
     def _go_on_from(self, saved: Checkpoint) -> None:
         super()._go_on_from(saved)
@@ -224,7 +233,9 @@ class RelaxedNetwork(SuperNetwork):
         per_epoch = self._updates_per_epoch
         moves, total = run.step >= self._frozen * per_epoch, self._span * per_epoch
         recipe = self._trainer.recipe
-        return Searching(run, self._parameters, self._method, recipe, meter, self._costs, rate, held_out, moves, total)
+        resource = self._method.resource
+        method = self._method._replace(resource=None if resource is None else resource.after(self.records))
+        return Searching(run, self._parameters, method, recipe, meter, self._costs, rate, held_out, moves, total)
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -253,6 +264,8 @@ class RelaxedNetwork(SuperNetwork):
         record |= {"derived": list(derived), "skips": len(self._skipping(derived))}
         record["relaxed_accuracy"] = self._accuracy(run, meter, mixed)
         record["derived_accuracy"] = self._accuracy(run, meter, self._relaxable.selected(derived))
+        assert self._costs is not None
+        record["flops"] = self._costs.of(self._relaxable.selected(derived), parameters.sizes)
         if any(guard.needs_eigenvalue for guard in self._method.guards):
             record["eigenvalue"] = self._eigenvalue(run, meter)
         if any(guard.keeps for guard in self._method.guards):
@@ -261,6 +274,7 @@ class RelaxedNetwork(SuperNetwork):
         self._facts["curve"].append([epoch, run.train_loss, record["derived_accuracy"]])
         if not self._taken_back(run, epoch) and not self._stopped_by_guard(epoch):
             self._prune(run)
+        record["alive"] = int(parameters.alive.sum())
         self._facts["learnt"] = (self._parameters or parameters).state()  # others, if a stage has begun
 
     def _settle(self, epoch: int) -> None:
@@ -364,6 +378,8 @@ class RelaxedNetwork(SuperNetwork):
         if self._trainer.folder is not None and self.records:
             columns = [name for name in self.records[-1] if name != "parameters"]
             table = {name: [record.get(name) for record in self.records] for name in columns}
+            best = {each.epoch for each in compromises(self.records)}
+            table["compromise"] = [record["epoch"] in best for record in self.records]
             table["logits"] = [record["parameters"]["logits"] for record in self.records]
             choices = [[choice.name, choice.candidates] for choice in self._relaxable.relaxed_choices()]
             notes = {CHOICES: json.dumps(choices), TASK: self._trainer.data.name}

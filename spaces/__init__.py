@@ -11,21 +11,25 @@ if TYPE_CHECKING:
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
+    from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
+    from archsearch.spaces.single_path import SinglePath as SinglePath
 
 _MODULES = {
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
+    "GOLDNAS": "gold_nas",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
     "NB1Shot1": "nb1shot1",
+    "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

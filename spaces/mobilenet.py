@@ -224,8 +224,11 @@ class MobileNet(RelaxedDecisions, Space):
     def _network(self, architecture: Architecture | None, task: InputShape, channels: int | None) -> Network:
         from archsearch.spaces.networks.mobilenet import MobileNetNetwork
 
-        channels = self.stages[0][0] if channels is None else at_least_one("MobileNet", "channels", channels)
-        return MobileNetNetwork(architecture, task, self, channels)
+        return MobileNetNetwork(architecture, task, self, self.first_width(channels))
+
+    def first_width(self, channels: int | None) -> int:
+        """Channels of the first stage: the space's own, if none are given."""
+        return self.stages[0][0] if channels is None else at_least_one(type(self).__name__, "channels", channels)
 
     def scaled_width(self, width: int, channels: int) -> int:
         """``width`` in a network whose first stage has ``channels`` channels; equal widths stay equal."""

@@ -7,6 +7,7 @@ PARTS = {
     "fair_darts": ("Sigmoid", "FirstOrder", [], None),
     "fbnet": ("Gumbel", "FirstOrder", [], "Resource"),
     "gdas": ("Gumbel", "FirstOrder", [], None),
+    "gold_nas": ("Softmax", "OneLevel", ["GradualPruning"], "RisingResource"),
     "milenas": ("Softmax", "MixedLevel", [], None),
     "p_darts": ("Softmax", "FirstOrder", [], None),
     "pc_darts": ("PartialChannels", "FirstOrder", [], None),
@@ -14,6 +15,7 @@ PARTS = {
     "r_darts": ("Softmax", "FirstOrder", ["EigenvalueStop"], None),
     "sdarts_adv": ("Softmax", "FirstOrder", ["AdversarialPerturbation"], None),
     "sdarts_rs": ("Softmax", "FirstOrder", ["RandomPerturbation"], None),
+    "single_path": ("KernelThresholds", "OneLevel", [], "Resource"),
     "snas": ("Gumbel", "OneLevel", [], "Resource"),
     "xnas": ("ExponentiatedGradient", "FirstOrder", [], None),
 }

@@ -119,12 +119,12 @@ def test_what_is_billed(optimisation, passes):
     assert cost.examples == 2 * halves * (1 + passes)
     assert cost.updates == 2 * PER_EPOCH * 2
     run = evaluator.trainer.begin(None, 0)
-    from archsearch.differentiable.resources import Mixed
+    from archsearch.differentiable.costs import Mixed
     from archsearch.networks.multiply_adds import multiply_adds
 
     everything = multiply_adds(Mixed(run.network, [dict.fromkeys(range(5), 1.0)] * 6), (1, 8, 8))
     derived = [evaluator._shared._relaxable.selected(tuple(r["derived"])) for r in evaluator.records]
-    from archsearch.differentiable.resources import candidate_costs
+    from archsearch.differentiable.costs import candidate_costs
 
     costs = candidate_costs(run.network, SPACE.relaxed_choices(), (1, 8, 8))
     watching = sum(256 * (everything + costs.of(run.network.running(each))) for each in derived)

@@ -11,6 +11,7 @@ from scipy.stats import entropy
 from torch import nn
 from torch.nn import functional
 
+from archsearch.differentiable.costs import Mixed, candidate_costs
 from archsearch.differentiable.curvature import largest_eigenvalue
 from archsearch.differentiable.discretisations import Discretisation, Threshold
 from archsearch.differentiable.guards import (
@@ -30,7 +31,7 @@ from archsearch.differentiable.relaxations import (
     PartialChannels,
     Softmax,
 )
-from archsearch.differentiable.resources import Mixed, Resource, candidate_costs
+from archsearch.differentiable.resources import Resource
 from archsearch.errors import UsageError
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.spaces import DARTS

@@ -5,16 +5,19 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from test_mixture import DIGITS, FAMILIES, SPACES, images, settings, super_network
+from test_mixture import DIGITS, SPACES, images, settings, super_network
 from test_mixture import REFERENCES as MEANS
 
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.networks.network import build
 from archsearch.networks.partial import PartialChoice, shuffled
 from archsearch.relaxing import Relaxable, Relaxed, relaxable
-from archsearch.spaces import DARTS, ConvChain, NASBench101, NASBench201
+from archsearch.spaces import DARTS, GOLDNAS, ConvChain, NASBench101, NASBench201
 from archsearch.spaces.darts import GENOTYPES, RELAXED_EDGES
 from archsearch.testing import FixedSpace
+
+RELAXED = SPACES | {"GOLDNAS": GOLDNAS(layers=3, channels=4)}
+FAMILIES = pytest.mark.parametrize("space", RELAXED.values(), ids=RELAXED)
 
 
 def computed(network, compute):

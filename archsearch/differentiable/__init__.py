@@ -7,7 +7,8 @@ optimisations   in which order, and by which gradient, weights and architecture 
 guards          what keeps the search from going wrong: when to stop or go back, perturbation, dropout, penalties
 stages          several searches one after another, in deeper networks with fewer candidates
 curvature       the largest eigenvalue of the loss over the architecture parameters
-resources       what candidates cost, and the loss that it adds
+costs           what each candidate costs
+resources       the loss that is added for that
 discretisations from strengths to an architecture
 searching       one search: what a step may ask for
 """

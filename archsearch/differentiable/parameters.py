@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ class ArchitectureParameters:
         logits: Of the candidates of all choices, one after another, shape (n,).
         edges: Of the choices, shape (choices,), or (0,) if they have none.
         alive: Which candidates there still are, shape (n,).
+        rings: What the kernels of each layer are like, where the network mixes them; see ``MixesKernels``.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ArchitectureParameters:
         values = [INITIAL_DEVIATION * torch.randn(n, generator=generator) for n in counts]
         self.logits, self.edges = (value.to(device).requires_grad_() for value in values)
         self.alive = torch.ones(counts[0], dtype=torch.bool)
+        self.rings: Callable[[], Sequence[Mapping[str, torch.Tensor]]] | None = None
 
     @property
     def leaves(self) -> list[torch.Tensor]:

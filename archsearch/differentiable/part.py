@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 
 from archsearch.errors import UsageError
 from archsearch.relaxing import RelaxedChoice
+
+Record = Mapping[str, Any]
+"""What was noted of an epoch: ``epoch`` (from 1), ``eigenvalue``, ``skips``, ``derived``, ..."""
 
 
 class Part:

@@ -4,7 +4,7 @@ References: Liu, Simonyan & Yang, "DARTS", ICLR 2019 (softmax); Chu et al., "Fai
 zero-one loss); Xie et al., "SNAS", ICLR 2019, and Wu et al., "FBNet", CVPR 2019 (Gumbel-softmax); Dong & Yang, "GDAS",
 CVPR 2019 (the same, hard: one candidate runs); Cai, Zhu & Han, "ProxylessNAS", ICLR 2019 (two sampled paths with
 binary gates); Xu et al., "PC-DARTS", ICLR 2020 (partial channels, edge weights); Nayman et al., "XNAS", NeurIPS 2019
-(exponentiated gradient, wipe-out).
+(exponentiated gradient, wipe-out); Stamoulis et al., "Single-Path NAS", ECML PKDD 2019 (thresholds of kernels' norms).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Relaxation(Part):
         part: Each candidate sees one of so many channels.
         takes: What its optimiser takes of rate, decay and momentum of the architecture parameters.
         rate_setting: Which setting to lower where the architecture parameters diverge.
+        needs_kernels: Whether the network must mix kernels; see ``archsearch.relaxing.MixesKernels``.
     """
 
     written = ("mix", "weights")
@@ -37,6 +38,7 @@ class Relaxation(Part):
     part: int = 1
     takes: tuple[str, ...] = ("rate", "decay", "momentum")
     rate_setting: str = "architecture_rate"
+    needs_kernels: bool = False
 
     # -- what an author writes -----------------------------------------------------------------
 
@@ -276,6 +278,54 @@ class ExponentiatedGradient(Relaxation):
         for own, alive in zip(parameters.by_choice(logits), parameters.by_choice(parameters.alive), strict=True):
             best = own[alive].max()
             alive &= own >= best - 2 * self.rate * self.bound * left
+
+
+class KernelThresholds(Relaxation):
+    """One path runs: parts of a super-kernel are used where their norms exceed thresholds, which are learnt.
+
+    Single-Path, section 3: a layer is left out unless the inner part of its kernels exceeds its threshold; the outer
+    ring of the kernels, and the second half of the channels, are used where theirs do. The gradient of a comparison is
+    that of a sigmoid of the difference, and reaches thresholds and kernels. The thresholds are the parameters of
+    ``identity``, ``k5e3`` and ``k3e6``; those of the other candidates are not used.
+    """
+
+    needs_kernels = True
+
+    def weights(self, parameters: ArchitectureParameters, now: Pass) -> list[Weights]:
+        """Weight 1 for one candidate of each layer, with a gradient to all, if the pass is for the architecture."""
+        found = self.all_strengths(parameters)
+        if now.searching:
+            return [dict(enumerate(some.unbind())) for some in found]
+        return [{int(some.argmax()): 1.0} for some in found]
+
+    def all_strengths(self, parameters: ArchitectureParameters) -> list[torch.Tensor]:
+        """1 for the candidate of each layer that the thresholds say, 0 for the others; a gradient flows through."""
+        assert parameters.rings is not None
+        return [
+            self._candidates(choice.candidates, dict(zip(choice.candidates, logits.unbind(), strict=True)), norms)
+            for choice, logits, norms in zip(
+                parameters.choices, parameters.by_choice(parameters.logits), parameters.rings(), strict=True
+            )
+        ]
+
+    @staticmethod
+    def _candidates(
+        names: Sequence[str], thresholds: Mapping[str, torch.Tensor], norms: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        def exceeds(part: str, threshold: torch.Tensor) -> torch.Tensor:
+            soft = torch.sigmoid(norms[part] - threshold)
+            return (norms[part] > threshold).to(soft) + (soft - soft.detach())
+
+        outer, second = exceeds("outer", thresholds["k5e3"]), exceeds("second", thresholds["k3e6"])
+        there = exceeds("inner", thresholds["identity"]) if "identity" in thresholds else torch.ones_like(outer)
+        found = {
+            "identity": 1 - there,
+            "k3e3": there * (1 - outer) * (1 - second),
+            "k3e6": there * (1 - outer) * second,
+            "k5e3": there * outer * (1 - second),
+            "k5e6": there * outer * second,
+        }
+        return torch.stack([found[name] for name in names])
 
 
 def gumbel(n: int, generator: torch.Generator) -> torch.Tensor:

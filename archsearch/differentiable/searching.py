@@ -9,12 +9,13 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from archsearch.differentiable.costs import CandidateCosts
 from archsearch.differentiable.guards import Guard
 from archsearch.differentiable.optimisations import Optimisation
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import Relaxation
-from archsearch.differentiable.resources import CandidateCosts, Resource
+from archsearch.differentiable.resources import Resource
 from archsearch.errors import TrainingDiverged
 from archsearch.networks.network import Weights
 from archsearch.networks.undisturbed import Undisturbed
@@ -50,6 +51,7 @@ class Costs:
         everything: Of a pass in which all candidates run.
         count: Counts those of single candidates.
         running: Says which of the candidates that have a weight a pass computes.
+        resource: Counts what the method's resource is about; None: it is multiply-adds, or there is none.
     """
 
     def __init__(
@@ -57,11 +59,14 @@ class Costs:
         everything: int,
         count: Callable[[], CandidateCosts],
         running: Callable[[Sequence[Weights]], Sequence[Weights]],
+        resource: Callable[[], CandidateCosts] | None = None,
     ) -> None:
         self._everything = everything
         self._count = count
         self._running = running
+        self._count_resource = resource
         self._candidates: CandidateCosts | None = None
+        self._resource: CandidateCosts | None = None
 
     @property
     def candidates(self) -> CandidateCosts:
@@ -70,11 +75,20 @@ class Costs:
             self._candidates = self._count()
         return self._candidates
 
+    @property
+    def resource(self) -> CandidateCosts:
+        """What the method's resource is about, of each candidate."""
+        if self._count_resource is None:
+            return self.candidates
+        if self._resource is None:
+            self._resource = self._count_resource()
+        return self._resource
+
     def of(self, weights: Sequence[Weights], sizes: Sequence[int]) -> int:
         """Of a pass with these weights; ``sizes``: candidates of each choice."""
         if all(len(some) == size for some, size in zip(weights, sizes, strict=True)):
             return self._everything
-        return self.candidates.of(self._running(weights))
+        return round(self.candidates.of(self._running(weights)))
 
 
 class Searching:
@@ -166,7 +180,7 @@ class Searching:
         relaxation, parameters = self.method.relaxation, self.parameters
         if self.method.resource is not None:
             strengths = relaxation.priced(parameters, weights)
-            loss = self.method.resource.loss(loss, self.costs.candidates, strengths)
+            loss = self.method.resource.loss(loss, self.costs.resource, strengths)
         penalties = [guard.penalty(relaxation, parameters, now) for guard in self.method.guards]
         for penalty in (relaxation.penalty(parameters), *penalties):
             loss = loss if penalty is None else loss + penalty

@@ -32,6 +32,9 @@ class LatencyTable:
         path: The file.
         space: Whose decisions it must cover.
 
+    Attributes:
+        fixed: Seconds of what is not decided.
+
     Raises:
         TableError: If the file cannot be read, columns or rows are missing, a row is there twice, or seconds are
             negative, infinite or missing.
@@ -41,7 +44,7 @@ class LatencyTable:
         self._where = str(path)
         self._space = space
         self._seconds = self._read()
-        self._fixed = self._seconds.pop(("", 0), 0.0)
+        self.fixed: float = self._seconds.pop(("", 0), 0.0)
         self._check_complete()
 
     def _read(self) -> dict[tuple[str, int], float]:
@@ -75,9 +78,13 @@ class LatencyTable:
                 f"none for {len(missing):,} of {len(needed):,}, the first is {_name(*missing[0])}"
             )
 
+    def option(self, decision: str, option: int) -> float:
+        """The seconds of one option of a decision that it covers."""
+        return self._seconds[decision, option]
+
     def seconds(self, architecture: Architecture) -> float:
         """The latency of an architecture; NaN, with a warning, where the table lacks a row for it."""
-        total = self._fixed
+        total = self.fixed
         for position, option in enumerate(architecture):
             key = (self._space.label(architecture[:position]), option)
             if key not in self._seconds:

@@ -85,8 +85,8 @@ def sampling_is_uniform(make: MakeSpace) -> None:
         return
     drawn = [space.sample(rng)[:1] for _ in range(4000)]
     n = space.arity(())
-    counted = space.arities is None and size < sys.maxsize
-    weights = [float(space._count((option,)) or 0) if counted else 1.0 for option in range(n)]
+    total = space._count(()) if space.arities is None else None  # may be more than any float
+    weights = [(space._count((option,)) or 0) / total if total else 1.0 for option in range(n)]
     _expect_distribution(drawn, {(option,): weights[option] for option in range(n)}, "first decision of sample()")
     if space.arities is not None:
         for i, column in enumerate(space.sample_batch(rng, 4000).T.tolist()):

@@ -57,7 +57,7 @@ class MobileNetNetwork(Network):
         for layer, only in zip(space.layers, chosen, strict=True):
             inputs, width = (space.scaled_width(n, channels) for n in (layer.inputs, layer.outputs))
             scaled = layer._replace(inputs=inputs, outputs=width)
-            self.layers.append(Choice(_candidates(scaled, space, activation), only))
+            self.layers.append(self.layer_of(scaled, space, activation, only))
 
         last: list[nn.Module] = []
         if space.head_channels is not None:
@@ -65,6 +65,12 @@ class MobileNetNetwork(Network):
             last.append(ConvBN(inputs, width, 1, activation=activation))
         self.last = nn.Sequential(*last, GlobalAveragePool())
         self.classifier = nn.Linear(width, task.classes)
+
+    def layer_of(
+        self, layer: Layer, space: MobileNet, activation: Callable[[], nn.Module], only: str | None
+    ) -> nn.Module:
+        """What computes the options of a layer, called with its input and the option's name; ``only``: one of them."""
+        return Choice(_candidates(layer, space, activation), only)
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""

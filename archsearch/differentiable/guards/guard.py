@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 
 from archsearch.differentiable.parameters import ArchitectureParameters
-from archsearch.differentiable.part import Part, Pass
+from archsearch.differentiable.part import Part, Pass, Record
 from archsearch.differentiable.relaxations import Relaxation
 from archsearch.networks.network import Weights
-
-Record = Mapping[str, Any]
-"""What was noted of an epoch: ``epoch`` (from 1), ``eigenvalue``, ``skips``, ``derived``, ``ranking``, ..."""
 
 
 class Retry(NamedTuple):

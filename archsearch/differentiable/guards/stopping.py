@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archsearch.basics.checks import at_least_one, number
-from archsearch.differentiable.guards.guard import Guard, Record, Retry
+from archsearch.differentiable.guards.guard import Guard, Retry
 from archsearch.differentiable.parameters import ArchitectureParameters
+from archsearch.differentiable.part import Record
 
 
 class EigenvalueStop(Guard):
