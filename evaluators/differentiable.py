@@ -29,7 +29,8 @@ from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_scoring import Statistics
 from archsearch.evaluators.inherited_scores import InheritedScores
-from archsearch.evaluators.relaxed_network import RelaxedNetwork, drop_by_discretisation
+from archsearch.evaluators.relaxed_network import RelaxedNetwork
+from archsearch.evaluators.search_records import drop_by_discretisation
 from archsearch.evaluators.staged_network import StagedNetwork
 from archsearch.evaluators.training import Training
 from archsearch.networks.network import InputShape, Network

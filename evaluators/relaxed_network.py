@@ -7,13 +7,10 @@ would be derived now; guards are told all of that, and may take the search back,
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import torch
 from torch.nn import functional
 
@@ -24,10 +21,10 @@ from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards.stopping import in_first_cell, ranking
 from archsearch.differentiable.parameters import ArchitectureParameters
 from archsearch.differentiable.part import Pass
-from archsearch.differentiable.resources import compromises
 from archsearch.differentiable.searching import ARCHITECTURE, Costs, Method, Searching
 from archsearch.errors import UsageError
 from archsearch.evaluators.earlier_states import EarlierStates
+from archsearch.evaluators.search_records import expect_strengths, noted_shares, search_table
 from archsearch.evaluators.super_network import WATCHED_IMAGES, SuperNetwork
 from archsearch.files.parquet import to_parquet
 from archsearch.files.writing import write_whole
@@ -35,7 +32,7 @@ from archsearch.networks.memory import Activations
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network, Weights
 from archsearch.networks.undisturbed import Undisturbed
-from archsearch.ranking.derived import CHOICES, DERIVED, RECORDS, TASK
+from archsearch.ranking.derived import RECORDS
 from archsearch.relaxing import MixesKernels, Relaxable, Relaxed
 from archsearch.task.images import split
 from archsearch.training.batches import batches_of
@@ -245,17 +242,9 @@ class RelaxedNetwork(SuperNetwork):
         assert parameters is not None
         with torch.no_grad():
             learnt = relaxation.all_strengths(parameters)
-        _expect_strengths(
-            [some.tolist() for some in learnt], parameters.sizes, f"{type(relaxation).__name__}.strengths"
-        )
-        shares = [some / some.sum() for some in learnt]
+        expect_strengths([some.tolist() for some in learnt], parameters.sizes, f"{type(relaxation).__name__}.strengths")
         record: dict[str, Any] = {"epoch": epoch, "train_loss": run.train_loss, "parameters": parameters.state()}
-        record["shares"] = [share for each in shares for share in each.tolist()]
-        record["activation_bytes"] = self._kept_bytes
-        record["entropy"] = sum(float(torch.special.entr(each).sum()) for each in shares) / len(shares)
-        skips = [float(p[c.skip]) for p, c in zip(shares, parameters.choices, strict=True) if c.skip is not None]
-        record["skip_share"] = sum(skips) / len(skips) if skips else 0.0
-        record["candidates"] = sum(map(len, parameters.living())) / len(parameters.choices)
+        record |= {"activation_bytes": self._kept_bytes, **noted_shares(parameters, learnt)}
         record["ranking"] = ranking(parameters) if run.step > self._frozen * self._updates_per_epoch else None
         mixed = [{i: some[i] for i in own} for some, own in zip(learnt, parameters.living(), strict=True)]
         self._learn(learnt)
@@ -284,7 +273,7 @@ class RelaxedNetwork(SuperNetwork):
         assert self._parameters is not None
         plain = [some.tolist() for some in strengths]
         found = self._discretisation.strengths(plain, self._parameters.choices)
-        _expect_strengths(found, self._parameters.sizes, f"{type(self._discretisation).__name__}.strengths")
+        expect_strengths(found, self._parameters.sizes, f"{type(self._discretisation).__name__}.strengths")
         self._facts["strengths"] = found
 
     def _taken_back(self, run: Run, epoch: int) -> bool:
@@ -376,15 +365,8 @@ class RelaxedNetwork(SuperNetwork):
         self._earlier.add(run, self._epoch)
         super()._save(run)
         if self._trainer.folder is not None and self.records:
-            columns = [name for name in self.records[-1] if name != "parameters"]
-            table = {name: [record.get(name) for record in self.records] for name in columns}
-            best = {each.epoch for each in compromises(self.records)}
-            table["compromise"] = [record["epoch"] in best for record in self.records]
-            table["logits"] = [record["parameters"]["logits"] for record in self.records]
-            choices = [[choice.name, choice.candidates] for choice in self._relaxable.relaxed_choices()]
-            notes = {CHOICES: json.dumps(choices), TASK: self._trainer.data.name}
-            notes[DERIVED] = json.dumps(most_probable(self, self._trainer.space))
-            noted = pa.table(table).replace_schema_metadata(notes)
+            derived = most_probable(self, self._trainer.space)
+            noted = search_table(self.records, self._relaxable.relaxed_choices(), self._trainer.data.name, derived)
             write_whole(self._trainer.folder / RECORDS, to_parquet(noted))
 
 
@@ -404,18 +386,3 @@ def _endless(epoch: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
     """One epoch after another."""
     while True:
         yield from epoch()
-
-
-def _expect_strengths(strengths: Sequence[Sequence[float]], sizes: Sequence[int], where: str) -> None:
-    """Refuses what no distribution can be made of."""
-    for some, size in zip(strengths, sizes, strict=True):
-        if len(some) != size or not all(0 <= strength < math.inf for strength in some) or not any(some):
-            raise UsageError(
-                f"{where}: expected {size} finite numbers >= 0 for the candidates of a choice, one of them above 0, "
-                f"got {some!r:.80}"
-            )
-
-
-def drop_by_discretisation(records: Sequence[dict[str, Any]]) -> float:
-    """Accuracy that is lost when the relaxed network of the last epoch becomes the derived path, in percent."""
-    return float(records[-1]["relaxed_accuracy"] - records[-1]["derived_accuracy"]) if records else math.nan

@@ -16,7 +16,7 @@ from archsearch.differentiable.optimisations import OneLevel
 from archsearch.differentiable.relaxations import PartialChannels
 from archsearch.differentiable.resources import candidate_costs
 from archsearch.errors import UsageError
-from archsearch.evaluators.relaxed_network import drop_by_discretisation
+from archsearch.evaluators.search_records import drop_by_discretisation
 
 # -- going back ----------------------------------------------------------------------------------------
 
