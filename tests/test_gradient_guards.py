@@ -135,7 +135,7 @@ def test_operation_dropout_drops_the_skip_alone_and_less_and_less():
     weights, draws, kept = Softmax().weights(parameters(), now()), generator(3), []
     skip = CELLS.relaxed_choices()[0].skip
     for _ in range(1000):
-        moved = OperationDropout(0.3).perturbed(weights, Pass(True, 0.0, draws, CELLS.relaxed_choices()))
+        moved = OperationDropout(0.3).perturbed(weights, Pass(True, 0.0, draws, CELLS.relaxed_choices()), None)
         for before, after in zip(weights, moved, strict=True):
             assert all(after[i] is before[i] for i in before if i != skip)
             kept.append((after[skip] / before[skip]).item())

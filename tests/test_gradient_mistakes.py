@@ -6,9 +6,10 @@ import torch
 from differentiable_lab import CELLS, CHAIN, DIGITS, super_network
 from differentiable_search_lab import SPACE, make
 
+from archsearch.differentiable.costs import Mixed, candidate_costs
 from archsearch.differentiable.optimisations import FirstOrder, OneLevel, Optimisation
 from archsearch.differentiable.relaxations import ExponentiatedGradient, Gumbel, Relaxation, Softmax, TwoPaths
-from archsearch.differentiable.resources import Mixed, Resource, candidate_costs
+from archsearch.differentiable.resources import Resource
 from archsearch.errors import TrainingDiverged, UsageError
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.spaces import DARTS

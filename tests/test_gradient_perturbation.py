@@ -10,11 +10,11 @@ from differentiable_search_lab import SPACE, make
 from scipy.optimize import minimize
 from torch.nn import functional
 
+from archsearch.differentiable.costs import Mixed
 from archsearch.differentiable.guards import AdversarialPerturbation, Guard, RandomPerturbation
 from archsearch.differentiable.guards.perturbing import confined
 from archsearch.differentiable.part import Pass
 from archsearch.differentiable.relaxations import Gumbel, Sigmoid, Softmax
-from archsearch.differentiable.resources import Mixed
 from archsearch.errors import UsageError
 from archsearch.networks.multiply_adds import multiply_adds
 

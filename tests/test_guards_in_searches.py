@@ -4,6 +4,7 @@ import pytest
 import torch
 from differentiable_search_lab import SPACE, Killed, kill_after, learnt, make, prepared, same, started, untimed
 
+from archsearch.differentiable.costs import candidate_costs
 from archsearch.differentiable.guards import (
     AdaptiveDecay,
     EntropyPenalty,
@@ -14,7 +15,6 @@ from archsearch.differentiable.guards import (
 )
 from archsearch.differentiable.optimisations import OneLevel
 from archsearch.differentiable.relaxations import PartialChannels
-from archsearch.differentiable.resources import candidate_costs
 from archsearch.errors import UsageError
 from archsearch.evaluators.search_records import drop_by_discretisation
 
@@ -178,9 +178,9 @@ def test_operation_dropout_is_in_all_passes_and_leaves_watching_alone():
     rates = {"first": [], "all": []}
 
     class Noted(OperationDropout):
-        def perturbed(self, weights, now):
+        def perturbed(self, weights, now, loss):
             rates["all"].append(now.searching)
-            return super().perturbed(weights, now)
+            return super().perturbed(weights, now, loss)
 
     evaluator = prepared(epochs=2, guards=[Noted(0.5)])
     assert sorted(rates["all"]) == [False] * 4 + [True] * 4

@@ -13,7 +13,7 @@ from test_nasbench101_networks import images, made
 from archsearch import search
 from archsearch.controllers import Derived, RandomSearch
 from archsearch.differentiable import relaxations
-from archsearch.differentiable.resources import Mixed, candidate_costs
+from archsearch.differentiable.costs import Mixed, candidate_costs
 from archsearch.evaluators import Differentiable, OneShot, Training
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import InputShape, build

@@ -10,8 +10,8 @@ from differentiable_search_lab import SPACE, Killed, kill_after, make, same, sta
 
 from archsearch.abilities import most_probable
 from archsearch.components import build, describe
+from archsearch.differentiable.costs import CandidateCosts
 from archsearch.differentiable.guards import OperationDropout, SkipStop
-from archsearch.differentiable.resources import CandidateCosts
 from archsearch.differentiable.stages import Stages
 from archsearch.errors import UsageError
 from archsearch.spaces import DARTS
