@@ -35,7 +35,7 @@ from archsearch.trial import Architecture
 
 PRESETS = (
     "darts", "darts_first", "pc_darts", "gdas", "snas", "fbnet", "proxylessnas", "r_darts", "darts_plus", "sdarts_rs",
-    "sdarts_adv", "fair_darts", "xnas", "milenas",
+    "sdarts_adv", "p_darts", "fair_darts", "xnas", "milenas",
 )  # fmt: skip
 SPACE = NASBench201()
 TABLE = "digits201"
