@@ -8,22 +8,32 @@ from typing import TYPE_CHECKING
 from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.spaces.amoebanet import AmoebaNet as AmoebaNet
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
+    from archsearch.spaces.darts import RDARTS as RDARTS
+    from archsearch.spaces.enas import ENASMicro as ENASMicro
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
+    from archsearch.spaces.nasnet import NASNet as NASNet
+    from archsearch.spaces.pnas import PNAS as PNAS
 
 _MODULES = {
+    "AmoebaNet": "amoebanet",
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
+    "ENASMicro": "enas",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
+    "NASNet": "nasnet",
+    "PNAS": "pnas",
+    "RDARTS": "darts",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604
