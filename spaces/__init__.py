@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.darts import RDARTS as RDARTS
-    from archsearch.spaces.enas import ENASMicro as ENASMicro
+    from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
+    from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
+    from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
+    from archsearch.spaces.nas_rl import NASRL as NASRL
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
     from archsearch.spaces.nasnet import NASNet as NASNet
@@ -26,12 +29,15 @@ _MODULES = {
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
-    "ENASMicro": "enas",
+    "ENASMacro": "enas_macro",
+    "ENASMicro": "enas_micro",
+    "GeneticCNN": "genetic_cnn",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
     "NASNet": "nasnet",
+    "NASRL": "nas_rl",
     "PNAS": "pnas",
     "RDARTS": "darts",
 }

@@ -51,6 +51,8 @@ FACTORIES = {
     "Predictor": lambda: load("Predictor")(labels=20),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
+    "ENASMacro": lambda: load("ENASMacro")(layers=6, channels=4),
+    "GeneticCNN": lambda: load("GeneticCNN")(channels=4),
     "ENASMicro": lambda: load("ENASMicro")(layers=3, channels=4),
     "NASNet": lambda: load("NASNet")(layers=3, channels=4),
     "PNAS": lambda: load("PNAS")(layers=3, channels=4),
