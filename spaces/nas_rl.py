@@ -49,7 +49,11 @@ class NASRL(Links):
                 raise UsageError(f"NASRL: {name}: expected true or false, got {switch!r}")
         self.strides = strides
         self.force_direct = force_direct
-        self._values = {"filter height": HEIGHTS, "filter width": WIDTHS, "filters": FILTERS}
+        self._values: dict[str, tuple[int, ...]] = {
+            "filter height": HEIGHTS,
+            "filter width": WIDTHS,
+            "filters": FILTERS,
+        }
         if strides:
             self._values |= {"stride height": STRIDES, "stride width": STRIDES}
         options = {name: [str(value) for value in values] for name, values in self._values.items()}

@@ -84,8 +84,10 @@ class ENASMacroNetwork(Network):
 
 def _candidates(channels: int) -> Mapping[str, Callable[[], nn.Module]]:
     return {
-        **{f"conv_{k}x{k}": lambda k=k: _branch(channels, k, 1) for k in (3, 5)},
-        **{f"sep_conv_{k}x{k}": lambda k=k: _branch(channels, k, channels) for k in (3, 5)},
+        "conv_3x3": lambda: _branch(channels, 3),
+        "sep_conv_3x3": lambda: _branch(channels, 3, channels),
+        "conv_5x5": lambda: _branch(channels, 5),
+        "sep_conv_5x5": lambda: _branch(channels, 5, channels),
         "avg_pool_3x3": lambda: _branch(channels, nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
         "max_pool_3x3": lambda: _branch(channels, nn.MaxPool2d(3, 1, 1)),
     }
