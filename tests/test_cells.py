@@ -238,3 +238,26 @@ def test_candidates_of_reduced_spaces():
 def test_wrong_settings(make, why):
     with pytest.raises(UsageError, match=why):
         make()
+
+
+# -- encodings -----------------------------------------------------------------------------------------
+
+
+@EACH
+def test_operation_graphs_are_those_of_the_drawing_and_know_no_numbering(space):
+    architectures = [space.parse(name) for name in space.rules.names] + sampled(space, 20)
+    graphs = space.operation_graphs(architectures)
+    for row, architecture in enumerate(architectures):
+        drawn = Counter(label for _, _, label in space.graph(architecture).edges(data="label") if label)
+        kinds = len(space.rules.operations) * len(space.rules.combiners) + 2
+        operations = [kind % kinds - 2 for kind in graphs.labels[row].tolist() if kind >= 0]
+        names = space.rules.operations
+        assert Counter(names[kind % len(names)] for kind in operations if kind >= 0) == drawn
+        into_output = sum(target.endswith("output") for _, target in space.graph(architecture).edges())
+        ends = graphs.adjacency[row, :, -1].sum()
+        assert sum(2 if state > 1 else 1 for states in outputs(space, architecture) for state in states) == ends
+        assert into_output == sum(map(len, outputs(space, architecture)))
+    if not space.rules.at:
+        forms = [tuple(part for part in space.canonical(a) if isinstance(part, int)) for a in architectures[-20:]]
+        one, other = (space.operation_graphs(each).paths(5000) for each in (architectures[-20:], forms))
+        np.testing.assert_array_equal(one, other)
