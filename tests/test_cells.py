@@ -257,6 +257,7 @@ def test_operation_graphs_are_those_of_the_drawing_and_know_no_numbering(space):
         ends = graphs.adjacency[row, :, -1].sum()
         assert sum(2 if state > 1 else 1 for states in outputs(space, architecture) for state in states) == ends
         assert into_output == sum(map(len, outputs(space, architecture)))
+    assert space.operation_graphs([]).labels.shape == (0, graphs.labels.shape[1])
     if not space.rules.at:
         forms = [tuple(part for part in space.canonical(a) if isinstance(part, int)) for a in architectures[-20:]]
         one, other = (space.operation_graphs(each).paths(5000) for each in (architectures[-20:], forms))

@@ -218,6 +218,7 @@ def test_odd_sizes(space):
 def test_paths_of_the_operation_graphs_are_those_of_the_drawing(space):
     architectures = sampled(space, 5)
     graphs = space.operation_graphs(architectures)
+    assert space.operation_graphs([]).adjacency.shape == (0, *graphs.adjacency.shape[1:])
     for row, architecture in enumerate(architectures):
         graph = space.graph(architecture)
         edges = {(int(a), int(b)) for a, b in np.argwhere(graphs.adjacency[row])}

@@ -60,7 +60,7 @@ def operation_graphs(rules: Rules, decisions: npt.NDArray[np.int64]) -> Operatio
         labels[:, there] = cell * kinds + 2 + all_options[:, cell].reshape(n, 2 * nodes)
         adjacency[:, 0, first : first + 2] = True
         adjacency[:, here, there] = ends[:, None] == sources[:, None, :]
-        adjacency[:, here, -1] = _concatenated(rules, cell, parts[:, cell].reshape(n, -1), sources)[:, ends]
+        adjacency[:, here, -1] = _concatenated(rules, cell, parts[:, cell].reshape(n, rules.per_cell), sources)[:, ends]
     return OperationGraphs(cells * kinds, labels, adjacency, longest=1 + nodes)
 
 
@@ -73,9 +73,11 @@ def _edges(rules: Rules, parts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.i
     else:
         sources, options = parts[..., 0:2], parts[..., 2:4]
     if rules.at:
-        names = np.zeros((len(rules.cells), 2 + rules.nodes, 2 + rules.nodes, parts.max() + 1), np.int64)
+        names = np.zeros(
+            (len(rules.cells), 2 + rules.nodes, 2 + rules.nodes, max(map(len, rules.at.values()))), np.int64
+        )
         for (kind, source, target), some in rules.at.items():
-            for option, name in enumerate(some[: names.shape[-1]]):
+            for option, name in enumerate(some):
                 names[kind, source, target, option] = rules.operations.index(name)
         kinds, targets = np.ogrid[: len(rules.cells), 2 : 2 + rules.nodes]
         options = names[kinds[None, ..., None], sources, targets[None, ..., None], options]
