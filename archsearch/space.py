@@ -52,7 +52,12 @@ class Space:
 
     Raises:
         UsageError: If neither form is given, or a number is below 1. With arities the other two follow from them.
+
+    Attributes:
+        idle_mutations: Whether ``mutate`` now and then gives an architecture back as it is, where a paper says so.
     """
+
+    idle_mutations: bool = False
 
     def __init__(
         self,

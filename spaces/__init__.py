@@ -8,28 +8,44 @@ from typing import TYPE_CHECKING
 from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.spaces.amoebanet import AmoebaNet as AmoebaNet
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
+    from archsearch.spaces.darts import RDARTS as RDARTS
+    from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
+    from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
+    from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
+    from archsearch.spaces.nas_rl import NASRL as NASRL
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
     from archsearch.spaces.single_path import SinglePath as SinglePath
+    from archsearch.spaces.nasnet import NASNet as NASNet
+    from archsearch.spaces.pnas import PNAS as PNAS
 
 _MODULES = {
+    "AmoebaNet": "amoebanet",
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
     "GOLDNAS": "gold_nas",
+    "ENASMacro": "enas_macro",
+    "ENASMicro": "enas_micro",
+    "GeneticCNN": "genetic_cnn",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
     "NB1Shot1": "nb1shot1",
     "SinglePath": "single_path",
+    "NASNet": "nasnet",
+    "NASRL": "nas_rl",
+    "PNAS": "pnas",
+    "RDARTS": "darts",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

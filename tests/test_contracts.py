@@ -40,6 +40,7 @@ def shares_of_ones(architecture) -> float:
 
 
 FACTORIES = {
+    "AmoebaNet": lambda: load("AmoebaNet")(layers=3, channels=4),
     "Bananas": lambda: load("Bananas")(labels=40, candidates=100, batch=25),
     "BayesianOptimization": lambda: load("BayesianOptimization")(labels=40, candidates=100, batch=25),
     "Cascade": lambda: load("Cascade")([load("Function")(len), FACTORIES["Function"]()], reference=10),
@@ -51,6 +52,12 @@ FACTORIES = {
     "Predictor": lambda: load("Predictor")(labels=20),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
+    "ENASMacro": lambda: load("ENASMacro")(layers=6, channels=4),
+    "GeneticCNN": lambda: load("GeneticCNN")(channels=4),
+    "ENASMicro": lambda: load("ENASMicro")(layers=3, channels=4),
+    "NASNet": lambda: load("NASNet")(layers=3, channels=4),
+    "PNAS": lambda: load("PNAS")(layers=3, channels=4),
+    "RDARTS": lambda: load("RDARTS")("S4", layers=3, channels=4),
     "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
     "Function": lambda: load("Function")(shares_of_ones),
 }

@@ -6,10 +6,10 @@ from darts_lab import ALL_OPERATIONS, CIFAR, DIGITS, SMALL, SPACE, V2, on_meta, 
 
 from archsearch.abilities import SharedWeights, Trainable
 from archsearch.errors import UsageError
+from archsearch.grammar.network import reduction_layers
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count
 from archsearch.networks.network import InputShape, build
 from archsearch.spaces.darts import DARTS, GENOTYPES, OPERATIONS
-from archsearch.spaces.networks.darts import reduction_layers
 
 
 def test_published_parameters():

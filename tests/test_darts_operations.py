@@ -1,21 +1,23 @@
 """Networks of ``DARTS``: each operation, the auxiliary head, paths that are dropped."""
 
+import functools
 import itertools
 
 import pytest
 import torch
-from darts_lab import ALL_OPERATIONS, CIFAR, DIGITS, SMALL, SPACE, V2, on_meta, pictures
+from darts_lab import ALL_OPERATIONS, CIFAR, DIGITS, SMALL, V2, on_meta, pictures
 from torch import nn
 
+from archsearch.grammar.layers import AuxiliaryHead, Carried, FactorisedReduction, candidates
+from archsearch.grammar.network import Cell
 from archsearch.networks.network import build
-from archsearch.spaces.darts import DARTS, OPERATIONS
-from archsearch.spaces.networks.darts import AuxiliaryHead, Cell, FactorisedReduction, _candidates
+from archsearch.spaces.darts import DARTS, OPERATIONS, RULES
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_all_operations_agree_in_size(operation, stride):
-    make = _candidates(4, stride)[operation]
+    make = candidates(OPERATIONS)(4, stride)[operation]
     module = build(make, 0).eval()
     for height, width in itertools.product((1, 2, 3, 7, 8), repeat=2):
         shape = module(pictures(2, 4, height, width)).shape
@@ -41,7 +43,7 @@ def test_factorised_reduction_sees_even_and_odd_pixels():
 def test_average_pooling_leaves_the_padding_out():
     ones = torch.ones(1, 4, 5, 5)
     for stride in (1, 2):
-        pooled = _candidates(4, stride)["avg_pool_3x3"]()(ones)
+        pooled = candidates(OPERATIONS)(4, stride)["avg_pool_3x3"]()(ones)
         assert torch.equal(pooled, torch.ones_like(pooled))
 
 
@@ -88,12 +90,13 @@ def test_auxiliary_head_is_that_of_the_paper_for_8x8_maps():
 
 
 def test_drop_path_spares_identities():
-    cells = SPACE.decode(ALL_OPERATIONS)
+    plans = RULES.plans(ALL_OPERATIONS)
     for reduces, dropped in ((False, 6), (True, 8)):  # skip connections of stride 2 are no identities
-        cell = build(lambda r=reduces: Cell(cells, 4, 4, 4, r, False), 0)
+        make = functools.partial(Cell, RULES, reduces, plans[reduces], Carried(4), Carried(4), 4, reduces, False)
+        cell = build(make, 0)
         calls = []
-        x = pictures(2, 4, 6, 6)
-        cell(x, x, cells, lambda term, seen=calls: seen.append(1) or term)
+        x = pictures(2, 4, 6, 6), None
+        cell(x, x, plans[reduces], lambda term, seen=calls: seen.append(1) or term)
         assert len(calls) == dropped
 
 

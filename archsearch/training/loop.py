@@ -126,7 +126,7 @@ def supervised(
     """
 
     def step(run: Run, batch: Batch, progress: float) -> Sequence[float]:
-        run.optimizer.zero_grad(set_to_none=True)
+        forget_gradients(run.optimizer)
         losses = []
         for path in (run.architecture,) if paths is None else paths(progress):
             loss = task_loss(run.network, batch, path, recipe)
@@ -173,9 +173,24 @@ def update(
     """
     if clip_norm:
         torch.nn.utils.clip_grad_norm_(clipped, clip_norm)
+    everything = [group["params"] for group in optimizer.param_groups]
+    try:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * group.get("scale", 1.0)
+            # Of a large super-network a path reaches few weights, and PyTorch's optimisers look at each for long.
+            group["params"] = [weight for weight in group["params"] if weight.grad is not None]
+        optimizer.step()
+    finally:
+        for group, weights in zip(optimizer.param_groups, everything, strict=True):
+            group["params"] = weights
+
+
+def forget_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """As PyTorch's ``zero_grad``, which takes longer where few weights have gradients."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group.get("scale", 1.0)
-    optimizer.step()
+        for weight in group["params"]:
+            if weight.grad is not None:
+                weight.grad = None
 
 
 def expect_finite(loss: float, run: Run) -> float:

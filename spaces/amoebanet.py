@@ -1,0 +1,123 @@
+"""AmoebaNet: the cells of NASNet with sums only, and the mutations of regularised evolution.
+
+Reference: Real, Aggarwal, Huang & Le, "Regularized evolution for image classifier architecture search", AAAI 2019,
+section 3.1 and appendix A. The inputs of a node may be one state, and only states that no node reads are concatenated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from archsearch.basics.checks import number
+from archsearch.errors import UsageError
+from archsearch.grammar.cells import Cells
+from archsearch.grammar.rules import INPUTS_FIRST, Rules
+from archsearch.grammar.texts import with_published
+from archsearch.trial import Architecture
+
+OPERATIONS = (
+    "identity",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+    "avg_pool_3x3",
+    "max_pool_3x3",
+    "dil_conv_3x3",
+    "bottleneck_1x7_7x1",
+)
+RELEASED = (*OPERATIONS, "conv_1x1", "conv_3x3", "max_pool_2x2", "dil_conv_5x5")
+"""With what the released networks B to D use besides."""
+
+ARCHITECTURES: Mapping[str, str] = {
+    "AmoebaNet-A": (
+        "normal: avg_pool_3x3(0) max_pool_3x3(0) | sep_conv_3x3(1) identity(1) | identity(0) avg_pool_3x3(1) | "
+        "sep_conv_3x3(0) sep_conv_5x5(2) | avg_pool_3x3(5) sep_conv_3x3(0) > 1 3 4 6 ; "
+        "reduce: sep_conv_3x3(1) avg_pool_3x3(0) | max_pool_3x3(0) sep_conv_7x7(2) | max_pool_3x3(1) max_pool_3x3(0) | "
+        "sep_conv_3x3(4) bottleneck_1x7_7x1(0) | avg_pool_3x3(1) sep_conv_7x7(0) > 2 3 4 5 6"
+    ),
+    "AmoebaNet-A-DARTS": (
+        "normal: avg_pool_3x3(1) max_pool_3x3(0) | sep_conv_3x3(1) sep_conv_5x5(2) | sep_conv_3x3(1) avg_pool_3x3(3) | "
+        "sep_conv_3x3(0) identity(0) | identity(1) avg_pool_3x3(0) ; "
+        "reduce: avg_pool_3x3(1) sep_conv_3x3(0) | max_pool_3x3(1) sep_conv_7x7(2) | sep_conv_7x7(1) avg_pool_3x3(0) | "
+        "max_pool_3x3(1) max_pool_3x3(0) | bottleneck_1x7_7x1(1) sep_conv_3x3(5)"
+    ),
+}
+"""Published architectures that ``parse`` knows by name: AmoebaNet-A as in the authors' code, where the states that are
+concatenated are not those of the rule, and as transcribed in the code of DARTS, which differs in the order of the
+inputs, in one edge, and keeps the rule. Of B to D the package has no complete tables."""
+
+RULES = with_published(
+    Rules(
+        OPERATIONS,
+        nodes=5,
+        order=INPUTS_FIRST,
+        output="unused",
+        states=("c[k-1]", "c[k-2]"),
+        last_relu=True,
+        names=ARCHITECTURES,
+    )
+)
+_SITES = 2 * 2 * RULES.nodes  # ends of nodes, in both cells
+_KINDS = ("paper", "released")
+
+
+class AmoebaNet(Cells):
+    """Pairs of cells of sums: 5.57e14 encodings of a cell, 3.1e29 of both, with the mutations of AmoebaNet.
+
+    Each node has four decisions: two inputs out of all earlier states (0 is the output of the previous cell, 1 that of
+    the cell before it), and an operation on each (8 options). ``canonical`` says which architectures count as equal.
+    Identities of stride 2 are factorised reductions.
+
+    As in the authors' code the 1x7 and 7x1 convolutions see a quarter of the channels. In that of
+    DARTS they see all.
+
+    Args:
+        operations: ``paper``: the 8 of the paper; ``released``: also four that the released networks B to D use.
+        identity: Share of mutations that change nothing, 0 up to, but not including, 1.
+        layers: Cells of the network, >= 1; 3N + 2 are N normal cells before, between and behind two reductions.
+        channels: Channels of the first cells' states, >= 1. The paper's networks for CIFAR have N = 6 and 32 or 36.
+        auxiliary: Whether networks have an auxiliary classifier, behind the second reduction; its parameters are
+            counted.
+
+    Raises:
+        UsageError: If a number is out of range, ``operations`` is neither, or ``auxiliary`` neither true nor false.
+    """
+
+    def __init__(
+        self,
+        operations: Literal["paper", "released"] = "paper",
+        identity: float = 0.05,
+        layers: int = 20,
+        channels: int = 32,
+        auxiliary: bool = False,
+    ) -> None:
+        if operations not in _KINDS:
+            raise UsageError(f"AmoebaNet: operations: expected paper or released, got {operations!r}")
+        self.operations = operations
+        self.identity = number("AmoebaNet", "identity", identity, low=0, below=1)
+        self.idle_mutations = self.identity > 0
+        # The first 8 are those of the paper, so published cells are the same decisions.
+        rules = RULES if operations == "paper" else replace(RULES, operations=RELEASED)
+        super().__init__(rules, layers, channels, auxiliary)
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Changes nothing, one input, or one operation.
+
+        Nothing with the probability ``identity``, else an input or an operation with equal probabilities: of a cell,
+        node and end that are drawn uniformly. The new input is another earlier state, so that there are no loops; the
+        new operation is another one. (The paper's text leaves open whether the same one may be drawn again.)
+        """
+        kind, where, what = rng.random(3).tolist()
+        if kind < self.identity:
+            return architecture
+        node, end = divmod(int(where * _SITES), 2)
+        of_operation = kind - self.identity >= (1 - self.identity) / 2
+        position = 4 * node + 2 * of_operation + end
+        assert self.arities is not None
+        option = int(what * (self.arities[position] - 1))
+        option += option >= architecture[position]
+        return (*architecture[:position], option, *architecture[position + 1 :])

@@ -1,0 +1,86 @@
+"""ENAS, macro: a chain of layers, each with one of six operations and skips from any earlier layers.
+
+Reference: Pham et al., "Efficient neural architecture search via parameter sharing", ICML 2018, section 2.3. Texts are
+the lists of tokens of the authors' scripts, which are the decisions themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from archsearch.basics.checks import at_least_one
+from archsearch.errors import UsageError
+from archsearch.grammar.links import Layer, Links
+from archsearch.grammar.texts import read_tokens
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    from archsearch.networks.network import InputShape, Network
+
+OPERATIONS = ("conv_3x3", "sep_conv_3x3", "conv_5x5", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3")
+
+
+class ENASMacro(Links):
+    """Chains of ENAS: 6^12 * 2^66 = 1.606e29 encodings of 12 layers.
+
+    A layer's decisions are its operation (6 options) and a bit for each earlier layer. The operation always reads the
+    layer before; its output is concatenated with the layers whose bits are set, and a 1x1 convolution brings that back
+    to the channels of a layer. So a bit for the layer before adds its output unchanged. Every encoding is a network of
+    its own: ``canonical`` is the architecture itself.
+
+    Args:
+        layers: Layers of the chain, 1 to 60. The authors search with 12 and train a chain of 24.
+        channels: Channels of the first layers, >= 1; each of two reductions, at one and two thirds, doubles them. (In
+            the authors' search they stay at 36.)
+        auxiliary: Whether networks have an auxiliary classifier, behind the first layer after the second reduction; its
+            parameters are counted.
+
+    Raises:
+        UsageError: If a number is out of range, or ``auxiliary`` is neither true nor false.
+    """
+
+    def __init__(self, layers: int = 12, channels: int = 36, auxiliary: bool = False) -> None:
+        self.layers = at_least_one("ENASMacro", "layers", layers)
+        self.channels = at_least_one("ENASMacro", "channels", channels)
+        if layers > 60:
+            raise UsageError(f"ENASMacro: layers: expected a whole number from 1 to 60, got {layers!r}")
+        if not isinstance(auxiliary, bool):
+            raise UsageError(f"ENASMacro: auxiliary: expected true or false, got {auxiliary!r}")
+        self.auxiliary = auxiliary
+        super().__init__([self.layers], {"operation": OPERATIONS})
+
+    def fed(self, layers: Sequence[Layer]) -> list[tuple[int, ...]]:
+        """The layer before, and the layers whose bits are set."""
+        return [tuple(sorted({*layer.sources, i - 1} - {-1})) for i, layer in enumerate(layers)]
+
+    def decode(self, architecture: Architecture) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Of each layer the operation, and the layers, counted from 0, whose bits are set."""
+        (layers,) = self.read(architecture)
+        return tuple((OPERATIONS[options[0]], skips) for options, skips in layers)
+
+    def format(self, architecture: Architecture) -> str:
+        """The tokens: operation and bits of each layer."""
+        return " ".join(map(str, architecture))
+
+    def parse(self, text: str) -> Architecture:
+        """Reads tokens.
+
+        Raises:
+            InvalidArchitecture: If ``text`` is no list of them.
+        """
+        return read_tokens(self, text)
+
+    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
+        """The stand-alone network of a chain; ``channels`` instead of the space's own."""
+        return self._network(self.validate(architecture), task, channels)
+
+    def super_network(self, task: InputShape, *, channels: int | None = None) -> Network:
+        """The network with all operations and skips; see ``network``."""
+        return self._network(None, task, channels)
+
+    def _network(self, architecture: Architecture | None, task: InputShape, channels: int | None) -> Network:
+        from archsearch.spaces.networks.enas_macro import ENASMacroNetwork
+
+        channels = at_least_one("ENASMacro", "channels", self.channels if channels is None else channels)
+        return ENASMacroNetwork(self, architecture, task, channels)

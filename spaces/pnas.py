@@ -1,0 +1,65 @@
+"""PNAS: one cell of up to five nodes, each the sum of two operations on any earlier states.
+
+Reference: Liu et al., "Progressive neural architecture search", ECCV 2018, section 3. One cell serves everywhere; where
+height and width are halved, its operations on the cell's inputs have stride 2. All nodes are concatenated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from archsearch.basics.checks import whole_number
+from archsearch.grammar.cells import Cells
+from archsearch.grammar.rules import INPUTS_FIRST, Rules
+
+OPERATIONS = (
+    "identity",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "sep_conv_7x7",
+    "avg_pool_3x3",
+    "max_pool_3x3",
+    "dil_conv_3x3",
+    "conv_1x7_7x1",
+)
+ARCHITECTURES: Mapping[str, str] = {
+    "PNASNet-5": (
+        "cell: sep_conv_5x5(1) max_pool_3x3(1) | sep_conv_7x7(0) max_pool_3x3(0) | sep_conv_5x5(0) sep_conv_3x3(0) | "
+        "sep_conv_3x3(4) max_pool_3x3(0) | sep_conv_3x3(1) identity(0)"
+    ),
+}
+"""Published architectures that ``parse`` knows by name, where cells have five nodes."""
+
+
+class PNAS(Cells):
+    """PNAS cells: 556,627,761,561,600 encodings with five nodes, 256 with one (136 of them distinct).
+
+    Each node has four decisions: two inputs out of all earlier states (0 is the output of the previous cell, 1 that of
+    the cell before it), and an operation on each (8 options). ``canonical`` says which architectures count as equal.
+    Identities of stride 2 are factorised reductions.
+
+    Args:
+        blocks: Nodes of the cell, 1 to 8; the search of the paper adds one after another, up to 5.
+        layers: Cells of the network, >= 1; 3N + 2 are N cells before, between and behind two that halve height and
+            width. The paper searches with N = 2 and 24 channels.
+        channels: Channels of the first cells' states, >= 1.
+        auxiliary: Whether networks have an auxiliary classifier, behind the second reduction; its parameters are
+            counted.
+
+    Raises:
+        UsageError: If a number is out of range, or ``auxiliary`` is neither true nor false.
+    """
+
+    def __init__(self, blocks: int = 5, layers: int = 11, channels: int = 48, auxiliary: bool = False) -> None:
+        self.blocks = whole_number("PNAS", "blocks", blocks, 1, 8)
+        rules = Rules(
+            OPERATIONS,
+            nodes=self.blocks,
+            order=INPUTS_FIRST,
+            output="all",
+            cells=("cell",),
+            states=("c[k-1]", "c[k-2]"),
+            last_relu=True,
+            names=ARCHITECTURES if self.blocks == 5 else {},
+        )
+        super().__init__(rules, layers, channels, auxiliary)
