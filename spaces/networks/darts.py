@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, Weights
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, Weights, show_only
 from archsearch.networks.partial import choice_of
 from archsearch.spaces.darts import (
     CELLS,
@@ -119,6 +119,15 @@ class DARTSNetwork(Network):
         """Logits, and those of the auxiliary head, if there is one; both of shape (batch, classes)."""
         return self._compute(images, genotype(self.path(architecture)), self.auxiliary_head)
 
+    def show(self, architecture: Architecture | None) -> bool:
+        """See ``Network``."""
+        self.architecture = architecture
+        cells = None if architecture is None else genotype(architecture)
+        for cell in self.cells:
+            assert isinstance(cell, Cell)
+            cell.show(cells)
+        return True
+
     def _compute(
         self, images: torch.Tensor, cells: Genotype | Mixture, auxiliary_head: nn.Module | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -199,6 +208,15 @@ class Cell(nn.Module):
         self.edges = nn.ModuleDict()
         for (source, target), only in _edges(None if cells is None else self.nodes(cells)).items():
             self.edges[f"{source}-{target}"] = choice_of(_candidates, channels, self.stride(source), part, only)
+
+    def show(self, cells: Genotype | None) -> None:
+        """Hides all operations but those of an architecture's cells; None: none."""
+        edges = _edges(None if cells is None else self.nodes(cells))
+        shown = {f"{source}-{target}": only for (source, target), only in edges.items()}
+        show_only(self.edges, shown)
+        for name, choice in self.edges.items():
+            only = shown[name]
+            show_only(choice, None if only is None else (only,))
 
     def nodes(self, cells: Genotype | Mixture) -> tuple[Node | Shares, ...]:
         """Those of the two cells that this one is made of."""
