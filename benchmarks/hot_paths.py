@@ -62,6 +62,35 @@ clock("Reinforce, LSTM, one at a time", lambda: searched(1), 1000, 3)
 clock("Reinforce, LSTM, 8 at a time", lambda: searched(8), 1000, 3)
 clock("Reinforce, LSTM, 449 pending", lambda: searched(1, 449), 1000, 3)
 """,
+    "super-network": """
+from archsearch.evaluators import OneShot
+for space in (NASBench201(), DARTS()):
+    evaluator = OneShot(task="digits", epochs=1)
+    evaluator.start(space)
+    evaluator.prepare()
+    def scored(seeds=iter(range(99))):  # others each time: sizes are remembered
+        for query in drawn(space, 10, next(seeds)):
+            evaluator.evaluate_query(query)
+    clock(f"OneShot, {type(space).__name__}", scored, 10)
+""",
+    "zero-cost": """
+from archsearch.evaluators import ZeroCost
+from archsearch.networks.network import build
+for space in (NASBench201(), DARTS()):
+    for score in ("synflow", "naswot", "grad_norm"):
+        evaluator, queries = ZeroCost(score, task="digits"), drawn(space, 10)
+        evaluator.start(space)
+        evaluator.prepare()
+        made = [build(lambda: evaluator.trainer.network(each.architecture), each.seed) for each in queries]
+        images = evaluator._images(0)
+        name = f"{score}, {type(space).__name__}"
+        clock(name, lambda: [evaluator.evaluate_query(each) for each in queries], 10)
+        clock(f"  {name}: the score alone", lambda: [evaluator._proxy.score(each, *images) for each in made], 10)
+""",
+    "tables": """
+from archsearch.evaluators import Tabular
+clock("Tabular.start, the same table again", lambda: Tabular().start(NASBench201()), 1)
+""",
 }
 
 
