@@ -55,6 +55,8 @@ class Model:
 
     Attributes:
         takes_features: Whether further figures of the architectures can be learned from.
+        rounds_alike: Whether what it predicts of an architecture is the same to the last bit whatever others it is
+            asked for at once. Matrix products are not: how they round depends on their sizes.
         space: The space of the labelled architectures (after ``fit``).
         architectures: The labelled architectures (after ``fit``).
         scores: Their scores, shape (labels,).
@@ -63,6 +65,7 @@ class Model:
     """
 
     takes_features: ClassVar[bool] = False
+    rounds_alike: ClassVar[bool] = False
 
     space: Space
     architectures: list[Architecture]
@@ -72,6 +75,8 @@ class Model:
     _features: Features | None = None
     _raw_features: Features | None = None
     _seed: int = 0
+    _label_curve: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]
+    """Targets of the labels in rising order, their scores, and the mean slope from one to the other."""
 
     # -- what an author writes -----------------------------------------------------------------
 
@@ -142,8 +147,8 @@ class Model:
             UsageError: If the model was not fitted, or features are not those that it was fitted with.
         """
         mean, spread = self.predict_targets(architectures, features)
-        lower, upper = self._to_scores(mean - spread), self._to_scores(mean + spread)
-        return Prediction(self._to_scores(mean), (upper - lower) / 2)
+        lower, middle, upper = self._to_scores(np.array([mean - spread, mean, mean + spread]))
+        return Prediction(middle, (upper - lower) / 2)
 
     def predict_targets(
         self, architectures: Sequence[Architecture], features: npt.ArrayLike | None = None
@@ -207,6 +212,10 @@ class Model:
         self._raw_features = self._checked_features(features, len(found))
         self._features = self._ranked(self._raw_features)
         self.targets = _normal_scores(found)
+        order = np.argsort(self.targets, kind="stable")
+        at, score = self.targets[order], found[order]
+        slope = (score[-1] - score[0]) / (at[-1] - at[0]) if at[-1] > at[0] else 1.0
+        self._label_curve = at, score, float(slope)
 
     def _checked_features(self, features: npt.ArrayLike | None, n: int) -> Features | None:
         if features is None:
@@ -233,9 +242,7 @@ class Model:
 
     def _to_scores(self, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Strictly increasing: straight lines between the labels, and beyond them the mean slope."""
-        order = np.argsort(self.targets, kind="stable")
-        at, score = self.targets[order], self.scores[order]
-        slope = (score[-1] - score[0]) / (at[-1] - at[0]) if at[-1] > at[0] else 1.0
+        at, score, slope = self._label_curve
         beyond = np.maximum(targets - at[-1], 0) + np.minimum(targets - at[0], 0)
         # The little tilt keeps the order where labels are equal.
         between: npt.NDArray[np.float64] = np.interp(targets, at, score) + slope * (beyond + 1e-6 * targets)

@@ -109,7 +109,15 @@ class Cost:
         )
 
     def __mul__(self, share: float) -> Cost:
-        return Cost(*(share * amount for amount in dataclasses.astuple(self)))
+        return Cost(
+            share * self.wall_seconds,
+            share * self.device_seconds,
+            share * self.examples,
+            share * self.updates,
+            share * self.flops,
+            share * self.recorded_seconds,
+            share * self.failed_seconds,
+        )
 
     @property
     def billed_seconds(self) -> float:

@@ -32,7 +32,8 @@ import numpy.typing as npt
 from archsearch.abilities import most_probable
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Controller
-from archsearch.controllers.policies import LstmPolicy, SoftmaxPolicy
+from archsearch.controllers.lstm_policy import LstmPolicy
+from archsearch.controllers.policies import SoftmaxPolicy
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.trial import Architecture, Trial
 
@@ -58,7 +59,7 @@ class Reinforce(Controller):
 
     Args:
         policy: ``lstm`` is the paper's: each decision depends on the earlier ones. ``softmax`` is that of
-            NAS-Bench-201's REINFORCE baseline: independent logits for each decision; it is 20 times faster.
+            NAS-Bench-201's REINFORCE baseline: independent logits for each decision; it is several times faster.
         learning_rate: Adam's step size, > 0. None: 1.5e-3 for ``lstm``, 0.01 (NAS-Bench-201's) for ``softmax``. The
             paper uses 6e-4 for 12,800 architectures; ours suits searches of a few thousand.
         entropy_weight: What one nat of the policy's entropy is worth, >= 0, in root mean square advantages (in

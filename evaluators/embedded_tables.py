@@ -5,6 +5,7 @@ Whose results they are, ``tabular.py`` says; ``archsearch/data/README.md`` says 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
@@ -76,8 +77,8 @@ class Selection(NamedTuple):
         return ["nasbench201", *(name for name, setting in further.items() if setting is not None)]
 
     def rows(self, space: Space, epochs: int) -> Rows:
-        """All architectures of the table, after so many epochs."""
-        return self.source.rows(self, space, epochs)
+        """All architectures of the table, after so many epochs; remembered, so do not change what comes back."""
+        return _rows(self, space, epochs)
 
     def check(self) -> None:
         """Raises ``UsageError`` if there is no such table, or it has no such run."""
@@ -120,6 +121,12 @@ class Selection(NamedTuple):
         if dataset not in NASBENCH201_FACTOR:
             known = ", ".join(NASBENCH201_FACTOR)
             raise UsageError(f"Tabular: device: known for dataset={known}, not for {dataset}")
+
+
+@functools.lru_cache(maxsize=4)
+def _rows(selection: Selection, space: Space, epochs: int) -> Rows:
+    """A table as it was read for an equal space: the searches of a comparison read the same few."""
+    return selection.source.rows(selection, space, epochs)
 
 
 class Source(NamedTuple):

@@ -19,6 +19,7 @@ from archsearch.evaluators.chain_scoring import Chain, Statistics, score_chains
 from archsearch.evaluators.inheriting import inherit, recompute_statistics
 from archsearch.evaluators.super_network import SuperNetwork
 from archsearch.evaluators.training import BuiltOnTraining, Training
+from archsearch.networks.structure import showing
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.loop import Run
@@ -136,10 +137,11 @@ class InheritedScores(BuiltOnTraining):
         if self.steps:
             trainer.train(run, self.steps, self.steps, meter, self.learning_rate, validate=False)
             run.network.drop_path = 0.0  # of the last epoch: nothing is dropped from here on
-        if self.statistics == "recomputed":
-            self._recompute_statistics(run, meter)
-        run.batch_statistics = self.statistics == "batch"
-        score, run.valid_loss = trainer.accuracy(run, "valid", meter, self._chosen(query))
+        with showing(run.network, run.architecture):
+            if self.statistics == "recomputed":
+                self._recompute_statistics(run, meter)
+            run.batch_statistics = self.statistics == "batch"
+            score, run.valid_loss = trainer.accuracy(run, "valid", meter, self._chosen(query))
         run.curve.append(score)
         return trainer.report(run, meter, test=False)
 

@@ -28,7 +28,7 @@ from archsearch.evaluators.labels import Labels, check_run, labels_of, searched
 from archsearch.evaluators.tabular import Tabular
 from archsearch.executors.evaluating import evaluate_batch_safely, evaluate_safely, prepare_below
 from archsearch.files.notes import read_note, tell_damage, write_note
-from archsearch.model import Features, Model, load_model
+from archsearch.model import Features, Model, Prediction, load_model
 from archsearch.ranking import Interval, bootstrap, kendall_tau
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
@@ -40,8 +40,8 @@ FILE, LABELS = "predictor.safetensors", "labels"
 MIN_LABELS = 10
 
 BLOCK = 64
-"""Architectures that are predicted at a time, always as many: matrix products round alike only if their sizes agree,
-and a prediction must not depend on which others are asked for with it."""
+"""Architectures that are predicted at a time, always as many, by models that do not round alike: matrix products do so
+only if their sizes agree, and a prediction must not depend on which others are asked for with it."""
 
 
 class Predictor(AroundSeveral):
@@ -239,15 +239,14 @@ class Predictor(AroundSeveral):
         if not architectures:
             return []
         features, spent = self._feature_scores(architectures)
-        found: list[tuple[float, float]] = []
-        for begin in range(0, len(architectures), BLOCK):
-            rows = np.minimum(np.arange(begin, begin + BLOCK), len(architectures) - 1)
-            mean, spread = model.predict(
-                [architectures[row] for row in rows], None if features is None else features[rows]
-            )
-            found += zip(mean.tolist(), spread.tolist(), strict=True)
+        mean, spread = (
+            model.predict(architectures, features) if model.rounds_alike else _in_blocks(model, architectures, features)
+        )
         cost = (spent + _rest(begun, spent)) * (1 / len(queries))
-        return [Evaluation(score, {"spread": unsure}, cost) for score, unsure in found[: len(queries)]]
+        return [
+            Evaluation(score, {"spread": unsure}, cost)
+            for score, unsure in zip(mean.tolist(), spread.tolist(), strict=True)
+        ]
 
     # -- labels and model --------------------------------------------------------------------------
 
@@ -354,6 +353,17 @@ class Predictor(AroundSeveral):
     def _save(self) -> None:
         if self.folder is not None:
             self._ready().save(self.folder / FILE)
+
+
+def _in_blocks(model: Model, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
+    """What a model predicts of always as many at a time; the last one fills up the last block."""
+    means, spreads = [], []
+    for begin in range(0, len(architectures), BLOCK):
+        rows = np.minimum(np.arange(begin, begin + BLOCK), len(architectures) - 1)
+        mean, spread = model.predict([architectures[row] for row in rows], None if features is None else features[rows])
+        means.append(mean)
+        spreads.append(spread)
+    return Prediction(*(np.concatenate(parts)[: len(architectures)] for parts in (means, spreads)))
 
 
 def _rest(begun: float, spent: Cost) -> Cost:

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from archsearch.abilities import trainable
+from archsearch.abilities import SharedWeights, trainable
 from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
 from archsearch.evaluators.training import BuiltOnTraining, Training
-from archsearch.evaluators.untrained_scores import Proxy, Score, proxy_of
+from archsearch.evaluators.untrained_scores import PROXIES, Proxy, Score, proxy_of
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count
-from archsearch.networks.network import Network, build
+from archsearch.networks.network import build, initialise
+from archsearch.networks.structure import Structure
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.meter import Meter
@@ -85,6 +86,7 @@ class ZeroCost(BuiltOnTraining):
         """Binds the evaluator to a space, and reads the task."""
         super().start(space)
         self._parts: list[list[int]] | None = None
+        self._structure = Structure(self.trainer.network, isinstance(space, SharedWeights), values=True)
         images = len(self.trainer.chosen)
         if self._proxy is not None and self._proxy.uses_images and self.batch > images:
             raise UsageError(
@@ -127,7 +129,11 @@ class ZeroCost(BuiltOnTraining):
     ) -> tuple[float, Mapping[str, float]]:
         """The score of one initialisation, and the network's sizes."""
         trainer = self.trainer
-        network: Network = build(lambda: trainer.network(architecture), seed, trainer.where)
+        if trainer.where.type == "cpu" and not callable(self.score) and self.score in PROXIES:  # none of a user's own
+            network = self._structure.network(architecture)
+            initialise(network, torch.Generator().manual_seed(seed))
+        else:
+            network = build(lambda: trainer.network(architecture), seed, trainer.where)
         # Of the network that is there anyhow: ``measure`` would build another one.
         macs = multiply_adds(network, trainer.data.input_shape)
         score = proxy.score(network, *self._images(seed))

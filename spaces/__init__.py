@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
-    from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.darts import RDARTS as RDARTS
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
+    from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nas_rl import NASRL as NASRL
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
-    from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
-    from archsearch.spaces.single_path import SinglePath as SinglePath
     from archsearch.spaces.nasnet import NASNet as NASNet
+    from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
     from archsearch.spaces.pnas import PNAS as PNAS
+    from archsearch.spaces.single_path import SinglePath as SinglePath
 
 _MODULES = {
     "AmoebaNet": "amoebanet",

@@ -31,6 +31,8 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 NODE_NAMES = ("input", "node 1", "node 2", "output")
 PLACES = ((-1, 0), *EDGES, (3, 4))
 """Begin and end of the operations of a cell, as nodes, input and output included."""
+FOLLOWS = np.array([[end == source for source, _ in PLACES] for _, end in PLACES])
+"""Whether an operation is fed by another one, shape (places, places): from the first axis to the second."""
 
 Rule = Literal["skip", "published", "drop_zeros", "flatten"]
 
@@ -190,8 +192,7 @@ class NASBench201(RelaxedDecisions, Space):
         labels[:, 1:-1] = options - 1
         there = labels >= 0
         there[:, 0] = there[:, -1] = True
-        follows = np.array([[end == source for source, _ in PLACES] for _, end in PLACES])
-        adjacency = follows & there[:, :, None] & there[:, None, :]
+        adjacency = FOLLOWS & there[:, :, None] & there[:, None, :]
         return OperationGraphs(len(OPERATIONS) - 1, labels, adjacency, longest=3)
 
 

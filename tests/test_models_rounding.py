@@ -8,16 +8,29 @@ import pytest
 
 CODE = """
 import numpy as np
-from archsearch.models import GaussianProcess
-from archsearch.spaces import NASBench201
-space, rng = NASBench201(), np.random.default_rng(0)
-asked = [space.sample(rng) for _ in range(150)]
-model = GaussianProcess()
-model.fit(space, asked[:60], rng.normal(size=60))
-together = model.predict(asked)
-for place in range(150):
-    alone = model.predict([asked[place]])
-    assert (alone.mean[0], alone.spread[0]) == (together.mean[place], together.spread[place]), place
+from archsearch import Query
+from archsearch.evaluators import Function, Predictor
+from archsearch.models import GaussianProcess, GradientBoosting, LSTM, RandomForest
+from archsearch.spaces import DARTS, NASBench201
+rng = np.random.default_rng(0)
+for space in (NASBench201(), DARTS()):
+    asked = [space.sample(rng) for _ in range(150)]
+    for model in (GaussianProcess(), RandomForest(5), GradientBoosting(2, 5)):
+        assert model.rounds_alike
+        model.fit(space, asked[:60], rng.normal(size=60))
+        together = model.predict(asked)
+        for place in range(150):
+            alone = model.predict([asked[place]])
+            assert (alone.mean[0], alone.spread[0]) == (together.mean[place], together.spread[place]), (model, place)
+for model in (GaussianProcess(), LSTM(networks=1, epochs=1)):
+    predictor = Predictor(Function(lambda cell: sum(map(ord, repr(cell)))), labels=20, model=model, folds=0)
+    predictor.start(space)
+    predictor.prepare()
+    queries = [Query(place, each, 0) for place, each in enumerate(asked)]
+    together = predictor.evaluate_batch(queries)
+    for place, query in enumerate(queries):
+        (alone,) = predictor.evaluate_batch([query])
+        assert (alone.score, alone.metrics) == (together[place].score, together[place].metrics), (model, place)
 """
 
 

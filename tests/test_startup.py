@@ -55,6 +55,7 @@ def folder(tmp_path_factory):
         ("run --trials 20 --quiet", FILES),
         ("resume done --trials 160 --quiet", FILES),
         ("run --trials 20 --controller LocalSearch --quiet", FILES),
+        ("run --trials 20 --controller Reinforce --quiet", FILES),
         ("status done", FILES),
         ("show done", FILES | {"networkx"}),  # the graph is one of networkx
         ("show done --trial 7", FILES | {"networkx"}),

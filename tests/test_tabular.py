@@ -152,3 +152,12 @@ def test_latency_and_energy_of_devices():
 def test_devices_that_are_not_there(settings, message):
     with pytest.raises(UsageError, match=message):
         Tabular(**settings)
+
+
+def test_a_table_is_read_once_for_equal_spaces_and_settings():
+    first, again, other = Tabular(), Tabular(), Tabular(epochs=12)
+    for evaluator in (first, again, other):
+        evaluator.start(NASBench201())
+    assert first._evaluations is again._evaluations
+    cell = (3, 1, 2, 3, 4, 3)
+    assert first.evaluate(cell, 0) == again.evaluate(cell, 0) != other.evaluate(cell, 0)

@@ -30,16 +30,17 @@ class OperationGraphs(NamedTuple):
 
     def pruned(self) -> OperationGraphs:
         """Without operations that lie on no path from input to output, which change nothing."""
-        reached, leads = self.labels >= 0, self.labels >= 0
-        reached[:, 0] = leads[:, 0] = reached[:, -1] = leads[:, -1] = True
-        places = self.labels.shape[1]
-        for place in range(1, places):
-            reached[:, place] &= (self.adjacency[:, :place, place] & reached[:, :place]).any(1)
-            place = places - 1 - place
-            leads[:, place] &= (self.adjacency[:, place, place + 1 :] & leads[:, place + 1 :]).any(1)
-        kept = reached & leads
-        adjacency = self.adjacency & kept[:, :, None] & kept[:, None, :]
-        return self._replace(labels=np.where(kept, self.labels, -1), adjacency=adjacency)
+        there = self.labels >= 0
+        there[:, 0] = there[:, -1] = True
+        edges = self.adjacency & (there[:, :, None] & there[:, None, :])
+        # Whether one place leads to another in 1, then 2, 4, ... steps, of which each may stay where it is.
+        leads = edges + np.eye(edges.shape[1], dtype=np.float32)
+        for _ in range(self.longest.bit_length()):
+            leads = leads @ leads
+            np.minimum(leads, 1, out=leads)
+        kept = leads[:, 0] * leads[:, :, -1] > 0
+        adjacency = edges & (kept[:, :, None] & kept[:, None, :])
+        return OperationGraphs(self.kinds, np.where(kept, self.labels, -1), adjacency, self.longest)
 
     def one_hot(self) -> npt.NDArray[np.float32]:
         """Which operation is at each place, shape (n, places, kinds); zeros where there is none."""
@@ -57,16 +58,15 @@ class OperationGraphs(NamedTuple):
         """
         edges, hot = self.adjacency.astype(np.float32), self.one_hot()
         longest = len(path_columns(self.kinds, self.longest, columns)) - 1
-        into_output = edges[:, :, -1]
-        found = [into_output[:, :1]]
+        into_output, backwards = edges[:, :, -1], edges.transpose(0, 2, 1)
+        found, last = [into_output[:, :1]], hot * into_output[:, :, None]
         # How often each sequence so far enters each place: shape (n, places, sequences).
-        entering = edges[:, 0, :, None]
+        entering = backwards[:, :, :1]
         for length in range(1, longest + 1):
-            last = hot * into_output[:, :, None]
             found.append((entering.transpose(0, 2, 1) @ last).reshape(len(hot), self.kinds**length))
             if length < longest:
                 leaving = (entering[:, :, :, None] * hot[:, :, None, :]).reshape(*hot.shape[:2], self.kinds**length)
-                entering = edges.transpose(0, 2, 1) @ leaving
+                entering = backwards @ leaving
         return np.concatenate(found, axis=1)
 
 

@@ -25,7 +25,7 @@ from archsearch.grammar.layers import (
     through,
 )
 from archsearch.grammar.rules import CellPlan, NodePlan, Rules
-from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network
+from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, show_only
 from archsearch.networks.partial import choice_of
 from archsearch.trial import Architecture
 
@@ -90,6 +90,17 @@ class CellNetwork(Network):
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
         return self.compute(images, self.rules.plans(self.path(architecture)), None)[0]
+
+    def show(self, architecture: Architecture | None) -> bool:
+        """See ``Network``; where the states differ that cells concatenate, so do the weights of what reads them."""
+        if self.rules.output != "all" or self.rules.several:
+            return False
+        self.architecture = architecture
+        plans = None if architecture is None else self.rules.plans(architecture)
+        for cell in self.cells:
+            assert isinstance(cell, Cell)
+            cell.show(None if plans is None else plans[cell.kind])
+        return True
 
     def with_auxiliary(
         self, images: torch.Tensor, architecture: Architecture | None = None
@@ -161,7 +172,7 @@ class Cell(nn.Module):
         self.latest_first = rules.states[0] == "c[k-1]"
         self.inputs = nn.ModuleList([adapter(before, channels, follows_reduction), adapter(last, channels, False)])
         self.edges = nn.ModuleDict()
-        only = None if plan is None else {term.slot: tuple(term.weights) for node in plan.nodes for term in node.terms}
+        only = None if plan is None else plan.operations()
         for slot, source, target in rules.slots():
             if only is None or slot in only:
                 names = rules.operations_of(kind, source, target) if only is None else only[slot]
@@ -176,6 +187,13 @@ class Cell(nn.Module):
         if len(rules.combiners) > 1:  # concatenated edges, brought back to the channels of a state
             joined = [t for i, t in enumerate(rules.targets) if plan is None or plan.nodes[i].combiner == "concat"]
             self.joins = nn.ModuleDict({str(target): relu_conv_bn(2 * channels, channels) for target in joined})
+
+    def show(self, plan: CellPlan | None) -> None:
+        """Hides all operations but those of a plan; None: none."""
+        only = None if plan is None else plan.operations()
+        show_only(self.edges, only)
+        for slot, choice in self.edges.items():
+            show_only(choice, None if only is None else only[slot])
 
     def stride(self, source: int) -> int:
         """Stride of the operations that start at a state."""

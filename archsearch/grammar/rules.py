@@ -93,6 +93,10 @@ class CellPlan(NamedTuple):
     nodes: tuple[NodePlan, ...]
     outputs: tuple[int, ...]
 
+    def operations(self) -> dict[str, tuple[str, ...]]:
+        """The places that are used, and the operations that run there."""
+        return {term.slot: tuple(term.weights) for node in self.nodes for term in node.terms}
+
 
 @dataclass(frozen=True)
 class Rules:

@@ -65,16 +65,18 @@ def encode(
     if set(encodings) - {"one_hot"}:
         graphs = space.operation_graphs(architectures).pruned()
 
+        hot = graphs.one_hot()
+
     def compute(encoding: Encoding) -> npt.NDArray[np.float32]:
         if encoding == "one_hot" or graphs is None:
             return space.one_hot(architectures)
         if encoding == "counts":
-            counts: npt.NDArray[np.float32] = graphs.one_hot().sum(1)
+            counts: npt.NDArray[np.float32] = hot.sum(1)
             return counts
         if encoding in ("paths", "path_bits"):
             paths = graphs.paths(columns)
             return paths if encoding == "paths" else (paths > 0).astype(np.float32)
-        operations = graphs.one_hot()[:, 1:-1].reshape(n, (graphs.labels.shape[1] - 2) * graphs.kinds)
+        operations = hot[:, 1:-1].reshape(n, (graphs.labels.shape[1] - 2) * graphs.kinds)
         if encoding == "operations":
             return operations
         upper = np.triu_indices(graphs.adjacency.shape[1], 1)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,11 +53,13 @@ class GaussianProcess(Encoded):
         UsageError: If a setting is out of range.
     """
 
+    rounds_alike: ClassVar[bool] = True
+
     def _fit(self, rng: np.random.Generator) -> None:
         from scipy.optimize import minimize
 
         groups = self._groups(self.architectures, self._features)
-        self._scales = [math.sqrt(np.mean(_squared_distances(group, group), dtype=float)) for group in groups]
+        self._scales = [math.sqrt(np.mean(_among(group), dtype=float)) for group in groups]
         squares = self._squares(groups)
         names = ["length"] * len(squares) + ["weight", "noise"]
         with one_thread() if len(squares[0]) < MANY else contextlib.nullcontext():
@@ -74,23 +77,25 @@ class GaussianProcess(Encoded):
     def _settle(self, logs: Array, groups: Groups) -> None:
         """Keeps what predicting needs."""
         self._logs = logs
-        self._inputs = self._scaled(groups)
+        units = [scale * length or 1.0 for scale, length in zip(self._scales, np.exp(logs), strict=False)]
+        self._units = np.repeat(np.array(units, np.float32), [group.shape[1] for group in groups])
+        self._inputs = _prepared(self._scaled(groups))
         lower = np.linalg.cholesky(_covariance(logs, self._squares(groups))[0])
-        self._inverse = np.linalg.inv(lower).astype(np.float32)
-        self._coefficients = (self._inverse.T @ (self._inverse @ self.targets)).astype(np.float32)
+        inverse = np.linalg.inv(lower).astype(np.float32)
+        coefficients = (inverse.T @ (inverse @ self.targets)).astype(np.float32)
+        self._solver = np.concatenate([inverse, coefficients[None]])
 
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
         inputs = self._scaled(self._groups(architectures, features))
         weight = np.exp(self._logs[-2])
         mean, spread = np.empty(len(inputs)), np.empty(len(inputs))
-        with one_thread():  # threads round in other ways
-            for begin in range(0, len(inputs), ROWS):
-                rows = slice(begin, begin + ROWS)
-                kernel = _matern(_squared_distances(inputs[rows], self._inputs, _row_by_row), np.float32(weight))
-                mean[rows] = _row_by_row(kernel, self._coefficients[None])[:, 0]
-                halves = _row_by_row(kernel, self._inverse)
-                explained = np.einsum("ij,ij->i", halves, halves)
-                spread[rows] = np.sqrt(np.maximum(weight - explained, JITTER))
+        for begin in range(0, len(inputs), ROWS):
+            rows = slice(begin, begin + ROWS)
+            kernel = _matern(_squared_distances(inputs[rows], self._inputs, _row_by_row), np.float32(weight))
+            solved = _row_by_row(kernel, self._solver)
+            mean[rows], halves = solved[:, -1], solved[:, :-1]
+            explained = np.einsum("ij,ij->i", halves, halves)
+            spread[rows] = np.sqrt(np.maximum(weight - explained, JITTER))
         return Prediction(mean, spread)
 
     def _groups(self, architectures: Sequence[Architecture], features: Features | None) -> Groups:
@@ -103,14 +108,15 @@ class GaussianProcess(Encoded):
     def _squares(self, groups: Groups) -> list[Array]:
         """Squared distances between the labels by each encoding, their mean 1; 0 if it does not tell them apart."""
         return [
-            _squared_distances(group, group).astype(np.float64) / (scale**2 or 1.0)
+            _among(group).astype(np.float64) / (scale**2 or 1.0)
             for group, scale in zip(groups, self._scales, strict=True)
         ]
 
     def _scaled(self, groups: Groups) -> npt.NDArray[np.float32]:
         """All encodings side by side, each in units of its length."""
-        units = [scale * length or 1.0 for scale, length in zip(self._scales, np.exp(self._logs), strict=False)]
-        return np.concatenate([group / np.float32(unit) for group, unit in zip(groups, units, strict=True)], axis=1)
+        columns = np.concatenate(groups, axis=1)
+        columns /= self._units
+        return columns
 
     def _state(self) -> dict[str, npt.NDArray[np.generic]]:
         return {"logs": self._logs, "scales": np.array(self._scales)}
@@ -134,15 +140,27 @@ def _product(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) ->
     return first @ second.T
 
 
+def _prepared(rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """What of the rows that distances are measured to is the same for all that are asked for."""
+    return -2 * rows, np.square(rows).sum(1)
+
+
 def _squared_distances(
-    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], product: Product = _product
+    first: npt.NDArray[np.float32],
+    second: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+    product: Product,
 ) -> npt.NDArray[np.float32]:
-    """Between all rows of both, shape (rows of the first, rows of the second)."""
-    squares = product(first, -2 * second)
+    """Between all rows of both, shape (rows of the first, rows of the second, which are ``_prepared``)."""
+    squares = product(first, second[0])
     squares += np.square(first).sum(1)[:, None]
-    squares += np.square(second).sum(1)
+    squares += second[1]
     np.maximum(squares, 0, out=squares)
     return squares
+
+
+def _among(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The squared distances between all rows."""
+    return _squared_distances(rows, _prepared(rows), _product)
 
 
 def _matern(squares: npt.NDArray[np.float32], weight: np.float32) -> npt.NDArray[np.float32]:

@@ -11,7 +11,7 @@ Nothing is stored but the labels: a model that is read from a file is grown anew
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,8 @@ SEEN = 0.8
 
 class _Trees(Encoded):
     """What both share: several estimators; the mean is theirs, the spread their standard deviation."""
+
+    rounds_alike: ClassVar[bool] = True
 
     _estimators: list[Any]
 

@@ -15,6 +15,9 @@ from torch.utils.flop_counter import flop_registry
 
 from archsearch.trial import Architecture
 
+REMEMBERED = 10_000
+"""Operations whose multiply-adds are remembered."""
+
 # -- size and speed ----------------------------------------------------------------------------
 
 
@@ -36,15 +39,17 @@ def multiply_adds(
         input_shape: Channels, height and width of an image.
         architecture: Of a super-network, the path to count.
     """
-    training = network.training
-    network.eval()
+    training = [module for module in network.modules() if module.training]
     path = () if architecture is None else (architecture,)
     device = next(network.parameters()).device
     try:
+        for module in training:
+            module.training = False
         with torch.no_grad(), _without_fast_path(), MultiplyAddCounter() as counter:
             network(torch.empty(1, *input_shape, device=device), *path)
     finally:
-        network.train(training)
+        for module in training:
+            module.training = True
     return int(counter.multiply_adds)
 
 
@@ -78,13 +83,34 @@ class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         output = func(*args, **(kwargs or {}))
         operation = func._overloadpacket
         if operation in flop_registry:
-            self.multiply_adds += int(flop_registry[operation](*args, **(kwargs or {}), out_val=output)) // 2
+            self.multiply_adds += _formula(operation, args, kwargs or {}, output)
         if operation is torch.ops.aten.addmm:
             self.multiply_adds += output.numel()  # the biases
         if operation is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:  # no formula in PyTorch's registry
             query, key, value = args[:3]
             self.multiply_adds += math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
         return output
+
+
+_KNOWN: dict[tuple[Any, ...], int] = {}
+"""Of operations whose multiply-adds were asked for, by the shapes of their arguments: PyTorch's formulas take time."""
+
+
+def _formula(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
+    """Multiply-adds of an operation, as PyTorch's registry has them."""
+    key = (operation, *map(_shape, args), *((name, _shape(value)) for name, value in kwargs.items()), _shape(output))
+    if key not in _KNOWN:
+        if len(_KNOWN) >= REMEMBERED:
+            _KNOWN.clear()
+        _KNOWN[key] = int(flop_registry[operation](*args, **kwargs, out_val=output)) // 2
+    return _KNOWN[key]
+
+
+def _shape(value: Any) -> Any:
+    """All of an argument that a formula looks at, as something that can be looked up."""
+    if isinstance(value, torch.Tensor):
+        return value.shape
+    return tuple(map(_shape, value)) if isinstance(value, (list, tuple)) else value
 
 
 def latency_seconds(network: nn.Module, images: torch.Tensor, repeats: int = 5) -> float:

@@ -115,6 +115,17 @@ class Network(nn.Module):
             raise UsageError(f"this network stands for {self.architecture}, it cannot compute {architecture}")
         return architecture
 
+    def show(self, architecture: Architecture | None) -> bool:
+        """Makes a super-network look like an architecture's own network, by hiding all other candidates; None: whole.
+
+        Modules, parameters and their order are then those of the stand-alone network, at a hundredth of what making one
+        takes. Candidates that are hidden are in no ``state_dict``: show all again before others see the network.
+
+        Returns:
+            Whether it could; where a candidate depends on others, as the widths of NAS-Bench-101 do, it cannot.
+        """
+        return False
+
     def kept(self, options: Sequence[Collection[int]], arities: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """The options to mix: those of each decision once each, in rising order.
 
@@ -183,6 +194,13 @@ class Network(nn.Module):
         return x * mask / kept
 
 
+def show_only(modules: nn.Module, names: Collection[str] | None) -> None:
+    """Hides all direct parts of a module, such as a ``Choice``, but those of some names; None: none."""
+    whole = modules.__dict__.setdefault("_whole", modules._modules)
+    shown = whole if names is None else {name: module for name, module in whole.items() if name in names}
+    modules.__dict__["_modules"] = shown  # past ``nn.Module.__setattr__``, which would look through all that it has
+
+
 N = TypeVar("N", bound=Network)
 
 
@@ -229,12 +247,12 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             bound = 1 / math.sqrt(module.weight[0].numel())  # Kaiming uniform with a = sqrt(5)
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            module.weight.detach().uniform_(-bound, bound, generator=generator)
             if module.bias is not None:
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+                module.bias.detach().uniform_(-bound, bound, generator=generator)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-        elif any(True for _ in module.parameters(recurse=False)) or any(True for _ in module.buffers(recurse=False)):
+        elif any(value is not None for value in (*module._parameters.values(), *module._buffers.values())):
             if not hasattr(module, "initialise"):
                 raise TypeError(
                     f"{name} ({type(module).__name__}) has parameters or buffers of its own: it must offer "

@@ -127,14 +127,21 @@ def fitting_forgets(make: MakeModel) -> None:
 
 @model_check
 def company_plays_no_part(make: MakeModel) -> None:
-    """What is predicted of an architecture does not depend on which others are asked for, but for rounding."""
+    """What is predicted of an architecture does not depend on which others are asked for, but for rounding.
+
+    If the model says ``rounds_alike``, not even in that.
+    """
     model = _fitted(make)
     architectures = some(model.space, 12, seed=2)
     together = model.predict(architectures)
     backwards = model.predict(architectures[::-1])
     _expect_close(together, Prediction(*(values[::-1] for values in backwards)), "asked for in another order")
-    alone = [model.predict([each]) for each in architectures]
-    _expect_close(together, Prediction(*(np.concatenate(values) for values in zip(*alone, strict=True))), "asked alone")
+    each_alone = [model.predict([each]) for each in architectures]
+    alone = Prediction(*(np.concatenate(values) for values in zip(*each_alone, strict=True)))
+    _expect_close(together, alone, "asked alone")
+    if model.rounds_alike:
+        first, second = (np.stack(each).tolist() for each in (together, alone))
+        expect_same(first, second, "rounds_alike is set, and asked alone it is rounded otherwise")
 
 
 @model_check

@@ -333,3 +333,6 @@ def networks_are_built_right(make: MakeSpace) -> None:
                 value.copy_(weights[name][tuple(map(slice, value.shape))])  # leading part, where that is wider
             alike = torch.allclose(networks[0](images), shared(images, architecture), rtol=1e-4, atol=1e-5)
             expect(alike, "with the super-network's weights, the stand-alone network computes something else")
+            if shared.show(architecture):
+                same = list(shared.state_dict()) == list(networks[0].state_dict())
+                expect(same, "show(architecture) leaves other parameters than those of the stand-alone network")

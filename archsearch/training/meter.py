@@ -8,9 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from archsearch.abilities import SharedWeights
 from archsearch.basics.seeding import stream
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count, synchronise
 from archsearch.networks.network import Network
+from archsearch.networks.structure import Structure
 from archsearch.space import Space
 from archsearch.training.repeats import Finished
 from archsearch.trial import Architecture, Cost
@@ -76,15 +78,15 @@ class Sizes:
 
     Args:
         space: Whose.
-        make: Makes an architecture's network.
+        make: Makes an architecture's network; None: the super-network, if the space has one.
         input_shape: Channels, height and width of an image.
     """
 
     def __init__(
-        self, space: Space, make: Callable[[Architecture], Network], input_shape: tuple[int, int, int]
+        self, space: Space, make: Callable[[Architecture | None], Network], input_shape: tuple[int, int, int]
     ) -> None:
         self._space = space
-        self._make = make
+        self._structure = Structure(make, isinstance(space, SharedWeights), values=False)
         self._input_shape = input_shape
         self._known: dict[Architecture | None, tuple[int, int]] = {}
 
@@ -102,11 +104,6 @@ class Sizes:
         return round(macs), round(parameters)
 
     def _measured(self, architecture: Architecture) -> tuple[int, int]:
-        with torch.device("meta"):
-            network = self._make(architecture)
-        # On the processor: operations of the meta device take many times as long. Zeros, since what is left over in
-        # memory may be slow to compute with.
-        network.to_empty(device="cpu")
-        for value in network.state_dict().values():
-            value.zero_()
+        # On the processor: operations of the meta device take many times as long.
+        network = self._structure.network(architecture)
         return multiply_adds(network, self._input_shape), parameter_count(network)

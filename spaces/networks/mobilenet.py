@@ -20,6 +20,7 @@ from archsearch.networks.network import (
     Network,
     Weights,
     equal_weights,
+    show_only,
     weighted_sum,
 )
 from archsearch.spaces.mobilenet import IDENTITY, Layer, MobileNet, candidate_name
@@ -91,6 +92,14 @@ class MobileNetNetwork(Network):
         if not all(weights):
             raise UsageError("relaxed: expected a weight for at least one option of each layer")
         return self._compute(images, self.weighed(weights, self._arities))
+
+    def show(self, architecture: Architecture | None) -> bool:
+        """See ``Network``."""
+        self.architecture = architecture
+        for i, choice in enumerate(self.layers):
+            shown = None if architecture is None else (self.specification[i].options[architecture[i]],)
+            show_only(choice, shown)
+        return True
 
     @property
     def _arities(self) -> list[int]:

@@ -11,7 +11,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import nn
 
-from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, Weights, equal_weights
+from archsearch.networks.network import (
+    Choice,
+    GlobalAveragePool,
+    InputShape,
+    Network,
+    Weights,
+    equal_weights,
+    show_only,
+)
 from archsearch.networks.partial import choice_of
 from archsearch.spaces.nasbench201 import EDGES, OPERATIONS
 from archsearch.trial import Architecture
@@ -67,6 +75,15 @@ class NASBench201Network(Network):
             fed |= {target} if some else set()
             found.append(some)
         return found
+
+    def show(self, architecture: Architecture | None) -> bool:
+        """See ``Network``."""
+        self.architecture = architecture
+        for layer in self.layers:
+            if isinstance(layer, Cell):
+                for i, choice in enumerate(layer.edges.values()):
+                    show_only(choice, None if architecture is None else (OPERATIONS[architecture[i]],))
+        return True
 
     def _compute(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
         x, weights = self.stem(images), self.running(weights)

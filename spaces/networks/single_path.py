@@ -18,6 +18,7 @@ from archsearch.networks.network import Weights
 from archsearch.spaces.mobilenet import IDENTITY, Layer, MobileNet, candidate_name
 from archsearch.spaces.networks.mobilenet import MobileNetNetwork
 from archsearch.spaces.single_path import CANDIDATES
+from archsearch.trial import Architecture
 
 SIZES: Mapping[str, tuple[int, int]] = {candidate_name(*candidate): candidate for candidate in CANDIDATES}
 """Kernel and expansion of each MBConv."""
@@ -38,6 +39,10 @@ class SinglePathNetwork(MobileNetNetwork):
         kernel, expansion = LARGE if only is None else SIZES.get(only, (0, 0))
         names = [name for name in SIZES if only in (None, name)]
         return SuperKernel(layer.inputs, layer.outputs, kernel, expansion, layer.stride, activation, names)
+
+    def show(self, architecture: Architecture | None) -> bool:
+        """See ``Network``; smaller options are parts of the largest one, which cannot be hidden."""
+        return False
 
     def relaxed(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
         """Logits with kernels that are mixed by the weights of the options; see ``archsearch.relaxing.Relaxed``.
