@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from torch.nn import functional
 
 from archsearch.abilities import most_probable
 from archsearch.differentiable.curvature import largest_eigenvalue
@@ -30,8 +29,6 @@ from archsearch.files.writing import write_whole
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network, Weights
 from archsearch.relaxing import Relaxable, Relaxed
-from archsearch.task.images import split
-from archsearch.training.batches import batches_of
 from archsearch.training.checkpoints import Checkpoint
 from archsearch.training.loop import Batch, Run, run_epochs
 from archsearch.training.meter import Meter
@@ -150,15 +147,13 @@ class RelaxedNetwork(SuperNetwork):
         return self._cut
 
     def _halves(self) -> tuple[torch.Tensor, torch.Tensor]:
-        trainer = self._trainer
-        labels = trainer.data.part("train")[1].numpy()[trainer.chosen.numpy()]
-        count = min(max(2, round(self._held_out * len(labels))), len(labels) - 2)
-        held_out, own = (torch.from_numpy(part[0]) for part in split(trainer.chosen.numpy(), labels, count))
+        trainer, n = self._trainer, len(self._trainer.chosen)
+        held_out, own = trainer.data.divide(trainer.chosen, min(max(2, round(self._held_out * n)), n - 2))
         return own, held_out
 
     @property
     def _updates_per_epoch(self) -> int:
-        return batches_of(len(self._parts[0]), self._trainer.recipe.batch_size)
+        return self._trainer.updates_for(len(self._parts[0]))
 
     @property
     def _ended(self) -> bool:
@@ -241,22 +236,20 @@ class RelaxedNetwork(SuperNetwork):
         return skips_in_first_cell([choice.name for choice in choices], has)
 
     def _accuracy(self, run: Run, meter: Meter, weights: Sequence[Weights]) -> float:
-        """Accuracy on some validation images, with the statistics of that batch, in percent."""
-        images, labels = self._trainer.data.part("valid", self._trainer.where)
-        images, labels = images[:WATCHED_IMAGES], labels[:WATCHED_IMAGES]
+        """Score on some validation examples, with the statistics of that batch."""
+        batch, goal = self._trainer.first("valid", WATCHED_IMAGES), self._trainer.data.goal
         assert isinstance(run.network, Relaxed)
         assert self._costs is not None
         assert self._parameters is not None
-        with _Undisturbed(run.network, batch=len(labels) > 1), torch.no_grad():
-            found = run.network.relaxed(images, weights).argmax(1)
-        meter.forwarded(len(labels), self._costs.of(weights, self._parameters.sizes))
-        return 100 * float((found == labels).float().mean())
+        with _Undisturbed(run.network, batch=batch.examples > 1), torch.no_grad():
+            found = goal.tally(run.network.relaxed(*batch.through(weights)), batch.targets)
+        meter.forwarded(batch.examples, self._costs.of(weights, self._parameters.sizes))
+        return goal.judged(found).score
 
     def _eigenvalue(self, run: Run, meter: Meter) -> float:
         """The largest eigenvalue of the loss on one held-out batch over the architecture parameters."""
         own, held_out = self._parts
-        chosen = (own if held_out is None else held_out)[: self._trainer.recipe.batch_size].to(self._trainer.where)
-        images, labels = self._trainer.data.part("train", self._trainer.where)
+        batch = self._trainer.batch(own if held_out is None else held_out)
         assert self._parameters is not None
         assert self._costs is not None
         assert isinstance(run.network, Relaxed)
@@ -265,11 +258,11 @@ class RelaxedNetwork(SuperNetwork):
         now = searching.now(True)._replace(generator=generator)
         weights = self._method.relaxation.weights(self._parameters, now)
         with _Undisturbed(run.network, batch=True):
-            loss = functional.cross_entropy(run.network.relaxed(images[chosen], weights), labels[chosen])
+            loss = self._trainer.data.goal.loss(run.network.relaxed(*batch.through(weights)), batch.targets)
             value, products = largest_eigenvalue(loss, self._parameters.leaves)
         macs = self._costs.of(weights, self._parameters.sizes)
         for _ in range(1 + products):  # a product goes back through a pass and its way back
-            meter.forwarded(3 * len(chosen), macs)
+            meter.forwarded(3 * batch.examples, macs)
         return value
 
     def _save(self, run: Run) -> None:
@@ -294,15 +287,15 @@ class _Undisturbed:
         self.batch = batch
 
     def __enter__(self) -> None:
-        self.drop_path, self.training = self.network.drop_path, self.network.training
+        self.dropped, self.training = (self.network.drop_path, self.network.dropout), self.network.training
         self.layers = [(layer, layer.track_running_stats) for layer in batch_norms(self.network)]
-        self.network.drop_path = 0.0
+        self.network.drop_path = self.network.dropout = 0.0
         self.network.train(self.batch)
         for layer, _ in self.layers:
             layer.track_running_stats = not self.batch
 
     def __exit__(self, *_: object) -> None:
-        self.network.drop_path = self.drop_path
+        self.network.drop_path, self.network.dropout = self.dropped
         self.network.train(self.training)
         for layer, tracks in self.layers:
             layer.track_running_stats = tracks

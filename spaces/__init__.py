@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
+    from archsearch.spaces.darts_cell import DARTSCell as DARTSCell
+    from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
@@ -20,6 +22,8 @@ _MODULES = {
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
+    "DARTSCell": "darts_cell",
+    "ENASCell": "enas_cell",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",

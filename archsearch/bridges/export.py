@@ -218,8 +218,7 @@ def _genotype(space: Space, architecture: Architecture, trial: int, trained: Tra
             "input_shape": list(task.input_shape),
             "classes": task.classes,
             "task": task.name,
-            "mean": [float(value) for value in task.mean.ravel()],
-            "deviation": [float(value) for value in task.deviation.ravel()],
+            **task.described[2],
         }
     return genotype
 

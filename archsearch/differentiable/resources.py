@@ -51,9 +51,7 @@ class CandidateCosts(NamedTuple):
         return total
 
 
-def candidate_costs(
-    network: Network, choices: Sequence[RelaxedChoice], input_shape: tuple[int, int, int]
-) -> CandidateCosts:
+def candidate_costs(network: Network, choices: Sequence[RelaxedChoice], input_shape: tuple[int, ...]) -> CandidateCosts:
     """What each candidate costs, found by adding it to a pass through one candidate of each choice.
 
     Args:

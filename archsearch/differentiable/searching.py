@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 
 from archsearch.differentiable.guards import Guard
 from archsearch.differentiable.optimisations import Optimisation
@@ -137,17 +136,17 @@ class Searching:
             batch: The images.
             searching: Whether it is for the architecture parameters: then it has what candidates cost in it.
         """
-        relaxation, network = self.method.relaxation, self.run.network
+        relaxation, run, network = self.method.relaxation, self.run, self.run.network
         now = self.now(searching)
         weights = relaxation.weights(self.parameters, now)
         if not searching:
             for guard in self.method.guards:
                 weights = guard.perturbed(weights, now)
         assert isinstance(network, Relaxed)
-        logits = network.relaxed(batch.images, weights)
-        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
+        outputs = network.relaxed(*batch.through(weights))
+        loss = run.goal.loss(outputs, batch.targets, self.recipe.label_smoothing)
         expect_finite(loss.item(), self.run)
-        self.meter.trained(len(batch.labels), self.costs.of(weights, self.parameters.sizes))
+        self.meter.trained(batch.examples, self.costs.of(weights, self.parameters.sizes))
         if searching:
             if self.method.resource is not None:
                 strengths = relaxation.all_strengths(self.parameters)

@@ -77,19 +77,17 @@ class Sizes:
     Args:
         space: Whose.
         make: Makes an architecture's network.
-        input_shape: Channels, height and width of an image.
+        input_shape: Of one example.
     """
 
-    def __init__(
-        self, space: Space, make: Callable[[Architecture], Network], input_shape: tuple[int, int, int]
-    ) -> None:
+    def __init__(self, space: Space, make: Callable[[Architecture], Network], input_shape: tuple[int, ...]) -> None:
         self._space = space
         self._make = make
         self._input_shape = input_shape
         self._known: dict[Architecture | None, tuple[int, int]] = {}
 
     def of(self, architecture: Architecture | None) -> tuple[int, int]:
-        """Multiply-adds of one image, and trainable parameters; for None the means of random paths."""
+        """Multiply-adds of one example, and trainable parameters; for None the means of random paths."""
         if architecture not in self._known:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()

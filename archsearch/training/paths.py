@@ -107,6 +107,6 @@ class _Mixed(nn.Module):
         return self.network.mixture(images, self.options)
 
 
-def mixed_multiply_adds(network: Network, arities: Sequence[int], input_shape: tuple[int, int, int]) -> int:
+def mixed_multiply_adds(network: Network, arities: Sequence[int], input_shape: tuple[int, ...]) -> int:
     """Multiply-adds of one image through all candidates of all choices at once."""
     return multiply_adds(_Mixed(network, [range(arity) for arity in arities]), input_shape)
