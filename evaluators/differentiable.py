@@ -143,7 +143,7 @@ class Differentiable(InheritedScores):
         """Raises ``MissingAbility`` if the space has no relaxed super-network, or none with partial channels."""
         name = type(self).__name__
         found = relaxable(space, name)
-        self.training.check(space)
+        self.trainer.check(space, type(self).__name__)
         if self._part > 1 and "part" not in inspect.signature(found.super_network).parameters:
             raise MissingAbility(
                 f"{name}: {type(self._method.relaxation).__name__} lets candidates see a part of the channels, which "

@@ -155,7 +155,7 @@ class OneShot(InheritedScores):
                 f"OneShot shares weights, and {type(space).__name__} has no super-network; use a space such as "
                 "NASBench201, or give your space a method super_network(task)"
             )
-        self.training.check(space)
+        self.trainer.check(space, type(self).__name__)
         if self.source == "hyper_network" and IMAGES not in kinds_of(space):
             raise MissingAbility(
                 f"OneShot: a hyper_network writes the weights of networks for {IMAGES}, those of "

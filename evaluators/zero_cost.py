@@ -80,7 +80,7 @@ class ZeroCost(BuiltOnTraining):
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
         trainable(space, "ZeroCost")
-        self.training.check(space)
+        self.trainer.check(space, type(self).__name__)
         if self._proxy is not None and IMAGES not in kinds_of(space):
             raise MissingAbility(
                 f"ZeroCost: {self.score} is a score of networks for {IMAGES}, those of {type(space).__name__} are for "

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
+    from archsearch.spaces.nasbench_nlp import NASBenchNLP as NASBenchNLP
+    from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
 
 _MODULES = {
     "Choices": "choices",
@@ -28,6 +30,8 @@ _MODULES = {
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
+    "NASBenchNLP": "nasbench_nlp",
+    "NASRLCell": "nasrl_cell",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

@@ -147,7 +147,10 @@ def test_a_space_that_a_package_has_registered(tmp_path, monkeypatch):
         ({"decisions": [9] * 6}, "expected an architecture of NASBench201: "),
         ({"network": [1]}, r"network: expected an object, got \[1\]"),
         ({"network": {}}, "network: input_shape: expected one to three whole numbers >= 1, got none"),
-        ({"network": {**NETWORK, "input_shape": [1, 8, "8"]}}, r"input_shape: expected three .*, got \[1, 8, '8'\]"),
+        (
+            {"network": {**NETWORK, "input_shape": [1, 8, "8"]}},
+            r"input_shape: expected one to three .*, got \[1, 8, '8'\]",
+        ),
         ({"network": {**NETWORK, "classes": 0}}, "network: classes: expected a whole number >= 1, got 0"),
         ({"network": {**NETWORK, "skeleton": 3}}, "network: skeleton: expected an object, got 3"),
         (

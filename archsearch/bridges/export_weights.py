@@ -168,10 +168,11 @@ def _with_task(value: Any, task: Task | None) -> Any:
         return value
     found = {name: _with_task(each, task) for name, each in value.items()}
     noted = found.get("task")
-    if isinstance(noted, str) and noted.startswith(OWN_TASK):
-        if task is None or noted != f"{OWN_TASK}{task.fingerprint}":
+    own = OWN_TASK.fullmatch(noted) if isinstance(noted, str) else None
+    if own is not None:
+        if task is None or own["fingerprint"] != task.fingerprint:
             raise UsageError(
-                f"the run was made with a task of your own, {noted.removeprefix(OWN_TASK)}, which its folder does not "
+                f"the run was made with a task of your own, {own['fingerprint']}, which its folder does not "
                 "store; give it in Python: export(..., task=...), or another evaluator"
             )
         found["task"] = task

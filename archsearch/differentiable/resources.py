@@ -100,6 +100,7 @@ class Mixed(nn.Module):
         super().__init__()
         self.network = network
         self.mixing = weights
+        self.input_dtype = network.input_dtype
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits."""

@@ -166,7 +166,8 @@ class ImageTask(Task):
         short = {name: [float(f"{v:.6g}") for v in values] for name, values in facts.items()}
         shape = ", ".join(map(str, self.input_shape))
         use = (
-            f"Images are 32-bit floats of the shape (batch, {shape}); of each channel (pixel - mean) / deviation, with\n"
+            f"Images are 32-bit floats of the shape (batch, {shape}); of each channel (pixel - mean) / deviation, "
+            "with\n"
             f"mean {short['mean']} and deviation {short['deviation']}. The output, (batch, {self.classes}), are "
             "logits."
         )

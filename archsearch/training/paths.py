@@ -101,6 +101,7 @@ class _Mixed(nn.Module):
         super().__init__()
         self.network = network
         self.options = options
+        self.input_dtype = network.input_dtype
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         assert isinstance(self.network, Mixing)

@@ -22,7 +22,7 @@ from archsearch.networks.network import Network, build
 from archsearch.networks.recurrent import CarriedState
 from archsearch.task import Judged, Part
 from archsearch.training.augmentation import augment
-from archsearch.training.batches import Batch, dealt, evaluation_batches, streams_of, to_score
+from archsearch.training.batches import STREAMS, Batch, dealt, evaluation_batches, streams_of, to_score
 from archsearch.training.binding import Bound
 from archsearch.training.checkpoints import Checkpoints
 from archsearch.training.loop import Run, Step, expect_finite, run_epochs, supervised
@@ -175,11 +175,11 @@ class Trainer(Bound):
             n -= self.updates_per_epoch
 
     def first(self, part: Part, count: int) -> Batch:
-        """The first ``count`` examples of a part, or all if there are fewer, as one batch; tokens as one stream."""
+        """The first ``count`` examples of a part, or all if there are fewer, as one batch."""
         inputs, targets = (values[:count] for values in self.data.part(part, self.where))
         if self.data.goal.order == "shuffled":
             return Batch(inputs, targets)
-        return Batch(inputs[None], targets[None], CarriedState())
+        return Batch(streams_of(inputs, STREAMS), streams_of(targets, STREAMS), CarriedState())
 
     def batch(self, numbers: torch.Tensor) -> Batch:
         """A full batch of the first ones of these training examples, in their order and without augmentation."""
