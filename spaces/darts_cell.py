@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from archsearch.relaxing import NONE, RelaxedChoice, shares
-from archsearch.spaces.tree_cells import ACTIVATIONS, TreeCell
+from archsearch.spaces.networks.cell_tree import ACTIVATIONS, TreeCell
 from archsearch.trial import Architecture
 
 GENOTYPES: Mapping[str, str] = {

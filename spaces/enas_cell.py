@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
-from archsearch.spaces.tree_cells import TreeCell
+from archsearch.spaces.networks.cell_tree import TreeCell
 
 First = Literal["chosen", "fixed"]
 

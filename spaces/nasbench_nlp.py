@@ -6,10 +6,8 @@ benchmark for natural language processing", 2020.
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,6 +15,14 @@ from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.basics.kinds import TOKENS
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
+from archsearch.spaces.networks.nasbench_nlp_recipe import (
+    OPERATIONS,
+    Node,
+    Recipe,
+    read_recipe,
+    state_after,
+    value_names,
+)
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -24,20 +30,9 @@ if TYPE_CHECKING:
 
     from archsearch.networks.network import InputShape, Network
 
-OPERATIONS: Mapping[str, int] = {
-    "linear": 2,
-    "linear3": 3,
-    "blend": 3,
-    "prod": 2,
-    "sum": 2,
-    "tanh": 1,
-    "sigmoid": 1,
-    "leaky_relu": 1,
-}
-"""How many inputs each takes. ``blend`` of a, b and c is a * b + (1 - a) * c; only linear maps have weights."""
-
 WEIGHTS = np.array([2.4, 0.6, 1, 1, 1, 1, 1, 1])
-"""How likely ``sample`` draws them: linear maps as likely as three others, and of these four in five of two inputs."""
+"""How likely ``sample`` draws operations. Those of the benchmark: linear maps 3 (of two inputs 4 times as often as of
+three), blend, product and sum 1 each. Ours: each activation 1."""
 
 RECIPES: Mapping[str, str] = {
     "RNN": "linear(x,h0) tanh(0) ; 1",
@@ -50,37 +45,9 @@ RECIPES: Mapping[str, str] = {
         "linear(x,h0) sum(7,8) tanh(9) prod(3,h0) prod(5,10) sum(11,12) ; 13"
     ),
 }
-"""Known cells that ``parse`` knows by name. The gates of the LSTM are input, forget, cell, output. The GRU is PyTorch's;
-that blends with the previous state, which no recipe here may do, so that a second gate, 5, stands for one minus gate 3,
-and node 6 for the map of the state alone: with weights that are so, it is the same function."""
-
-_NODE = re.compile(r"(\w+)\((\w+(?:,\w+)*)\)")
-
-
-class Node(NamedTuple):
-    """A node of a recipe.
-
-    Attributes:
-        operation: One of ``OPERATIONS``.
-        inputs: Numbers of values: 0 is the input, then come the previous hidden states, then the nodes.
-    """
-
-    operation: str
-    inputs: tuple[int, ...]
-
-
-class Recipe(NamedTuple):
-    """A cell written out.
-
-    Attributes:
-        hidden: How many hidden states there are.
-        nodes: In an order in which each comes after its inputs.
-        new: The node that each new hidden state is.
-    """
-
-    hidden: int
-    nodes: tuple[Node, ...]
-    new: tuple[int, ...]
+"""Cells that ``parse`` knows by name. The gates of the LSTM are input, forget, cell, output. The GRU is PyTorch's;
+that blends with the previous state, which no recipe here may do; so a second gate, 5, stands for one minus gate 3, and
+node 6 for the map of the state alone: with weights that are so, it is the same function."""
 
 
 class NASBenchNLP(Space):
@@ -90,13 +57,13 @@ class NASBenchNLP(Space):
     the new hidden states. As in the benchmark, the input and all previous hidden states are used, and no previous
     hidden state is an input of a node that is a new one. Nodes that nothing depends on, which the benchmark draws and
     removes, are never there. The benchmark puts an activation behind each linear map, and nowhere else; here an
-    activation is an operation as any other, as it is in its own recipe of an LSTM. ``sample`` draws operations with the
-    benchmark's weights. ``canonical`` names the nodes by what they compute, so that neither their order nor that of
+    activation is an operation as any other, as it is in its own recipe of an LSTM. ``sample`` draws operations with
+    ``WEIGHTS``. ``canonical`` names the nodes by what they compute, so that neither their order nor that of
     the inputs of sums, products and linear maps matters.
 
     Args:
         hidden: Hidden states at most, 1 to 3.
-        nodes: At most, 2 to 24, and more than hidden states.
+        nodes: At most, up to 24, and at least twice as many as hidden states.
         width: Of hidden states and embeddings, >= 1. The benchmark has 600.
         tied: Whether the decoder has the embedding's weights.
 
@@ -129,11 +96,11 @@ class NASBenchNLP(Space):
         Raises:
             InvalidArchitecture: If ``prefix`` is none.
         """
-        return _state(prefix, self.hidden, self.nodes).options
+        return state_after(prefix, self.hidden, self.nodes).options
 
     def label(self, prefix: Architecture) -> str:
         """What is decided, such as ``node 3: input 0``."""
-        state = _state(prefix, self.hidden, self.nodes)
+        state = state_after(prefix, self.hidden, self.nodes)
         if len(prefix) < 2:
             return ("hidden states", "nodes")[len(prefix)]
         if len(state.done) == state.total:
@@ -150,7 +117,7 @@ class NASBenchNLP(Space):
         return self._complete((), {}, rng)
 
     def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
-        state = _state(prefix, self.hidden, self.nodes)
+        state = state_after(prefix, self.hidden, self.nodes)
         if len(prefix) < 2 or len(state.done) == state.total or state.operation is not None:
             return int(rng.integers(n))
         chances = WEIGHTS[list(state.options)]
@@ -160,7 +127,7 @@ class NASBenchNLP(Space):
 
     def decode(self, architecture: Architecture) -> Recipe:
         """The recipe."""
-        state = _state(architecture, self.hidden, self.nodes)
+        state = state_after(architecture, self.hidden, self.nodes)
         return Recipe(state.hidden, state.done, state.new)
 
     def encode(self, recipe: Recipe) -> Architecture:
@@ -186,7 +153,7 @@ class NASBenchNLP(Space):
     def format(self, architecture: Architecture) -> str:
         """The nodes, such as ``linear(x,h0) tanh(0)``, and behind a semicolon those that are the new hidden states."""
         recipe = self.decode(architecture)
-        names = _value_names(recipe)
+        names = value_names(recipe)
         nodes = [f"{node.operation}({','.join(names[i] for i in node.inputs)})" for node in recipe.nodes]
         return f"{' '.join(nodes)} ; {' '.join(map(str, recipe.new))}"
 
@@ -211,7 +178,7 @@ class NASBenchNLP(Space):
         order, have different forms.
         """
         recipe = self.decode(architecture)
-        first, plain = 1 + recipe.hidden, _value_names(recipe)[: 1 + recipe.hidden]
+        first, plain = 1 + recipe.hidden, value_names(recipe)[: 1 + recipe.hidden]
         for node in recipe.nodes:
             plain.append(f"{node.operation}({','.join(_ordered(node, plain))})")
         numbers: dict[int, int] = {}
@@ -235,14 +202,14 @@ class NASBenchNLP(Space):
         import networkx
 
         recipe, graph = self.decode(architecture), networkx.MultiDiGraph()
-        for number, name in enumerate(_value_names(recipe)):
+        for number, name in enumerate(value_names(recipe)):
             inner = number - 1 - recipe.hidden
             graph.add_node(number, label=name if inner < 0 else f"{inner}: {recipe.nodes[inner].operation}")
         for number, node in enumerate(recipe.nodes, 1 + recipe.hidden):
             graph.add_edges_from((source, number) for source in node.inputs)
-        for state, node in enumerate(recipe.new):
+        for state, new in enumerate(recipe.new):
             graph.add_node(f"new {state}", label=f"h{state}[t]")
-            graph.add_edge(1 + recipe.hidden + node, f"new {state}")
+            graph.add_edge(1 + recipe.hidden + new, f"new {state}")
         return graph
 
     def network(self, architecture: Architecture, task: InputShape, *, width: int | None = None) -> Network:
@@ -259,30 +226,6 @@ class NASBenchNLP(Space):
         return RecipeNetwork(self, self.validate(architecture), task, width)
 
 
-def read_recipe(text: str) -> Recipe:
-    """Reads a recipe, which need not be in the space.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    body, semicolon, end = text.partition(";")
-    new = tuple(int(word) for word in end.split())
-    if not semicolon or not new:
-        raise ValueError("there is no semicolon with the new hidden states behind it")
-    nodes = []
-    for number, word in enumerate(body.split()):
-        matched = _NODE.fullmatch(word)
-        if matched is None or OPERATIONS.get(matched[1]) != 1 + matched[2].count(","):
-            raise ValueError(f"node {number}, {word!r}, is no operation with its inputs")
-        known = ["x", *(f"h{i}" for i in range(len(new))), *map(str, range(number))]
-        nodes.append(Node(matched[1], tuple(known.index(name) for name in matched[2].split(","))))
-    return Recipe(len(new), tuple(nodes), new)
-
-
-def _value_names(recipe: Recipe) -> list[str]:
-    return ["x", *(f"h{i}" for i in range(recipe.hidden)), *map(str, range(len(recipe.nodes)))]
-
-
 def _ordered(node: Node, names: Sequence[str]) -> list[str]:
     """Names of a node's inputs, sorted where their order does not matter."""
     found = [names[i] for i in node.inputs]
@@ -293,144 +236,4 @@ def _option_names(label: str, recipe: Recipe) -> Callable[[int], str]:
     """What the options of a decision are called."""
     if label.endswith("operation"):
         return lambda option: list(OPERATIONS)[option]
-    return (lambda option: _value_names(recipe)[option]) if "input" in label else str
-
-
-# -- which decisions leave a way to a valid recipe -----------------------------------------------
-
-
-class _State(NamedTuple):
-    """Where the decisions so far have led to."""
-
-    hidden: int
-    total: int
-    done: tuple[Node, ...]
-    operation: str | None
-    inputs: tuple[int, ...]
-    new: tuple[int, ...]
-    options: tuple[int, ...]
-
-
-@functools.lru_cache(maxsize=50_000)
-def _state(prefix: Architecture, most_hidden: int, most_nodes: int) -> _State:
-    if not prefix:
-        return _State(0, 0, (), None, (), (), tuple(range(1, most_hidden + 1)))
-    before = _state(prefix[:-1], most_hidden, most_nodes)
-    if not 0 <= prefix[-1] < len(before.options):
-        raise InvalidArchitecture(f"decision {len(prefix) - 1}: expected 0 to {len(before.options) - 1}")
-    value = before.options[prefix[-1]]
-    if len(prefix) == 1:
-        return _State(value, 0, (), None, (), (), tuple(range(2 * value, most_nodes + 1)))
-    if len(prefix) == 2:
-        state = before._replace(total=value)
-    elif len(before.done) == before.total:
-        state = before._replace(new=(*before.new, value))
-    elif before.operation is None:
-        state = before._replace(operation=list(OPERATIONS)[value])
-    else:
-        state = before._replace(inputs=(*before.inputs, value))
-        assert state.operation is not None
-        if len(state.inputs) == OPERATIONS[state.operation]:
-            done = (*state.done, Node(state.operation, state.inputs))
-            state = state._replace(done=done, operation=None, inputs=())
-    return state._replace(options=tuple(_options(state)))
-
-
-def _options(state: _State) -> list[int]:
-    if len(state.done) == state.total:
-        return _hidden_options(state)
-    kinds = _kinds(state)
-    counts = [sum(kind == k for i, kind in enumerate(kinds) if i not in state.inputs) for k in range(7)]
-    clean = min(len(_clean(state.done, state.hidden)), state.hidden)
-    dirty = any(kinds[value] in (1, 5) for value in state.inputs)
-    after = clean, state.total - len(state.done) - 1, state.hidden
-    if state.operation is None:
-        sizes = enumerate(OPERATIONS.values())
-        return [i for i, size in sizes if size <= len(kinds) and _ends(tuple(counts), size, dirty, *after)]
-    left, fine = OPERATIONS[state.operation] - len(state.inputs) - 1, []
-    for kind in range(7):
-        fewer = (*counts[:kind], counts[kind] - 1, *counts[kind + 1 :])
-        fine.append(counts[kind] > 0 and _ends(fewer, left, dirty or kind in (1, 5), *after))
-    return [value for value, kind in enumerate(kinds) if value not in state.inputs and fine[kind]]
-
-
-def _kinds(state: _State) -> list[int]:
-    """What each value is: the input, a previous state, a dirty or a clean node, loose (0 to 3) or not (4, 5, 6, 6)."""
-    loose, clean = _loose(state.done, state.hidden), _clean(state.done, state.hidden)
-    found = []
-    for value in range(1 + state.hidden + len(state.done)):
-        node = value - 1 - state.hidden
-        kind = 0 if value == 0 else 1 if node < 0 else 3 if node in clean else 2
-        found.append(kind if value in loose else min(kind + 4, 6))  # nodes that are read are all alike
-    return found
-
-
-def _hidden_options(state: _State) -> list[int]:
-    """Nodes that read no previous hidden state; in the end all that nothing depends on must be among them."""
-    loose, clean = _loose(state.done, state.hidden), _clean(state.done, state.hidden)
-    left = state.hidden - len(state.new)
-    first = 1 + state.hidden
-    missing = {value - first for value in loose} - set(state.new)
-    if not left:
-        return []
-    return sorted(missing) if len(missing) == left else [node for node in sorted(clean) if node not in state.new]
-
-
-def _loose(nodes: tuple[Node, ...], hidden: int) -> set[int]:
-    """Values that nothing reads."""
-    return set(range(1 + hidden + len(nodes))) - {value for node in nodes for value in node.inputs}
-
-
-def _clean(nodes: tuple[Node, ...], hidden: int) -> set[int]:
-    """Nodes that read no previous hidden state."""
-    return {i for i, node in enumerate(nodes) if not any(1 <= value <= hidden for value in node.inputs)}
-
-
-@functools.lru_cache(maxsize=200_000)
-def _ends(counts: tuple[int, ...], left: int, dirty: bool, clean: int, nodes_left: int, hidden: int) -> bool:
-    """Whether the recipe can be made valid once the node at hand has ``left`` further inputs.
-
-    Args:
-        counts: Values that it does not read yet, by kind.
-        left: Inputs that it still takes.
-        dirty: Whether it reads a previous hidden state already.
-        clean: Clean nodes before it, up to ``hidden``.
-        nodes_left: Nodes after it.
-        hidden: Hidden states.
-    """
-    if left == 0:
-        loose = [*counts[:4]]
-        loose[2 if dirty else 3] += 1
-        return _needed(*loose, min(clean + (not dirty), hidden), hidden) <= nodes_left
-    for kind, count in enumerate(counts):
-        if count:
-            fewer = (*counts[:kind], count - 1, *counts[kind + 1 :])
-            if _ends(fewer, left - 1, dirty or kind in (1, 5), clean, nodes_left, hidden):
-                return True
-    return False
-
-
-@functools.lru_cache(maxsize=200_000)
-def _needed(x: int, states: int, dirty: int, clean: int, found: int, hidden: int) -> int:
-    """Nodes that it takes at least until only clean nodes are loose, no more than hidden states, and as many are there.
-
-    Args:
-        x: Whether the input is loose.
-        states: Previous hidden states that are loose.
-        dirty: Loose nodes that read one of them.
-        clean: Loose nodes that read none.
-        found: Clean nodes, up to ``hidden``.
-        hidden: Hidden states.
-    """
-    if not x and not states and not dirty and clean <= hidden and found >= hidden:
-        return 0
-    if states:  # they make a node dirty, whatever else it reads
-        read = min(states, 3)
-        more = min(dirty, 3 - read)
-        return 1 + _needed(x * (read + more >= 3), states - read, dirty - more + 1, clean, found, hidden)
-    room = 3 - x
-    fewer_dirty = min(dirty, room)
-    fewer_clean = min(clean, room - fewer_dirty) if clean > hidden - 1 else 0
-    if not x and not fewer_dirty and not fewer_clean:
-        fewer_clean = min(clean, 1)
-    return 1 + _needed(0, 0, dirty - fewer_dirty, clean - fewer_clean + 1, min(found + 1, hidden), hidden)
+    return (lambda option: value_names(recipe)[option]) if "input" in label else str

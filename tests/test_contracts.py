@@ -50,6 +50,7 @@ FACTORIES = {
     "Predictor": lambda: load("Predictor")(labels=20),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
+    "NASBenchNLP": lambda: load("NASBenchNLP")(nodes=6),
     "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
     "Function": lambda: load("Function")(shares_of_ones),
 }

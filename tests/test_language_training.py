@@ -21,6 +21,7 @@ SMALL = {
     "preset": "grammar",
     "task": "grammar:train=1001,valid=401,test=401",
     "epochs": 2,
+    "batch_size": 20,
     "segment": 10,
     "skeleton": {"width": 8},
 }

@@ -261,7 +261,7 @@ def test_shared_and_separate_maps_have_different_forms():
     ("space", "text", "said"),
     [
         (NASBenchNLP(), "prod(x,h0) prod(0,h0) ; 1", "node 1: input 1: expected one of x, got h0"),
-        (NASBenchNLP(), "tanh(h0) sigmoid(0) ; 1", "node 1: operation: expected one of prod, .*, got sigmoid"),
+        (NASBenchNLP(), "tanh(h0) sigmoid(0) ; 1", "node 1: operation: expected one of linear, prod, sum, got sigmoid"),
         (NASBenchNLP(), "what(x,h0) ; 0", "node 0, 'what\\(x,h0\\)', is no operation with its inputs"),
         (DARTSCell(), "relu(1)", "node 1, 'relu\\(1\\)', is no activation of an earlier node"),
         (DARTSCell(), "relu(0)", "it has 1 nodes"),

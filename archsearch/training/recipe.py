@@ -83,9 +83,10 @@ PRESETS: Mapping[str, Recipe] = {
     "grammar": Recipe(
         task="grammar",
         epochs=10,
-        batch_size=20,
+        batch_size=40,
+        segment=20,
         optimizer="adamw",
-        learning_rate=0.01,
+        learning_rate=0.02,
         weight_decay=0.0,
         clip_norm=1.0,
         skeleton={"width": 32},

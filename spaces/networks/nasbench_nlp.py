@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from archsearch.networks.network import InputShape
 from archsearch.networks.recurrent import RecurrentCell, RecurrentNetwork, States
-from archsearch.spaces.nasbench_nlp import NASBenchNLP, Recipe
+from archsearch.spaces.nasbench_nlp import NASBenchNLP
+from archsearch.spaces.networks.nasbench_nlp_recipe import Recipe
 from archsearch.trial import Architecture
 
 
@@ -57,7 +58,7 @@ class RecipeCell(RecurrentCell):
 
     def step(self, x: torch.Tensor, states: States, choice: Architecture) -> States:
         """See the class."""
-        plain, *maps = x.split(self.width, dim=-1)
+        plain, *maps = torch.split(x, self.width, dim=-1)
         mapped = dict(zip(self.of_input, maps, strict=False))
         values = [plain, *states]
         for number, node in enumerate(self.recipe.nodes):

@@ -16,7 +16,7 @@ from torch import nn
 from archsearch.networks.network import InputShape, Weights
 from archsearch.networks.recurrent import CarriedState, RecurrentCell, RecurrentNetwork, States, highway
 from archsearch.spaces.darts_cell import EDGES
-from archsearch.spaces.tree_cells import ACTIVATIONS, TreeCell
+from archsearch.spaces.networks.cell_tree import ACTIVATIONS, TreeCell
 from archsearch.trial import Architecture
 
 Activations = Sequence[tuple[str, Any]]
