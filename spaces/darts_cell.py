@@ -6,10 +6,14 @@ Reference: Liu, Simonyan & Yang, "DARTS: differentiable architecture search", IC
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from archsearch.relaxing import NONE, RelaxedChoice, shares
 from archsearch.spaces.networks.cell_tree import ACTIVATIONS, TreeCell
 from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    from archsearch.networks.network import InputShape, Network
 
 GENOTYPES: Mapping[str, str] = {
     "DARTS_V1": "relu(0) relu(1) tanh(2) relu(3) relu(4) identity(1) relu(5) relu(1)",
@@ -38,6 +42,11 @@ class DARTSCell(TreeCell):
 
     def __init__(self, width: int = 300, tied: bool = True) -> None:
         super().__init__(8, False, width, tied, GENOTYPES)
+
+    def _made(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
+        from archsearch.spaces.networks.tree_cells import TreeCellNetwork
+
+        return TreeCellNetwork(self, architecture, task, width)
 
     # -- relaxation: every node reads all earlier ones, each with every activation or none ------
 

@@ -6,11 +6,15 @@ section 2.1.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
 from archsearch.spaces.networks.cell_tree import TreeCell
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    from archsearch.networks.network import InputShape, Network
 
 First = Literal["chosen", "fixed"]
 
@@ -46,3 +50,8 @@ class ENASCell(TreeCell):
             raise UsageError(f"ENASCell: nodes: expected at least 2, got {nodes}")
         self.first = first
         super().__init__(self.nodes - 1, first == "chosen", width, tied, {})
+
+    def _made(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
+        from archsearch.spaces.networks.tree_cells import TreeCellNetwork
+
+        return TreeCellNetwork(self, architecture, task, width)

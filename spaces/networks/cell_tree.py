@@ -202,17 +202,18 @@ class TreeCell(Space, abc.ABC):
             task: What has a vocabulary of ``classes`` tokens.
             width: Instead of the space's own.
         """
-        return self._network(self.validate(architecture), task, width)
+        return self._made(self.validate(architecture), task, self._width(width))
 
     def super_network(self, task: InputShape, *, width: int | None = None) -> Network:
         """The network of all cells; see ``network``."""
-        return self._network(None, task, width)
+        return self._made(None, task, self._width(width))
 
-    def _network(self, architecture: Architecture | None, task: InputShape, width: int | None) -> Network:
-        from archsearch.spaces.networks.tree_cells import TreeCellNetwork
+    def _width(self, width: int | None) -> int:
+        return at_least_one(type(self).__name__, "width", self.width if width is None else width)
 
-        width = at_least_one(type(self).__name__, "width", self.width if width is None else width)
-        return TreeCellNetwork(self, architecture, task, width)
+    @abc.abstractmethod
+    def _made(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
+        """The network; None: the super-network."""
 
 
 def _written(activation: str, below: Sequence[str]) -> str:
