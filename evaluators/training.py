@@ -35,10 +35,10 @@ from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Qu
 
 
 class Training(Evaluator):
-    """Trains each architecture on its own; the score is its accuracy in percent on the validation part.
+    """Trains each architecture on its own; scores it on the validation part, by accuracy in percent or minus the loss.
 
-    Of language modelling, the score is the validation loss with a minus, in nats a token. Reported but never used by a
-    search: ``test_accuracy`` (percent), or ``valid_perplexity`` and ``test_perplexity``; ``valid_loss`` and
+    The latter where less of the task's metric is better: in language modelling, in nats a token. Reported but never
+    used by a search: ``test_accuracy`` (percent), or ``valid_perplexity`` and ``test_perplexity``; ``valid_loss`` and
     ``train_loss`` (cross-entropy after the last epoch; of training, the mean over it), ``params``, ``flops``
     (multiply-adds of one image or token), with ``repeats`` above 1 ``score_deviation`` (standard deviation of the
     repeats), ``latency_seconds`` if asked for. The curve is the score after each epoch. Billed: seconds of the device
