@@ -35,7 +35,7 @@ from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Qu
 
 
 class Training(Evaluator):
-    """Trains each architecture on its own; scores it on the validation part, by accuracy in percent or minus the loss.
+    """Trains each architecture on its own; the score is accuracy in percent on the validation part, or minus the loss.
 
     The latter where less of the task's metric is better: in language modelling, in nats a token. Reported but never
     used by a search: ``test_accuracy`` (percent), or ``valid_perplexity`` and ``test_perplexity``; ``valid_loss`` and

@@ -95,7 +95,7 @@ def test_a_space_of_ones_own(tmp_path, monkeypatch):
     searched(tmp_path / "r", training(skeleton={"cells": 1}), 1, space)
     monkeypatch.chdir(tmp_path)
     written = []
-    monkeypatch.setattr(archsearch.bridges.export, "need_onnx", lambda: None)
+    monkeypatch.setattr(archsearch.bridges.export, "need_onnx", lambda space: None)
     monkeypatch.setattr(archsearch.bridges.export, "save_onnx", lambda path, network, shape: written.append(network))
     (folder,) = export(tmp_path / "r", onnx=True, space=space)
     assert [accuracy(network) for network in written] == [best(tmp_path / "r", space)["score"]]

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.basics.checks import at_least_one
-from archsearch.basics.kinds import IMAGES, kinds_of
 from archsearch.basics.words import plain_lines, say
 from archsearch.bridges.card import Card
 from archsearch.bridges.export_weights import Trainings, need_onnx, save_onnx, save_weights
@@ -86,15 +85,10 @@ def export(
             networks read tokens, or the packages that it needs are missing.
     """
     at_least_one("export", "top", top)
-    if onnx:
-        need_onnx()
     folder = RunFolder(directory)
     space = space_of_run(folder, space, trust=trust)
-    if onnx and IMAGES not in kinds_of(space):
-        raise UsageError(
-            f"onnx: networks for {kinds_of(space)[0]} go over a text of any length, which is not written as ONNX; "
-            "export without onnx"
-        )
+    if onnx:
+        need_onnx(space)
     history = folder.table(space)
     verification = newest_verification(folder, history)
     chosen = _choose(folder, history, verification, top, trial)
