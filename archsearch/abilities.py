@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from archsearch.basics.kinds import IMAGES, kinds_of
 from archsearch.errors import MissingAbility
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 @runtime_checkable
 class Trainable(Protocol):
     """A space whose architectures can be built as networks.
+
+    An attribute ``kinds`` says which kinds of networks they are, of ``archsearch.basics.kinds``; without it they
+    classify images.
 
     Keyword-only arguments of ``network`` are settings of the skeleton around the searched part, such as ``channels``
     and ``cells``; evaluators hand them over by name, to train a smaller proxy.
@@ -98,6 +102,26 @@ def trainable(space: Space, who: str) -> Trainable:
             "NASBench201, or give your space a method network(architecture, task)"
         )
     return space
+
+
+def expect_kind(space: Space, kind: str, task: object, who: str) -> None:
+    """Checks that the networks of a space can do what a task wants, before anything is spent.
+
+    Args:
+        space: A trainable space.
+        kind: Of network that is wanted.
+        task: The task, or its name, for the message.
+        who: Name of the evaluator that asks.
+
+    Raises:
+        MissingAbility: If they cannot.
+    """
+    if kind not in kinds_of(space):
+        raise MissingAbility(
+            f"{who}: task {task} is for networks of the kind {kind}, those of {type(space).__name__} are for "
+            f"{' or '.join(kinds_of(space))}; use a task of that kind, such as "
+            f"{'digits' if IMAGES in kinds_of(space) else 'grammar'}, or another space"
+        )
 
 
 def skeleton_settings(space: Trainable) -> tuple[str, ...]:

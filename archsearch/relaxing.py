@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from archsearch.basics.kinds import kinds_of
 from archsearch.errors import MissingAbility
 from archsearch.trial import Architecture
 
@@ -62,7 +63,8 @@ class Relaxed(Protocol):
     def relaxed(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
         """Logits, shape (batch, classes); with weight 1 for one architecture's candidates, exactly those of it.
 
-        Parameters and batch statistics of candidates without a weight are not touched.
+        Parameters and batch statistics of candidates without a weight are not touched. Networks that read tokens take
+        a third argument, the hidden state that is carried on; see ``RecurrentNetwork``.
 
         Args:
             images: Shape (batch, channels, height, width).
@@ -170,10 +172,10 @@ def relaxable(space: object, who: str) -> Relaxable:
     if isinstance(space, Relaxable):
         import torch
 
-        from archsearch.networks.network import InputShape
+        from archsearch.networks.network import EXAMPLES
 
         with torch.device("meta"):
-            if isinstance(space.super_network(InputShape((3, 32, 32), 10)), Relaxed):
+            if isinstance(space.super_network(EXAMPLES[kinds_of(space)[0]]), Relaxed):
                 return space
     raise MissingAbility(
         f"{who} mixes candidates with weights, and {type(space).__name__} has no super-network that does; use a space "

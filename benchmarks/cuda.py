@@ -19,7 +19,7 @@ import torch
 
 from archsearch.evaluators import OneShot, Training, ZeroCost
 from archsearch.spaces import NASBench201
-from archsearch.task import Task
+from archsearch.task import ImageTask
 from archsearch.trial import Query
 
 SPACE = NASBench201()
@@ -27,7 +27,7 @@ RESNET_LIKE = SPACE.from_index(11472)
 SKELETON = {"channels": 16, "cells": 5}
 
 
-def images(n: int) -> Task:
+def images(n: int) -> ImageTask:
     """Ten prototypes in noise, of CIFAR's shape."""
     rng = np.random.default_rng(0)
     prototypes = rng.normal(size=(10, 3, 32, 32))
@@ -36,7 +36,7 @@ def images(n: int) -> Task:
         labels = rng.integers(10, size=size)
         return (prototypes[labels] + 2 * rng.normal(size=(size, 3, 32, 32))).astype(np.float32), labels
 
-    return Task(part(n), part(512), part(512), name="prototypes")
+    return ImageTask(part(n), part(512), part(512), name="prototypes")
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -32,7 +32,7 @@ from archsearch.evaluators.untrained_scores import Score
 from archsearch.files.embedded import embedded_columns
 from archsearch.ranking import kendall_tau, spearman
 from archsearch.spaces import NASBench201
-from archsearch.task import Task, load_task
+from archsearch.task import ImageTask, load_task
 from archsearch.trial import Architecture, Cost
 
 SPACE = NASBench201()
@@ -51,7 +51,7 @@ PUBLISHED = {
 """Our names to those of the columns; parameters and multiply-adds have none."""
 
 
-def stand_in(kind: str) -> Task:
+def stand_in(kind: str) -> ImageTask:
     """A task of CIFAR-10's shape."""
     rng = stream(0, "stand-in")
     if kind == "normal":
@@ -60,7 +60,7 @@ def stand_in(kind: str) -> Task:
         images, labels = load_task("digits").part("train")
         enlarged = np.kron(images[:IMAGES].numpy(), np.ones((1, 3, 4, 4)))
         arrays = enlarged, labels[:IMAGES].numpy()
-    return Task(arrays, arrays, arrays, classes=10, name=f"{kind} in the shape of CIFAR-10", normalise=False)
+    return ImageTask(arrays, arrays, arrays, classes=10, name=f"{kind} in the shape of CIFAR-10", normalise=False)
 
 
 def started(evaluator: Evaluator) -> Evaluator:

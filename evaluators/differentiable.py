@@ -18,6 +18,7 @@ import torch
 
 from archsearch.abilities import most_probable, skeleton_settings, trainable
 from archsearch.basics.checks import number, whole_number
+from archsearch.basics.kinds import kinds_of
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import Guard
 from archsearch.differentiable.optimisations import FirstOrder, OneLevel, Optimisation
@@ -33,7 +34,7 @@ from archsearch.evaluators.relaxed_network import RelaxedNetwork
 from archsearch.evaluators.search_records import drop_by_discretisation
 from archsearch.evaluators.staged_network import StagedNetwork
 from archsearch.evaluators.training import Training
-from archsearch.networks.network import InputShape, Network
+from archsearch.networks.network import EXAMPLES, Network
 from archsearch.relaxing import MixesKernels, Relaxable, relaxable
 from archsearch.space import Space
 from archsearch.task import Task
@@ -185,7 +186,7 @@ class Differentiable(InheritedScores):
         """Raises ``MissingAbility`` if the space has no relaxed super-network, or none with partial channels."""
         name = type(self).__name__
         found = relaxable(space, name)
-        self.training.check(space)
+        self.trainer.check(space, type(self).__name__)
         if self._part > 1 and "part" not in inspect.signature(found.super_network).parameters:
             raise MissingAbility(
                 f"{name}: {type(self._method.relaxation).__name__} lets candidates see a part of the channels, which "
@@ -201,7 +202,7 @@ class Differentiable(InheritedScores):
 
         if self._method.relaxation.needs_kernels:
             with torch.device("meta"):
-                mixes = isinstance(found.super_network(InputShape((3, 32, 32), 10)), MixesKernels)
+                mixes = isinstance(found.super_network(EXAMPLES[kinds_of(space)[0]]), MixesKernels)
             if not mixes:
                 raise MissingAbility(
                     f"{name}: {type(self._method.relaxation).__name__} compares parts of kernels, which the "

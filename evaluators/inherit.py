@@ -66,7 +66,7 @@ class Inherit(BuiltOnTraining):
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
         trainable(space, "Inherit")
-        self.training.check(space)
+        self.trainer.check(space, type(self).__name__)
 
     def prepare(self) -> Cost:
         """As ``Training`` does."""

@@ -20,6 +20,7 @@ from archsearch.evaluators.inheriting import inherit, recompute_statistics
 from archsearch.evaluators.super_network import SuperNetwork
 from archsearch.evaluators.training import BuiltOnTraining, Training
 from archsearch.networks.structure import showing
+from archsearch.networks.undisturbed import batch_norms
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.loop import Run
@@ -136,12 +137,12 @@ class InheritedScores(BuiltOnTraining):
         trainer = self.trainer
         if self.steps:
             trainer.train(run, self.steps, self.steps, meter, self.learning_rate, validate=False)
-            run.network.drop_path = 0.0  # of the last epoch: nothing is dropped from here on
+            run.network.drop_path = run.network.dropout = 0.0  # of the last epoch: nothing is dropped from here on
         with showing(run.network, run.architecture):
             if self.statistics == "recomputed":
                 self._recompute_statistics(run, meter)
             run.batch_statistics = self.statistics == "batch"
-            score, run.valid_loss = trainer.accuracy(run, "valid", meter, self._chosen(query))
+            score, run.valid_loss, run.valid_metric = trainer.judge(run, "valid", meter, self._chosen(query))
         run.curve.append(score)
         return trainer.report(run, meter, test=False)
 
@@ -232,6 +233,8 @@ class InheritedScores(BuiltOnTraining):
 
     def _recompute_statistics(self, run: Run, meter: Meter) -> None:
         """Means and variances over some training batches take the place of the inherited ones."""
+        if not batch_norms(run.network):
+            return
         images = self._statistics_images()
         recompute_statistics(run.network, run.architecture, images)
         meter.forwarded(sum(map(len, images)), self.trainer.size(run.architecture)[0])
@@ -244,13 +247,13 @@ class InheritedScores(BuiltOnTraining):
         return batches
 
     def _chosen(self, query: Query) -> torch.Tensor | None:
-        """Which validation images to score on; None: all. Other ones after each ``advance``."""
+        """Which validation examples to score on; None: all. Other ones after each ``advance``."""
         n, batches = self.trainer.data.size("valid"), query.budget.stop if query.budget else self.validation_batches
-        if batches is None or batches * self.trainer.recipe.batch_size >= n:
+        if batches is None or batches * self.trainer.batch_examples >= n:
             return None
-        images = max(2, batches * self.trainer.recipe.batch_size)  # one alone has no statistics
+        images = max(2, batches * self.trainer.batch_examples)  # one alone has no statistics
         if "order" not in self._images:
-            order = stream(self.seed, f"validation {self._shared.sample}").permutation(n)
+            order = self.trainer.data.drawn(n, stream(self.seed, f"validation {self._shared.sample}"))
             self._images["order"] = torch.from_numpy(order)
         chosen: torch.Tensor = self._images["order"][:images]
         return chosen

@@ -23,6 +23,7 @@ import torch
 
 from archsearch.abilities import Mixing, SharedWeights
 from archsearch.basics.checks import at_least_one, number, whole_number
+from archsearch.basics.kinds import IMAGES, kinds_of
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_scoring import Statistics
@@ -31,7 +32,7 @@ from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.inheriting import inherit
 from archsearch.evaluators.super_network import SuperNetwork
 from archsearch.evaluators.training import Training
-from archsearch.networks.network import InputShape, Network
+from archsearch.networks.network import EXAMPLES, Network
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.loop import Run
@@ -154,7 +155,12 @@ class OneShot(InheritedScores):
                 f"OneShot shares weights, and {type(space).__name__} has no super-network; use a space such as "
                 "NASBench201, or give your space a method super_network(task)"
             )
-        self.training.check(space)
+        self.trainer.check(space, type(self).__name__)
+        if self.source == "hyper_network" and IMAGES not in kinds_of(space):
+            raise MissingAbility(
+                f"OneShot: a hyper_network writes the weights of networks for {IMAGES}, those of "
+                f"{type(space).__name__} are for {kinds_of(space)[0]}; use the source shared"
+            )
         if self.sampler == "fair" and (space.arities is None or len(set(space.arities)) != 1):
             raise MissingAbility(
                 f"OneShot: the sampler fair needs choices with equally many candidates, {type(space).__name__} has "
@@ -162,7 +168,7 @@ class OneShot(InheritedScores):
             )
         if self.sampler == "dropout":
             with torch.device("meta"):
-                mixes = isinstance(space.super_network(InputShape((3, 32, 32), 10)), Mixing)
+                mixes = isinstance(space.super_network(EXAMPLES[kinds_of(space)[0]]), Mixing)
             if not mixes or space.arities is None:
                 raise MissingAbility(
                     "OneShot: the sampler dropout needs a super-network that computes several candidates at once; that "

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from archsearch.abilities import most_probable
 from archsearch.differentiable.costs import Mixed, candidate_costs
@@ -34,8 +33,6 @@ from archsearch.networks.network import Network, Weights
 from archsearch.networks.undisturbed import Undisturbed
 from archsearch.ranking.derived import RECORDS
 from archsearch.relaxing import MixesKernels, Relaxable, Relaxed
-from archsearch.task.images import split
-from archsearch.training.batches import batches_of
 from archsearch.training.checkpoints import Checkpoint
 from archsearch.training.loop import Batch, Run, Step, run_epochs
 from archsearch.training.meter import Meter
@@ -188,15 +185,13 @@ class RelaxedNetwork(SuperNetwork):
         return self._cut
 
     def _halves(self) -> tuple[torch.Tensor, torch.Tensor]:
-        trainer = self._trainer
-        labels = trainer.data.part("train")[1].numpy()[trainer.chosen.numpy()]
-        count = min(max(2, round(self._held_out * len(labels))), len(labels) - 2)
-        held_out, own = (torch.from_numpy(part[0]) for part in split(trainer.chosen.numpy(), labels, count))
+        trainer, n = self._trainer, len(self._trainer.chosen)
+        held_out, own = trainer.data.divide(trainer.chosen, min(max(2, round(self._held_out * n)), n - 2))
         return own, held_out
 
     @property
     def _updates_per_epoch(self) -> int:
-        return batches_of(len(self._parts[0]), self._trainer.recipe.batch_size)
+        return self._trainer.updates_for(len(self._parts[0]))
 
     @property
     def moving(self) -> int:
@@ -330,22 +325,20 @@ class RelaxedNetwork(SuperNetwork):
         ]
 
     def _accuracy(self, run: Run, meter: Meter, weights: Sequence[Weights]) -> float:
-        """Accuracy on some validation images, with the statistics of that batch, in percent."""
-        images, labels = self._trainer.data.part("valid", self._trainer.where)
-        images, labels = images[:WATCHED_IMAGES], labels[:WATCHED_IMAGES]
+        """Score on some validation examples, with the statistics of that batch."""
+        batch, goal = self._trainer.first("valid", WATCHED_IMAGES), self._trainer.data.goal
         assert isinstance(run.network, Relaxed)
         assert self._costs is not None
         assert self._parameters is not None
-        with Undisturbed(run.network, batch=len(labels) > 1), torch.no_grad():
-            found = run.network.relaxed(images, weights).argmax(1)
-        meter.forwarded(len(labels), self._costs.of(weights, self._parameters.sizes))
-        return 100 * float((found == labels).float().mean())
+        with Undisturbed(run.network, batch=batch.examples > 1), torch.no_grad():
+            found = goal.tally(run.network.relaxed(*batch.through(weights)), batch.targets)
+        meter.forwarded(batch.examples, self._costs.of(weights, self._parameters.sizes))
+        return goal.judged(found).score
 
     def _eigenvalue(self, run: Run, meter: Meter) -> float:
         """The largest eigenvalue of the loss on one held-out batch over the architecture parameters."""
         own, held_out = self._parts
-        chosen = (own if held_out is None else held_out)[: self._trainer.recipe.batch_size].to(self._trainer.where)
-        images, labels = self._trainer.data.part("train", self._trainer.where)
+        batch = self._trainer.batch(own if held_out is None else held_out)
         assert self._parameters is not None
         assert self._costs is not None
         assert isinstance(run.network, Relaxed)
@@ -354,11 +347,11 @@ class RelaxedNetwork(SuperNetwork):
         now = searching.now(True)._replace(generator=generator)
         weights = self._method.relaxation.weights(self._parameters, now)
         with Undisturbed(run.network, batch=True):
-            loss = functional.cross_entropy(run.network.relaxed(images[chosen], weights), labels[chosen])
+            loss = self._trainer.data.goal.loss(run.network.relaxed(*batch.through(weights)), batch.targets)
             value, products = largest_eigenvalue(loss, self._parameters.leaves)
         macs = self._costs.of(weights, self._parameters.sizes)
         for _ in range(1 + products):  # a product goes back through a pass and its way back
-            meter.forwarded(3 * len(chosen), macs)
+            meter.forwarded(3 * batch.examples, macs)
         return value
 
     def _save(self, run: Run) -> None:

@@ -48,7 +48,7 @@ BILL = "super-network.json"
 BILLED = ("prepared", "earlier", "advanced")
 ANEW = "the super-network is trained anew"
 
-CURVE = ("epoch", "train_loss", "accuracy")
+CURVE = ("epoch", "train_loss", "accuracy")  # the last one is the score, whatever the task's is
 WATCHED_PATHS = 4
 WATCHED_IMAGES = 256
 CURVE_POINTS = 20
@@ -214,20 +214,20 @@ class SuperNetwork:
         if epoch % math.ceil(self._length / CURVE_POINTS) and epoch < self._length:
             return
         network, layers = run.network, batch_norms(run.network)
-        tracks, drop_path = [layer.track_running_stats for layer in layers], network.drop_path
-        network.drop_path = 0.0
+        tracks, dropped = [layer.track_running_stats for layer in layers], (network.drop_path, network.dropout)
+        network.drop_path = network.dropout = 0.0
         for layer in layers:
             layer.track_running_stats = False  # running statistics stay as they are
         chosen = torch.arange(min(WATCHED_IMAGES, self._trainer.data.size("valid")))
         paths = [self._trainer.space.sample(stream(i, "watched")) for i in range(WATCHED_PATHS)]
         batch = len(chosen) > 1  # a single image has no statistics
         watched = [dataclasses.replace(run, architecture=path, batch_statistics=batch) for path in paths]
-        found = [self._trainer.accuracy(each, "valid", meter, chosen)[0] for each in watched]
+        found = [self._trainer.judge(each, "valid", meter, chosen).score for each in watched]
         if isinstance(network, HyperNetwork):
             meter.forwarded(1, sum(map(network.generation_multiply_adds, paths)))
         for layer, track in zip(layers, tracks, strict=True):
             layer.track_running_stats = track
-        network.drop_path = drop_path
+        network.drop_path, network.dropout = dropped
         self._facts["curve"].append([epoch, run.train_loss, float(np.mean(found))])
 
     def _load(self, path: Path) -> None:

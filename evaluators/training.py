@@ -1,8 +1,9 @@
 """Individual training: the reference that every cheaper evaluator is judged by.
 
-Each architecture is trained on its own and scored by its accuracy on the validation part. The default recipe follows
-NAS-Bench-201 (Dong & Yang, ICLR 2020): SGD with Nesterov momentum 0.9, weight decay 5e-4, and a cosine schedule from
-0.1 to 0. A proxy is the same with fewer channels, cells, epochs or images: see ``PRESETS``.
+Each architecture is trained on its own and scored on the validation part, by its accuracy or whatever the goal of the
+task is. The default recipe follows NAS-Bench-201 (Dong & Yang, ICLR 2020): SGD with Nesterov momentum 0.9, weight decay
+5e-4, and a cosine schedule from 0.1 to 0. A proxy is the same with fewer channels, cells, epochs or images: see
+``PRESETS``.
 
 A training can stop at any epoch, keep a checkpoint, and be continued from it later, exactly as if it had never stopped;
 so controllers such as ``SuccessiveHalving`` pay for the added epochs only.
@@ -34,13 +35,15 @@ from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Qu
 
 
 class Training(Evaluator):
-    """Trains each architecture on its own; the score is its accuracy in percent on the validation part.
+    """Trains each architecture on its own; the score is accuracy in percent on the validation part, or minus the loss.
 
-    Reported but never used by a search: ``test_accuracy`` (percent), ``valid_loss`` and ``train_loss`` (cross-entropy
-    after the last epoch; of training, the mean over it), ``params``, ``flops`` (multiply-adds of one image), with
-    ``repeats`` above 1 ``score_deviation`` (standard deviation of the repeats), ``latency_seconds`` if asked for. The
-    curve is the validation accuracy after each epoch. Billed: seconds of the device (of the processor, its own time),
-    examples, updates, and floating-point operations (2 per multiply-add, 3 passes' worth for a training example).
+    The latter where less of the task's metric is better: in language modelling, in nats a token. Reported but never
+    used by a search: ``test_accuracy`` (percent), or ``valid_perplexity`` and ``test_perplexity``; ``valid_loss`` and
+    ``train_loss`` (cross-entropy after the last epoch; of training, the mean over it), ``params``, ``flops``
+    (multiply-adds of one image or token), with ``repeats`` above 1 ``score_deviation`` (standard deviation of the
+    repeats), ``latency_seconds`` if asked for. The curve is the score after each epoch. Billed: seconds of the device
+    (of the processor, its own time), examples, updates, and floating-point operations (2 per multiply-add, 3 passes'
+    worth for a training example).
 
     Equal seeds give equal results on one kind of device, whatever the number of workers. Every argument left out (None)
     is as in the preset.
@@ -51,6 +54,7 @@ class Training(Evaluator):
         epochs: Length of a full training, and of its schedule, >= 1.
         batch_size: Images per update, >= 1; the last batches of an epoch shrink evenly. A batch of one image is refused
             where batch normalisation has nothing to average over; with 2 and an odd number of images one batch has 3.
+            Of tasks of tokens: streams side by side.
         optimizer: sgd or adamw.
         learning_rate: The highest, > 0; a cosine schedule takes it to 0.
         warm_up: Epochs over which the learning rate rises in equal steps before that, >= 0.
@@ -63,9 +67,13 @@ class Training(Evaluator):
         auxiliary_weight: Weight of the auxiliary head's loss, >= 0, for networks that have one, such as those of
             ``DARTS(auxiliary=True)``. ``params`` counts the head, ``flops`` does not.
         augmentation: What is done to training images: any of crop, flip, cutout. None: as preset or task have it.
-        train_examples: Use only so many of the training images, the same for all.
+        train_examples: Use only so many of the training images or tokens, the same for all.
         skeleton: Settings of the network around the searched part by name, such as channels and cells. Those that the
             space does not know are an error here; in a preset they are passed over, as are those given to the space.
+        segment: Of tasks of tokens: tokens through which gradients flow back, >= 1; the hidden state is carried on from
+            one segment to the next.
+        dropout: Of recurrent networks: probability, 0 <= dropout < 1, of variational dropout on a cell's inputs, hidden
+            state and outputs; one mask for all positions of a segment.
         repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
             those that were done are kept; the seconds that they took are billed with the try that failed.
         keep: How many checkpoints are kept, >= 1: those that were written or read last. A training that would go on
@@ -100,6 +108,8 @@ class Training(Evaluator):
         augmentation: list[Augmentation] | None = None,
         train_examples: int | None = None,
         skeleton: dict[str, int] | None = None,
+        segment: int | None = None,
+        dropout: float | None = None,
         repeats: int = 1,
         keep: int = 1_000,
         latency: bool = False,
@@ -125,6 +135,8 @@ class Training(Evaluator):
         self.augmentation = augmentation
         self.train_examples = train_examples
         self.skeleton = skeleton
+        self.segment = segment
+        self.dropout = dropout
         self.repeats = repeats
         self.keep = keep
         self.latency = latency

@@ -17,8 +17,9 @@ import torch
 
 from archsearch.abilities import SharedWeights, trainable
 from archsearch.basics.checks import at_least_one, whole_number
+from archsearch.basics.kinds import IMAGES, kinds_of
 from archsearch.basics.seeding import stream
-from archsearch.errors import UsageError
+from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluators.training import BuiltOnTraining, Training
 from archsearch.evaluators.untrained_scores import PROXIES, Proxy, Score, proxy_of
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count
@@ -80,7 +81,12 @@ class ZeroCost(BuiltOnTraining):
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
         trainable(space, "ZeroCost")
-        self.training.check(space)
+        self.trainer.check(space, type(self).__name__)
+        if self._proxy is not None and IMAGES not in kinds_of(space):
+            raise MissingAbility(
+                f"ZeroCost: {self.score} is a score of networks for {IMAGES}, those of {type(space).__name__} are for "
+                f"{kinds_of(space)[0]}; use the score params or flops, or another evaluator such as Training"
+            )
 
     def start(self, space: Space) -> None:
         """Binds the evaluator to a space, and reads the task."""

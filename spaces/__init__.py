@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.darts import RDARTS as RDARTS
+    from archsearch.spaces.darts_cell import DARTSCell as DARTSCell
+    from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from archsearch.spaces.nas_rl import NASRL as NASRL
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
+    from archsearch.spaces.nasbench_nlp import NASBenchNLP as NASBenchNLP
     from archsearch.spaces.nasnet import NASNet as NASNet
+    from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
     from archsearch.spaces.pnas import PNAS as PNAS
     from archsearch.spaces.single_path import SinglePath as SinglePath
@@ -36,6 +40,8 @@ _MODULES = {
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
     "GeneticCNN": "genetic_cnn",
+    "DARTSCell": "darts_cell",
+    "ENASCell": "enas_cell",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
@@ -46,6 +52,8 @@ _MODULES = {
     "NASRL": "nas_rl",
     "PNAS": "pnas",
     "RDARTS": "darts",
+    "NASBenchNLP": "nasbench_nlp",
+    "NASRLCell": "nasrl_cell",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

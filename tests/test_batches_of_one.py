@@ -11,7 +11,7 @@ from archsearch.errors import UsageError
 from archsearch.evaluators import Inherit, OneShot, Training, ZeroCost
 from archsearch.evaluators.chain_scoring import score_chains
 from archsearch.spaces import NASBench201, NASBenchMacro
-from archsearch.task import Task, load_task
+from archsearch.task import ImageTask, load_task
 from archsearch.training.batches import batches_of, evaluation_batches
 from archsearch.trial import Query
 
@@ -26,7 +26,9 @@ def digits(train, valid):
     images, labels = (tensor.numpy() for tensor in load_task("digits:valid=700").part("train"))
     more, their = (tensor.numpy() for tensor in load_task("digits:valid=700").part("valid"))
     assert len(more) >= valid
-    return Task((images[:train], labels[:train]), (more[:valid], their[:valid]), (more[:30], their[:30]), classes=10)
+    return ImageTask(
+        (images[:train], labels[:train]), (more[:valid], their[:valid]), (more[:30], their[:30]), classes=10
+    )
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_one_image_left_over_is_scored_with_the_batch_before(seen, monkeypatch, 
     if valid > 700:  # twice the same
         images, labels = (tensor.numpy() for tensor in task.part("valid"))
         part = np.concatenate([images, images])[:valid], np.concatenate([labels, labels])[:valid]
-        task = Task(tuple(tensor.numpy() for tensor in task.part("train")), part, part, classes=10)
+        task = ImageTask(tuple(tensor.numpy() for tensor in task.part("train")), part, part, classes=10)
     evaluator = OneShot(
         Training(task=task, epochs=1, batch_size=8, skeleton={"channels": 4}), epochs=1, statistics="batch"
     )

@@ -114,7 +114,7 @@ def test_a_shelf_says_which_names_it_lacks():
             "no controller or evaluator or model or space is called 'randomsearch'; did you mean RandomSearch?",
         ),
         ("Tabula", "evaluators", "did you mean Tabular? Known: Cascade, Differentiable, Function, "),
-        ("NASBench", "spaces", "did you mean NASBench201?"),
+        ("NASBench20", "spaces", "did you mean NASBench201?"),
         ("Tabular", "spaces", "no space is called 'Tabular'"),
     ],
 )

@@ -58,6 +58,7 @@ FACTORIES = {
     "NASNet": lambda: load("NASNet")(layers=3, channels=4),
     "PNAS": lambda: load("PNAS")(layers=3, channels=4),
     "RDARTS": lambda: load("RDARTS")("S4", layers=3, channels=4),
+    "NASBenchNLP": lambda: load("NASBenchNLP")(nodes=6),
     "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
     "Function": lambda: load("Function")(shares_of_ones),
 }

@@ -146,7 +146,7 @@ def test_weights_and_parameters_are_trained_on_images_of_their_own_and_on_none_f
     class Watched(FirstOrder):
         def step(self, search, batch, held_out, moves):
             for what, part in (("weights", batch), ("parameters", held_out)):
-                seen[what] |= {image.numpy().tobytes() for image in part.images}
+                seen[what] |= {image.numpy().tobytes() for image in part.inputs}
             return super().step(search, batch, held_out, moves)
 
     evaluator = prepared(optimisation=Watched(), epochs=2)

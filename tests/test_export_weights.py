@@ -14,7 +14,7 @@ from archsearch.evaluators import Inherit, OneShot, Tabular, ZeroCost
 from archsearch.judging.verification import verify
 from archsearch.keeping.folder import RunFolder
 from archsearch.showing.rows import best_rows
-from archsearch.task import Task, load_task
+from archsearch.task import ImageTask, load_task
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_without_weights(tmp_path, capsys):
 
 def test_a_task_of_arrays(tmp_path):
     digits = load_task("digits")
-    task = Task(
+    task = ImageTask(
         *(tuple(array[:150] for array in digits._arrays[part]) for part in ("train", "valid", "test")), name="own"
     )
     searched(tmp_path / "r", training(task=task, train_examples=None), 1)

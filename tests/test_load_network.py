@@ -95,7 +95,7 @@ def test_a_space_of_ones_own(tmp_path, monkeypatch):
     searched(tmp_path / "r", training(skeleton={"cells": 1}), 1, space)
     monkeypatch.chdir(tmp_path)
     written = []
-    monkeypatch.setattr(archsearch.bridges.export, "need_onnx", lambda: None)
+    monkeypatch.setattr(archsearch.bridges.export, "need_onnx", lambda space: None)
     monkeypatch.setattr(archsearch.bridges.export, "save_onnx", lambda path, network, shape: written.append(network))
     (folder,) = export(tmp_path / "r", onnx=True, space=space)
     assert [accuracy(network) for network in written] == [best(tmp_path / "r", space)["score"]]
@@ -146,8 +146,11 @@ def test_a_space_that_a_package_has_registered(tmp_path, monkeypatch):
         ({"decisions": [[3]] * 6}, "expected an architecture of NASBench201: "),
         ({"decisions": [9] * 6}, "expected an architecture of NASBench201: "),
         ({"network": [1]}, r"network: expected an object, got \[1\]"),
-        ({"network": {}}, "network: input_shape: expected three whole numbers >= 1, got none"),
-        ({"network": {**NETWORK, "input_shape": [1, 8, "8"]}}, r"input_shape: expected three .*, got \[1, 8, '8'\]"),
+        ({"network": {}}, "network: input_shape: expected one to three whole numbers >= 1, got none"),
+        (
+            {"network": {**NETWORK, "input_shape": [1, 8, "8"]}},
+            r"input_shape: expected one to three .*, got \[1, 8, '8'\]",
+        ),
         ({"network": {**NETWORK, "classes": 0}}, "network: classes: expected a whole number >= 1, got 0"),
         ({"network": {**NETWORK, "skeleton": 3}}, "network: skeleton: expected an object, got 3"),
         (

@@ -142,12 +142,12 @@ def test_steps_lead_from_sharing_to_training(trained):
 @pytest.mark.parametrize("statistics", ["recomputed", "batch"])
 def test_nothing_is_dropped_after_the_updates(monkeypatch, statistics):
     evaluator = prepared(space=NASBenchMacro(), training={**MACRO, "drop_path": 0.9}, statistics=statistics)
-    seen, accuracy, recompute = [], Trainer.accuracy, OneShot._recompute_statistics
+    seen, judge, recompute = [], Trainer.judge, OneShot._recompute_statistics
 
     def watch(method):
         return lambda self, run, *rest: seen.append(run.network.drop_path) or method(self, run, *rest)
 
-    monkeypatch.setattr(Trainer, "accuracy", watch(accuracy))
+    monkeypatch.setattr(Trainer, "judge", watch(judge))
     monkeypatch.setattr(OneShot, "_recompute_statistics", watch(recompute))
     like(evaluator, steps=UPDATES).evaluate(samples(evaluator.space, 1)[0], 0)
     assert seen == [0.0] * (2 if statistics == "recomputed" else 1)

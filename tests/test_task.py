@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from archsearch.errors import ArchsearchError, TaskError, UnknownName, UsageError
-from archsearch.task import Task, load_task, split
+from archsearch.task import ImageTask, load_task, split
 from archsearch.training.augmentation import augment
 
 datasets = pytest.importorskip("datasets")
@@ -21,7 +21,7 @@ def arrays(n=12, shape=(6, 6), classes=3, seed=0):
 
 
 def task(**settings):
-    return Task(arrays(seed=1), arrays(seed=2), arrays(seed=3), **settings)
+    return ImageTask(arrays(seed=1), arrays(seed=2), arrays(seed=3), **settings)
 
 
 def changed(part=1, images=None, labels=None):
@@ -71,13 +71,13 @@ def test_parts_are_normalised_by_the_training_part():
 )
 def test_image_layouts(shape, expected):
     parts = [arrays(shape=shape, seed=seed) for seed in range(3)]
-    assert Task(*parts).input_shape == expected
+    assert ImageTask(*parts).input_shape == expected
 
 
 def test_colours_are_normalised_one_by_one():
     images, labels = arrays(shape=(3, 4, 4))
     images = images * np.array([1, 10, 100], np.float32)[:, None, None] + 5
-    made = Task((images, labels), (images, labels), (images, labels))
+    made = ImageTask((images, labels), (images, labels), (images, labels))
     pixels = made.part("train")[0]
     torch.testing.assert_close(pixels.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(pixels.std(dim=(0, 2, 3), unbiased=False), torch.ones(3), atol=1e-4, rtol=0)
@@ -85,7 +85,7 @@ def test_colours_are_normalised_one_by_one():
 
 def test_constant_images_do_not_divide_by_zero():
     images, labels = arrays()
-    made = Task(*[(images * 0 + 7, labels)] * 3)
+    made = ImageTask(*[(images * 0 + 7, labels)] * 3)
     assert float(made.part("train")[0].abs().max()) == 0
 
 
@@ -106,14 +106,14 @@ def test_constant_images_do_not_divide_by_zero():
 )
 def test_what_cannot_be_used_is_said_clearly(parts, message):
     with pytest.raises(TaskError, match=message):
-        Task(*parts)
+        ImageTask(*parts)
 
 
 def test_labels_beyond_the_classes_and_single_classes():
     with pytest.raises(TaskError, match="label 2 is out of range: expected 0 to 1, since there are 2 classes"):
         task(classes=2)
     with pytest.raises(TaskError, match="at least two classes"):
-        Task(*[(arrays()[0], np.zeros(12, int))] * 3)
+        ImageTask(*[(arrays()[0], np.zeros(12, int))] * 3)
     with pytest.raises(UsageError, match="augmentation: expected any of crop, flip, cutout, got 'blur'"):
         task(augmentation=["blur"])
     assert task(classes=5).classes == 5
@@ -125,8 +125,8 @@ def test_fingerprint_tells_tasks_apart_and_survives_pickling():
     assert copy.fingerprint == made.fingerprint
     assert torch.equal(copy.part("valid")[0], made.part("valid")[0])
     others = [
-        Task(*changed(images=lambda x: put(x, 0.5, (0, 0, 0)))),
-        Task(*changed(labels=lambda y: y[::-1])),
+        ImageTask(*changed(images=lambda x: put(x, 0.5, (0, 0, 0)))),
+        ImageTask(*changed(labels=lambda y: y[::-1])),
         task(normalise=False),
         task(classes=4),
         task(name="other"),
@@ -236,7 +236,7 @@ def test_harder_digits():
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("digit", UnknownName, "no task is called 'digit'; expected digits, cifar10, cifar100, a .npz file"),
+        ("digit", UnknownName, "no task is called 'digit'; expected digits, cifar10, cifar100, grammar, a .npz file"),
         (
             "digits:colour=1",
             UnknownName,

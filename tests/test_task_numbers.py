@@ -5,7 +5,7 @@ import pytest
 
 from archsearch import cli
 from archsearch.errors import ArchsearchError, TaskError
-from archsearch.task import Task, load_task, split
+from archsearch.task import ImageTask, load_task, split
 
 OPTIONS = ("train", "valid", "test", "seed", "shift", "noise")
 
@@ -58,4 +58,4 @@ def test_numpys_numbers_are_sizes_too():
 )
 def test_shapes_of_the_documentation_are_read_as_it_says(shape, expected):
     part = np.zeros((4, *shape), np.float32), np.arange(4) % 2
-    assert Task(part, part, part).input_shape == expected
+    assert ImageTask(part, part, part).input_shape == expected

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from archsearch.errors import TaskError, UsageError
-from archsearch.task import Task, load_task
+from archsearch.task import ImageTask, load_task
 
 
 def arrays(shape, n=40, classes=4):
@@ -26,18 +26,20 @@ def arrays(shape, n=40, classes=4):
     ],
 )
 def test_shapes_that_tell(shape, expected):
-    assert Task(*[arrays(shape)] * 3).input_shape == expected
+    assert ImageTask(*[arrays(shape)] * 3).input_shape == expected
 
 
 @pytest.mark.parametrize("shape", [(8, 4, 4), (4, 4, 3), (8, 8, 8), (8, 8, 16), (32, 4, 3), (2, 3, 4), (3, 3, 3)])
 def test_shapes_that_could_be_either_are_refused_until_it_is_said(shape):
     parts = [arrays(shape)] * 3
     with pytest.raises(TaskError, match=rf"\(n, {shape[0]}, .*say which: layout=channels_first or channels_last"):
-        Task(*parts)
-    first = Task(*parts, layout="channels_first")
+        ImageTask(*parts)
+    first = ImageTask(*parts, layout="channels_first")
     assert first.input_shape == shape
-    np.testing.assert_array_equal(Task(*parts, layout="channels_first", normalise=False).part("valid")[0], parts[1][0])
-    last = Task(*parts, layout="channels_last")
+    np.testing.assert_array_equal(
+        ImageTask(*parts, layout="channels_first", normalise=False).part("valid")[0], parts[1][0]
+    )
+    last = ImageTask(*parts, layout="channels_last")
     assert last.input_shape == (shape[2], *shape[:2])
     assert first.fingerprint != last.fingerprint
 
@@ -60,7 +62,7 @@ def test_layout_of_a_file_is_an_option_of_its_name(tmp_path):
     np.savez(tmp_path / "three.npz", **parts)
     assert load_task(f"{tmp_path}/three.npz:layout=channels_last").input_shape == (4, 8, 4)
     with pytest.raises(UsageError, match="layout: expected one of"):
-        Task(*[arrays((8, 8))] * 3, layout="hwc")
+        ImageTask(*[arrays((8, 8))] * 3, layout="hwc")
 
 
 def test_small_colour_pictures_of_a_parquet_file_are_never_taken_for_channels(tmp_path):
@@ -106,4 +108,4 @@ def test_tiny_parts_are_warned_of(tmp_path):
 def test_one_training_image_is_refused():
     images, labels = arrays((8, 8))
     with pytest.raises(TaskError, match="task, train: expected at least two images to train on, got one"):
-        Task((images[:1], labels[:1]), (images, labels), (images, labels))
+        ImageTask((images[:1], labels[:1]), (images, labels), (images, labels))

@@ -19,7 +19,7 @@ from archsearch.errors import (
 from archsearch.evaluators import Training
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.spaces import DARTS, MobileNet
-from archsearch.task import Task, load_task, split
+from archsearch.task import ImageTask, load_task, split
 from archsearch.training.recipe import PRESETS
 
 # -- the training itself -------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_measuring_is_what_an_evaluation_reports():
 def test_augmentation_is_the_tasks_or_the_recipes():
     images, labels = load_task("digits").part("train")
     parts = [(images[:60, 0].numpy(), labels[:60].numpy())] * 3
-    plain, flipped = Task(*parts), Task(*parts, augmentation=["flip"])
+    plain, flipped = ImageTask(*parts), ImageTask(*parts, augmentation=["flip"])
     results = [
         started(task=task, augmentation=names).evaluate(CELL, 0).score
         for task, names in ((plain, None), (flipped, []), (flipped, None), (plain, ["flip"]))

@@ -30,7 +30,7 @@ def in_turns(trainer):
         loss.backward()
         update(run.others["temperature"], 0.01)
         run.optimizer.zero_grad(set_to_none=True)
-        loss = task_loss(run.network, batch, CELL, trainer.recipe)
+        loss = task_loss(run, batch, CELL, trainer.recipe)
         loss.backward()
         update(run.optimizer, 0.05 * (1 - progress))
         return [expect_finite(loss.item(), run)]
@@ -79,8 +79,8 @@ def test_a_trainer_stands_alone():
         found = trainer.report(run, meter)
     twin = started(epochs=1).evaluate(CELL, 0)
     assert (found.score, found.metrics, found.cost.flops) == (twin.score, twin.metrics, twin.cost.flops)
-    images, labels = next(iter(trainer.epoch(run)))
-    assert len(Batch(images, labels).labels) == 15
+    images, labels, _ = next(iter(trainer.epoch(run)))
+    assert len(Batch(images, labels).targets) == 15
 
 
 def imported(path):

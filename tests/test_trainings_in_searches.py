@@ -17,7 +17,7 @@ from archsearch.errors import (
 )
 from archsearch.evaluators import Inherit, Training
 from archsearch.spaces import Choices, NASBench101, NASBench201
-from archsearch.task import Task, load_task
+from archsearch.task import ImageTask, load_task
 from archsearch.trial import Budget, Query
 
 # -- budgets and checkpoints ---------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_fewer_examples_are_of_every_class_even_if_the_images_are_sorted():
     images, labels = load_task("digits").part("train")
     order = np.argsort(labels.numpy(), kind="stable")
     part = images[order, 0].numpy(), labels.numpy()[order]
-    evaluator = started(task=Task(part, part, part), train_examples=40)
+    evaluator = started(task=ImageTask(part, part, part), train_examples=40)
     assert np.bincount(part[1][evaluator.trainer.chosen]).tolist() == [4] * 10
 
 
@@ -183,7 +183,7 @@ def test_workers_do_not_change_results():
 def test_a_task_of_ones_own_is_known_again(tmp_path):
     images, labels = load_task("digits").part("train")
     parts = [(images[i : i + 60, 0].numpy(), labels[i : i + 60].numpy()) for i in (0, 60, 120)]
-    mine, other = Task(*parts, name="mine"), Task(*parts[::-1], name="mine")
+    mine, other = ImageTask(*parts, name="mine"), ImageTask(*parts[::-1], name="mine")
     search(SPACE, RandomSearch(), Training(**{**SMALL, "task": mine}), trials=1, seed=0, out=tmp_path / "run")
     with pytest.raises(UnknownName, match=r"hand the evaluator to archsearch\.resume"):
         resume(tmp_path / "run", trials=2)

@@ -22,7 +22,7 @@ from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.networks.network import Network, build
 from archsearch.ranking import spearman
 from archsearch.spaces import DARTS, Choices, ConvChain, MobileNet, NASBench101, NASBench201
-from archsearch.task import Task
+from archsearch.task import ImageTask
 from archsearch.training.repeats import repeat_seed
 
 SPACE = NASBench201()
@@ -165,7 +165,7 @@ def test_synflow_is_the_published_one_of_nasbench201():
     published.start(SPACE)
     own = SPACE.operation_graphs(published.architectures).pruned().labels[:, 1:-1] + 1
     images, labels = np.zeros((4, 3, 32, 32)), np.arange(4)
-    task = Task(*[(images, labels)] * 3, classes=10, name="shape of CIFAR-10", normalise=False)
+    task = ImageTask(*[(images, labels)] * 3, classes=10, name="shape of CIFAR-10", normalise=False)
     evaluator = started(training=Training(task, preset="nasbench201"), batch=2)
     known = [cell for cell, core in zip(published.architectures, own.tolist(), strict=True) if cell == tuple(core)]
     assert len(known) == 9445

@@ -74,9 +74,7 @@ class Card:
             what += ". There are no weights."
         else:
             task = self.weights.trained.task
-            what += (
-                f", and its network with weights: it tells {task.classes} classes of images apart (task {task.name})."
-            )
+            what += f", and its network with weights: {task.described[0]} (task {task.name})."
         graph = text_graph(self.space.graph(self.chosen.architecture))
         name = self.folder.path.resolve().name
         return f"# {kind}: trial {self.chosen.trial} of {markdown(name)}\n\n{what}\n\n" + fenced(
@@ -109,9 +107,10 @@ class Card:
             yield f"{where}: {self.verification.evaluator}; {self.verification.sentence}{agreement}."
         if self.weights is not None:
             yield f"These weights: {_meaning(self.weights.evaluator)} The score is {self.weights.comparison}."
-            of_test = "; test_accuracy is of the part test, which no search uses"
-            tested = "test_accuracy" in self.weights.trained.evaluation.metrics
-            yield f"Images: {self.weights.trained.task!r}. Scores are of the part valid{of_test * tested}."
+            task = self.weights.trained.task
+            of_test = f"; test_{task.goal.metric} is of the part test, which no search uses"
+            tested = f"test_{task.goal.metric}" in self.weights.trained.evaluation.metrics
+            yield f"{task.examples.capitalize()}: {task!r}. Scores are of the part valid{of_test * tested}."
 
     def _cost(self) -> str:
         from archsearch.basics.words import format_cost
@@ -167,17 +166,14 @@ class Card:
         if self.weights is None:
             return ""
         task = self.weights.trained.task
-        shape = ", ".join(map(str, task.input_shape))
-        mean, deviation = ([float(f"{v:.6g}") for v in values.ravel()] for values in (task.mean, task.deviation))
         lines = [
             "## Use",
             "",
-            f"Images are 32-bit floats of the shape (batch, {shape}); of each channel (pixel - mean) / deviation, with",
-            f"mean {mean} and deviation {deviation}. The output, (batch, {task.classes}), are logits.",
+            *task.described[1].split("\n"),
             "",
             "```python",
             *self._loading(),
-            "logits = network(images)",
+            f"logits = network({task.examples})",
             "```",
         ]
         if onnx:

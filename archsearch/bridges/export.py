@@ -81,14 +81,14 @@ def export(
         NotTrusted: If the run's space, or the evaluator whose weights are wanted, is not installed, and neither given
             nor trusted.
         RunFolderError: If there is no run, no trial has completed, or the run whose weights are wanted is in progress.
-        UsageError: If there is no such trial, a folder is occupied, ONNX is asked for where there are no weights, or
-            the packages that it needs are missing.
+        UsageError: If there is no such trial, a folder is occupied, ONNX is asked for where there are no weights or
+            networks read tokens, or the packages that it needs are missing.
     """
     at_least_one("export", "top", top)
-    if onnx:
-        need_onnx()
     folder = RunFolder(directory)
     space = space_of_run(folder, space, trust=trust)
+    if onnx:
+        need_onnx(space)
     history = folder.table(space)
     verification = newest_verification(folder, history)
     chosen = _choose(folder, history, verification, top, trial)
@@ -218,8 +218,7 @@ def _genotype(space: Space, architecture: Architecture, trial: int, trained: Tra
             "input_shape": list(task.input_shape),
             "classes": task.classes,
             "task": task.name,
-            "mean": [float(value) for value in task.mean.ravel()],
-            "deviation": [float(value) for value in task.deviation.ravel()],
+            **task.described[2],
         }
     return genotype
 

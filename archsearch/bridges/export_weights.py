@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch.basics.kinds import IMAGES, kinds_of
 from archsearch.basics.words import say
 from archsearch.bridges.exported import OWN_TASK, TEXT, Chosen, Weights
 from archsearch.components import build, describe, installed, load
@@ -168,10 +169,11 @@ def _with_task(value: Any, task: Task | None) -> Any:
         return value
     found = {name: _with_task(each, task) for name, each in value.items()}
     noted = found.get("task")
-    if isinstance(noted, str) and noted.startswith(OWN_TASK):
-        if task is None or noted != f"{OWN_TASK}{task.fingerprint}":
+    own = OWN_TASK.fullmatch(noted) if isinstance(noted, str) else None
+    if own is not None:
+        if task is None or own["fingerprint"] != task.fingerprint:
             raise UsageError(
-                f"the run was made with a task of your own, {noted.removeprefix(OWN_TASK)}, which its folder does not "
+                f"the run was made with a task of your own, {own['fingerprint']}, which its folder does not "
                 "store; give it in Python: export(..., task=...), or another evaluator"
             )
         found["task"] = task
@@ -188,8 +190,13 @@ def save_weights(path: Path, trained: Trained, genotype: Mapping[str, Any]) -> N
     path.chmod((path.parent / TEXT).stat().st_mode & 0o777)  # else it would be for its owner alone
 
 
-def need_onnx() -> None:
-    """Raises ``UsageError`` if the extra ``onnx`` is not installed."""
+def need_onnx(space: Space) -> None:
+    """Raises ``UsageError`` if the extra ``onnx`` is not installed, or networks read tokens."""
+    if IMAGES not in kinds_of(space):
+        raise UsageError(
+            f"onnx: networks for {kinds_of(space)[0]} go over a text of any length, which is not written as ONNX; "
+            "export without onnx"
+        )
     missing = [package for package in ("onnx", "onnxscript") if importlib.util.find_spec(package) is None]
     if missing:
         raise UsageError(f'onnx: needs the package {" and ".join(missing)}: pip install "archsearch[onnx]"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ GENOTYPE, TEXT, WEIGHTS, ONNX, CARD = (
 FILES = frozenset((GENOTYPE, TEXT, WEIGHTS, ONNX, CARD))
 FORMAT = 1
 
-OWN_TASK = "Task "
+OWN_TASK = re.compile(r"\w*Task (?P<fingerprint>.+)")
 """How a run folder notes a ``Task`` that was made of arrays, which it does not store."""
 
 

@@ -132,7 +132,7 @@ def _network_of(genotype: Mapping[str, Any], space: Space, path: Path) -> Networ
     decisions = _entry(genotype, "decisions", "a list of options", lambda value: isinstance(value, list), str(path))
     built = _entry(genotype, "network", "an object", lambda value: isinstance(value, dict), str(path))
     where = f"{path}: network"
-    shape = _entry(built, "input_shape", "three whole numbers >= 1", _is_shape, where)
+    shape = _entry(built, "input_shape", "one to three whole numbers >= 1", _is_shape, where)
     classes = _entry(built, "classes", "a whole number >= 1", _is_count, where)
     skeleton = _entry(built, "skeleton", "an object", lambda value: isinstance(value, dict), where)
     name = type(space).__name__
@@ -158,7 +158,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_shape(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(_is_count, value))
+    return isinstance(value, list) and 0 < len(value) <= 3 and all(map(_is_count, value))
 
 
 def _load_weights(path: Path, network: Network) -> None:

@@ -50,7 +50,7 @@ class CandidateCosts(NamedTuple):
 def candidate_costs(
     network: Network,
     choices: Sequence[RelaxedChoice],
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     of: Literal["flops", "params"] = "flops",
 ) -> CandidateCosts:
     """What each candidate costs, found by adding it to a pass through one candidate of each choice.
@@ -58,7 +58,7 @@ def candidate_costs(
     Args:
         network: A relaxed super-network.
         choices: Of its space.
-        input_shape: Channels, height and width of an image.
+        input_shape: Of one example.
         of: flops, multiply-adds of one image, or params, trainable parameters of what the pass goes through.
     """
     some: list[int] = [_cheap(choice) for choice in choices]
@@ -100,7 +100,7 @@ def _cheap(choice: RelaxedChoice) -> int:
 def _counting(
     network: Network,
     choices: Sequence[RelaxedChoice],
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     of: Literal["flops", "params"],
 ) -> Iterator[Callable[[Sequence[Weights]], int]]:
     """Inside, a function that says what a pass with some weights costs, in evaluation mode.
@@ -113,7 +113,7 @@ def _counting(
         longest = max(len(choice.candidates) for choice in choices)
         passes = [[{min(i, len(choice.candidates) - 1): 1.0} for choice in choices] for i in range(longest)]
     mixed = Mixed(network, passes[0])
-    image = torch.empty(1, *input_shape, device=next(network.parameters()).device)
+    image = torch.zeros(1, *input_shape, dtype=network.input_dtype, device=next(network.parameters()).device)
     training = network.training
     network.eval()
     calls: Counter[nn.Module] = Counter()
@@ -182,6 +182,7 @@ class Mixed(nn.Module):
         super().__init__()
         self.network = network
         self.mixing = weights
+        self.input_dtype = network.input_dtype
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits."""

@@ -101,7 +101,7 @@ class Resource(Part):
         """The resource of the epoch that follows those of which this was noted; by default always this one."""
         return self
 
-    def costs(self, space: Space, network: Network, input_shape: tuple[int, int, int]) -> CandidateCosts:
+    def costs(self, space: Space, network: Network, input_shape: tuple[int, ...]) -> CandidateCosts:
         """What is counted of each candidate.
 
         Args:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 
 from archsearch.differentiable.costs import CandidateCosts
 from archsearch.differentiable.guards import Guard
@@ -187,13 +186,13 @@ class Searching:
         return loss
 
     def _passed(self, batch: Batch, weights: Sequence[Weights]) -> torch.Tensor:
-        """The cross-entropy of a pass with these weights."""
-        network = self.run.network
+        """The loss of a pass with these weights, without prices and penalties."""
+        run, network = self.run, self.run.network
         assert isinstance(network, Relaxed)
-        logits = network.relaxed(batch.images, weights)
-        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
+        outputs = network.relaxed(*batch.through(weights))
+        loss = run.goal.loss(outputs, batch.targets, self.recipe.label_smoothing)
         expect_finite(loss.item(), self.run)
-        self.meter.trained(len(batch.labels), self.costs.of(weights, self.parameters.sizes))
+        self.meter.trained(batch.examples, self.costs.of(weights, self.parameters.sizes))
         return loss
 
     def _tried(self, batch: Batch, weights: Sequence[Weights]) -> torch.Tensor:

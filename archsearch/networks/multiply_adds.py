@@ -26,17 +26,15 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def multiply_adds(
-    network: nn.Module, input_shape: tuple[int, int, int], architecture: Architecture | None = None
-) -> int:
-    """Multiply-adds of one image, as NAS-Bench-201 counts them: convolutions, and linear layers with their biases.
+def multiply_adds(network: nn.Module, input_shape: tuple[int, ...], architecture: Architecture | None = None) -> int:
+    """Multiply-adds of one example, as NAS-Bench-201 counts them: convolutions, and linear layers with their biases.
 
     So do both products of attention. Batch normalisation, activations and pooling are not counted. A floating-point
     operation is half a multiply-add.
 
     Args:
         network: On any device, the meta device included.
-        input_shape: Channels, height and width of an image.
+        input_shape: Of one example, such as channels, height and width of an image.
         architecture: Of a super-network, the path to count.
     """
     training = [module for module in network.modules() if module.training]
@@ -46,7 +44,7 @@ def multiply_adds(
         for module in training:
             module.training = False
         with torch.no_grad(), _without_fast_path(), MultiplyAddCounter() as counter:
-            network(torch.empty(1, *input_shape, device=device), *path)
+            network(torch.zeros(1, *input_shape, dtype=getattr(network, "input_dtype", None), device=device), *path)
     finally:
         for module in training:
             module.training = True

@@ -13,12 +13,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from archsearch.basics.kinds import IMAGES, TOKENS
 from archsearch.errors import UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -33,12 +34,16 @@ class InputShape(NamedTuple):
     """What a network must know of a task; a ``Task`` has the same attributes.
 
     Attributes:
-        input_shape: Channels, height and width of an image.
-        classes: Number of classes.
+        input_shape: Of one example: channels, height and width of an image; (1,) for a token.
+        classes: Number of classes; of tokens, the size of the vocabulary.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
+
+
+EXAMPLES: Mapping[str, InputShape] = {IMAGES: InputShape((3, 32, 32), 10), TOKENS: InputShape((1,), 10)}
+"""For each kind of network a task that it can be built for, where only its structure is asked for."""
 
 
 class Choice(nn.ModuleDict):
@@ -86,15 +91,20 @@ class Network(nn.Module):
     """Base class of all networks of a space.
 
     Subclasses write ``forward(images, architecture=None)`` to logits, shape (batch, classes);
-    ``self.path(architecture)`` says which architecture to compute.
+    ``self.path(architecture)`` says which architecture to compute. Those that read tokens begin with
+    ``RecurrentNetwork``.
 
     Attributes:
+        input_dtype: Type of its inputs.
         architecture: What this network stands for; None: it is a super-network and holds all candidates.
         drop_path: Probability, 0 to 1, with which ``drop`` lets a path fall out in training; 0 for no dropping.
-        generator: Source of randomness of ``drop``.
+        dropout: Probability, 0 to 1, with which units fall out in training, in networks that have variational dropout.
+        generator: Source of randomness of both.
     """
 
+    input_dtype: ClassVar[torch.dtype] = torch.float32
     drop_path: float = 0.0
+    dropout: float = 0.0
     generator: torch.Generator | None = None
 
     def __init__(self, architecture: Architecture | None) -> None:

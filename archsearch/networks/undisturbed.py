@@ -25,15 +25,15 @@ class Undisturbed:
         self.batch = batch
 
     def __enter__(self) -> None:
-        self.drop_path, self.training = self.network.drop_path, self.network.training
+        self.dropped, self.training = (self.network.drop_path, self.network.dropout), self.network.training
         self.layers = [(layer, layer.track_running_stats) for layer in batch_norms(self.network)]
-        self.network.drop_path = 0.0
+        self.network.drop_path = self.network.dropout = 0.0
         self.network.train(self.batch)
         for layer, _ in self.layers:
             layer.track_running_stats = not self.batch
 
     def __exit__(self, *_: object) -> None:
-        self.network.drop_path = self.drop_path
+        self.network.drop_path, self.network.dropout = self.dropped
         self.network.train(self.training)
         for layer, tracks in self.layers:
             layer.track_running_stats = tracks

@@ -115,17 +115,17 @@ def split(
     return (images[drawn], labels[drawn]), (images[rest], labels[rest])
 
 
-def count_of(size: float, n: int, where: str) -> int:
-    """How many of ``n`` images a number or a share is.
+def count_of(size: float, n: int, where: str, what: str = "images") -> int:
+    """How many of ``n`` images, or whatever they are called, a number or a share is.
 
     Raises:
         TaskError: If it is neither, or none, or more than there are.
     """
     if not is_finite(size) or (size > 1 and size != int(size)):
-        raise TaskError(f"{where}: expected a whole number of images, or a share up to 1, got {shown(size)}")
+        raise TaskError(f"{where}: expected a whole number of {what}, or a share up to 1, got {shown(size)}")
     count = round(size * n) if not isinstance(size, numbers.Integral) and size <= 1 else int(size)
     if count > n:
-        raise TaskError(f"{where}: {size} of {n} images were asked for; there are no more than {n}")
+        raise TaskError(f"{where}: {size} of {n} {what} were asked for; there are no more than {n}")
     if count < 1:
-        raise TaskError(f"{where}: {size} of {n} images were asked for; every part needs at least one image")
+        raise TaskError(f"{where}: {size} of {n} {what} were asked for; every part needs at least one {what[:-1]}")
     return count

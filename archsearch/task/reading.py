@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from archsearch.basics.checks import number, whole_number
+from archsearch.basics.kinds import IMAGES, TOKENS
 from archsearch.basics.seeding import stream
 from archsearch.basics.texts import shown
 from archsearch.errors import TaskError, UnknownName, UsageError
 from archsearch.task.images import Arrays, Layout, checked, count_of, split
-from archsearch.task.task import Part, Task
+from archsearch.task.reading_text import GRAMMAR, SPLIT, array_task, column_task, grammar_task, text_task
+from archsearch.task.task import ImageTask, Part, Task
 
 # -- tasks by name -----------------------------------------------------------------------------
 
@@ -55,26 +57,60 @@ def _parts_of(text: str) -> tuple[str, str, str]:
     return (matched[1], matched[2], matched[3]) if matched else (text, "", "")
 
 
-NAMES = ("digits", "cifar10", "cifar100")
+NAMES = ("digits", "cifar10", "cifar100", "grammar")
+
+
+def kind_of(task: str | Path | Task) -> str:
+    """The kind of network that a task wants, as far as its name tells: nothing is read.
+
+    Raises:
+        UnknownName: If there is no such task.
+    """
+    if isinstance(task, Task):
+        return task.goal.kind
+    name, options = _asked(str(task))
+    return TOKENS if _form(name, options, str(task)) in ("grammar", ".txt", ".npy", "column") else IMAGES
+
+
+def _asked(text: str) -> tuple[str, dict[str, str]]:
+    """Name and options."""
+    name, _, options = _parts_of(text)
+    return name, dict(option.split("=", 1) for option in options.split(",") if option)
+
+
+def _form(name: str, options: Mapping[str, str], text: str) -> str:
+    """A name of ``NAMES``, the ending of a file, parquet for images, or column for one of texts."""
+    path = Path(name).expanduser()
+    if name in NAMES:
+        return name
+    if path.suffix == ".parquet" or path.is_dir():
+        return "column" if "text" in options else "parquet"
+    if path.suffix in (".npz", ".npy", ".txt"):
+        return path.suffix
+    raise UnknownName(
+        f"no task is called {text!r}; expected {', '.join(NAMES)}, a .npz file, a .parquet file or a folder of "
+        "them, a .txt or .npy file of tokens, or, from Python, an ImageTask or TokenTask of your own arrays (then hand "
+        "the evaluator to archsearch.resume, too)"
+    )
 
 
 @functools.lru_cache(maxsize=8)
 def _load(text: str) -> Task:
-    name, _, options_text = _parts_of(text)
-    options = dict(option.split("=", 1) for option in options_text.split(",") if option)
-    path = Path(name).expanduser()
-    if name == "digits":
+    name, options = _asked(text)
+    path, form = Path(name).expanduser(), _form(name, options, text)
+    if form == "digits":
         return _digits(text, options)
-    if name in ("cifar10", "cifar100"):
+    if form in ("cifar10", "cifar100"):
         return _cifar(name, text, options)
-    if path.suffix == ".npz":
-        return _npz(path, text, options)
-    if path.suffix == ".parquet" or path.is_dir():
-        return _parquet(path, text, options)
-    raise UnknownName(
-        f"no task is called {text!r}; expected digits, cifar10, cifar100, a .npz file, a .parquet file or a folder of "
-        "them, or, from Python, a Task of your own arrays (then hand the evaluator to archsearch.resume, too)"
-    )
+    if form == "grammar":
+        return grammar_task(text, _options(text, options, GRAMMAR))
+    if form == ".txt":
+        return text_task(path, text, _options(text, options, {**SPLIT, "unit": "character"}))
+    if form == "column":
+        return column_task(path, text, _options(text, options, {**SPLIT, "unit": "character", "text": "text"}))
+    if form == ".npy":
+        return array_task(path, text, _options(text, options, {**SPLIT, "vocabulary": 0}))
+    return _npz(path, text, options) if form == ".npz" else _parquet(path, text, options)
 
 
 def _options(text: str, given: Mapping[str, str], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +163,7 @@ def _from_parts(text: str, arrays: dict[str, Arrays], options: Mapping[str, Any]
     if options["train"]:
         images, labels = split(images, labels, options["train"], options["seed"], f"{text}, train")[0]
     _check_parts(text, known, {"train": labels, "valid": arrays["valid"][1], "test": arrays["test"][1]})
-    return Task((images, labels), arrays["valid"], arrays["test"], name=text, **settings)
+    return ImageTask((images, labels), arrays["valid"], arrays["test"], name=text, **settings)
 
 
 TINY = 10
@@ -199,7 +235,7 @@ def _npz(path: Path, text: str, given: Mapping[str, str]) -> Task:
     if chosen := [name for name in given if name != "layout"]:
         raise UsageError(f"task {text!r}: the file has its three parts, so {', '.join(chosen)} cannot be chosen")
     train, valid, test = ((arrays[f"{part}_images"], arrays[f"{part}_labels"]) for part in get_args(Part))
-    return Task(train, valid, test, name=text, layout=layout)
+    return ImageTask(train, valid, test, name=text, layout=layout)
 
 
 PARQUET_PARTS = {"train": "train", "validation": "valid", "valid": "valid", "val": "valid", "test": "test"}

@@ -1,25 +1,85 @@
-"""A task: three fixed parts of images and labels, kept as tensors."""
+"""Tasks: three fixed parts of inputs and targets, kept as tensors, and what networks are trained for on them."""
 
 from __future__ import annotations
 
+import abc
 import functools
 import hashlib
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from archsearch.errors import TaskError, UsageError
-from archsearch.task.images import Arrays, Layout, checked, statistics
+from archsearch.task.goal import Classification, Goal
+from archsearch.task.images import Arrays, Layout, checked, split, statistics
 
-__all__ = ["Augmentation", "Part", "Task"]
+__all__ = ["Augmentation", "ImageTask", "Part", "Task"]
 
 Part = Literal["train", "valid", "test"]
 Augmentation = Literal["crop", "flip", "cutout"]
 
 
-class Task:
+class Task(abc.ABC):
+    """Base class of tasks.
+
+    Attributes:
+        name: For messages and run folders.
+        goal: Loss, metric, the kind of network that is wanted, and the order in which examples are dealt out.
+        input_shape: Shape of one example's input.
+        classes: How many values a network gives for each target.
+        augmentation: What is done to training inputs by default.
+        floor: The least loss that any network can reach, if that is known.
+    """
+
+    examples: ClassVar[str]
+    """What they are called, in the plural."""
+
+    name: str
+    goal: Goal
+    input_shape: tuple[int, ...]
+    classes: int
+    augmentation: tuple[Augmentation, ...] = ()
+    floor: float | None = None
+
+    @abc.abstractmethod
+    def part(self, part: Part, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of a part, of which each row is an example, on a device."""
+
+    @abc.abstractmethod
+    def size(self, part: Part) -> int:
+        """Examples in a part."""
+
+    @abc.abstractmethod
+    def divide(self, numbers: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draws training examples, the same ones each time.
+
+        Args:
+            numbers: Of training examples.
+            count: How many of them, >= 1.
+
+        Returns:
+            Numbers of those that were drawn, and of the rest.
+        """
+
+    @abc.abstractmethod
+    def drawn(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Numbers of ``n`` examples, in an order of which any beginning is a fair sample."""
+
+    @property
+    @abc.abstractmethod
+    def described(self) -> tuple[str, str, Mapping[str, Any]]:
+        """For a card: what a network does, what inputs and outputs are, and JSON data that are needed to use it."""
+
+    @property
+    @abc.abstractmethod
+    def fingerprint(self) -> str:
+        """Name and hash of everything: equal for equal data, so that a run is never continued on another task."""
+
+
+class ImageTask(Task):
     """An image classification problem.
 
     Images become 32-bit floats, normalised by the mean and standard deviation of each channel of the training part,
@@ -44,6 +104,8 @@ class Task:
         TaskError: If shapes, labels or pixels cannot be used; the message says where.
     """
 
+    examples = "images"
+
     def __init__(
         self,
         train: Arrays,
@@ -63,8 +125,9 @@ class Task:
         if len(parts["train"][1]) < 2:
             raise TaskError(f"{name}, train: expected at least two images to train on, got one")
         self.name = name
+        self.goal = Classification()
         self.augmentation = known_augmentation(augmentation, name)
-        self.input_shape: tuple[int, int, int] = parts["train"][0].shape[1:]
+        self.input_shape: tuple[int, ...] = parts["train"][0].shape[1:]
         self.classes = classes or 1 + max(int(labels.max()) for _, labels in parts.values())
         for part, (images, labels) in parts.items():
             if images.shape[1:] != self.input_shape:
@@ -96,9 +159,37 @@ class Task:
         """Images in a part."""
         return len(self._arrays[part][1])
 
+    @property
+    def described(self) -> tuple[str, str, Mapping[str, Any]]:
+        """See ``Task``."""
+        facts = {name: [float(v) for v in values.ravel()] for name, values in self._scale.items()}
+        short = {name: [float(f"{v:.6g}") for v in values] for name, values in facts.items()}
+        shape = ", ".join(map(str, self.input_shape))
+        use = (
+            f"Images are 32-bit floats of the shape (batch, {shape}); of each channel (pixel - mean) / deviation, "
+            "with\n"
+            f"mean {short['mean']} and deviation {short['deviation']}. The output, (batch, {self.classes}), are "
+            "logits."
+        )
+        return f"it tells {self.classes} classes of images apart", use, facts
+
+    @property
+    def _scale(self) -> dict[str, npt.NDArray[np.float64]]:
+        return {"mean": self.mean, "deviation": self.deviation}
+
+    def divide(self, numbers: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """See ``Task``; of every class its share, since a part may be sorted by class."""
+        labels = self._arrays["train"][1][numbers.numpy()]
+        (drawn, _), (rest, _) = split(numbers.numpy(), labels, count)
+        return torch.from_numpy(drawn), torch.from_numpy(rest)
+
+    def drawn(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """See ``Task``; at random."""
+        return rng.permutation(n)
+
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Name and hash of everything: equal for equal data, so that a run is never continued on another task."""
+        """See ``Task``."""
         digest = hashlib.sha256()
         for images, labels in self._arrays.values():
             digest.update(np.ascontiguousarray(images).tobytes() + labels.tobytes())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from archsearch.abilities import SharedWeights, Trainable
+from archsearch.basics.kinds import TOKENS, kinds_of
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
 from archsearch.testing.looking import default, expect_no_globals, expect_round_trip, expect_same, in_new_process
@@ -309,6 +310,8 @@ def space_round_trip(make: MakeSpace) -> None:
 def networks_are_built_right(make: MakeSpace) -> None:
     """Networks of a trainable space give logits, get their values from the seed, and are parts of its super-network.
 
+    Those that predict the next token give logits for each token, and go on from where the segment before has ended.
+
     Spaces without ``network`` are left alone.
     """
     space = make()
@@ -317,14 +320,25 @@ def networks_are_built_right(make: MakeSpace) -> None:
     import torch
 
     from archsearch.networks.network import InputShape, build
+    from archsearch.networks.recurrent import CarriedState
 
-    shape, images = InputShape((1, 8, 8), 3), torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    generator, tokens = torch.Generator().manual_seed(0), TOKENS in kinds_of(space)
+    shape = InputShape((1,), 3) if tokens else InputShape((1, 8, 8), 3)
+    images = torch.randint(3, (2, 6), generator=generator) if tokens else torch.rand(2, 1, 8, 8, generator=generator)
+    expected = (2, 6, 3) if tokens else (2, 3)
     for architecture in some(space, 2):
         networks = [build(functools.partial(space.network, architecture, shape), seed).eval() for seed in (0, 0, 1)]
         first, again, other = (network(images) for network in networks)
-        expect(tuple(first.shape) == (2, 3), f"2 images of 3 classes give logits of the shape {tuple(first.shape)}")
+        found = tuple(first.shape)
+        expect(found == expected, f"inputs {tuple(images.shape)} of 3 classes: expected logits {expected}, got {found}")
         expect(torch.equal(first, again), "one seed gives two networks: build(make, seed) must decide all values")
         expect(not torch.equal(first, other), "two seeds give the same network")
+        if tokens:
+            carried = CarriedState()
+            begun = networks[0](images[:, :4], None, carried)
+            carried.go_on()
+            both = torch.cat([begun, networks[0](images[:, 4:], None, carried)], dim=1)
+            expect(torch.allclose(first, both, atol=1e-6), "the hidden state is not carried on to the next segment")
         if isinstance(space, SharedWeights):
             shared = build(functools.partial(space.super_network, shape), 2).eval()
             weights = shared.state_dict()

@@ -1,10 +1,96 @@
-"""How images are dealt out in batches: never one alone, since batch normalisation has no statistics of one image."""
+"""How examples are dealt out in batches.
+
+Images are shuffled, and never one of them is alone, since batch normalisation has no statistics of one image. Tokens
+are laid out as a few long streams, which are cut into segments: truncated back-propagation through time.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 
 from archsearch.networks.network import Network
+from archsearch.networks.recurrent import CarriedState
+from archsearch.task.goal import Order
+
+STREAMS = 10
+"""Streams of tokens that are scored side by side; each begins with a hidden state of zeros."""
+
+SCORED_SEGMENT = 128
+"""Tokens of a stream in one pass of scoring; the hidden state is carried on, so that results do not depend on it."""
+
+
+T = TypeVar("T")
+
+
+class Batch(NamedTuple):
+    """What a step is given, on the device.
+
+    Attributes:
+        inputs: Images, shape (batch, channels, height, width), augmented; or tokens, shape (streams, length).
+        targets: Labels, shape (batch,); or the tokens that follow, shape (streams, length).
+        carried: Of tokens, the hidden state that the segment before has left.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    carried: CarriedState | None = None
+
+    @property
+    def examples(self) -> int:
+        """Images or tokens."""
+        return self.targets.numel() if self.carried is not None else len(self.targets)
+
+    def through(self, choice: T) -> tuple[torch.Tensor, T] | tuple[torch.Tensor, T, CarriedState]:
+        """Arguments of a network's pass: the inputs, which path or weights, and the hidden state if there is one."""
+        return (self.inputs, choice) if self.carried is None else (self.inputs, choice, self.carried)
+
+
+def updates_in(order: Order, examples: int, batch_size: int, segment: int) -> int:
+    """Batches in an epoch.
+
+    Args:
+        order: Of the task's goal.
+        examples: >= 1.
+        batch_size: Images at most in a batch, or streams of tokens, >= 1.
+        segment: Tokens of a stream in a batch, >= 1.
+    """
+    return batches_of(examples, batch_size) if order == "shuffled" else -(-(examples // batch_size) // segment)
+
+
+def dealt(
+    order: Order, chosen: torch.Tensor, batch_size: int, segment: int, generator: torch.Generator | None
+) -> Sequence[torch.Tensor]:
+    """The numbers of examples, dealt out to the batches of an epoch; see ``updates_in``.
+
+    Images are in an order that ``generator`` decides. Tokens stay in theirs; a few that fill no stream are left out.
+    """
+    if order == "segments":
+        return torch.split(streams_of(chosen, batch_size), segment, dim=1)
+    shuffled = chosen[torch.randperm(len(chosen), generator=generator)]
+    return torch.tensor_split(shuffled, batches_of(len(chosen), batch_size))
+
+
+def streams_of(chosen: torch.Tensor, streams: int) -> torch.Tensor:
+    """Tokens as streams of equal length, shape (streams, length)."""
+    streams = min(streams, len(chosen))
+    length = len(chosen) // streams
+    return chosen[: streams * length].view(streams, length)
+
+
+def to_score(order: Order, inputs: torch.Tensor, targets: torch.Tensor, sizes: int | list[int]) -> Iterator[Batch]:
+    """All examples of a part, one batch after the other; ``sizes`` are those of batches of images."""
+    if order == "shuffled":
+        pairs = zip(torch.split(inputs, sizes), torch.split(targets, sizes), strict=True)
+        yield from (Batch(some, their) for some, their in pairs)
+        return
+    carried = CarriedState()
+    streams = streams_of(torch.arange(len(targets), device=targets.device), STREAMS)
+    for numbers in torch.split(streams, SCORED_SEGMENT, dim=1):
+        yield Batch(inputs[numbers], targets[numbers], carried)
+        carried.go_on()
 
 
 def batches_of(images: int, batch_size: int) -> int:
@@ -38,7 +124,7 @@ def evaluation_batches(images: int, batch_size: int) -> list[int]:
     return sizes
 
 
-def normalises_one(network: Network, input_shape: tuple[int, int, int]) -> bool:
+def normalises_one(network: Network, input_shape: tuple[int, ...]) -> bool:
     """Whether a network can train on one image: all its batch normalisations average over more than one value.
 
     Args:

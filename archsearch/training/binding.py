@@ -8,14 +8,15 @@ from pathlib import Path
 
 import torch
 
-from archsearch.abilities import SharedWeights, skeleton_settings, trainable
+from archsearch.abilities import SharedWeights, expect_kind, skeleton_settings, trainable
+from archsearch.basics.kinds import IMAGES
 from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
 from archsearch.files.notes import read_text, write_text
 from archsearch.networks.network import Network
 from archsearch.space import Space
-from archsearch.task import Task, load_task, split
-from archsearch.training.batches import batches_of, normalises_one
+from archsearch.task import Task, kind_of, load_task
+from archsearch.training.batches import normalises_one, updates_in
 from archsearch.training.meter import SIZED_PATHS, Sizes
 from archsearch.training.recipe import Recipe
 from archsearch.trial import Architecture
@@ -46,8 +47,22 @@ class Bound:
         self.device = device
 
     def check(self, space: Space, who: str) -> None:
-        """Raises ``MissingAbility`` if the space builds no networks, ``UsageError`` if it lacks a given setting."""
+        """Checks space and task, which is not read for that.
+
+        Raises:
+            MissingAbility: If the space builds no networks, or of another kind than the task wants.
+            UsageError: If it lacks a given setting, or one of the recipe's has no meaning for such a task.
+        """
         known = skeleton_settings(trainable(space, who))
+        kind, recipe = kind_of(self.recipe.task), self.recipe
+        task = recipe.task.name if isinstance(recipe.task, Task) else recipe.task
+        expect_kind(space, kind, task, who)
+        for name, given, fits in (
+            ("augmentation", recipe.augmentation, kind == IMAGES),
+            ("dropout", recipe.dropout, kind != IMAGES),
+        ):
+            if given and not fits:
+                raise UsageError(f"Training: {name}: expected none, since task {task} is for {kind}, got {given!r}")
         for name in self.given:
             if name not in known:
                 raise UsageError(
@@ -68,18 +83,23 @@ class Bound:
             self.network(space.sample(stream(0, "Training")))
         if n is not None and n > task.size("train"):
             raise UsageError(
-                f"Training: train_examples: expected at most {task.size('train')}, the training images of {task.name}, "
-                f"got {n}"
+                f"Training: train_examples: expected at most {task.size('train')}, the training {task.examples} of "
+                f"{task.name}, got {n}"
             )
-        # Which images are used: of every class its share, since a part may be sorted by class.
         self.chosen = torch.arange(task.size("train"))
         if n is not None:
-            labels = task.part("train")[1].numpy()
-            self.chosen = torch.from_numpy(split(self.chosen.numpy(), labels, n)[0][0])
+            self.chosen = task.divide(self.chosen, n)[0]
         self._check_batches()
 
     def _check_batches(self) -> None:
         """Raises ``UsageError`` if there are batches of one image, of which batch normalisation has no statistics."""
+        if self.data.goal.order == "segments":
+            if len(self.chosen) < self.recipe.batch_size:
+                raise UsageError(
+                    f"Training: batch_size: expected at most {len(self.chosen)}, as many streams as there are tokens "
+                    f"to train on, got {self.recipe.batch_size}"
+                )
+            return
         if len(self.chosen) >= 2 * self.updates_per_epoch:
             return
         for i in range(SIZED_PATHS):
@@ -127,7 +147,16 @@ class Bound:
     @property
     def updates_per_epoch(self) -> int:
         """Batches in an epoch."""
-        return batches_of(len(self.chosen), self.recipe.batch_size)
+        return self.updates_for(len(self.chosen))
+
+    def updates_for(self, examples: int) -> int:
+        """Batches that so many training examples make."""
+        return updates_in(self.data.goal.order, examples, self.recipe.batch_size, self.recipe.segment)
+
+    @property
+    def batch_examples(self) -> int:
+        """Examples in a full batch."""
+        return self.recipe.batch_size * (self.recipe.segment if self.data.goal.order == "segments" else 1)
 
     def network(self, architecture: Architecture | None) -> Network:
         """An architecture's network, as the recipe's skeleton has it; for None the space's super-network."""
@@ -150,10 +179,10 @@ class Bound:
         return own is None or getattr(self.space, name) == own.default
 
     def size(self, architecture: Architecture | None) -> tuple[int, int]:
-        """Multiply-adds of one image, and trainable parameters; for None the means of random paths."""
+        """Multiply-adds of one example, and trainable parameters; for None the means of random paths."""
         return self.sizes.of(architecture)
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
-        """``params`` and ``flops`` (multiply-adds of one image) of a network, without training it."""
+        """``params`` and ``flops`` (multiply-adds of one example) of a network, without training it."""
         macs, parameters = self.size(self.space.validate(architecture))
         return {"params": parameters, "flops": macs}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -134,7 +135,7 @@ def run_state(run: Run) -> Checkpoint:
         for i, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{prefix}{i}.{key}": value for key, value in state.items() if value is not None}
     tensors["generator"] = run.generator.get_state()
-    return Checkpoint(tensors, {name: getattr(run, name) for name in RUN_FACTS})
+    return Checkpoint(tensors, {name: getattr(run, name) for name in (*RUN_FACTS, "valid_metric")})
 
 
 def write_run(run: Run, path: Path, **further: Any) -> None:
@@ -163,6 +164,7 @@ def put_back(run: Run, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, 
     run.generator.set_state(tensors["generator"])
     for name in ("step", "curve", "train_loss", "valid_loss"):
         setattr(run, name, facts[name])
+    run.valid_metric = facts.get("valid_metric", math.nan)  # not there in what earlier versions wrote
 
 
 def whole_facts(facts: Mapping[str, Any]) -> bool:

@@ -11,15 +11,17 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from archsearch.abilities import Mixing
 from archsearch.errors import TrainingDiverged
 from archsearch.networks.network import Network
+from archsearch.task import Goal
+from archsearch.task.goal import Classification
+from archsearch.training.batches import Batch as Batch
 from archsearch.training.meter import Meter
 from archsearch.training.paths import Mixture, Route
 from archsearch.training.recipe import Recipe
@@ -35,10 +37,12 @@ class Run:
         network: Its network.
         optimizer: Its optimiser.
         generator: Source of the order of images, augmentation and dropping.
+        goal: What the network is trained for.
         step: Updates so far.
-        curve: Validation accuracy after each epoch, in percent.
+        curve: Score on the validation part after each epoch.
         train_loss: Mean loss over the last epoch.
-        valid_loss: Cross-entropy on the validation part, when it was last computed.
+        valid_loss: Loss on the validation part, when it was last computed.
+        valid_metric: The task's metric then.
         batch_statistics: Whether batch normalisation uses the statistics of the batch when the network is scored.
         others: Further optimisers by name, for steps that update more than the network's weights.
     """
@@ -47,24 +51,14 @@ class Run:
     network: Network
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
+    goal: Goal = dataclasses.field(default_factory=Classification)
     step: int = 0
     curve: list[float] = dataclasses.field(default_factory=list)
     train_loss: float = math.nan
     valid_loss: float = math.nan
+    valid_metric: float = math.nan
     batch_statistics: bool = False
     others: Mapping[str, torch.optim.Optimizer] = dataclasses.field(default_factory=dict)
-
-
-class Batch(NamedTuple):
-    """What a step is given.
-
-    Attributes:
-        images: Shape (batch, channels, height, width), augmented, on the device.
-        labels: Shape (batch,).
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
 
 
 class Step(Protocol):
@@ -114,13 +108,13 @@ def supervised(
     macs: int,
     paths: Callable[[float], Sequence[Route]] | None = None,
 ) -> Step:
-    """The usual step: the gradient of the cross-entropy, of one path or of several together, and an update.
+    """The usual step: the gradient of the loss, of one path or of several together, and an update.
 
     Args:
-        recipe: Says which loss, and whether gradients are clipped.
+        recipe: Says what is added to the loss, and whether gradients are clipped.
         meter: Adds up what is spent.
         rate: The learning rate of an update, by its number.
-        macs: Multiply-adds to bill for an image.
+        macs: Multiply-adds to bill for an example.
         paths: Of a super-network: gives the paths whose gradients, added up, make the next update, when it is told the
             share of the updates that are done. None: the run's architecture.
     """
@@ -129,10 +123,10 @@ def supervised(
         forget_gradients(run.optimizer)
         losses = []
         for path in (run.architecture,) if paths is None else paths(progress):
-            loss = task_loss(run.network, batch, path, recipe)
+            loss = task_loss(run, batch, path, recipe)
             losses.append(expect_finite(loss.item(), run))
             loss.backward()  # type: ignore[no-untyped-call]
-            meter.trained(len(batch.labels), path.macs if isinstance(path, Mixture) else macs)
+            meter.trained(batch.examples, path.macs if isinstance(path, Mixture) else macs)
         update(run.optimizer, rate(run.step), run.network.parameters() if recipe.clip_norm else (), recipe.clip_norm)
         meter.updated()
         return losses
@@ -140,20 +134,21 @@ def supervised(
     return step
 
 
-def task_loss(network: Network, batch: Batch, path: Route, recipe: Recipe) -> torch.Tensor:
-    """The cross-entropy of what a path makes of a batch, with that of the auxiliary head if the recipe has one."""
+def task_loss(run: Run, batch: Batch, path: Route, recipe: Recipe) -> torch.Tensor:
+    """The loss of what a path makes of a batch, with that of the auxiliary head if the recipe has one."""
+    network, goal = run.network, run.goal
     weight, smoothing = recipe.auxiliary_weight, recipe.label_smoothing
     auxiliary: torch.Tensor | None = None
     if isinstance(path, Mixture):
         assert isinstance(network, Mixing)
-        logits = network.mixture(batch.images, path.options)
+        logits = network.mixture(*batch.through(path.options))
     elif weight:
-        logits, auxiliary = network.with_auxiliary(batch.images, path)
+        logits, auxiliary = network.with_auxiliary(*batch.through(path))
     else:
-        logits = network(batch.images, path)
-    loss = functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        logits = network(*batch.through(path))
+    loss = goal.loss(logits, batch.targets, smoothing)
     if auxiliary is not None:
-        loss = loss + weight * functional.cross_entropy(auxiliary, batch.labels, label_smoothing=smoothing)
+        loss = loss + weight * goal.loss(auxiliary, batch.targets, smoothing)
     return loss
 
 

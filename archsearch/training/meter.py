@@ -79,11 +79,11 @@ class Sizes:
     Args:
         space: Whose.
         make: Makes an architecture's network; None: the super-network, if the space has one.
-        input_shape: Channels, height and width of an image.
+        input_shape: Of one example.
     """
 
     def __init__(
-        self, space: Space, make: Callable[[Architecture | None], Network], input_shape: tuple[int, int, int]
+        self, space: Space, make: Callable[[Architecture | None], Network], input_shape: tuple[int, ...]
     ) -> None:
         self._space = space
         self._structure = Structure(make, isinstance(space, SharedWeights), values=False)
@@ -91,7 +91,7 @@ class Sizes:
         self._known: dict[Architecture | None, tuple[int, int]] = {}
 
     def of(self, architecture: Architecture | None) -> tuple[int, int]:
-        """Multiply-adds of one image, and trainable parameters; for None the means of random paths."""
+        """Multiply-adds of one example, and trainable parameters; for None the means of random paths."""
         if architecture not in self._known:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()

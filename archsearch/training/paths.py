@@ -101,12 +101,13 @@ class _Mixed(nn.Module):
         super().__init__()
         self.network = network
         self.options = options
+        self.input_dtype = network.input_dtype
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         assert isinstance(self.network, Mixing)
         return self.network.mixture(images, self.options)
 
 
-def mixed_multiply_adds(network: Network, arities: Sequence[int], input_shape: tuple[int, int, int]) -> int:
+def mixed_multiply_adds(network: Network, arities: Sequence[int], input_shape: tuple[int, ...]) -> int:
     """Multiply-adds of one image through all candidates of all choices at once."""
     return multiply_adds(_Mixed(network, [range(arity) for arity in arities]), input_shape)

@@ -13,7 +13,15 @@ from archsearch.task import Augmentation, Task
 from archsearch.task.task import known_augmentation
 
 Preset = Literal[
-    "digits", "digits_thin", "digits_short", "digits_few", "digits201", "nasbench201", "nasbench201_12", "darts"
+    "digits",
+    "digits_thin",
+    "digits_short",
+    "digits_few",
+    "digits201",
+    "nasbench201",
+    "nasbench201_12",
+    "darts",
+    "grammar",
 ]
 Optimizer = Literal["sgd", "adamw"]
 
@@ -38,6 +46,8 @@ class Recipe:
     train_examples: int | None = None
     skeleton: Mapping[str, int] = dataclasses.field(default_factory=dict)
     nesterov: bool = True
+    segment: int = 35
+    dropout: float = 0.0
 
 
 THIN = {"channels": 8, "cells": 1, "layers": 4, "modules": 1}
@@ -70,10 +80,22 @@ PRESETS: Mapping[str, Recipe] = {
         augmentation=("crop", "flip", "cutout"),
         skeleton={"channels": 36, "layers": 20},
     ),
+    "grammar": Recipe(
+        task="grammar",
+        epochs=10,
+        batch_size=40,
+        segment=20,
+        optimizer="adamw",
+        learning_rate=0.02,
+        weight_decay=0.0,
+        clip_norm=1.0,
+        skeleton={"width": 32},
+    ),
 }
 """Recipes by name. ``digits``: seconds on one core. ``digits_thin``, ``_short`` and ``_few`` are proxies of it: half
 the channels, a third of the epochs, a third of the images. ``digits201``: the frozen recipe of the table of that name.
-``nasbench201``, ``nasbench201_12`` and ``darts``: those of the papers, for CIFAR-10."""
+``nasbench201``, ``nasbench201_12`` and ``darts``: those of the papers, for CIFAR-10. ``grammar``: language modelling,
+some seconds on one core."""
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -84,13 +106,14 @@ def check_recipe(recipe: Recipe) -> None:
     for name, value in (
         ("epochs", recipe.epochs),
         ("batch_size", recipe.batch_size),
+        ("segment", recipe.segment),
         ("train_examples", 1 if recipe.train_examples is None else recipe.train_examples),
         *((f"skeleton.{name}", value) for name, value in recipe.skeleton.items()),
     ):
         at_least_one("Training", name, value)
     whole_number("Training", "warm_up", recipe.warm_up)
     for names, low, high in (
-        (("momentum", "label_smoothing", "drop_path"), "0 <=", 1.0),
+        (("momentum", "label_smoothing", "drop_path", "dropout"), "0 <=", 1.0),
         (("weight_decay", "clip_norm", "auxiliary_weight"), "0 <=", math.inf),
         (("learning_rate",), "0 <", math.inf),
     ):

@@ -30,7 +30,8 @@ class Finished:
         curve: The same after each epoch.
         valid_loss: Cross-entropy on the validation part.
         train_loss: Mean loss over the last epoch; NaN if there was no update.
-        test_accuracy: In percent; NaN if it was not asked for.
+        valid_metric: The task's metric on the validation part.
+        test_metric: That on the test part; NaN if it was not asked for.
         examples: Training examples that were seen.
         updates: Parameter updates.
         macs: Multiply-adds.
@@ -40,7 +41,8 @@ class Finished:
     curve: tuple[float, ...]
     valid_loss: float
     train_loss: float = math.nan
-    test_accuracy: float = math.nan
+    valid_metric: float = math.nan
+    test_metric: float = math.nan
     examples: int = 0
     updates: int = 0
     macs: int = 0

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from archsearch.errors import UsageError
 from archsearch.evaluator import Trained
 from archsearch.networks.multiply_adds import latency_seconds
 from archsearch.networks.network import Network, build
-from archsearch.task import Part
+from archsearch.networks.recurrent import CarriedState
+from archsearch.task import Judged, Part
 from archsearch.training.augmentation import augment
-from archsearch.training.batches import batches_of, evaluation_batches
+from archsearch.training.batches import STREAMS, Batch, dealt, evaluation_batches, streams_of, to_score
 from archsearch.training.binding import Bound
 from archsearch.training.checkpoints import Checkpoints
-from archsearch.training.loop import Batch, Run, Step, expect_finite, run_epochs, supervised
+from archsearch.training.loop import Run, Step, expect_finite, run_epochs, supervised
 from archsearch.training.meter import Meter
 from archsearch.training.optimizer import make_optimizer, share_of_rate
 from archsearch.training.paths import Route
@@ -106,8 +106,8 @@ class Trainer(Bound):
         network: Network = build(make or (lambda: self.network(architecture)), seed, self.where)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # up to twice as fast
         generator = torch.Generator().manual_seed(seed ^ _ORDER)
-        network.generator = generator
-        return Run(architecture, network, make_optimizer(network, self.recipe, self.where), generator)
+        network.generator, network.dropout = generator, self.recipe.dropout
+        return Run(architecture, network, make_optimizer(network, self.recipe, self.where), generator, self.data.goal)
 
     def train(
         self,
@@ -149,58 +149,80 @@ class Trainer(Bound):
         run_epochs(run, until, total, functools.partial(self.epoch, run), step, self.recipe.drop_path, after)
 
     def epoch(self, run: Run, chosen: torch.Tensor | None = None) -> Iterator[Batch]:
-        """The batches of an epoch, augmented, in an order that the run's generator decides.
+        """The batches of an epoch, in the order of the task's goal; images are augmented and shuffled.
 
         Args:
-            run: The training.
-            chosen: Numbers of the images; None: all that are used.
+            run: The training, whose generator decides what is random.
+            chosen: Numbers of the examples; None: all that are used.
         """
-        images, labels = self.data.part("train", self.where)
+        inputs, targets = self.data.part("train", self.where)
+        if self.data.goal.order == "segments":
+            carried = CarriedState()
+            for numbers in self._dealt(run.generator, chosen):
+                yield Batch(inputs[numbers], targets[numbers], carried)
+                carried.go_on()
+            return
         names = self.data.augmentation if self.recipe.augmentation is None else self.recipe.augmentation
-        for batch in self._dealt(run.generator, chosen):
-            yield Batch(augment(images[batch], names, run.generator), labels[batch])
+        for numbers in self._dealt(run.generator, chosen):
+            yield Batch(augment(inputs[numbers], names, run.generator), targets[numbers])
 
     def batches(self, generator: torch.Generator, n: int) -> Iterator[torch.Tensor]:
-        """``n`` batches of training images without augmentation, in an order that ``generator`` decides."""
-        images = self.data.part("train", self.where)[0]
+        """Inputs of ``n`` training batches without augmentation, in an order that ``generator`` decides."""
+        inputs = self.data.part("train", self.where)[0]
         while n > 0:
-            for batch in self._dealt(generator)[:n]:
-                yield images[batch]
+            for numbers in self._dealt(generator)[:n]:
+                yield inputs[numbers]
             n -= self.updates_per_epoch
 
+    def first(self, part: Part, count: int) -> Batch:
+        """The first ``count`` examples of a part, or all if there are fewer, as one batch."""
+        inputs, targets = (values[:count] for values in self.data.part(part, self.where))
+        if self.data.goal.order == "shuffled":
+            return Batch(inputs, targets)
+        return Batch(streams_of(inputs, STREAMS), streams_of(targets, STREAMS), CarriedState())
+
+    def batch(self, numbers: torch.Tensor) -> Batch:
+        """A full batch of the first ones of these training examples, in their order and without augmentation."""
+        inputs, targets = self.data.part("train", self.where)
+        numbers = numbers[: self.batch_examples].to(self.where)
+        if self.data.goal.order == "shuffled":
+            return Batch(inputs[numbers], targets[numbers])
+        numbers = streams_of(numbers, self.recipe.batch_size)
+        return Batch(inputs[numbers], targets[numbers], CarriedState())
+
     def _dealt(self, generator: torch.Generator, chosen: torch.Tensor | None = None) -> Sequence[torch.Tensor]:
-        """The numbers of the images in use, or of those that are chosen, dealt out to the batches of an epoch."""
+        """The numbers of the examples in use, or of those that are chosen, dealt out to the batches of an epoch."""
         chosen = self.chosen if chosen is None else chosen
-        order = chosen[torch.randperm(len(chosen), generator=generator)].to(self.where)
-        return torch.tensor_split(order, batches_of(len(chosen), self.recipe.batch_size))
+        found = dealt(self.data.goal.order, chosen, self.recipe.batch_size, self.recipe.segment, generator)
+        return [numbers.to(self.where) for numbers in found]
 
     def validate(self, run: Run, meter: Meter) -> None:
         """Scores a network on the validation part, and adds that to its curve."""
-        score, run.valid_loss = self.accuracy(run, "valid", meter)
+        score, run.valid_loss, run.valid_metric = self.judge(run, "valid", meter)
         expect_finite(run.valid_loss, run)
         run.curve.append(score)
 
-    def accuracy(self, run: Run, part: Part, meter: Meter, chosen: torch.Tensor | None = None) -> tuple[float, float]:
-        """Accuracy in percent and mean cross-entropy on a part of the task, or on the ``chosen`` images of it."""
-        images, labels = self.data.part(part, self.where)
+    def judge(self, run: Run, part: Part, meter: Meter, chosen: torch.Tensor | None = None) -> Judged:
+        """How good a network is on a part of the task, or on the ``chosen`` examples of it."""
+        inputs, targets = self.data.part(part, self.where)
         if chosen is not None:
-            images, labels = images[chosen], labels[chosen]
+            inputs, targets = inputs[chosen], targets[chosen]
         run.network.train(run.batch_statistics)
-        right, loss = 0, 0.0
+        goal = self.data.goal
         # The statistics of a batch need more than one image; otherwise batches make no difference.
-        sizes = evaluation_batches(len(labels), EVALUATION_BATCH) if run.batch_statistics else EVALUATION_BATCH
+        sizes = evaluation_batches(len(targets), EVALUATION_BATCH) if run.batch_statistics else EVALUATION_BATCH
         with torch.inference_mode():
-            for inputs, targets in zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True):
-                logits = run.network(inputs, run.architecture)
-                right += int((logits.argmax(1) == targets).sum())
-                loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
-        meter.forwarded(len(labels), self.size(run.architecture)[0])
-        return 100 * right / len(labels), loss / len(labels)
+            tallies = [
+                goal.tally(run.network(*batch.through(run.architecture)), batch.targets)
+                for batch in to_score(goal.order, inputs, targets, sizes)
+            ]
+        meter.forwarded(len(targets), self.size(run.architecture)[0])
+        return goal.judged(functools.reduce(torch.add, tallies))  # one after the other, always in this order
 
     # -- what it came to ---------------------------------------------------------------------------
 
     def report(self, run: Run, meter: Meter, test: bool = True) -> Evaluation:
-        """The evaluation that a training comes to; ``test``: with the test accuracy."""
+        """The evaluation that a training comes to; ``test``: with the metric on the test part."""
         assert run.architecture is not None
         return self.summary(run.architecture, [self.finish(run, meter, test)], meter, run.network)
 
@@ -208,18 +230,28 @@ class Trainer(Bound):
         """What a training came to, and what it took since the last one that ``meter`` billed."""
         if not run.curve:  # not trained at all
             self.validate(run, meter)
-        accuracy = self.accuracy(run, "test", meter)[0] if test else math.nan
+        tested = self.judge(run, "test", meter).metric if test else math.nan
         train_loss = run.train_loss if run.step else math.nan
-        return Finished(run.curve[-1], tuple(run.curve), run.valid_loss, train_loss, accuracy, *meter.since_last())
+        return Finished(
+            run.curve[-1],
+            tuple(run.curve),
+            run.valid_loss,
+            train_loss,
+            run.valid_metric,
+            tested,
+            *meter.since_last(),
+        )
 
     def summary(
         self, architecture: Architecture, done: Sequence[Finished], meter: Meter, network: Network | None
     ) -> Evaluation:
         """The evaluation that trainings of one architecture make together; ``network``: of one of them."""
         scores = [each.score for each in done]
-        metrics: dict[str, float] = {}
-        if not math.isnan(done[0].test_accuracy):
-            metrics["test_accuracy"] = float(np.mean([each.test_accuracy for each in done]))
+        goal, metrics = self.data.goal, dict[str, float]()
+        if not math.isnan(done[0].test_metric):
+            metrics[f"test_{goal.metric}"] = float(np.mean([each.test_metric for each in done]))
+        if not goal.higher_is_better:  # else it is the score
+            metrics[f"valid_{goal.metric}"] = float(np.mean([each.valid_metric for each in done]))
         metrics["valid_loss"] = float(np.mean([each.valid_loss for each in done]))
         metrics |= self.measure(architecture)
         if not any(math.isnan(each.train_loss) for each in done):
@@ -229,12 +261,12 @@ class Trainer(Bound):
         if self.latency:
             if network is None or network.architecture is None:  # a path is timed as the network that it stands for
                 network = self.begin(architecture, 0).network
-            metrics["latency_seconds"] = latency_seconds(network, self.data.part("valid", self.where)[0][:64])
+            metrics["latency_seconds"] = latency_seconds(network, self.first("valid", 64).inputs)
         curve = tuple(float(x) for x in np.mean([each.curve for each in done], axis=0))
         return Evaluation(float(np.mean(scores)), metrics, meter.cost(), curve)
 
     def handed_out(self, run: Run, evaluation: Evaluation, note: str = "") -> Trained:
         """What a training of an architecture has come to, for whoever wants the network."""
         network = run.network.requires_grad_(True).eval().to("cpu")
-        network.drop_path, network.generator = 0.0, None
+        network.drop_path, network.dropout, network.generator = 0.0, 0.0, None
         return Trained(network, evaluation, self.data, self.skeleton_used, note)

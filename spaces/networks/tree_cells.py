@@ -1,0 +1,110 @@
+"""The networks of ``DARTSCell`` and ``ENASCell``.
+
+In ``DARTSCell`` a node has one linear map, whichever node it reads; so the super-network has the parameters of any
+stand-alone network, and no more. In ``ENASCell`` each pair of nodes has one; a stand-alone network has those that its
+tree needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from archsearch.networks.network import InputShape, Weights
+from archsearch.networks.recurrent import CarriedState, RecurrentCell, RecurrentNetwork, States, highway
+from archsearch.spaces.darts_cell import EDGES
+from archsearch.spaces.networks.cell_tree import ACTIVATIONS, TreeCell
+from archsearch.trial import Architecture
+
+Activations = Sequence[tuple[str, Any]]
+"""Names, each with a weight."""
+
+
+class Choice(NamedTuple):
+    """What a cell computes.
+
+    Attributes:
+        first: Activation of node 0.
+        nodes: Of each later node the nodes that it reads, each with activations; their terms are added up.
+        ends: The nodes whose average is the output.
+    """
+
+    first: Activations
+    nodes: Sequence[Sequence[tuple[int, Activations]]]
+    ends: Sequence[int]
+
+
+class TreeCellNetwork(RecurrentNetwork):
+    """A recurrent network with such a cell.
+
+    Args:
+        space: Which cells.
+        architecture: The cell, or None for the super-network.
+        task: See ``RecurrentNetwork``.
+        width: See ``RecurrentNetwork``.
+    """
+
+    def __init__(self, space: TreeCell, architecture: Architecture | None, task: InputShape, width: int) -> None:
+        nodes = space.max_length // 2
+        if space.averages_all:
+            maps = [str(node) for node in range(1, nodes + 1)]
+        elif architecture is None:
+            maps = [f"{source}-{node}" for node in range(1, nodes + 1) for source in range(node)]
+        else:
+            maps = [f"{each.source}-{node}" for node, each in enumerate(space.decode(architecture).nodes, 1)]
+        super().__init__(architecture, task, TreeRecurrentCell(maps, width), width, space.tied)
+        self.space = space
+
+    def chosen(self, architecture: Architecture) -> Choice:
+        """The tree, as the cell computes it."""
+        cell = self.space.decode(architecture)
+        nodes = [[(node.source, [(node.activation, 1)])] for node in cell.nodes]
+        return Choice([(cell.first, 1)], nodes, self.space.ends(architecture))
+
+    def relaxed(
+        self, tokens: torch.Tensor, weights: Sequence[Weights], carried: CarriedState | None = None
+    ) -> torch.Tensor:
+        """Logits with a weighted sum of activations on every edge of ``DARTSCell``; see ``archsearch.relaxing``."""
+        weights = self.weighed(weights, [1 + len(ACTIVATIONS)] * len(EDGES))
+        nodes: list[list[tuple[int, Activations]]] = [[] for _ in range(EDGES[-1][1])]
+        for (source, node), some in zip(EDGES, weights, strict=True):
+            named = [(ACTIVATIONS[option - 1], weight) for option, weight in some.items() if option]
+            if named:
+                nodes[node - 1].append((source, named))
+        return self.unrolled(tokens, Choice([("tanh", 1)], nodes, range(1, len(nodes) + 1)), carried)
+
+
+class TreeRecurrentCell(RecurrentCell):
+    """The cell.
+
+    Args:
+        maps: Names of the linear maps: of nodes, or of pairs ``source-node``.
+        width: Of states.
+    """
+
+    def __init__(self, maps: Sequence[str], width: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(width, 2 * width, bias=False)
+        self.hidden_state = nn.Linear(width, 2 * width, bias=False)
+        self.maps = nn.ModuleDict({name: nn.Linear(width, 2 * width, bias=False) for name in maps})
+
+    def projected(self, x: torch.Tensor, choice: Choice) -> torch.Tensor:
+        """The first node's linear map of the inputs."""
+        found: torch.Tensor = self.input(x)
+        return found
+
+    def step(self, x: torch.Tensor, states: States, choice: Choice) -> States:
+        """See the class."""
+        (hidden,) = states
+        values = [highway(hidden, x + self.hidden_state(hidden), choice.first)]
+        for node, terms in enumerate(choice.nodes, 1):
+            total: torch.Tensor | None = None
+            for source, activations in terms:
+                name = str(node) if str(node) in self.maps else f"{source}-{node}"
+                term = highway(values[source], self.maps[name](values[source]), activations)
+                total = term if total is None else total + term
+            values.append(torch.zeros_like(hidden) if total is None else total)
+        return (torch.stack([values[node] for node in choice.ends]).mean(0),)
