@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -118,16 +118,20 @@ def supervised(
         paths: Of a super-network: gives the paths whose gradients, added up, make the next update, when it is told the
             share of the updates that are done. None: the run's architecture.
     """
+    reached: list[torch.Tensor] | None = None  # the weights that the last update changed; None: not known
 
     def step(run: Run, batch: Batch, progress: float) -> Sequence[float]:
-        forget_gradients(run.optimizer)
+        nonlocal reached
+        for weight in weights_of(run.optimizer) if reached is None else reached:
+            weight.grad = None
         losses = []
         for path in (run.architecture,) if paths is None else paths(progress):
             loss = task_loss(run, batch, path, recipe)
             losses.append(expect_finite(loss.item(), run))
             loss.backward()  # type: ignore[no-untyped-call]
             meter.trained(batch.examples, path.macs if isinstance(path, Mixture) else macs)
-        update(run.optimizer, rate(run.step), run.network.parameters() if recipe.clip_norm else (), recipe.clip_norm)
+        clipped = run.network.parameters() if recipe.clip_norm else ()
+        reached = update(run.optimizer, rate(run.step), clipped, recipe.clip_norm)
         meter.updated()
         return losses
 
@@ -157,7 +161,7 @@ def update(
     learning_rate: float,
     clipped: Iterable[torch.Tensor] = (),
     clip_norm: float = 0.0,
-) -> None:
+) -> list[torch.Tensor]:
     """One update of an optimiser, all of whose groups get the learning rate times their own ``scale`` (else 1).
 
     Args:
@@ -165,6 +169,9 @@ def update(
         learning_rate: Of this update.
         clipped: Parameters whose gradients together are clipped.
         clip_norm: Their largest norm; 0 does not clip.
+
+    Returns:
+        The parameters that have gradients, which are all that changed.
     """
     if clip_norm:
         torch.nn.utils.clip_grad_norm_(clipped, clip_norm)
@@ -174,18 +181,18 @@ def update(
             group["lr"] = learning_rate * group.get("scale", 1.0)
             # Of a large super-network a path reaches few weights, and PyTorch's optimisers look at each for long.
             group["params"] = [weight for weight in group["params"] if weight.grad is not None]
+        reached = list(weights_of(optimizer))
         optimizer.step()
     finally:
         for group, weights in zip(optimizer.param_groups, everything, strict=True):
             group["params"] = weights
+    return reached
 
 
-def forget_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """As PyTorch's ``zero_grad``, which takes longer where few weights have gradients."""
+def weights_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+    """All parameters of an optimiser."""
     for group in optimizer.param_groups:
-        for weight in group["params"]:
-            if weight.grad is not None:
-                weight.grad = None
+        yield from group["params"]
 
 
 def expect_finite(loss: float, run: Run) -> float:
