@@ -100,3 +100,9 @@ def test_the_readme_names_all_presets_and_components():
 def test_the_readme_says_when_one_worker_on_ray_is_the_local_run():
     text = " ".join((ROOT / "README.md").read_text().split())
     assert "one worker on Ray equals the local run with `--lag 1` only" in text
+
+
+def test_the_page_of_spaces_has_each_of_them_once():
+    table = (ROOT / "docs" / "spaces.md").read_text().split("## ")[0]
+    listed = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert listed == sorted(entry_points("spaces"), key=str.lower)
