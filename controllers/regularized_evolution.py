@@ -1,8 +1,13 @@
-"""Regularized (aging) evolution.
+"""Regularized (aging) evolution, and evolution from which nobody is removed.
 
 Reference: Real, Aggarwal, Huang & Le, "Regularized evolution for image classifier architecture search",
 AAAI 2019, Algorithm 1. The population is a queue. Each step draws a tournament from it with replacement, mutates
 the winner once, appends the child and drops the *oldest* member, whatever its score.
+
+With ``removal="none"`` the population grows, and a tournament may be a share of it: the evolution of Liu et al.,
+"Hierarchical representations for efficient architecture search", ICLR 2018, Algorithm 1, which is
+``RegularizedEvolution(population_size=200, tournament_size=0.05, removal="none")`` for 7,000 trials, on the space
+``Hierarchical`` and with asynchronous workers.
 
 Where we differ: proposals never wait for results. The first ``population_size`` proposals are random; after
 them the tournament is drawn from the members that have come back so far (random again if there is none). Failed
@@ -11,11 +16,14 @@ trials never enter the population. ``immigrants`` is an addition, off by default
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Controller
+from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
+
+Removal = Literal["oldest", "none"]
 
 
 class RegularizedEvolution(Controller):
@@ -23,26 +31,41 @@ class RegularizedEvolution(Controller):
 
     Args:
         population_size: Members of the population, >= 1. The paper uses 100.
-        tournament_size: Members drawn, with replacement, to choose a parent from, >= 1. The paper uses 25.
+        tournament_size: Members drawn, with replacement, to choose a parent from: a whole number >= 1, or below 1 a
+            share of the members that there are at that time, rounded to at least one. The paper uses 25.
         immigrants: Probability, 0 to 1, that a proposal is drawn at random instead of being mutated. The paper
             has none (0). A small value keeps a converged population moving when repeats are not evaluated.
+        removal: Who dies for each child: the ``oldest`` member, or ``none``. Then ``population_size`` is that of the
+            first, random population, and memory and saved states grow with the trials.
 
     Raises:
-        UsageError: If a setting is out of range.
+        UsageError: If a setting is out of range, or there is no such removal.
     """
 
     state = ("_asked", "_told", "_members", "_scores", "_ids")
 
-    def __init__(self, population_size: int = 100, tournament_size: int = 25, immigrants: float = 0.0) -> None:
+    def __init__(
+        self,
+        population_size: int = 100,
+        tournament_size: int | float = 25,
+        immigrants: float = 0.0,
+        removal: Removal = "oldest",
+    ) -> None:
         name = "RegularizedEvolution"
         self.population_size = at_least_one(name, "population_size", population_size)
-        self.tournament_size = at_least_one(name, "tournament_size", tournament_size)
+        if isinstance(tournament_size, float):
+            self.tournament_size = number(name, "tournament_size", tournament_size, above=0, below=1)
+        else:
+            self.tournament_size = at_least_one(name, "tournament_size", tournament_size)
         self.immigrants = number(name, "immigrants", immigrants, low=0, high=1)
+        if removal not in get_args(Removal):
+            raise UsageError(f"{name}: removal: expected one of {', '.join(get_args(Removal))}, got {removal!r}")
+        self.removal: Removal = removal
 
     def _start(self) -> None:
         self._asked = 0
         self._told = 0
-        # A ring of three lists: position _told % population_size holds the oldest member.
+        # Three lists; if the oldest dies, a ring: position _told % population_size holds the oldest member.
         self._members: list[Architecture] = []
         self._scores: list[float] = []
         self._ids: list[int] = []
@@ -53,14 +76,19 @@ class RegularizedEvolution(Controller):
             return self.space.sample(self.rng)
         if self.immigrants and self.rng.random() < self.immigrants:
             return self.space.sample(self.rng)
-        tournament = self.rng.integers(len(self._members), size=self.tournament_size).tolist()
+        tournament = self.rng.integers(len(self._members), size=self._drawn()).tolist()
         winner = max(tournament, key=self._scores.__getitem__)
         return self.space.mutate(self._members[winner], self.rng), self._ids[winner]
+
+    def _drawn(self) -> int:
+        """Members of a tournament."""
+        size = self.tournament_size
+        return size if isinstance(size, int) else max(1, round(size * len(self._members)))
 
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:
             return
-        if len(self._members) < self.population_size:
+        if self.removal == "none" or len(self._members) < self.population_size:
             self._members.append(trial.architecture)
             self._scores.append(trial.evaluation.score)
             self._ids.append(trial.id)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
+    from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nas_rl import NASRL as NASRL
@@ -40,6 +41,7 @@ _MODULES = {
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
     "GeneticCNN": "genetic_cnn",
+    "Hierarchical": "hierarchical",
     "DARTSCell": "darts_cell",
     "ENASCell": "enas_cell",
     "MobileNet": "mobilenet",

@@ -54,6 +54,7 @@ FACTORIES = {
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
     "ENASMacro": lambda: load("ENASMacro")(layers=6, channels=4),
     "GeneticCNN": lambda: load("GeneticCNN")(channels=4),
+    "Hierarchical": lambda: load("Hierarchical")(channels=4),
     "ENASMicro": lambda: load("ENASMicro")(layers=3, channels=4),
     "NASNet": lambda: load("NASNet")(layers=3, channels=4),
     "PNAS": lambda: load("PNAS")(layers=3, channels=4),

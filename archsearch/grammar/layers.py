@@ -216,6 +216,12 @@ def relu_conv_bn(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
+def conv_bn_relu(inputs: int, outputs: int, kernel: int, groups: int = 1) -> nn.Sequential:
+    """Convolution of odd kernel, batch normalisation, ReLU."""
+    convolved = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(convolved, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
 class Squeeze(nn.Module):
     """As ``relu_conv_bn``, on concatenated states."""
 

@@ -10,6 +10,7 @@ import functools
 import torch
 from torch import nn
 
+from archsearch.grammar.layers import conv_bn_relu
 from archsearch.grammar.links import Layer
 from archsearch.networks.network import GlobalAveragePool, InputShape, Network
 from archsearch.spaces.genetic_cnn import GeneticCNN
@@ -35,9 +36,9 @@ class GeneticCNNNetwork(Network):
         for number, size in enumerate(space.stages):
             width = channels * 2**number
             there = list(range(size)) if read is None else present(read[number])
-            stage = nn.ModuleDict({"first": _convolution(inputs, width, space.kernel)})
+            stage = nn.ModuleDict({"first": conv_bn_relu(inputs, width, space.kernel)})
             for node in [*map(str, there), *(["last"] if there else [])]:
-                stage[node] = _convolution(width, width, space.kernel)
+                stage[node] = conv_bn_relu(width, width, space.kernel)
             self.stages.append(stage)
             inputs = width
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
@@ -67,9 +68,3 @@ def present(layers: list[Layer]) -> list[int]:
     """The nodes of a stage that have an edge."""
     read = {source for layer in layers for source in layer.sources}
     return [node for node, layer in enumerate(layers) if layer.sources or node in read]
-
-
-def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    """Convolution, batch normalisation, ReLU."""
-    convolved = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolved, nn.BatchNorm2d(outputs), nn.ReLU())
