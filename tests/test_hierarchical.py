@@ -288,6 +288,43 @@ def test_an_identity_passes_the_stem_on():
     assert torch.equal(constant, constant[:1].expand_as(constant))
 
 
+def pulled(node, options, x, edge, join):
+    """What a node of a graph is, asked from behind; None if nothing arrives. Node 0 is ``x``."""
+    if node == 0:
+        return x
+    arrived = {}
+    for source in range(node):
+        option = options[node * (node - 1) // 2 + source]
+        value = pulled(source, options, x, edge, join) if option else None
+        output = None if value is None else edge(source, node, option, value)
+        if output is not None:
+            arrived[source] = output
+    return join(node, arrived) if len(arrived) > 1 else next(iter(arrived.values()), None)
+
+
+def test_the_cell_computes_what_is_pulled_from_its_output():
+    def joined(graph):
+        return lambda node, arrived: graph.joins[str(node)](list(arrived.values()), list(arrived))
+
+    def of_motif(motif):
+        return lambda s, t, option, value: motif.edges[f"{s}-{t}"][OPERATIONS[option]](value)
+
+    x, computed = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2)), 0
+    for architecture in [*sampled(SPACE, 12), SPACE.parse("identity"), (0,) * 46]:
+        cell = build(lambda a=architecture: SPACE.network(a, DIGITS), 0).eval().layers[0]
+
+        def motif(s, t, option, value, cell=cell, architecture=architecture):
+            options, there = architecture[6 * option - 6 : 6 * option], f"{s}-{t}" in cell.edges
+            inside = cell.edges[f"{s}-{t}"] if there else None
+            return pulled(3, options, value, of_motif(inside), joined(inside))
+
+        expected = pulled(4, architecture[36:], x, motif, joined(cell))
+        computed += expected is not None
+        found = cell(x, SPACE.plan(architecture))
+        assert torch.equal(found, torch.zeros_like(x) if expected is None else expected)
+    assert computed > 8
+
+
 @pytest.mark.parametrize("side", [8, 9, 32])
 def test_gradients_reach_all_weights(side):
     task = InputShape((3, side, side), 5)

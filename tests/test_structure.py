@@ -11,7 +11,17 @@ from archsearch.evaluators.untrained_scores import PROXIES
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count
 from archsearch.networks.network import InputShape, build, initialise
 from archsearch.networks.structure import Structure, showing
-from archsearch.spaces import DARTS, GOLDNAS, RDARTS, MobileNet, NASBench101, NASBench201, NASNet, SinglePath
+from archsearch.spaces import (
+    DARTS,
+    GOLDNAS,
+    RDARTS,
+    Hierarchical,
+    MobileNet,
+    NASBench101,
+    NASBench201,
+    NASNet,
+    SinglePath,
+)
 from archsearch.trial import Query
 
 TASK = InputShape((3, 16, 16), 10)
@@ -21,6 +31,7 @@ SPACES = {
     "MobileNet": (MobileNet(), {"channels": 8}),
     "GOLDNAS": (GOLDNAS(layers=2), {"channels": 4}),
     "RDARTS": (RDARTS(), {"channels": 4, "layers": 3}),
+    "Hierarchical": (Hierarchical(), {"channels": 4}),
     "NASBench101": (NASBench101(), {"channels": 8}),
     "NASNet": (NASNet(), {"channels": 4, "layers": 3}),
     "SinglePath": (SinglePath(), {"channels": 8}),

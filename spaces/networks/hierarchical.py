@@ -5,7 +5,8 @@ convolution behind a stage has stride 2 and doubles the channels, except for the
 
 Where several edges end in a node, their outputs are concatenated. In the paper, as we read it, channels grow by that;
 here a 1x1 convolution brings them back to those of the stage. So weights belong to places of the flat graph and can be
-shared; this convolution has a part for each edge that may end there.
+shared; this convolution has a part for each edge that may end there. What enters a node of the cell are outputs of
+motifs, each of which was brought back before.
 """
 
 from __future__ import annotations
