@@ -193,6 +193,7 @@ def test_encodings_have_the_paths_of_the_flat_graph():
     architectures = sampled(space, 40)
     graphs = space.operation_graphs(architectures)
     assert graphs.longest == 4
+    assert not np.tril(graphs.adjacency).any(), "edges lead to later places"
     kinds = {name: kind for kind, name in enumerate(OPERATIONS[1:])}
     sequences = [s for length in range(5) for s in itertools.product(range(6), repeat=length)]
     found = graphs.paths(columns=len(sequences))
