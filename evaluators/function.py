@@ -23,16 +23,22 @@ class Function(Evaluator):
     - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.
+    - DARTSCell: The nodes with names of activations.
+    - ENASCell: The nodes with names of activations.
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
+    - GOLDNAS: The text of the architecture.
     - MobileNet: The text of the architecture.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.
     - NASBenchMacro: The text of the architecture.
+    - NASBenchNLP: The recipe.
     - NASNet: For each kind of cell the two edges of each node, with operation names.
+    - NASRLCell: The tree with names.
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - PNAS: For each kind of cell the two edges of each node, with operation names.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
+    - SinglePath: The text of the architecture.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with
     ``score``, further metrics and, optionally, ``cost`` (seconds to bill), or an ``Evaluation``.
