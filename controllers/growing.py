@@ -16,8 +16,6 @@ import numpy as np
 from archsearch.space import COUNT_LIMIT, Space
 from archsearch.trial import Architecture
 
-_NO_WISHES: Mapping[str, int] = {}
-
 
 class Growing:
     """Sizes in a space.
@@ -32,7 +30,7 @@ class Growing:
 
     def smallest(self, most: int, rng: np.random.Generator) -> list[Architecture]:
         """The architectures with the fewest decisions; so many of them, drawn, where there are more than ``most``."""
-        return self._some([((), _NO_WISHES)], self._left(()), most, rng)
+        return self._some([()], {}, self._left(()), most, rng)
 
     def grown(self, architecture: Architecture, most: int, rng: np.random.Generator) -> list[Architecture]:
         """Those one step larger than an architecture; so many of them, drawn, where there are more than ``most``."""
@@ -43,17 +41,13 @@ class Growing:
         begun = []
         for i, current in enumerate(architecture):
             for option in range(space.arity(architecture[:i])):
-                prefix = (*architecture[:i], option)
-                # Few changes open other decisions; of the rest it is soon seen that they are no larger.
-                if (
-                    option != current
-                    and (prefix := self._forced(prefix, wishes))
-                    and self._may_exceed(prefix, len(architecture))
-                ):
-                    begun.append((prefix, wishes))
-        least = min((len(prefix) + self._left(prefix) for prefix, _ in begun), default=space.max_length + 1)
+                if option != current:
+                    prefix = self._forced((*architecture[:i], option), wishes)
+                    if len(prefix) > len(architecture) or space.arity(prefix):  # most changes end here: no larger
+                        begun.append(prefix)
+        least = min((len(prefix) + self._left(prefix) for prefix in begun), default=space.max_length + 1)
         for size in range(max(least, len(architecture) + 1), space.max_length + 1):
-            if found := self._some(begun, size, most, rng):
+            if found := self._some(begun, wishes, size, most, rng):
                 return found
         return []
 
@@ -66,24 +60,23 @@ class Growing:
             prefix = (*prefix, option)
         return prefix
 
-    def _may_exceed(self, prefix: Architecture, size: int) -> bool:
-        return len(prefix) > size or self.space.arity(prefix) > 0
-
     def _some(
         self,
-        begun: list[tuple[Architecture, Mapping[str, int]]],
+        begun: list[Architecture],
+        wishes: Mapping[str, int],
         size: int,
         most: int,
         rng: np.random.Generator,
     ) -> list[Architecture]:
-        walks = itertools.chain.from_iterable(self._walk(prefix, wishes, size) for prefix, wishes in begun)
+        """The architectures of a size that begin in one of these ways; drawn, where there are more than ``most``."""
+        begun = [prefix for prefix in begun if len(prefix) + self._left(prefix) <= size]
+        walks = itertools.chain.from_iterable(self._walk(prefix, wishes, size) for prefix in begun)
         found = list(itertools.islice(walks, most + 1))
         if len(found) <= most:
             return found
-        begun = [(prefix, wishes) for prefix, wishes in begun if len(prefix) + self._left(prefix) <= size]
         drawn: dict[Architecture, None] = {}
         for _ in range(most):
-            prefix, wishes = begun[int(rng.integers(len(begun)))]
+            prefix = begun[int(rng.integers(len(begun)))]
             drawn.update(dict.fromkeys(itertools.islice(self._walk(prefix, wishes, size, rng), 1)))
         return list(drawn)
 

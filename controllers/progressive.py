@@ -7,8 +7,8 @@ K = 256 and five blocks that is 136 + 4 * 256 = 1,160 trainings in ``PNAS(least=
 
 Where we differ:
 
-- Any space whose architectures have several lengths can be searched: ``archsearch.controllers.growing`` says what is one
-  step larger. Any model will do. The paper has an ensemble of 5 networks; ``MLPEnsemble`` and ``LSTM`` are alike.
+- Any space whose architectures have several lengths can be searched: ``archsearch.controllers.growing`` says what is
+  one step larger. Any model will do. The paper has an ensemble of 5 networks; ``MLPEnsemble`` and ``LSTM`` are alike.
 - Proposals never wait. A size ends when all of it has been proposed: one worker has all results then, as in the paper;
   with n workers the last n - 1 results of a size come too late for the model, which learns from them for the next one.
   Before there are two results, all predictions are equal.
@@ -54,8 +54,8 @@ class Progressive(Controller):
     """Progressive search: architectures grow block by block, those that a model prefers (PNAS, Liu et al. 2018).
 
     For spaces of several lengths, such as ``PNAS(least=1)``, or ``Choices`` with a repeated decision. The parent named
-    in a proposal is the architecture that it has grown from. The state has a constant 171 KiB for the proposals that are
-    remembered, and up to ``labels`` results.
+    in a proposal is the architecture that it has grown from. The state has a constant 171 KiB for the proposals that
+    are remembered, and up to ``labels`` results.
 
     Args:
         model: What predicts scores. None: ``RandomForest()``.

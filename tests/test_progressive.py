@@ -140,14 +140,15 @@ def test_it_goes_on_exactly_from_its_state_within_a_size():
 
 
 def test_it_beats_random_search_where_operations_and_inputs_add_up():
-    """Five seeds, 168 trials each, in standard deviations of random scores: by 0.5 at least; 0.9 when written."""
+    """Three seeds, 168 trials each, in standard deviations of random scores: by 1 at least; when written by 2."""
     space = PNAS(blocks=3, least=1)
     found, drawn = [], []
-    for seed in range(5):
-        weights = np.random.default_rng(seed).normal(size=(space.max_length, 8))
+    for seed in range(3):
+        weights = np.random.default_rng(seed).normal(size=(3, 8))  # of operations on either input, and on other nodes
 
         def score(architecture, weights=weights):
-            return float(sum(weights[place, option] for place, option in enumerate(architecture)))
+            parts = np.array(architecture[1:]).reshape(-1, 4)
+            return float(weights[np.minimum(parts[:, :2], 2), parts[:, 2:]].sum())
 
         rng = np.random.default_rng(seed)
         spread = np.std([score(space.sample(rng)) for _ in range(1000)])
@@ -159,8 +160,7 @@ def test_it_beats_random_search_where_operations_and_inputs_add_up():
                 scores.append(score(p.architecture))
                 controller.tell([Trial(*p[:3], Evaluation(scores[-1]))])
             best.append(max(scores) / spread)
-    print(found, drawn)
-    assert np.mean(found) > np.mean(drawn) + 0.5
+    assert np.mean(found) > np.mean(drawn) + 1
 
 
 # -- what grows --------------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ def executor_of_run(
 
 
 def _check_together(controller: Controller, evaluator: Evaluator) -> None:
-    """Raises ``UsageError`` or ``MissingAbility`` if a started evaluator, or its space, lacks what the controller needs."""
+    """Raises ``UsageError`` or ``MissingAbility`` if a started evaluator, or its space, lacks what is asked of it."""
     controller.check(evaluator.space)
     evaluator.check_budgets(controller.budgets)
     if controller.reads_distribution:
