@@ -78,6 +78,16 @@ class Controller:
     def _tell(self, trial: Trial) -> None:
         """Learns from one result. Failed trials come here too: ``trial.evaluation`` is None for them."""
 
+    def check(self, space: Space) -> None:
+        """Raises ``MissingAbility``, naming both sides, if this controller is of no use in that space.
+
+        Called by a search before anything is spent; ``start`` itself takes any space. By default what a controller
+        inside it, kept as ``controller``, says.
+        """
+        inner = getattr(self, "controller", None)
+        if isinstance(inner, Controller):
+            inner.check(space)
+
     def read(self, distribution: Distribution) -> None:
         """Is handed what the evaluator has learnt, once it is ready, and anew each time that it has learnt on.
 

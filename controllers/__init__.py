@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.finalists import Finalists as Finalists
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
+    from archsearch.controllers.progressive import Progressive as Progressive
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
     from archsearch.controllers.reinforce import Reinforce as Reinforce
@@ -32,6 +33,7 @@ _MODULES = {
     "Hyperband": "successive_halving",
     "LocalSearch": "local_search",
     "NSGA2": "nsga2",
+    "Progressive": "progressive",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",
     "Reinforce": "reinforce",

@@ -28,7 +28,7 @@ ARCHITECTURES: Mapping[str, str] = {
         "sep_conv_3x3(4) max_pool_3x3(0) | sep_conv_3x3(1) identity(0)"
     ),
 }
-"""Published architectures that ``parse`` knows by name, where cells have five nodes."""
+"""Published architectures that ``parse`` knows by name, where cells can have five nodes."""
 
 
 class PNAS(Cells):
@@ -36,10 +36,13 @@ class PNAS(Cells):
 
     Each node has four decisions: two inputs out of all earlier states (0 is the output of the previous cell, 1 that of
     the cell before it), and an operation on each (8 options). ``canonical`` says which architectures count as equal.
-    Identities of stride 2 are factorised reductions.
+    Identities of stride 2 are factorised reductions. With ``least`` below ``blocks`` the first decision is how many
+    nodes the cell has: so the controller ``Progressive`` can add one after another, as the paper does.
 
     Args:
-        blocks: Nodes of the cell, 1 to 8; the search of the paper adds one after another, up to 5.
+        blocks: Nodes of the cell, 1 to 8; the most, if ``least`` is below.
+        least: Nodes that a cell has at least, 1 to ``blocks``; the search of the paper begins with 1. None: ``blocks``,
+            so that all cells have as many.
         layers: Cells of the network, >= 1; 3N + 2 are N cells before, between and behind two that halve height and
             width. The paper searches with N = 2 and 24 channels.
         channels: Channels of the first cells' states, >= 1.
@@ -50,8 +53,17 @@ class PNAS(Cells):
         UsageError: If a number is out of range, or ``auxiliary`` is neither true nor false.
     """
 
-    def __init__(self, blocks: int = 5, layers: int = 11, channels: int = 48, auxiliary: bool = False) -> None:
+    def __init__(
+        self,
+        blocks: int = 5,
+        layers: int = 11,
+        channels: int = 48,
+        auxiliary: bool = False,
+        least: int | None = None,
+    ) -> None:
         self.blocks = whole_number("PNAS", "blocks", blocks, 1, 8)
+        self.least = None if least is None else whole_number("PNAS", "least", least, 1, self.blocks)
+        fewest = self.blocks if self.least is None else self.least
         rules = Rules(
             OPERATIONS,
             nodes=self.blocks,
@@ -60,6 +72,7 @@ class PNAS(Cells):
             cells=("cell",),
             states=("c[k-1]", "c[k-2]"),
             last_relu=True,
-            names=ARCHITECTURES if self.blocks == 5 else {},
+            names=ARCHITECTURES if fewest <= 5 <= self.blocks else {},
+            fewest=fewest if fewest < self.blocks else None,
         )
         super().__init__(rules, layers, channels, auxiliary)

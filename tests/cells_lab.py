@@ -15,6 +15,7 @@ SMALL = {"layers": 2, "channels": 4}
 FAMILIES = {
     "NASNet": NASNet(**SMALL),
     "PNAS": PNAS(**SMALL),
+    "growing": PNAS(least=1, **SMALL),
     "AmoebaNet": AmoebaNet(**SMALL),
     "released": AmoebaNet("released", **SMALL),
     "ENASMicro": ENASMicro(**SMALL),
@@ -43,9 +44,9 @@ def on_meta(make):
 def renumbered(rules, cell, new):
     """A cell whose nodes have other numbers (old to new), with their inputs in the other order; None if forbidden."""
     nodes = {}
-    for target, (first, second, combiner) in zip(rules.targets, rules.joints(cell), strict=True):
+    for target, (first, second, combiner) in zip(rules.targets_of(cell), rules.joints(cell), strict=True):
         one, two = ((new[source], option) for source, option in (second, first))
         if max(one[0], two[0]) >= new[target]:
             return None
         nodes[new[target]] = rules.write(one, two, combiner)
-    return tuple(itertools.chain.from_iterable(nodes[target] for target in rules.targets))
+    return tuple(itertools.chain.from_iterable(nodes[target] for target in rules.targets_of(cell)))

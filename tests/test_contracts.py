@@ -50,6 +50,7 @@ FACTORIES = {
     "LearningCurve": lambda: load("LearningCurve")(FACTORIES["Training"]()),
     "OneShot": lambda: load("OneShot")(training=FACTORIES["Training"](), epochs=2),
     "Predictor": lambda: load("Predictor")(labels=20),
+    "Progressive": lambda: load("Progressive")(load("RandomForest")(trees=10), beam=40, first=40, labels=60),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
     "ENASMacro": lambda: load("ENASMacro")(layers=6, channels=4),

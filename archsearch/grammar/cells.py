@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +37,11 @@ class Cells(Space):
     """
 
     def __init__(self, rules: Rules, layers: int, channels: int, auxiliary: bool) -> None:
-        super().__init__(arities=rules.arities())
+        if rules.fewest is None:
+            super().__init__(arities=rules.arities())
+        else:
+            self._sizes = [rules.arities(nodes) for nodes in rules.sizes]
+            super().__init__(max_length=1 + len(self._sizes[-1]), max_options=max(len(self._sizes), *self._sizes[-1]))
         who = type(self).__name__
         self.rules = rules
         self.layers = at_least_one(who, "layers", layers)
@@ -46,10 +50,27 @@ class Cells(Space):
             raise UsageError(f"{who}: auxiliary: expected true or false, got {auxiliary!r}")
         self.auxiliary = auxiliary
 
+    def arity(self, prefix: Architecture) -> int:
+        """See ``Space.arity``."""
+        if self.arities is not None:
+            return super().arity(prefix)
+        if not prefix:
+            return len(self._sizes)
+        arities = self._sizes[prefix[0]]
+        return arities[len(prefix) - 1] if len(prefix) <= len(arities) else 0
+
+    def subtree(self, prefix: Architecture) -> Hashable:
+        """How many decisions there were, and, where it is decided, how many nodes the cells have."""
+        return (len(prefix), *prefix[: self.arities is None])
+
     def label(self, prefix: Architecture) -> str:
-        """Cell, node and what is decided, such as ``normal 3: input 1``."""
-        rules = self.rules
-        cell, position = divmod(len(prefix), rules.per_cell)
+        """Cell, node and what is decided, such as ``normal 3: input 1``; ``nodes``, where their number is decided."""
+        rules, position, per_cell = self.rules, len(prefix), self.rules.per_cell
+        if self.arities is None:
+            if not prefix:
+                return "nodes"
+            position, per_cell = position - 1, len(self._sizes[prefix[0]]) // len(rules.cells)
+        cell, position = divmod(position, per_cell)
         node, what = divmod(position, len(rules.decisions))
         return f"{rules.cells[cell]} {rules.targets[node]}: {rules.decisions[what]}"
 
@@ -96,8 +117,18 @@ class Cells(Space):
         """The two inputs and all operations of each cell; see ``archsearch.grammar.graphs``."""
         from archsearch.grammar.graphs import operation_graphs
 
-        decisions = np.asarray(architectures, np.int64).reshape(len(architectures), self.max_length)
-        return operation_graphs(self.rules, decisions)
+        if self.arities is not None:
+            return operation_graphs(self.rules, np.asarray(architectures, np.int64).reshape(-1, self.max_length))
+        # Cells that have fewer nodes than the largest get some that are taken away again.
+        nodes = np.array([self.rules.sizes[architecture[0]] for architecture in architectures], np.int64)
+        decisions = np.zeros((len(nodes), len(self.rules.cells), self.rules.per_cell), np.int64)
+        for some in np.unique(nodes):
+            rows = (nodes == some).nonzero()[0]
+            cells = np.array([architectures[row][1:] for row in rows], np.int64)
+            per_cell = int(some) * len(self.rules.decisions)
+            decisions[rows, :, :per_cell] = cells.reshape(len(rows), -1, per_cell)
+        flat = decisions.reshape(len(nodes), len(self.rules.cells) * self.rules.per_cell)
+        return operation_graphs(self.rules, flat, nodes)
 
     # -- networks ------------------------------------------------------------------------------
 

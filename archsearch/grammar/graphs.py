@@ -21,12 +21,12 @@ def drawing(rules: Rules, architecture: Architecture) -> networkx.MultiDiGraph:
 
     graph = networkx.MultiDiGraph()
     for kind, (name, cell) in enumerate(zip(rules.cells, rules.split(architecture), strict=True)):
-        names = [f"{name} {state}" for state in (*rules.states, *rules.targets)]
+        names = [f"{name} {state}" for state in (*rules.states, *rules.targets_of(cell))]
         for joint, node in zip([None, None, *rules.joints(cell)], names, strict=True):
             joined = "" if joint is None or not joint.combiner else f" {rules.combiners[joint.combiner]}"
             graph.add_node(node, label=node + joined)
         graph.add_node(f"{name} output", label=f"{name} output")
-        for target, edges in zip(rules.targets, rules.edges(kind, cell), strict=True):
+        for target, edges in enumerate(rules.edges(kind, cell), 2):
             for edge in edges:
                 graph.add_edge(names[edge.source], names[target], label=edge.operation)
         for state in rules.outputs(kind, cell):
@@ -34,7 +34,9 @@ def drawing(rules: Rules, architecture: Architecture) -> networkx.MultiDiGraph:
     return graph
 
 
-def operation_graphs(rules: Rules, decisions: npt.NDArray[np.int64]) -> OperationGraphs:
+def operation_graphs(
+    rules: Rules, decisions: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64] | None = None
+) -> OperationGraphs:
     """The two inputs and the operations of each cell, whose kinds are the cell's own; all cells side by side.
 
     An operation is fed by the operations that end in its source, or by that input of the cell. Those that end in a
@@ -44,6 +46,8 @@ def operation_graphs(rules: Rules, decisions: npt.NDArray[np.int64]) -> Operatio
     Args:
         rules: Of the space.
         decisions: Shape (n, decisions).
+        sizes: Nodes of the cells of each, shape (n,), of which the others are taken away; None: all. A space whose
+            cells concatenate the unused states has no others.
     """
     cells, nodes = len(rules.cells), rules.nodes
     parts = decisions.reshape(len(decisions), cells, nodes, len(rules.decisions))
@@ -61,6 +65,11 @@ def operation_graphs(rules: Rules, decisions: npt.NDArray[np.int64]) -> Operatio
         adjacency[:, 0, first : first + 2] = True
         adjacency[:, here, there] = ends[:, None] == sources[:, None, :]
         adjacency[:, here, -1] = _concatenated(rules, cell, parts[:, cell].reshape(n, rules.per_cell), sources)[:, ends]
+        if sizes is not None:
+            there_is = ends - 2 < sizes[:, None]
+            labels[:, here][~there_is] = -1
+            adjacency[:, :, here] &= there_is[:, None, :]
+            adjacency[:, here] &= there_is[:, :, None]
     return OperationGraphs(cells * kinds, labels, adjacency, longest=1 + nodes)
 
 

@@ -93,7 +93,7 @@ class CellNetwork(Network):
 
     def show(self, architecture: Architecture | None) -> bool:
         """See ``Network``; where the states differ that cells concatenate, so do the weights of what reads them."""
-        if self.rules.output != "all" or self.rules.several:
+        if self.rules.output != "all" or self.rules.several or self.rules.fewest is not None:
             return False
         self.architecture = architecture
         plans = None if architecture is None else self.rules.plans(architecture)
@@ -178,7 +178,7 @@ class Cell(nn.Module):
                 names = rules.operations_of(kind, source, target) if only is None else only[slot]
                 self.edges[slot] = choice_of(candidates(names), channels, self.stride(source), part)
         outputs = tuple(range(2 + rules.nodes)) if plan is None else plan.outputs
-        if rules.output == "all":
+        if rules.output == "all" and rules.fewest is None:
             self.carried = Carried(rules.nodes * channels)
         else:
             self.carried = Carried(channels, outputs)

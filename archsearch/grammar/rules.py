@@ -104,7 +104,7 @@ class Rules:
 
     Attributes:
         operations: Names of all operations; options are counted in this order.
-        nodes: Nodes of a cell, 1 to 10.
+        nodes: Nodes of a cell, 1 to 10; the most, if ``fewest`` is given.
         order: Decisions of a node: ``PAIRED``, ``INPUTS_FIRST`` or ``IN_TURN``.
         output: Which states a cell concatenates: ``all`` nodes, or the ``unused`` states, inputs included.
         cells: Names of the kinds of cells; the last one is used where height and width are halved.
@@ -117,6 +117,7 @@ class Rules:
         at: Kind of cell, source and target to the operations of that edge, where edges differ.
         published: Kind of cell and its decisions to the states that the authors' code concatenates, for published
             cells that do not keep the rule of ``output``.
+        fewest: Nodes that a cell has at least, where the first decision is how many all cells have. None: ``nodes``.
     """
 
     operations: tuple[str, ...]
@@ -132,6 +133,7 @@ class Rules:
     names: Mapping[str, str] = field(default_factory=dict)
     at: Mapping[tuple[int, int, int], tuple[str, ...]] = field(default_factory=dict)
     published: Mapping[tuple[int, Architecture], tuple[int, ...]] = field(default_factory=dict)
+    fewest: int | None = None
 
     @functools.cached_property
     def paired(self) -> bool:
@@ -145,8 +147,13 @@ class Rules:
 
     @functools.cached_property
     def per_cell(self) -> int:
-        """Decisions of a cell."""
+        """Decisions of a cell; where cells have several sizes, of the largest."""
         return self.nodes * len(self.decisions)
+
+    @functools.cached_property
+    def sizes(self) -> range:
+        """How many nodes a cell can have."""
+        return range(self.nodes if self.fewest is None else self.fewest, self.nodes + 1)
 
     @functools.cached_property
     def several(self) -> bool:
@@ -155,14 +162,18 @@ class Rules:
 
     @functools.cached_property
     def targets(self) -> range:
-        """Numbers of the nodes."""
+        """Numbers of the nodes; where cells have several sizes, of the largest."""
         return range(2, 2 + self.nodes)
 
-    def arities(self) -> list[int]:
-        """Options of all decisions."""
+    def targets_of(self, cell: Architecture) -> range:
+        """Numbers of the nodes of a cell."""
+        return range(2, 2 + len(cell) // len(self.decisions))
+
+    def arities(self, nodes: int | None = None) -> list[int]:
+        """Options of all decisions on cells of so many nodes; None: of the largest."""
         options = min((len(some) for some in self.at.values()), default=len(self.operations))
         cell = []
-        for node in self.targets:
+        for node in self.targets[:nodes]:
             known = {"inputs": node * (node - 1) // 2, COMBINER: len(self.combiners)}
             known |= dict.fromkeys(("input 1", "input 2"), node)
             cell += [known.get(decision, options) for decision in self.decisions]
@@ -210,15 +221,17 @@ class Rules:
 
     def split(self, architecture: Architecture) -> Iterator[Architecture]:
         """The decisions of each cell."""
-        for i in range(0, len(self.cells) * self.per_cell, self.per_cell):
-            yield architecture[i : i + self.per_cell]
+        first = 0 if self.fewest is None else 1
+        per_cell = (len(architecture) - first) // len(self.cells)
+        for i in range(first, len(architecture), per_cell):
+            yield architecture[i : i + per_cell]
 
     # -- what an architecture stands for -----------------------------------------------------------
 
     def outputs(self, kind: int, cell: Architecture) -> tuple[int, ...]:
         """The states that a cell concatenates."""
         if self.output == "all":
-            return tuple(self.targets)
+            return tuple(self.targets_of(cell))
         if exception := self.published.get((kind, cell)):
             return exception
         used = {source for joint in self.joints(cell) for source, _ in joint[:2]}
@@ -237,7 +250,7 @@ class Rules:
 
     def edges(self, kind: int, cell: Architecture) -> tuple[tuple[Edge, Edge], ...]:
         """The two edges of each node."""
-        joints = zip(self.targets, self.joints(cell), strict=True)
+        joints = zip(self.targets_of(cell), self.joints(cell), strict=True)
         if not self.at:
             names = self.operations
             return tuple(
@@ -254,10 +267,11 @@ class Rules:
         found = []
         for kind, cell in enumerate(self.split(architecture)):
             nodes = []
-            for target, joint, edges in zip(self.targets, self.joints(cell), self.edges(kind, cell), strict=True):
+            joints, edges = self.joints(cell), self.edges(kind, cell)
+            for target, joint, ends in zip(self.targets_of(cell), joints, edges, strict=True):
                 terms = [
                     Term(self.slot(edge.source, target, side), edge.source, {edge.operation: 1.0})
-                    for side, edge in enumerate(edges)
+                    for side, edge in enumerate(ends)
                 ]
                 nodes.append(NodePlan(tuple(terms), self.combiners[joint.combiner]))
             found.append(CellPlan(tuple(nodes), self.outputs(kind, cell)))
@@ -274,10 +288,10 @@ class Rules:
             return cell
         # Nodes get their new numbers one by one. Any can follow whose inputs have theirs, and no choice leads into a
         # dead end, so the least form takes the least node each time; where several give it, all are followed up.
-        nodes = list(zip(self.targets, self.joints(cell), strict=True))
+        nodes = list(zip(self.targets_of(cell), self.joints(cell), strict=True))
         form: Architecture = ()
         numberings: list[dict[int, int]] = [{0: 0, 1: 1}]  # old number to new number
-        for number in self.targets:
+        for number in self.targets_of(cell):
             found: dict[Architecture, list[dict[int, int]]] = {}
             for new in numberings:
                 for node, ((s, first), (t, second), combiner) in nodes:

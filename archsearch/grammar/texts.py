@@ -61,7 +61,7 @@ class Reader:
 
     def read_all(self, text: str) -> tuple[Architecture, list[tuple[int, ...] | None]]:
         """The decisions, and the states that each cell is said to concatenate."""
-        rules, cells = self.rules, text.split(";")
+        rules, cells, size = self.rules, text.split(";"), 0
         if len(cells) != len(rules.cells):
             self._refuse(text, f"{len(cells)} parts between semicolons instead of {len(rules.cells)}")
         architecture: Architecture = ()
@@ -70,11 +70,14 @@ class Reader:
             head, _, body = cell.partition(":")
             body, _, end = body.partition(">")
             nodes = body.split("|")
-            if head.strip() != name or len(nodes) != rules.nodes:
-                self._refuse(
-                    text, f"{cell.strip()!r} is not {name!r} with a colon and {rules.nodes} nodes between bars"
-                )
-            for node, words in zip(rules.targets, nodes, strict=True):
+            if rules.fewest is not None and not kind:
+                architecture = (len(nodes) - rules.fewest,)
+            same = len(nodes) in rules.sizes and (not kind or len(nodes) == size)
+            size = len(nodes)
+            if head.strip() != name or not same:
+                some = rules.nodes if rules.fewest is None else f"{rules.fewest} to {rules.nodes}"
+                self._refuse(text, f"{cell.strip()!r} is not {name!r} with a colon and {some} nodes between bars")
+            for node, words in enumerate(nodes, 2):
                 architecture += self._node(text, kind, node, words)
             states = end.split()
             if not all(state.isascii() and state.isdigit() for state in states):
@@ -103,7 +106,8 @@ class Reader:
 
     def _refuse(self, text: str, why: str) -> NoReturn:
         names = f"one of {', '.join(self.rules.names)} or " if self.rules.names else ""
-        example = next(iter(self.rules.names.values()), "") or write(self.rules, (0,) * len(self.rules.arities()))
+        first = (0,) * (len(self.rules.arities(self.rules.sizes[0])) + (self.rules.fewest is not None))
+        example = next(iter(self.rules.names.values()), "") or write(self.rules, first)
         raise InvalidArchitecture(
             f"{text!r} is no architecture of {self.space}: {why}; expected {names}a text such as {example!r}, with "
             f"the operations {', '.join(self.rules.operations)}"

@@ -212,7 +212,8 @@ def executor_of_run(
 
 
 def _check_together(controller: Controller, evaluator: Evaluator) -> None:
-    """Raises ``UsageError`` or ``MissingAbility`` if a started evaluator lacks what the controller asks of it."""
+    """Raises ``UsageError`` or ``MissingAbility`` if a started evaluator, or its space, lacks what is asked of it."""
+    controller.check(evaluator.space)
     evaluator.check_budgets(controller.budgets)
     if controller.reads_distribution:
         distribution_of(evaluator, type(controller).__name__)

@@ -93,6 +93,7 @@ class ControllerSearch(Searcher):
         self._reported: dict[str, Evaluation] = {}  # last report of each live trial
         self._failed: dict[int, Proposal] = {}  # told as failed; Tune may run them again
         self._max_concurrent: int | None = None
+        controller.check(space)
         controller.start(space, self.seed)
 
     # -- what Tune calls -----------------------------------------------------------------------
