@@ -127,6 +127,10 @@ def test_settings_of_the_papers(capsys):
         "hidden_size": 64,
         "layers": 1,
         "scale_advantage": False,
+        "temperature": 1.0,
+        "bound": None,
+        "skip_prior": None,
+        "skip_weight": 0.8,
     }
     assert enas["evaluator"]["init_args"]["sampler"] == "controller"
     assert enas["evaluator"]["init_args"]["statistics"] == "batch"
