@@ -83,6 +83,16 @@ class Mixing(Protocol):
         ...
 
 
+@runtime_checkable
+class Skipping(Protocol):
+    """A space of fixed length, some of whose decisions say whether a skip connection is there: option 1, of two."""
+
+    @property
+    def skip_decisions(self) -> frozenset[int]:
+        """Their positions, counted from 0."""
+        ...
+
+
 # -- asking a space ----------------------------------------------------------------------------
 
 
@@ -122,6 +132,25 @@ def expect_kind(space: Space, kind: str, task: object, who: str) -> None:
             f"{' or '.join(kinds_of(space))}; use a task of that kind, such as "
             f"{'digits' if IMAGES in kinds_of(space) else 'grammar'}, or another space"
         )
+
+
+def skip_decisions(space: Space, who: str) -> frozenset[int]:
+    """Positions of the decisions of the space that are skip connections.
+
+    Args:
+        space: Any space.
+        who: Setting that needs them, for the message.
+
+    Raises:
+        MissingAbility: If there are none.
+    """
+    found = space.skip_decisions if isinstance(space, Skipping) else frozenset()
+    if not found:
+        raise MissingAbility(
+            f"{who}: expected a space with decisions about skip connections, such as ENASMacro(), got "
+            f"{type(space).__name__}, which has none; leave it out, or give your space a property skip_decisions"
+        )
+    return found
 
 
 def skeleton_settings(space: Trainable) -> tuple[str, ...]:

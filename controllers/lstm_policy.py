@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archsearch.controllers.policies import FloatArray, adam_step
+from archsearch.controllers.policy_loss import PolicyLoss
 from archsearch.model import one_thread
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -77,7 +78,7 @@ class LstmPolicy:
     Args:
         space: Where architectures come from.
         learning_rate: Adam's.
-        entropy_weight: Of the entropy in the loss.
+        loss: What is descended, and what becomes of logits.
         hidden_size: Units of each layer, and length of the embeddings.
         layers: Layers of the LSTM.
         rng: Seeds the generator of the initial weights.
@@ -87,14 +88,14 @@ class LstmPolicy:
         self,
         space: Space,
         learning_rate: float,
-        entropy_weight: float,
+        loss: PolicyLoss,
         hidden_size: int,
         layers: int,
         rng: np.random.Generator,
     ) -> None:
         self._space = space
         self._learning_rate = learning_rate
-        self._entropy_weight = entropy_weight
+        self._loss = loss
         positions, options, gates = space.max_length, space.max_options, 4 * hidden_size
         # Of each layer: to gates from inputs and from outputs, and their biases. Of embeddings, token 0 begins a
         # sequence, token 1 + i * options + o says that decision i took option o. Then each decision's softmax.
@@ -179,7 +180,7 @@ class LstmPolicy:
             cells = forget * memory[:, number, 1] + enter * cell
             x = leave * np.tanh(cells)
             after[:, number, 0], after[:, number, 1] = x, cells
-        logits = _masked(x @ self._heads[position] + self._biases[position], np.array(arities))
+        logits = _masked(self._loss.squash(x @ self._heads[position] + self._biases[position])[0], np.array(arities))
         sums = np.exp(logits - logits.max(1, keepdims=True)).cumsum(1, dtype=np.float64).tolist()
         return {
             prefix: _Begun(after[row], sums[row][:arity])
@@ -196,7 +197,7 @@ class LstmPolicy:
     # -- learning ------------------------------------------------------------------------------
 
     def update(self, architectures: Sequence[Architecture], advantages: FloatArray) -> None:
-        """One step of Adam on -mean(advantage * log p(a) + entropy_weight * entropy)."""
+        """One step of Adam on the loss."""
         with one_thread():
             gradient = self.gradient(architectures, advantages)
         self._steps += 1
@@ -204,19 +205,11 @@ class LstmPolicy:
         self._known = {}
 
     def gradient(self, architectures: Sequence[Architecture], advantages: FloatArray) -> Floats:
-        """Of that loss, by all weights in the order of ``state``, as one vector.
-
-        With p the softmax of a decision's logits z, H its entropy and a its option, in closed form::
-
-            d log p_a / d z_j = [j = a] - p_j        d H / d z_j = -p_j (log p_j + H)
-        """
+        """Of the loss, by all weights in the order of ``state``, as one vector."""
         tokens, options, arities = self._decisions(architectures)
-        passes, logs = self._forward(tokens, arities)
-        p = np.exp(logs)
-        ascent = -p
-        np.put_along_axis(ascent, options[..., None], 1 + np.take_along_axis(ascent, options[..., None], -1), -1)
-        ascent *= advantages.astype(np.float32)[:, None]
-        ascent -= self._entropy_weight * p * (logs - (p * logs).sum(-1, keepdims=True))
+        passes, logs, slopes = self._forward(tokens, arities)
+        positions = np.arange(len(options))[:, None]
+        ascent = self._loss.ascent(logs, options, advantages.astype(np.float32)[:, None], slopes, positions)
         ascent /= -len(architectures)
         gradient = np.zeros_like(self._vector)
         layers, (embeddings, heads, biases) = self._split(gradient)
@@ -251,8 +244,8 @@ class LstmPolicy:
         tokens[1:] = 1 + np.arange(length - 1)[:, None] * self._space.max_options + options[:-1]
         return tokens, options, arities
 
-    def _forward(self, tokens: Whole, arities: Whole) -> tuple[list[_Pass], Floats]:
-        """The passes of all layers, and log-probabilities of all options, shape (length, n, options)."""
+    def _forward(self, tokens: Whole, arities: Whole) -> tuple[list[_Pass], Floats, Floats | float]:
+        """The passes of all layers, log-probabilities of all options, shape (length, n, options), and their slopes."""
         (length, n), hidden = tokens.shape, self._embeddings.shape[1]
         x, passes = self._embeddings[tokens], []
         for layer in self._layers:
@@ -267,10 +260,11 @@ class LstmPolicy:
                 np.multiply(leave, np.tanh(cells[step + 1], out=squashed[step]), out=outputs[step + 1])
             passes.append(_Pass(x, outputs, cells, gates.reshape(length, n, 4, hidden), squashed))
             x = outputs[1:]
-        logits = _masked(x @ self._heads[:length] + self._biases[:length, None], arities)
+        squashed, slopes = self._loss.squash(x @ self._heads[:length] + self._biases[:length, None])
+        logits = _masked(squashed, arities)
         logits -= logits.max(-1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
-        return passes, logits
+        return passes, logits, slopes
 
     def _backward(self, layer: _Layer, done: _Pass, onward: Floats, into: _Layer) -> Floats:
         """From the gradient by a layer's outputs to the one by its inputs; those by its weights go ``into``."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.controllers.policy_loss import PolicyLoss
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -33,13 +34,13 @@ class SoftmaxPolicy:
     Args:
         space: Where architectures come from.
         learning_rate: Adam's.
-        entropy_weight: Of the entropy in the loss.
+        loss: What is descended, and what becomes of logits.
     """
 
-    def __init__(self, space: Space, learning_rate: float, entropy_weight: float) -> None:
+    def __init__(self, space: Space, learning_rate: float, loss: PolicyLoss) -> None:
         self._space = space
         self._learning_rate = learning_rate
-        self._entropy_weight = entropy_weight
+        self._loss = loss
         self._rows: dict[str, int] = {}
         # Logits, Adam's first moments and second moments of all decisions: shape (3, rows, options).
         self._table = np.zeros((3, space.max_length, space.max_options))
@@ -67,27 +68,17 @@ class SoftmaxPolicy:
 
     def _accumulate(self, row: int) -> list[float]:
         """Running sums of the unnormalised probabilities of a decision's options; kept until its next update."""
-        logits = self._table[0, row].tolist()
+        logits = self._loss.squash(self._table[0, row])[0].tolist()
         top = max(logits)
         self._cumulative[row] = list(itertools.accumulate(math.exp(logit - top) for logit in logits))
         return self._cumulative[row]
 
     def update(self, architectures: Sequence[Architecture], advantages: FloatArray) -> None:
-        """One step of Adam on -mean(advantage * log p(a) + entropy_weight * entropy), for the decisions that were met.
-
-        With p the softmax of a decision's logits z, H its entropy and a its option, in closed form::
-
-            d log p_a / d z_j = [j = a] - p_j        d H / d z_j = -p_j (log p_j + H)
-        """
+        """One step of Adam on the loss, for the decisions that were met."""
         rows, options, arities, lengths = self._decisions(architectures)
-        logs = self._log_softmax(rows, arities)
-        p = np.exp(logs)
-        ascent = -p
-        ascent[np.arange(len(rows)), options] += 1.0
-        ascent *= np.repeat(advantages, lengths)[:, None]
-        if self._entropy_weight:
-            entropies = -(p * logs).sum(-1, keepdims=True)
-            ascent -= self._entropy_weight * p * (logs + entropies)
+        logs, slopes = self._log_softmax(rows, arities)
+        positions = np.concatenate([np.arange(length) for length in lengths])
+        ascent = self._loss.ascent(logs, np.array(options), np.repeat(advantages, lengths)[:, None], slopes, positions)
         met = {row: i for i, row in enumerate(dict.fromkeys(rows))}
         gradient = np.zeros((len(met), self._space.max_options))
         np.subtract.at(gradient, [met[row] for row in rows], ascent / len(architectures))
@@ -105,7 +96,7 @@ class SoftmaxPolicy:
     def log_probabilities(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Log-probabilities, shape (n,)."""
         rows, options, arities, lengths = self._decisions(architectures)
-        taken = self._log_softmax(rows, arities)[np.arange(len(rows)), options]
+        taken = self._log_softmax(rows, arities)[0][np.arange(len(rows)), options]
         sums = np.zeros(len(lengths))
         np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), taken)
         return sums
@@ -115,7 +106,7 @@ class SoftmaxPolicy:
         row, n = self._rows.get(self._space.label(prefix)), self._space.arity(prefix)
         if row is None:  # asking must not change the state
             return np.full(n, 1 / n)
-        p: FloatArray = np.exp(self._log_softmax([row], [n])[0, :n])
+        p: FloatArray = np.exp(self._log_softmax([row], [n])[0][0, :n])
         return p
 
     def _decisions(self, architectures: Sequence[Architecture]) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -129,13 +120,17 @@ class SoftmaxPolicy:
                 arities.append(self._space.arity(prefix))
         return rows, options, arities, [len(architecture) for architecture in architectures]
 
-    def _log_softmax(self, rows: list[int], arities: list[int]) -> FloatArray:
-        """Log-probabilities of the options of each decision, shape (decisions, options); -1e9 for those it lacks."""
-        logits = self._table[0, rows]
+    def _log_softmax(self, rows: list[int], arities: list[int]) -> tuple[FloatArray, FloatArray | float]:
+        """Log-probabilities of the options of each decision, shape (decisions, options), and their slopes.
+
+        Options that a decision lacks have -1e9.
+        """
+        logits: FloatArray
+        logits, slopes = self._loss.squash(self._table[0, rows])
         logits[np.arange(self._space.max_options) >= np.array(arities)[:, None]] = -1e9
         logits -= logits.max(-1, keepdims=True)
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
-        return logits
+        return logits, slopes
 
     def state(self) -> dict[str, Any]:
         """Labels, and logits, Adam's moments and steps of their rows."""

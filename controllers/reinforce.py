@@ -3,7 +3,8 @@
 References: Zoph & Le, "Neural architecture search with reinforcement learning", ICLR 2017 (arXiv 1611.01578): an
 LSTM makes one decision per step; trained with REINFORCE, a moving-average baseline and Adam. Dong & Yang,
 "NAS-Bench-201", ICLR 2020 (arXiv 2001.00326): the same with one independent softmax per decision and no network.
-The entropy bonus is that of Pham et al., "Efficient neural architecture search", ICML 2018 (arXiv 1802.03268).
+The entropy bonus, the bound of logits and the prior of skips are those of Pham et al., "Efficient neural architecture
+search via parameter sharing", ICML 2018 (arXiv 1802.03268).
 
 Where we differ:
 
@@ -15,7 +16,9 @@ Where we differ:
 - A reward enters the baseline after it was compared with it, and the average is corrected for its start at 0 as
   Adam's moments are. The first reward has no baseline, hence an advantage of 0.
 - The entropy is summed over the decisions on the way to each architecture of the batch; its gradient leaves out
-  that earlier decisions choose the way, as in ENAS.
+  that earlier decisions choose the way, as in ENAS. So does that of the divergence of skips from their prior, which
+  is taken from the probabilities of the softmax; the authors' code averages it over layers instead of adding it up,
+  and takes it from a sigmoid of each of a skip's two logits.
 - Skip connections are decisions like any other (Zoph & Le: anchor points with attention).
 - The softmax policy starts exactly uniform (NAS-Bench-201: normal noise of 1e-3).
 """
@@ -29,11 +32,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.abilities import most_probable
+from archsearch.abilities import most_probable, skip_decisions
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Controller
 from archsearch.controllers.lstm_policy import LstmPolicy
 from archsearch.controllers.policies import SoftmaxPolicy
+from archsearch.controllers.policy_loss import PolicyLoss
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.trial import Architecture, Trial
 
@@ -71,12 +75,21 @@ class Reinforce(Controller):
         hidden_size: Units of each layer of the LSTM, >= 1. The paper uses 35.
         layers: Layers of the LSTM, >= 1. The paper uses 2.
         scale_advantage: Whether to divide advantages by their running root mean square. The papers do not.
+        temperature: Logits are divided by it, >= 0.001. ENAS: 5 for recurrent cells, none (1) for images.
+        bound: 0 < bound <= 1000: logits become bound * tanh(logits / temperature), so that no option is more than
+            e^(2 bound) times as likely as another: 148.4 times with 2.5. ENAS: 2.5 or 2.25 for recurrent cells, 1.5
+            for chains, 1.1 for cells. None: they stay as they are.
+        skip_prior: Probability, 0 < skip_prior < 1, that the policy is to give each skip connection; what the loss has
+            of it is the divergence of Kullback and Leibler, summed over the skips, of the policy's from this. Only in
+            spaces that have such decisions (``ENASMacro``, ``NASRL``, ``GeneticCNN``). ENAS: 0.4. None: no such term.
+        skip_weight: What one nat of that divergence costs, >= 0, in the units of ``entropy_weight``.
 
     Attributes:
         baseline: Moving average of the scores of completed trials (after ``start``).
 
     Raises:
         UsageError: If a setting is out of range.
+        MissingAbility: If there is a ``skip_prior``, and no decision of the space is a skip (at ``start``).
     """
 
     def __init__(
@@ -89,6 +102,10 @@ class Reinforce(Controller):
         hidden_size: int = 35,
         layers: int = 2,
         scale_advantage: bool = True,
+        temperature: float = 1.0,
+        bound: float | None = None,
+        skip_prior: float | None = None,
+        skip_weight: float = 0.8,
     ) -> None:
         if policy not in DEFAULTS:
             raise UsageError(f"Reinforce: policy: expected 'lstm' or 'softmax', got {policy!r}")
@@ -100,16 +117,24 @@ class Reinforce(Controller):
         self.hidden_size = at_least_one("Reinforce", "hidden_size", hidden_size)
         self.layers = at_least_one("Reinforce", "layers", layers)
         self.scale_advantage = scale_advantage
+        self.temperature = number("Reinforce", "temperature", temperature, low=1e-3)
+        self.bound = _given("bound", bound, above=0, high=1000)
+        self.skip_prior = _given("skip_prior", skip_prior, above=0, below=1)
+        self.skip_weight = number("Reinforce", "skip_weight", skip_weight, low=0)
         given = {name: getattr(self, name) for name in _Defaults._fields if getattr(self, name) is not None}
         self._settings = DEFAULTS[policy]._replace(**given)
 
     def _start(self) -> None:
         rate, entropy, _, _ = self._settings
+        loss = PolicyLoss(entropy, self.temperature, self.bound)
+        if self.skip_prior is not None:
+            skips = skip_decisions(self.space, "Reinforce: skip_prior")
+            loss = loss._replace(skip_prior=self.skip_prior, skip_weight=self.skip_weight, skips=skips)
         self._policy: LstmPolicy | SoftmaxPolicy
         if self.policy == "lstm":
-            self._policy = LstmPolicy(self.space, rate, entropy, self.hidden_size, self.layers, self.rng)
+            self._policy = LstmPolicy(self.space, rate, loss, self.hidden_size, self.layers, self.rng)
         else:
-            self._policy = SoftmaxPolicy(self.space, rate, entropy)
+            self._policy = SoftmaxPolicy(self.space, rate, loss)
         self._told = 0
         self.baseline = 0.0
         self._spread = 0.0  # root of the moving average of squared advantages

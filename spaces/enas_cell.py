@@ -6,6 +6,7 @@ section 2.1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
 from archsearch.basics.checks import at_least_one
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from archsearch.networks.network import InputShape, Network
 
 First = Literal["chosen", "fixed"]
+ARCHITECTURES: Mapping[str, str] = {
+    "ENAS-RNN": ("tanh tanh(0) relu(1) relu(2) tanh(2) tanh(2) relu(5) tanh(1) relu(6) relu(8) relu(8) relu(8)"),
+}
+"""The published cell, which ``parse`` knows by name if cells have 12 nodes and the first one's activation is chosen."""
 
 
 class ENASCell(TreeCell):
@@ -49,7 +54,8 @@ class ENASCell(TreeCell):
         if self.nodes < 2:
             raise UsageError(f"ENASCell: nodes: expected at least 2, got {nodes}")
         self.first = first
-        super().__init__(self.nodes - 1, first == "chosen", width, tied, {})
+        known = ARCHITECTURES if (self.nodes, first) == (12, "chosen") else {}
+        super().__init__(self.nodes - 1, first == "chosen", width, tied, known)
 
     def _made(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
         from archsearch.spaces.networks.tree_cells import TreeCellNetwork

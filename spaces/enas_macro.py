@@ -6,7 +6,7 @@ the lists of tokens of the authors' scripts, which are the decisions themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from archsearch.basics.checks import at_least_one
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from archsearch.networks.network import InputShape, Network
 
 OPERATIONS = ("conv_3x3", "sep_conv_3x3", "conv_5x5", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3")
+ARCHITECTURES: Mapping[str, str] = {
+    "ENAS-macro": (
+        "0 | 3 0 | 0 1 0 | 2 0 0 1 | 2 0 0 0 0 | 3 1 1 0 1 0 | 2 0 0 0 0 0 1 | 2 0 1 1 0 1 1 1 | "
+        "1 0 1 1 1 0 1 0 1 | 0 0 0 0 0 0 0 0 0 0 | 2 0 0 0 0 0 1 0 0 0 0 | 0 1 0 0 1 1 0 0 0 0 1 1 | "
+        "2 0 1 0 0 0 0 0 1 0 1 1 0 | 1 0 0 1 0 0 0 1 1 1 0 1 0 1 | 0 1 1 0 1 0 1 0 0 0 0 0 1 0 0 | "
+        "2 0 0 1 0 0 0 0 0 0 0 1 0 1 0 1 | 2 0 1 0 0 0 1 0 0 1 1 1 1 0 0 1 0 | "
+        "2 0 0 0 0 1 0 1 0 1 0 0 1 0 1 0 0 1 | 3 0 1 1 0 1 0 0 0 0 0 1 0 1 0 1 0 0 0 | "
+        "3 0 1 1 0 0 0 0 0 0 0 0 0 1 1 0 0 0 0 1 | 0 1 0 0 1 0 1 1 0 0 0 1 0 0 0 0 0 1 1 0 0 | "
+        "3 0 1 0 1 1 0 0 1 0 1 1 0 1 1 0 1 0 0 1 0 0 | 0 1 0 1 0 1 0 0 0 0 0 0 0 0 1 0 1 0 0 1 0 0 0 | "
+        "0 1 1 0 0 0 1 1 1 0 1 0 0 0 1 0 1 0 0 1 1 0 0 0"
+    ),
+}
+"""The published chain of 24 layers, which ``parse`` knows by name: that of the authors' ``cifar10_macro_final.sh``."""
 
 
 class ENASMacro(Links):
@@ -64,12 +77,12 @@ class ENASMacro(Links):
         return " ".join(map(str, architecture))
 
     def parse(self, text: str) -> Architecture:
-        """Reads tokens.
+        """Reads tokens, or the name of the published chain, which has 24 layers.
 
         Raises:
-            InvalidArchitecture: If ``text`` is no list of them.
+            InvalidArchitecture: If ``text`` is neither.
         """
-        return read_tokens(self, text)
+        return read_tokens(self, ARCHITECTURES.get(text.strip(), text))
 
     def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
         """The stand-alone network of a chain; ``channels`` instead of the space's own."""

@@ -7,10 +7,12 @@ from common import Tree
 from archsearch.controllers import RandomSearch
 from archsearch.controllers.reinforce import Reinforce
 from archsearch.space import Space
+from archsearch.spaces import ENASMacro
 from archsearch.trial import Architecture, Evaluation, Proposal, Trial
 
 POLICIES = ("lstm", "softmax")
 FLAT = Space(arities=[5] * 6)
+MACRO = ENASMacro(layers=4)
 
 
 class Words(Space):

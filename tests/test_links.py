@@ -12,6 +12,7 @@ from cells_lab import DIGITS, images, on_meta, sampled
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.networks.network import InputShape, build
 from archsearch.spaces import NASRL, ENASMacro, GeneticCNN
+from archsearch.spaces.enas_macro import OPERATIONS as ENAS_MACRO
 from archsearch.spaces.networks.nas_rl import joined
 
 MACRO = ENASMacro(layers=6, channels=4, auxiliary=True)
@@ -60,6 +61,21 @@ def test_tokens_of_enas_decode():
     for wrong in ("0 3 0 0 1 0 2 0 0", "0 3 0 0 1 0 2 0 0 2", "6 3 0 0 1 0 2 0 0 1", "0 3 0 0 1 0 2 0 0 -1"):
         with pytest.raises(InvalidArchitecture):
             space.parse(wrong)
+
+
+def test_the_published_chain_of_enas_decodes():
+    """What the authors' script cifar10_macro_final.sh has, read off line by line; it has no pooling."""
+    space = ENASMacro(24, 96)
+    chain = space.decode(space.parse("ENAS-macro"))
+    operations = [ENAS_MACRO.index(operation) for operation, _ in chain]
+    assert operations == [0, 3, 0, 2, 2, 3, 2, 2, 1, 0, 2, 0, 2, 1, 0, 2, 2, 2, 3, 3, 0, 3, 0, 0]
+    assert chain[:4] == (("conv_3x3", ()), ("sep_conv_5x5", ()), ("conv_3x3", (0,)), ("conv_5x5", (2,)))
+    assert chain[9] == ("conv_3x3", ())
+    assert chain[16] == ("conv_5x5", (1, 5, 8, 9, 10, 11, 14))
+    assert chain[23] == ("conv_3x3", (0, 1, 5, 6, 7, 9, 13, 15, 18, 19))
+    assert len(space.format(space.parse("ENAS-macro")).split()) == 24 + 24 * 23 // 2
+    with pytest.raises(InvalidArchitecture):
+        ENASMacro().parse("ENAS-macro")
 
 
 def test_a_chain_of_enas_written_out():

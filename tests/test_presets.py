@@ -14,7 +14,8 @@ from archsearch.showing.listing import preset_file
 
 FOLDER = Path(archsearch.__file__).parent / "presets"
 NAMES = ["bender", "enas", "fairnas", "random_sharing", "smash", "spos"]
-"""Those of ``OneShot``; ``test_gradient_presets.py`` has the others."""
+OWN = ["enas_macro", "enas_micro", "enas_rnn"]
+"""Those of ``OneShot``; ``test_enas_presets.py`` runs the latter, ``test_gradient_presets.py`` has the others."""
 
 # Two epochs of a thin super-network on a few images; everything else is as the preset has it.
 SHORT = {
@@ -50,7 +51,7 @@ def _in_own_folder(tmp_path, monkeypatch):
 
 
 def test_these_are_all():
-    assert sorted(path.stem for path in FOLDER.iterdir()) == sorted([*NAMES, *PARTS])
+    assert sorted(path.stem for path in FOLDER.iterdir()) == sorted([*NAMES, *OWN, *PARTS])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +81,7 @@ def test_preset_runs(capsys, name):
         assert RunFolder("r").advanced()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *OWN])
 def test_preset_says_what_it_is_and_where_it_differs(name):
     content = preset_file(name).read_text()
     heading, empty, *_ = content.splitlines()
@@ -126,6 +127,10 @@ def test_settings_of_the_papers(capsys):
         "hidden_size": 64,
         "layers": 1,
         "scale_advantage": False,
+        "temperature": 1.0,
+        "bound": None,
+        "skip_prior": None,
+        "skip_weight": 0.8,
     }
     assert enas["evaluator"]["init_args"]["sampler"] == "controller"
     assert enas["evaluator"]["init_args"]["statistics"] == "batch"
@@ -200,7 +205,7 @@ def test_list(capsys):
     assert status == 0
     heading, *lines = out.splitlines()
     assert heading == "presets"
-    assert [line.split()[0] for line in lines] == sorted([*NAMES, *PARTS])
+    assert [line.split()[0] for line in lines] == sorted([*NAMES, *OWN, *PARTS])
     assert all(f"# {line[24:]}" == preset_file(line.split()[0]).read_text().splitlines()[0] for line in lines)
     everything = run(capsys, "list")[1]
     assert out.strip() in everything

@@ -81,6 +81,45 @@ def test_published_darts_cells(name, pairs):
     torch.testing.assert_close(network(TOKENS), expected, atol=1e-6, rtol=1e-6)
 
 
+def test_the_published_cell_of_enas_decodes():
+    """The tokens of the authors' README: the first activation, then input and activation of each node."""
+    tokens = [
+        int(token)
+        for token in [
+            "0",
+            "0",
+            "0",
+            "1",
+            "1",
+            "2",
+            "1",
+            "2",
+            "0",
+            "2",
+            "0",
+            "5",
+            "1",
+            "1",
+            "0",
+            "6",
+            "1",
+            "8",
+            "1",
+            "8",
+            "1",
+            "8",
+            "1",
+        ]
+    ]
+    names = ("tanh", "relu", "identity", "sigmoid")
+    cell = ENASCell().decode(ENASCell().parse("ENAS-RNN"))
+    found = [names.index(cell.first), *(x for node in cell.nodes for x in (node.source, names.index(node.activation)))]
+    assert found == tokens
+    for other in (ENASCell(nodes=8), ENASCell(first="fixed")):
+        with pytest.raises(InvalidArchitecture, match="is no ENASCell"):
+            other.parse("ENAS-RNN")
+
+
 def test_enas_averages_loose_ends():
     space = ENASCell(nodes=4, width=6)
     architecture = space.parse("tanh relu(0) sigmoid(0) identity(1)")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from common import Tree
-from reinforce_lab import POLICIES, SPACES, result, run, started
+from reinforce_lab import MACRO, POLICIES, SPACES, result, run, started
+from reinforce_torch import terms
 from scipy import stats
 
 from archsearch.controllers.policies import adam_step
@@ -50,33 +51,34 @@ def test_proposals_have_the_probabilities_of_the_policy(policy: str, make: Calla
     assert stats.chi2.sf(statistic, len(seen) - 1) > 1e-3
 
 
-@pytest.mark.parametrize("bonus", [0.0, 0.3])
-def test_softmax_updates_equal_autograd_and_torch_adam(bonus: float) -> None:
-    arities = (5, 2, 3, 5)
-    space = Space(arities=arities)
-    controller = started(
-        "softmax", space, entropy_weight=bonus, batch_size=3, learning_rate=0.05, scale_advantage=False
-    )
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"entropy_weight": 0.0},
+        {"entropy_weight": 0.3},
+        {"entropy_weight": 0.3, "temperature": 0.2, "bound": 1.1},
+        {"entropy_weight": 0.1, "temperature": 5.0},
+        {"bound": 1.5, "skip_prior": 0.4, "skip_weight": 0.8},
+    ],
+)
+def test_softmax_updates_equal_autograd_and_torch_adam(settings: dict[str, float]) -> None:
+    space = MACRO if "skip_prior" in settings else Space(arities=(5, 2, 3, 5))
+    assert space.arities is not None
+    controller = started("softmax", space, batch_size=3, learning_rate=0.05, scale_advantage=False, **settings)
     controller.ask()  # the rows of the table are made when a decision is first met
-    logits = torch.zeros(4, 5, dtype=torch.float64, requires_grad=True)
+    logits = torch.zeros(len(space.arities), max(space.arities), dtype=torch.float64, requires_grad=True)
     adam = torch.optim.Adam([logits], lr=0.05)
+    rows = [(position, logits[position, :n]) for position, n in enumerate(space.arities)]
+    weights = np.arange(1, len(space.arities) + 1)
     for _ in range(25):
-        asked = controller.ask(3)
-        batch = []
-        for proposal in asked:
-            score = float(np.sin(np.arange(1, 5) @ proposal.architecture))
-            batch.append((proposal.architecture, score - controller.baseline if proposal.id > 1 else 0.0))
+        loss = torch.zeros((), dtype=torch.float64)
+        for proposal in controller.ask(3):
+            score = float(np.sin(weights @ proposal.architecture))
+            advantage = score - controller.baseline if proposal.id > 1 else 0.0
             controller.tell([result(proposal, score)])
-        rows = [row[:n] for row, n in zip(logits, arities, strict=True)]
-        logs = torch.stack(
-            [
-                sum(row.log_softmax(0)[option] for row, option in zip(rows, architecture, strict=True))
-                for architecture, _ in batch
-            ]
-        )
-        entropies = sum(torch.distributions.Categorical(logits=row).entropy() for row in rows)
-        advantages = torch.tensor([advantage for _, advantage in batch], dtype=torch.float64)
-        loss = -(advantages * logs).mean() - bonus * entropies
+            for (position, row), option in zip(rows, proposal.architecture, strict=True):
+                log_p, extra = terms(row, option, position, controller._policy._loss)
+                loss = loss - (advantage * log_p + extra) / 3
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 import torch
 from common import Tree
-from reinforce_lab import FLAT, SPACES, run, started
+from reinforce_lab import FLAT, MACRO, SPACES, run, started
+from reinforce_torch import terms
 
 from archsearch.controllers import lstm_policy
 from archsearch.controllers.lstm_policy import INITIAL_RANGE, LstmPolicy
+from archsearch.controllers.policy_loss import PolicyLoss
 from archsearch.space import Space
 from archsearch.spaces import DARTS, NASBench101
 
 HIDDEN, LAYERS = 7, 2
+PLAIN, BONUS = PolicyLoss(), PolicyLoss(0.3)
+SQUASHED = PolicyLoss(0.3, 5.0, 2.5)
+SKIPS = PolicyLoss(0.1, 1.0, 1.5, 0.4, 0.8, MACRO.skip_decisions)
 
 
 class Theirs:
     """The policy in PyTorch, with 64 bits, from the weights of ours."""
 
     def __init__(self, policy: LstmPolicy, space: Space) -> None:
-        self.space = space
+        self.space, self.settings = space, policy._loss
         self.lstm = torch.nn.LSTM(HIDDEN, HIDDEN, LAYERS, batch_first=True, dtype=torch.float64)
         positions, options = space.max_length, space.max_options
         shapes = [(1 + (positions - 1) * options, HIDDEN), (positions, HIDDEN, options), (positions, options)]
@@ -31,39 +36,43 @@ class Theirs:
             weight.data.copy_(torch.tensor(values, dtype=torch.float64).view_as(weight))
 
     def evaluate(self, architecture: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probability, and entropies of the decisions, added up."""
+        """Log-probability, and what else the loss rewards."""
         before = [1 + i * self.space.max_options + option for i, option in enumerate(architecture[:-1])]
         hidden = self.lstm(self.embeddings[[0, *before]][None])[0][0]
-        total = entropy = torch.zeros((), dtype=torch.float64)
+        total = extra = torch.zeros((), dtype=torch.float64)
         for i, option in enumerate(architecture):
             arity = self.space.arity(architecture[:i])
-            choice = torch.distributions.Categorical(logits=(hidden[i] @ self.heads[i] + self.biases[i])[:arity])
-            total = total + choice.log_prob(torch.tensor(option))
-            entropy = entropy + choice.entropy()
-        return total, entropy
+            raw = (hidden[i] @ self.heads[i] + self.biases[i])[:arity]
+            log_p, more = terms(raw, option, i, self.settings)
+            total, extra = total + log_p, extra + more
+        return total, extra
 
-    def loss(self, architectures, advantages, bonus: float) -> torch.Tensor:
-        terms = [
-            advantage * logs + bonus * entropy
-            for advantage, (logs, entropy) in zip(advantages, map(self.evaluate, architectures), strict=True)
+    def loss(self, architectures, advantages) -> torch.Tensor:
+        found = [
+            advantage * logs + extra
+            for advantage, (logs, extra) in zip(advantages, map(self.evaluate, architectures), strict=True)
         ]
-        return -torch.stack(terms).mean()
+        return -torch.stack(found).mean()
 
 
-def policy_of(space: Space, bonus: float = 0.0, rate: float = 0.01) -> LstmPolicy:
-    return LstmPolicy(space, rate, bonus, HIDDEN, LAYERS, np.random.default_rng(1))
+def policy_of(space: Space, loss: PolicyLoss = PLAIN, rate: float = 0.01) -> LstmPolicy:
+    return LstmPolicy(space, rate, loss, HIDDEN, LAYERS, np.random.default_rng(1))
 
 
-@pytest.mark.parametrize("bonus", [0.0, 0.3])
-@pytest.mark.parametrize("make", [*SPACES, DARTS, NASBench101])
-def test_gradients_are_those_of_autograd(make: Callable[[], Space], bonus: float) -> None:
+@pytest.mark.parametrize(
+    ("make", "loss"),
+    [(make, loss) for make in (*SPACES, DARTS, NASBench101) for loss in (PLAIN, BONUS)]
+    + [(make, loss) for make in (*SPACES, NASBench101) for loss in (SQUASHED, SQUASHED._replace(bound=None))]
+    + [(lambda: MACRO, loss) for loss in (SKIPS, SKIPS._replace(bound=None))],
+)
+def test_gradients_are_those_of_autograd(make: Callable[[], Space], loss: PolicyLoss) -> None:
     space, rng = make(), np.random.default_rng(0)
-    policy = policy_of(space, bonus)
+    policy = policy_of(space, loss)
     policy._vector[:] = rng.normal(scale=0.5, size=len(policy._vector))  # far from where all is linear
     theirs = Theirs(policy, space)
     architectures = [space.sample(rng) for _ in range(9)]
     advantages = rng.normal(size=9)
-    expected = torch.autograd.grad(theirs.loss(architectures, advantages, bonus), theirs.weights)
+    expected = torch.autograd.grad(theirs.loss(architectures, advantages), theirs.weights)
     got = policy.gradient(architectures, advantages)
     np.testing.assert_allclose(got, torch.cat([each.flatten() for each in expected]).numpy(), rtol=1e-5, atol=1e-6)
     logs = [float(theirs.evaluate(architecture)[0].detach()) for architecture in architectures]
@@ -71,14 +80,14 @@ def test_gradients_are_those_of_autograd(make: Callable[[], Space], bonus: float
 
 
 def test_updates_are_those_of_torch_adam() -> None:
-    rng, policy = np.random.default_rng(0), policy_of(FLAT, 0.1)
+    rng, policy = np.random.default_rng(0), policy_of(FLAT, PolicyLoss(0.1))
     theirs = Theirs(policy, FLAT)
     adam = torch.optim.Adam(theirs.weights, lr=0.01)
     for _ in range(20):
         architectures, advantages = policy.sample(8, rng), rng.normal(size=8)
         policy.update(architectures, advantages)
         adam.zero_grad()
-        theirs.loss(architectures, advantages, 0.1).backward()
+        theirs.loss(architectures, advantages).backward()
         adam.step()
     for values, weight in zip(policy.state()["weights"], theirs.weights, strict=True):
         np.testing.assert_allclose(values, weight.detach().flatten().numpy(), atol=1e-4)

@@ -52,6 +52,13 @@ class Links(Space):
         super().__init__(arities=[n for size in stages for i in range(size) for n in (*own, *[2] * len(self._bits(i)))])
         self._labels = list(self._all_labels())
 
+    @property
+    def skip_decisions(self) -> frozenset[int]:
+        """Positions of the bits for earlier layers."""
+        layers, own = (i for size in self._stages for i in range(size)), len(self._options)
+        bits = [bit for i in layers for bit in (*[False] * own, *[True] * len(self._bits(i)))]
+        return frozenset(position for position, bit in enumerate(bits) if bit)
+
     def _bits(self, layer: int) -> range:
         """The earlier layers of which a layer has a bit."""
         return range(max(0, layer - self._direct))

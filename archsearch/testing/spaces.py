@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from archsearch.abilities import SharedWeights, Trainable
+from archsearch.abilities import SharedWeights, Skipping, Trainable
 from archsearch.basics.kinds import TOKENS, kinds_of
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
@@ -154,11 +154,17 @@ def neighbours_are_others(make: MakeSpace) -> None:
 
 @space_check
 def decisions_keep_their_bounds(make: MakeSpace) -> None:
-    """No architecture is longer than ``max_length``, no arity above ``max_options``; labels are distinct texts."""
+    """No architecture is longer than ``max_length``, no arity above ``max_options``; labels are distinct texts.
+
+    Decisions that are skip connections, if the space names some, have two options.
+    """
     space = make()
+    skips = space.skip_decisions if isinstance(space, Skipping) else ()
     for architecture in some(space, 50):
         arities = [space.arity(architecture[:i]) for i in range(len(architecture))]
         expect(len(arities) <= space.max_length, f"{architecture!r} is longer than max_length {space.max_length}")
+        for i in skips:
+            expect(arities[i : i + 1] == [2], f"skip_decisions: decision {i} of {arities} does not have two options")
         expect(max(arities) <= space.max_options, f"arities {arities} exceed max_options {space.max_options}")
         expect(space.arity(architecture) == 0, f"arity({architecture!r}) must be 0, since it is complete")
         labels = [space.label(architecture[:i]) for i in range(len(architecture))]
