@@ -38,6 +38,30 @@ def test_published_counts():
         assert RDARTS(name).size() == 46_080**2
 
 
+def test_cells_of_several_sizes_are_those_of_each_size():
+    """Counts, canonical forms, texts and encodings of ``PNAS(least=1)`` are those of spaces with one size."""
+    space, rng = PNAS(least=1), np.random.default_rng(0)
+    assert space.size() == sum(PNAS(blocks).size() for blocks in range(1, 6))
+    assert sum(1 for _ in PNAS(blocks=2, least=1).enumerate()) == 256 + 256 * 576
+    for blocks in range(1, 6):
+        alone = PNAS(blocks)
+        for architecture in (alone.sample(rng) for _ in range(10)):
+            same = (blocks - 1, *architecture)
+            assert same in space
+            assert space.canonical(same) == alone.canonical(architecture)
+            assert space.format(same) == alone.format(architecture)
+            assert space.parse(space.format(same)) == same
+            one, other = space.operation_graphs([same]), alone.operation_graphs([architecture])
+            columns = other.paths(5000).shape[1]
+            np.testing.assert_array_equal(one.paths(5000)[:, :columns], other.paths(5000))
+    assert space.parse("PNASNet-5") == (4, *PNAS().parse("PNASNet-5"))
+
+
+@pytest.mark.slow
+def test_contract_of_cells_of_several_sizes():
+    check_space(lambda: PNAS(least=1, layers=3, channels=4))
+
+
 def test_one_node_of_pnas_has_136_distinct_cells():
     space = PNAS(blocks=1)
     assert space.size() == 256
@@ -148,6 +172,7 @@ def test_enas_micro_decodes_to_the_published_cells():
         (AmoebaNet(), "identity(1) |", "conv_1x1(1) |", "none of these operations"),
         (PNAS(), "identity(0)", "", "two operations"),
         (PNAS(), "PNASNet-5", "PNASNet-6", "one of PNASNet-5 or a text"),
+        (PNAS(blocks=3, least=2), "PNASNet-5", "cell: identity(0) identity(0)", "2 to 3 nodes between bars"),
         (PNAS(blocks=2), "PNASNet-5", "PNASNet-5", "a text such as 'cell: identity"),
     ],
 )
@@ -230,6 +255,7 @@ def test_candidates_of_reduced_spaces():
         (lambda: RDARTS("S1", TABLE[:-1]), "for each of 28 edges"),
         (lambda: RDARTS("S1", [*TABLE[:-1], ("none", "sep_conv_3x3")]), "two of max_pool_3x3"),
         (lambda: PNAS(blocks=9), "from 1 to 8"),
+        (lambda: PNAS(blocks=3, least=4), "least"),
         (lambda: AmoebaNet("all"), "paper or released"),
         (lambda: AmoebaNet(identity=1.0), "identity"),
         (lambda: NASNet(layers=0), "layers"),
@@ -260,6 +286,8 @@ def test_operation_graphs_are_those_of_the_drawing_and_know_no_numbering(space):
         assert into_output == sum(map(len, outputs(space, architecture)))
     assert space.operation_graphs([]).labels.shape == (0, graphs.labels.shape[1])
     if not space.rules.at:
+        sizes = [architecture[: space.arities is None] for architecture in architectures[-20:]]
         forms = [tuple(part for part in space.canonical(a) if isinstance(part, int)) for a in architectures[-20:]]
+        forms = [(*size, *form) for size, form in zip(sizes, forms, strict=True)]
         one, other = (space.operation_graphs(each).paths(5000) for each in (architectures[-20:], forms))
         np.testing.assert_array_equal(one, other)
