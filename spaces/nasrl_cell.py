@@ -79,14 +79,14 @@ class NASRLCell(Space):
     kinds: ClassVar[tuple[str, ...]] = (TOKENS,)
 
     def __init__(self, base: int = 8, width: int = 300, tied: bool = True) -> None:
-        if base not in BASES or isinstance(base, bool):
+        self.base = at_least_one("NASRLCell", "base", base)
+        if self.base not in BASES:
             raise UsageError(f"NASRLCell: base: expected one of {', '.join(map(str, BASES))}, got {base!r}")
-        self.base = base
         self.width = at_least_one("NASRLCell", "width", width)
         if not isinstance(tied, bool):
             raise UsageError(f"NASRLCell: tied: expected true or false, got {tied!r}")
         self.tied = tied
-        self._nodes = 2 * base - 1
+        self._nodes = 2 * self.base - 1
         super().__init__(arities=[len(COMBINATIONS), len(ACTIVATIONS)] * (self._nodes + 1) + [self._nodes] * 2)
 
     def label(self, prefix: Architecture) -> str:

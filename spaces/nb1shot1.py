@@ -66,10 +66,10 @@ class NB1Shot1(CellSpace):
     """
 
     def __init__(self, subspace: int = 1, channels: int = 128, modules: int = 3) -> None:
-        if subspace not in PARENTS:
+        self.subspace = at_least_one("NB1Shot1", "subspace", subspace)
+        if self.subspace not in PARENTS:
             raise UsageError(f"NB1Shot1: subspace: expected 1, 2 or 3, got {subspace!r}")
-        self.subspace = subspace
-        self.parents = PARENTS[subspace]
+        self.parents = PARENTS[self.subspace]
         self.channels = self._wide_enough(channels)
         self.modules = at_least_one("NB1Shot1", "modules", modules)
         self.most_vertices = len(self.parents) + 1

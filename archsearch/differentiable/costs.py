@@ -12,7 +12,7 @@ from torch import nn
 
 from archsearch.errors import MissingAbility
 from archsearch.limits import LatencyTable
-from archsearch.networks.multiply_adds import MultiplyAddCounter
+from archsearch.networks.multiply_adds import MultiplyAddCounter, multiply_adds
 from archsearch.networks.network import Network, Weights
 from archsearch.relaxing import NONE, MixesKernels, Relaxable, Relaxed, RelaxedChoice
 from archsearch.space import Space
@@ -106,7 +106,8 @@ def _counting(
     """Inside, a function that says what a pass with some weights costs, in evaluation mode.
 
     Counting multiply-adds looks at each operation, which takes longer than the pass; so it is done once, for all
-    candidates, and a pass costs what the modules cost that it calls.
+    candidates, and a pass costs what its calls of modules cost. A pass is counted itself where one of its calls is
+    unknown, and all are where a call does not cost the same each time.
     """
     passes: list[list[Weights]] = [[dict.fromkeys(range(len(choice.candidates)), 1.0) for choice in choices]]
     if isinstance(network, MixesKernels):
@@ -116,19 +117,28 @@ def _counting(
     image = torch.zeros(1, *input_shape, dtype=network.input_dtype, device=next(network.parameters()).device)
     training = network.training
     network.eval()
-    calls: Counter[nn.Module] = Counter()
+    calls: Counter[_Call] = Counter()
 
     def cost(weights: Sequence[Weights]) -> int:
+        if own is None:
+            return multiply_adds(Mixed(network, weights), input_shape)
         calls.clear()
         mixed.mixing = weights
         with torch.no_grad():
             mixed(image)
-        return sum(own[module] * (n if of == "flops" else 1) for module, n in calls.items())
+        if of == "params":
+            return sum(own[call.module, ()] for call in {_Call(call.module, ()) for call in calls})
+        if any(call not in own for call in calls):
+            return multiply_adds(Mixed(network, weights), input_shape)
+        return sum(own[call] * n for call, n in calls.items())
 
     hooks: list[Any] = []
     try:
         own = _own_multiply_adds(mixed, image, passes, hooks) if of == "flops" else _own_parameters(mixed)
-        hooks += [m.register_forward_pre_hook(lambda module, _: calls.update((module,))) for m in mixed.modules()]
+        hooks += [
+            module.register_forward_pre_hook(lambda *call: calls.update((_call(*call),)), with_kwargs=True)
+            for module in mixed.modules()
+        ]
         yield cost
     finally:
         network.train(training)
@@ -136,22 +146,41 @@ def _counting(
             hook.remove()
 
 
-def _own_parameters(network: nn.Module) -> dict[nn.Module, int]:
+class _Call(NamedTuple):
+    """Of a module, with the shapes of what it was given."""
+
+    module: nn.Module
+    given: tuple[Any, ...]
+
+
+def _call(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+    return _Call(module, tuple(_shape(each) for each in (*args, *kwargs.values())))
+
+
+def _shape(given: Any) -> Any:
+    """What the cost of a call depends on; weights of candidates say which modules are called, and these count."""
+    if isinstance(given, torch.Tensor):
+        return given.shape
+    return given if isinstance(given, (int, str)) else None
+
+
+def _own_parameters(network: nn.Module) -> dict[_Call, int]:
     """Trainable parameters of each module, without those inside it; some say themselves how many they use."""
     return {
-        module: getattr(module, "parameters_used", sum(p.numel() for p in module.parameters(recurse=False)))
+        _Call(module, ()): getattr(module, "parameters_used", sum(p.numel() for p in module.parameters(recurse=False)))
         for module in network.modules()
     }
 
 
 def _own_multiply_adds(
     mixed: Mixed, image: torch.Tensor, passes: Sequence[Sequence[Weights]], hooks: list[Any]
-) -> dict[nn.Module, int]:
-    """Multiply-adds of a call of each module, without those of modules inside it; removes its hooks from the list.
+) -> dict[_Call, int] | None:
+    """Multiply-adds of each call of a module, without those of modules inside it; removes its hooks from the list.
 
-    Together the passes call all modules.
+    Returns:
+        Of the calls of all passes; None if two calls that look alike differ.
     """
-    totals = dict.fromkeys(mixed.modules(), 0)
+    found: dict[_Call, set[int]] = {}
     begun: list[int] = []  # of the modules in which the pass is, what was counted when they began
     inside: list[int] = []  # and what was counted in modules inside them
 
@@ -159,20 +188,20 @@ def _own_multiply_adds(
         begun.append(counter.multiply_adds)
         inside.append(0)
 
-    def leave(module: nn.Module, *_: object) -> None:
+    def leave(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: object) -> None:
         whole = counter.multiply_adds - begun.pop()
-        totals[module] = whole - inside.pop()
+        found.setdefault(_call(module, args, kwargs), set()).add(whole - inside.pop())
         if inside:
             inside[-1] += whole
 
     for module in mixed.modules():
-        hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, with_kwargs=True)]
     with torch.no_grad(), MultiplyAddCounter() as counter:
         for mixed.mixing in passes:
             mixed(image)
     while hooks:
         hooks.pop().remove()
-    return totals
+    return {call: min(own) for call, own in found.items()} if all(len(own) == 1 for own in found.values()) else None
 
 
 class Mixed(nn.Module):
