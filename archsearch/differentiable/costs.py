@@ -127,7 +127,7 @@ def _counting(
         with torch.no_grad():
             mixed(image)
         if of == "params":
-            return sum(own[call.module, ()] for call in {_Call(call.module, ()) for call in calls})
+            return sum(own[module] for module in {_Call(call.module, ()) for call in calls})
         if any(call not in own for call in calls):
             return multiply_adds(Mixed(network, weights), input_shape)
         return sum(own[call] * n for call, n in calls.items())
