@@ -39,6 +39,15 @@ def whole():
     return trials
 
 
+def alike(one, other):
+    """Whether rows are equal but for rounding: the folders were written on a processor with other kernels."""
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(alike(one[k], other[k]) for k in one)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(alike(a, b) for a, b in zip(one, other, strict=True))
+    return one == pytest.approx(other, rel=1e-5, nan_ok=True) if isinstance(one, float) else one == other
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_of_the_first_version_opens_and_ends_as_an_uninterrupted_run(name, whole, tmp_path):
     folder = tmp_path / name
@@ -46,10 +55,10 @@ def test_a_folder_of_the_first_version_opens_and_ends_as_an_uninterrupted_run(na
     expected, completed = whole(FOLDERS[name])
     before = folder_lab.rows(RunFolder(folder).trials(folder_lab.SEED))
     assert before
-    assert all(expected[id_] == row for id_, row in before.items())
+    assert all(alike(expected[id_], row) for id_, row in before.items())
     assert f"{sum(row[2] == 'completed' for row in before.values())} completed" in showing_status.status(folder)
     result = folder_lab.go_on(FOLDERS[name], folder)
-    assert folder_lab.rows(result.history) == expected
+    assert alike(folder_lab.rows(result.history), expected)
     assert result.completed == completed
     assert (showing_report.report(folder)).exists()
     assert not [path for path in (folder / "trials").iterdir() if path.suffix != ".parquet"]

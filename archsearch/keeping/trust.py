@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from archsearch.components import build, describe, installed, not_trusted_message, one_line
+from archsearch.components import build, describe, import_path, installed, not_trusted_message, one_line
 from archsearch.errors import NotTrusted, RunFolderError, UsageError
 from archsearch.files.fingerprints import without_files
 
@@ -60,7 +61,7 @@ def stored_component(
     """
     if given is None:
         return build(stored, kind, trust=trust, where=where)
-    here = describe(given)
+    here, stored = describe(given), with_new_settings(stored, given)
     name, known = kind.removesuffix("s"), fingerprints or {}
     if here != stored and without_files(here, name, known) != without_files(stored, name, known):
         raise RunFolderError(
@@ -68,6 +69,26 @@ def stored_component(
             "start a new run for another one"
         )
     return given
+
+
+def with_new_settings(stored: Mapping[str, Any], component: Any) -> Mapping[str, Any]:
+    """What ``describe`` said of such a component once, with the defaults of settings that its class has got since then.
+
+    Args:
+        stored: What was said.
+        component: One of now; of another class, nothing is added.
+    """
+    if stored.get("class_path") != import_path(type(component)):
+        return stored
+    arguments = dict(stored["init_args"])
+    for name, parameter in inspect.signature(type(component).__init__).parameters.items():
+        own = arguments.get(name)
+        if isinstance(own, Mapping) and "class_path" in own:
+            arguments[name] = with_new_settings(own, getattr(component, name, None))
+        elif name not in arguments and parameter.default is not parameter.empty:
+            default = parameter.default
+            arguments[name] = list(default) if isinstance(default, tuple) else default
+    return {**stored, "init_args": arguments}
 
 
 # -- executors ---------------------------------------------------------------------------------
