@@ -210,15 +210,20 @@ def test_weighted_sum():
 
 
 def test_none_on_an_edge_counts_as_zero():
-    cell = build(lambda: SPACES["NASBench201"].super_network(DIGITS), 0).eval().layers[0]
+    network = build(lambda: SPACES["NASBench201"].super_network(DIGITS), 0).eval()
     x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    cell = network.layers[0]
+
+    def of(*weights):
+        return cell(x, network.running(weights))
+
     none, skip, conv, two = {0: 1.0}, {1: 1.0}, {3: 1.0}, equal_weights
     convolved = cell.edges["0-3"]["nor_conv_3x3"](x)
-    assert torch.equal(cell(x, [none, none, none, two((0, 3)), none, none]), convolved / 2)
-    assert torch.equal(cell(x, [none, none, none, two((1, 3)), none, none]), (x + convolved) / 2)
+    assert torch.equal(of(none, none, none, two((0, 3)), none, none), convolved / 2)
+    assert torch.equal(of(none, none, none, two((1, 3)), none, none), (x + convolved) / 2)
     # Through node 2, of which the edge from node 1 brings nothing.
-    assert torch.equal(cell(x, [none, skip, two((1, 3)), two((0, 1)), conv, two((0, 1))]), x / 2 + x / 2)
-    assert torch.equal(cell(x, [none] * 6), torch.zeros_like(x))
+    assert torch.equal(of(none, skip, two((1, 3)), two((0, 1)), conv, two((0, 1))), x / 2 + x / 2)
+    assert torch.equal(of(*[none] * 6), torch.zeros_like(x))
 
 
 def test_identity_on_a_residual_layer_passes_the_input_on():
