@@ -101,7 +101,7 @@ def test_a_score_leaves_the_super_network_whole_even_if_it_fails(monkeypatch: py
         raise RuntimeError("on the way")
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluator.trainer, "accuracy", fail)
+        patched.setattr(evaluator.trainer, "judge", fail)
         with pytest.raises(RuntimeError, match="on the way"):
             evaluator.evaluate_query(Query(1, (3, 3, 3, 3, 3, 3), 0))
     assert (list(network.state_dict()), network.architecture) == (names, None)
