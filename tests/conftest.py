@@ -19,6 +19,12 @@ def pytest_addoption(parser):
     parser.addoption("--fault-table", action="store_true", help="print what the tests of the fault matrix found")
 
 
+def pytest_collection_modifyitems(items):
+    """Refuses names of tests that differ from process to process: several workers could not share them out."""
+    if unsteady := [item.nodeid for item in items if " object at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"a test is named by an address, give it an id: {unsteady[0]}")
+
+
 def pytest_terminal_summary(terminalreporter, config):
     """The fault matrix as a table: the rows that its tests hand over by ``record_property``."""
     if not config.getoption("fault_table"):

@@ -171,7 +171,13 @@ REPEATED = Choices(
 )
 
 
-@pytest.mark.parametrize("space", [REPEATED, ConditionalSpace(), VariableLengthSpace(), ConvChain(stages=2)], ids=str)
+def kind_of(space):
+    return type(space).__name__
+
+
+@pytest.mark.parametrize(
+    "space", [REPEATED, ConditionalSpace(), VariableLengthSpace(), ConvChain(stages=2)], ids=kind_of
+)
 def test_one_step_larger_are_the_longer_neighbours_with_the_fewest_decisions_more(space):
     growing, rng = Growing(space), np.random.default_rng(0)
     every = list(space.enumerate())
