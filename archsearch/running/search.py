@@ -211,9 +211,9 @@ def executor_of_run(
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
 
 
-def _check_together(controller: Controller, evaluator: Evaluator) -> None:
-    """Raises ``UsageError`` or ``MissingAbility`` if a started evaluator, or its space, lacks what is asked of it."""
-    controller.check(evaluator.space)
+def _check_together(space: Space, controller: Controller, evaluator: Evaluator) -> None:
+    """Raises ``UsageError`` or ``MissingAbility`` if a started evaluator, or the space, lacks what is asked of it."""
+    controller.check(space)
     evaluator.check_budgets(controller.budgets)
     if controller.reads_distribution:
         distribution_of(evaluator, type(controller).__name__)
@@ -284,7 +284,7 @@ def _fit_together(
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     engine.timeout = settings.timeout
     evaluator.start(space)
-    _check_together(controller, evaluator)
+    _check_together(space, controller, evaluator)
     engine.check(evaluator)
     if settings.limits is None:
         return None
