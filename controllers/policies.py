@@ -78,7 +78,9 @@ class SoftmaxPolicy:
         rows, options, arities, lengths = self._decisions(architectures)
         logs, slopes = self._log_softmax(rows, arities)
         positions = np.concatenate([np.arange(length) for length in lengths])
-        ascent = self._loss.ascent(logs, np.array(options, np.int64), np.repeat(advantages, lengths)[:, None], slopes, positions)
+        ascent = self._loss.ascent(
+            logs, np.array(options, np.int64), np.repeat(advantages, lengths)[:, None], slopes, positions
+        )
         met = {row: i for i, row in enumerate(dict.fromkeys(rows))}
         gradient = np.zeros((len(met), self._space.max_options))
         np.subtract.at(gradient, [met[row] for row in rows], ascent / len(architectures))
