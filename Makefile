@@ -35,7 +35,7 @@ run: setup
 	$(BIN)/archsearch run
 
 test: setup
-	@echo "test: about ten minutes on two cores"
+	@echo "test: about a quarter of an hour on two cores"
 	$(BIN)/python -m pytest
 
 # While editing: under three minutes for a class or two. What was changed since this branch left main says which contract
