@@ -47,7 +47,7 @@ quick: lint types
 check: lint types walls quick
 
 coverage: setup
-	@echo "coverage: all tests, about a quarter of an hour on two cores"
+	@echo "coverage: all tests, about twenty minutes on two cores"
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: setup
