@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from archsearch.basics.kinds import kinds_of
 from archsearch.errors import MissingAbility
 from archsearch.trial import Architecture
 
@@ -170,13 +169,10 @@ def relaxable(space: object, who: str) -> Relaxable:
         MissingAbility: If it has none.
     """
     if isinstance(space, Relaxable):
-        import torch
+        from archsearch.networks.network import structure_of
 
-        from archsearch.networks.network import EXAMPLES
-
-        with torch.device("meta"):
-            if isinstance(space.super_network(EXAMPLES[kinds_of(space)[0]]), Relaxed):
-                return space
+        if isinstance(structure_of(space), Relaxed):
+            return space
     raise MissingAbility(
         f"{who} mixes candidates with weights, and {type(space).__name__} has no super-network that does; use a space "
         "such as NASBench201, or give your space the methods of archsearch.relaxing.Relaxable"

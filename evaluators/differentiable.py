@@ -18,7 +18,6 @@ import torch
 
 from archsearch.abilities import most_probable, skeleton_settings, trainable
 from archsearch.basics.checks import number, whole_number
-from archsearch.basics.kinds import kinds_of
 from archsearch.differentiable.discretisations import Discretisation
 from archsearch.differentiable.guards import Guard
 from archsearch.differentiable.optimisations import FirstOrder, OneLevel, Optimisation
@@ -30,11 +29,11 @@ from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_scoring import Statistics
 from archsearch.evaluators.inherited_scores import InheritedScores
-from archsearch.evaluators.relaxed_network import RelaxedNetwork
+from archsearch.evaluators.relaxed_network import Plan, RelaxedNetwork
 from archsearch.evaluators.search_records import drop_by_discretisation
 from archsearch.evaluators.staged_network import StagedNetwork
 from archsearch.evaluators.training import Training
-from archsearch.networks.network import EXAMPLES, Network
+from archsearch.networks.network import Network, structure_of
 from archsearch.relaxing import MixesKernels, Relaxable, relaxable
 from archsearch.space import Space
 from archsearch.task import Task
@@ -175,11 +174,9 @@ class Differentiable(InheritedScores):
             )
 
     def _forget(self) -> None:
-        settings = self._method, self.discretisation or Discretisation(), self.frozen, self._settings, self.held_out
-        own = self.trainer, self._make, self._length, self.seed, self._progress
-        self._shared: RelaxedNetwork = (
-            RelaxedNetwork(*own, *settings) if self.stages is None else StagedNetwork(*own, *settings, self.stages)
-        )
+        plan = Plan(self._method, self.discretisation or Discretisation(), self.frozen, self._settings, self.held_out)
+        own = self.trainer, self._make, self._length, self.seed, self._progress, plan
+        self._shared: RelaxedNetwork = RelaxedNetwork(*own) if self.stages is None else StagedNetwork(*own, self.stages)
         super()._forget()
 
     def check(self, space: Space) -> None:
@@ -199,15 +196,11 @@ class Differentiable(InheritedScores):
                     f"Stages: skeletons: networks of {type(space).__name__} have none of the settings "
                     f"{', '.join(skeleton)}; expected any of {', '.join(known) or 'none'}"
                 )
-
-        if self._method.relaxation.needs_kernels:
-            with torch.device("meta"):
-                mixes = isinstance(found.super_network(EXAMPLES[kinds_of(space)[0]]), MixesKernels)
-            if not mixes:
-                raise MissingAbility(
-                    f"{name}: {type(self._method.relaxation).__name__} compares parts of kernels, which the "
-                    f"super-network of {type(space).__name__} does not mix; use the space SinglePath"
-                )
+        if self._method.relaxation.needs_kernels and not isinstance(structure_of(space), MixesKernels):
+            raise MissingAbility(
+                f"{name}: {type(self._method.relaxation).__name__} compares parts of kernels, which the "
+                f"super-network of {type(space).__name__} does not mix; use the space SinglePath"
+            )
 
     def start(self, space: Space) -> None:
         """Binds the evaluator to a space; what was learnt in another one is forgotten."""

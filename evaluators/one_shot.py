@@ -19,8 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch
-
 from archsearch.abilities import Mixing, SharedWeights
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.basics.kinds import IMAGES, kinds_of
@@ -32,7 +30,7 @@ from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.inheriting import inherit
 from archsearch.evaluators.super_network import SuperNetwork
 from archsearch.evaluators.training import Training
-from archsearch.networks.network import EXAMPLES, Network
+from archsearch.networks.network import Network, structure_of
 from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.loop import Run
@@ -166,14 +164,11 @@ class OneShot(InheritedScores):
                 f"OneShot: the sampler fair needs choices with equally many candidates, {type(space).__name__} has "
                 "others; use the sampler uniform"
             )
-        if self.sampler == "dropout":
-            with torch.device("meta"):
-                mixes = isinstance(space.super_network(EXAMPLES[kinds_of(space)[0]]), Mixing)
-            if not mixes or space.arities is None:
-                raise MissingAbility(
-                    "OneShot: the sampler dropout needs a super-network that computes several candidates at once; that "
-                    f"of {type(space).__name__} has no method mixture; use the sampler uniform"
-                )
+        if self.sampler == "dropout" and (not isinstance(structure_of(space), Mixing) or space.arities is None):
+            raise MissingAbility(
+                "OneShot: the sampler dropout needs a super-network that computes several candidates at once; that "
+                f"of {type(space).__name__} has no method mixture; use the sampler uniform"
+            )
 
     # -- the super-network -------------------------------------------------------------------------
 

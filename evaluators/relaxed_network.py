@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -45,6 +45,25 @@ _PARAMETERS = 0x2545F491
 """Keeps the initial architecture parameters apart from the initial weights, which are drawn from the same seed."""
 
 
+class Plan(NamedTuple):
+    """How to search.
+
+    Attributes:
+        method: The parts of the method.
+        discretisation: What becomes of the strengths of candidates.
+        frozen: Epochs at the begin, of each stage if there are stages, in which the architecture parameters are left
+            alone.
+        settings: Learning rate, weight decay and momentum of the architecture parameters.
+        held_out: Share of the training images for the architecture parameters, if the method needs any.
+    """
+
+    method: Method
+    discretisation: Discretisation
+    frozen: int
+    settings: tuple[float, float, float]
+    held_out: float
+
+
 class RelaxedNetwork(SuperNetwork):
     """Weights and architecture parameters that are trained together.
 
@@ -54,11 +73,7 @@ class RelaxedNetwork(SuperNetwork):
         length: Epochs of the schedule.
         seed: Of initial values, the order of the images, and all draws.
         on_epoch: Told after each epoch how many are done, and of how many.
-        method: The parts of the method.
-        discretisation: What becomes of the strengths of candidates.
-        frozen: Epochs in which the architecture parameters are left alone.
-        settings: Learning rate, weight decay and momentum of the architecture parameters.
-        held_out: Share of the training images for the architecture parameters, if the method needs any.
+        plan: How to search.
     """
 
     def __init__(
@@ -68,24 +83,16 @@ class RelaxedNetwork(SuperNetwork):
         length: int,
         seed: int,
         on_epoch: Callable[[int, int], None],
-        method: Method,
-        discretisation: Discretisation,
-        frozen: int,
-        settings: tuple[float, float, float],
-        held_out: float,
+        plan: Plan,
     ) -> None:
         super().__init__(trainer, make, lambda _: UniformPaths(trainer.space, seed), length, seed, on_epoch)
-        self._method = method
-        self._discretisation = discretisation
-        self._frozen = frozen
-        self._settings = settings
-        self._held_out = held_out
+        self._method, self._discretisation, self._frozen, self._settings, self._held_out = plan
         self._facts |= {"learnt": {}, "strengths": [], "records": [], "retries": [], "stopped": None}
         self._parameters: ArchitectureParameters | None = None
         self._costs: Costs | None = None
         self._cut: tuple[torch.Tensor, torch.Tensor | None] | None = None
         self._kept_bytes = 0
-        self._earlier = EarlierStates(trainer, max((guard.keeps for guard in method.guards), default=0))
+        self._earlier = EarlierStates(trainer, max((guard.keeps for guard in plan.method.guards), default=0))
 
     def __getstate__(self) -> dict[str, Any]:
         """What workers need."""

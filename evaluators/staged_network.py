@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from archsearch.abilities import most_probable
-from archsearch.differentiable.discretisations import Discretisation
-from archsearch.differentiable.searching import Method
 from archsearch.differentiable.stages import Stages
-from archsearch.evaluators.relaxed_network import RelaxedNetwork
+from archsearch.evaluators.relaxed_network import Plan, RelaxedNetwork
 from archsearch.networks.network import Network
 from archsearch.training.checkpoints import Checkpoint
 from archsearch.training.loop import Run
@@ -30,11 +28,7 @@ class StagedNetwork(RelaxedNetwork):
         length: Epochs of all stages together, a multiple of their number.
         seed: >= 0.
         on_epoch: Told after each epoch.
-        method: The parts.
-        discretisation: What becomes of the strengths.
-        frozen: Epochs at the begin of each stage.
-        settings: Of the architecture parameters.
-        held_out: Share of the training images.
+        plan: How to search.
         stages: What is different in each.
     """
 
@@ -45,16 +39,12 @@ class StagedNetwork(RelaxedNetwork):
         length: int,
         seed: int,
         on_epoch: Callable[[int, int], None],
-        method: Method,
-        discretisation: Discretisation,
-        frozen: int,
-        settings: tuple[float, float, float],
-        held_out: float,
+        plan: Plan,
         stages: Stages,
     ) -> None:
-        super().__init__(trainer, make, length, seed, on_epoch, method, discretisation, frozen, settings, held_out)
+        super().__init__(trainer, make, length, seed, on_epoch, plan)
         self._stages = stages
-        self._guards = method.guards
+        self._guards = plan.method.guards
         self._facts["stage"] = 0
 
     def _fresh(self) -> None:

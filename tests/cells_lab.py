@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import torch
 
-from archsearch.networks.network import InputShape
+from archsearch.networks.network import InputShape, build
 from archsearch.spaces import DARTS, PNAS, RDARTS, AmoebaNet, ENASMicro, NASNet
 
 CIFAR = InputShape((3, 32, 32), 10)
@@ -39,6 +39,26 @@ def images(n=4, side=8, seed=1):
 def on_meta(make):
     with torch.device("meta"):
         return make()
+
+
+def inheriting(space, architectures):
+    """Each architecture's network with the super-network's weights, once it was seen to compute the same.
+
+    Yields:
+        The architecture, its own network and the super-network, both in evaluation mode.
+    """
+    shared = build(lambda: space.super_network(DIGITS), 0)
+    for architecture in architectures:  # batch statistics become other than 0 and 1
+        shared(images(6), architecture)
+    weights = shared.eval().state_dict()
+    for architecture in architectures:
+        alone = build(lambda a=architecture: space.network(a, DIGITS), 1).eval()
+        alone.load_state_dict({name: weights[name] for name in alone.state_dict()})
+        for one, other in zip(
+            alone.with_auxiliary(images()), shared.with_auxiliary(images(), architecture), strict=True
+        ):
+            torch.testing.assert_close(one, other)
+        yield architecture, alone, shared
 
 
 def renumbered(rules, cell, new):

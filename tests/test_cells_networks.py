@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cells_lab import CIFAR, DIGITS, FAMILIES, images, on_meta, sampled
+from cells_lab import CIFAR, DIGITS, FAMILIES, images, inheriting, on_meta, sampled
 
 from archsearch.grammar.layers import OPERATIONS, Carried, FactorisedReduction, Noise, StateConv, StateLinear
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count
@@ -39,18 +39,8 @@ def test_parameters_that_are_not_the_published_ones():
 def test_inherited_weights_compute_what_the_super_network_computes(space):
     space = copy.copy(space)
     space.auxiliary = True
-    shared = build(lambda: space.super_network(DIGITS), 0)
     architectures = [space.parse(name) for name in list(space.rules.names)[:1]] + sampled(space, 2)
-    for architecture in architectures:  # batch statistics become other than 0 and 1
-        shared(images(6), architecture)
-    weights = shared.eval().state_dict()
-    for architecture in architectures:
-        alone = build(lambda a=architecture: space.network(a, DIGITS), 1).eval()
-        alone.load_state_dict({name: weights[name] for name in alone.state_dict()})
-        for one, other in zip(
-            alone.with_auxiliary(images()), shared.with_auxiliary(images(), architecture), strict=True
-        ):
-            torch.testing.assert_close(one, other)
+    for architecture, alone, shared in inheriting(space, architectures):
         assert multiply_adds(alone, (1, 8, 8)) == multiply_adds(shared, (1, 8, 8), architecture)
 
 

@@ -171,7 +171,6 @@ class Searching:
             if guard.perturbs_all or not searching:
                 weights = guard.perturbed(weights, now, lambda others: self._tried(batch, others))
         loss = self._passed(batch, weights)
-        self.cross_entropy = loss.item()
         return self._with_prices(loss, weights, now) if searching else loss
 
     def _with_prices(self, loss: torch.Tensor, weights: Sequence[Weights], now: Pass) -> torch.Tensor:
@@ -191,7 +190,7 @@ class Searching:
         assert isinstance(network, Relaxed)
         outputs = network.relaxed(*batch.through(weights))
         loss = run.goal.loss(outputs, batch.targets, self.recipe.label_smoothing)
-        expect_finite(loss.item(), self.run)
+        self.cross_entropy = expect_finite(loss.item(), self.run)  # read once: each time waits for the device
         self.meter.trained(batch.examples, self.costs.of(weights, self.parameters.sizes))
         return loss
 
@@ -216,10 +215,9 @@ class Searching:
     def train_weights(self, batch: Batch) -> float:
         """Updates the weights by their gradient; the loss."""
         self.run.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(batch, False)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.loss(batch, False).backward()  # type: ignore[no-untyped-call]
         self.update_weights()
-        return loss.item()
+        return self.cross_entropy
 
     def update_weights(self) -> None:
         """Updates the weights by the gradients that they have."""

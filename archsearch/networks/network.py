@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.basics.kinds import IMAGES, TOKENS
+from archsearch.basics.kinds import IMAGES, TOKENS, kinds_of
 from archsearch.errors import UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -229,6 +229,12 @@ def two_to_morph(space: Space, network: Network, child: Network, kind: type[N]) 
     assert isinstance(network, kind)
     assert isinstance(child, kind)
     return network, child
+
+
+def structure_of(space: Any) -> Any:
+    """The super-network of a space that has one, without values, for an example of its tasks: to see what it can do."""
+    with torch.device("meta"):
+        return space.super_network(EXAMPLES[kinds_of(space)[0]])
 
 
 def build(make: Callable[[], nn.Module], seed: int, device: torch.device | str = "cpu") -> Any:
