@@ -119,6 +119,11 @@ class Cost:
             share * self.failed_seconds,
         )
 
+    def amounts(self) -> dict[str, float]:
+        """The amounts that are not 0, and the seconds that are billed, by name."""
+        amounts = {name: amount for name in COST_FIELDS if (amount := getattr(self, name))}
+        return {**amounts, "billed_seconds": self.billed_seconds}
+
     @property
     def billed_seconds(self) -> float:
         """Seconds to charge: recorded ones of a table, else device time, else wall time; and those of failed tries."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from archsearch.basics.words import say
+from archsearch.cli.answers import Answer, nothing_else, without_option, write_document
 from archsearch.cli.comparing import compare
 from archsearch.cli.looking import export, list_components, report, show, status, verify
 from archsearch.cli.searching import resume, run
@@ -19,6 +21,9 @@ from archsearch.errors import ArchsearchError, UsageError
 
 THREAD_SECONDS = 2.0
 """How long the program waits for threads that are left when it is done."""
+
+ASKS_FOR_TEXT = re.compile(r"-h$|--([\w.]+\.)?help\b|--print_config")
+"""Options that print what is no answer of a command."""
 
 HELP = """usage: archsearch COMMAND [OPTIONS]
 
@@ -39,12 +44,15 @@ commands:
 options:
   --help     this text; 'archsearch COMMAND --help' for a command
   --version  the version
+  --json     with any command: one JSON document on standard output, and nothing else
+
+exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments, as_json = without_option(sys.argv[1:] if arguments is None else arguments)
     # One torch thread per process, unless the user says otherwise: small networks are slower with more.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -55,26 +63,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         say(f"archsearch {__version__}")
         return 0
-    command = COMMANDS.get(arguments[0])
+    command, given = arguments[0], arguments[1:]
+    as_json = as_json and not any(map(ASKS_FOR_TEXT.match, given))
+    try:
+        with nothing_else() if as_json else contextlib.nullcontext():
+            answer = _run(command, given)
+        if as_json:
+            write_document(command, answer)
+        elif answer.text:
+            say(answer.text)
+    except BrokenPipeError:
+        return 1
+    return answer.status
+
+
+def _run(name: str, arguments: Sequence[str]) -> Answer:
+    """Runs a command; what ends it early is said on standard error, and is its answer."""
     try:
         _say_warnings_in_one_line()
-        if command is None:
-            raise UsageError(_unknown_command(arguments[0]))
+        if name not in COMMANDS:
+            raise UsageError(_unknown_command(name))
         from archsearch.keeping.trust import find_own_classes
 
         find_own_classes(arguments)
-        return command(arguments[1:])
+        return COMMANDS[name](arguments)
     except UsageError as error:
-        say(f"archsearch: {error}", file=sys.stderr)
-        return 2
+        return _ended(error, 2)
     except ArchsearchError as error:
-        say(f"archsearch: {error}", file=sys.stderr)
-        return 1
+        return _ended(error, 1)
     except KeyboardInterrupt:
-        say("archsearch: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 1
+        return _ended("interrupted", 130)
+
+
+def _ended(why: ArchsearchError | str, status: int) -> Answer:
+    say(f"archsearch: {why}", file=sys.stderr)
+    return Answer("", {"error": str(why)}, status)
 
 
 def _unknown_command(name: str) -> str:
@@ -125,7 +148,7 @@ def _say_warnings_in_one_line() -> None:
         warnings.formatwarning = one_line
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+COMMANDS: dict[str, Callable[[Sequence[str]], Answer]] = {
     "run": run,
     "resume": resume,
     "compare": compare,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.basics.words import say
+from archsearch.cli.answers import Answer
 from archsearch.cli.folders import output_folder
 from archsearch.cli.options import (
     DEFAULTS,
@@ -24,7 +25,7 @@ from archsearch.cli.options import (
     instantiate,
     make_parser,
 )
-from archsearch.errors import UsageError
+from archsearch.errors import ArchsearchError, UsageError
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 # -- compare -----------------------------------------------------------------------------------
 
 
-def compare(arguments: Sequence[str]) -> int:
+def compare(arguments: Sequence[str]) -> Answer:
     """Compares evaluators, or controllers."""
     from archsearch.judging.bench import CONFIG, ComparisonSettings
     from archsearch.judging.comparison import DEFAULT
@@ -73,9 +74,14 @@ def compare(arguments: Sequence[str]) -> int:
                 raise UsageError("evaluators: expected one or more, such as --evaluators+ ZeroCost; or --controllers")
             components = {"again": objects.again, "controller": objects.controller}
             result = compare_evaluators(objects.space, objects.evaluators, objects.reference, **components, **settings)
-        say(result)
-        say(f"\nsaved     {result.save(out, command)}")
-        return 0
+        try:
+            page = result.save(out, command)
+        except ArchsearchError:
+            say(result)  # it took long
+            raise
+        figures = result.figures().to_pylist()
+        text = f"{result}\n\nsaved     {page}"
+        return Answer(text, {"out": out, "page": page, "sentences": result.sentences, "figures": figures})
 
 
 def _with_presets(arguments: Sequence[str]) -> list[str]:

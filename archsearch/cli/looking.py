@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from archsearch.basics.words import say
+from archsearch.cli.answers import Answer, verification_document
 from archsearch.cli.options import (
     DEFAULTS,
     add_component,
@@ -23,7 +23,7 @@ from archsearch.errors import UsageError
 # -- report, verify, export, show, list --------------------------------------------------------------------------
 
 
-def report(arguments: Sequence[str]) -> int:
+def report(arguments: Sequence[str]) -> Answer:
     """Reports a run."""
     parser = make_parser(
         "report", "The best architectures of a run, its learning curve, one HTML page in DIRECTORY/report."
@@ -50,23 +50,22 @@ def report(arguments: Sequence[str]) -> int:
     from archsearch.showing.report import report as report_run
 
     directory, top, objectives = given["directory"], given["top"], given["objectives"]
-    report_run(directory, top, objectives, tables=given["tables"], truth=truth, trust=given["trust"])
-    return 0
+    page = report_run(directory, top, objectives, tables=given["tables"], truth=truth, trust=given["trust"])
+    return Answer("", {"page": page})
 
 
-def status(arguments: Sequence[str]) -> int:
+def status(arguments: Sequence[str]) -> Answer:
     """Says how far a run is."""
     parser = make_parser("status", "How far a search is: progress, rate, failures, cost so far, expected end.")
     parser.add_argument("directory", type=str, help="the run folder; the search may be running, in another terminal")
     add_trust(parser)
     given = parser.parse_args(list(arguments)).as_dict()
-    from archsearch.showing.status import status as status_of_run
+    from archsearch.showing.status import standing
 
-    say(status_of_run(given["directory"], trust=given["trust"]))
-    return 0
+    return Answer(*standing(given["directory"], trust=given["trust"]))
 
 
-def verify(arguments: Sequence[str]) -> int:
+def verify(arguments: Sequence[str]) -> Answer:
     """Verifies the best of a run."""
     from archsearch.running.search import search
 
@@ -91,21 +90,19 @@ def verify(arguments: Sequence[str]) -> int:
         )
     from archsearch.judging.verification import verify as verify_run
 
-    say(
-        verify_run(
-            given["directory"],
-            evaluator,
-            top=given["top"],
-            seed=given["seed"],
-            progress=not given["quiet"],
-            trust=given["trust"],
-            **chosen_executor(given),
-        )
+    verification = verify_run(
+        given["directory"],
+        evaluator,
+        top=given["top"],
+        seed=given["seed"],
+        progress=not given["quiet"],
+        trust=given["trust"],
+        **chosen_executor(given),
     )
-    return 0
+    return Answer(str(verification), verification_document(verification))
 
 
-def export(arguments: Sequence[str]) -> int:
+def export(arguments: Sequence[str]) -> Answer:
     """Exports the best of a run."""
     parser = make_parser(
         "export",
@@ -122,7 +119,7 @@ def export(arguments: Sequence[str]) -> int:
     given = config.as_dict()
     from archsearch.bridges.export import export as export_run
 
-    export_run(
+    folders = export_run(
         given["directory"],
         top=given["top"],
         trial=given["trial"],
@@ -131,10 +128,10 @@ def export(arguments: Sequence[str]) -> int:
         onnx=given["onnx"],
         trust=given["trust"],
     )
-    return 0
+    return Answer("", {"folders": folders})
 
 
-def show(arguments: Sequence[str]) -> int:
+def show(arguments: Sequence[str]) -> Answer:
     """Shows an architecture."""
     parser = make_parser("show", "One architecture as text and, with --out, as a drawing.")
     parser.add_argument(
@@ -148,14 +145,13 @@ def show(arguments: Sequence[str]) -> int:
     add_trust(parser)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
-    from archsearch.showing.status import show as show_architecture
+    from archsearch.showing.status import shown as show_architecture
 
     space = instantiate(parser, config).space
-    say(show_architecture(given["what"], space, given["trial"], given["out"], trust=given["trust"]))
-    return 0
+    return Answer(*show_architecture(given["what"], space, given["trial"], given["out"], trust=given["trust"]))
 
 
-def list_components(arguments: Sequence[str]) -> int:
+def list_components(arguments: Sequence[str]) -> Answer:
     """Lists what there is."""
     parser = make_parser(
         "list", "Controllers, evaluators, models, spaces and presets of whole methods, with one line each."
@@ -170,10 +166,10 @@ def list_components(arguments: Sequence[str]) -> int:
         "--compatible-with", type=str | None, default=None, metavar="NAME", help="only say what fits NAME, and why not"
     )
     given = parser.parse_args(list(arguments)).as_dict()
-    from archsearch.showing.listing import compatibility, component_lines
+    from archsearch.showing.listing import compatibility, components, lines_of
 
     if given["compatible_with"]:
-        say("\n".join(compatibility(given["compatible_with"])))
-    else:
-        say("\n".join(component_lines(given["names"] or [])))
-    return 0
+        fits = compatibility(given["compatible_with"])
+        return Answer(str(fits), fits.document)
+    found = components(given["names"] or [])
+    return Answer("\n".join(lines_of(found)), found)

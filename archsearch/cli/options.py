@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.basics.words import say
+from archsearch.cli.answers import Answer, result_document
 from archsearch.cli.settled import settle
 from archsearch.errors import ArchsearchError, UsageError
 
@@ -362,15 +362,13 @@ def add_fields(parser: jsonargparse.ArgumentParser, cls: Any, optional: bool = F
         parser.add_argument(f"--{field.name}", type=type_, default=default, help=text)
 
 
-def finish(result: Result, out: str) -> int:
-    """Prints what a search found; the exit status of the command."""
-    say(result)
-    say(f"saved     {out}")
-    if result.stopped == "interrupted":
+def finish(result: Result, out: str) -> Answer:
+    """What a search found, as the answer of a command."""
+    lines = [str(result), f"saved     {out}"]
+    if interrupted := result.stopped == "interrupted":
         trust = "" if _all_installed(out) else " --trust"
-        say(f"          interrupted; go on by 'archsearch resume {out}{trust}'")
-        return 130
-    return 0
+        lines.append(f"          interrupted; go on by 'archsearch resume {out}{trust}'")
+    return Answer("\n".join(lines), result_document(result, out), 130 if interrupted else 0)
 
 
 def _all_installed(folder: str) -> bool:

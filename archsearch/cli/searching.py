@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from archsearch.cli.answers import Answer
 from archsearch.cli.folders import output_folder
 from archsearch.cli.options import (
     DEFAULT_TRIALS,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 # -- run and resume ----------------------------------------------------------------------------
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> Answer:
     """Runs a search."""
     arguments = files_first(arguments)
     check_files(arguments)
@@ -44,28 +45,26 @@ def run(arguments: Sequence[str]) -> int:
     if given["preset"] is not None:
         raise UsageError("preset: give it as an option, --preset; a file with options cannot name one")
     objects = instantiate(parser, config)
-    from archsearch.running.search import search
+    from archsearch.cli.again import search_or_go_on
     from archsearch.running.settings import ENDS, Settings, field_names
 
     settings = {name: given[name] for name in field_names(Settings)}
     if all(settings[name] is None for name in ENDS):
         settings["trials"] = DEFAULT_TRIALS
     with output_folder(given, "runs") as out:
-        result = search(
-            objects.space,
-            objects.controller,
-            objects.evaluator,
+        result = search_or_go_on(
+            {what: objects[what] for what in DEFAULTS},
+            settings,
             seed=given["seed"],
             out=out,
             on_trial=loggers(given, out),
             progress=not given["quiet"],
             **chosen_executor(given),
-            **settings,
         )
         return finish(result, out)
 
 
-def resume(arguments: Sequence[str]) -> int:
+def resume(arguments: Sequence[str]) -> Answer:
     """Goes on with a run."""
     from archsearch.running.search import resume as resume_search
     from archsearch.running.settings import Settings, field_names
@@ -122,7 +121,7 @@ def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     add_executor(parser, search)
     add_fields(parser, Settings)
     add_seed(parser, search)
-    add_out(parser, "run folder; default: runs/ and the time of day")
+    add_out(parser, "run folder; the same command again goes on with the run there; default: runs/ and the time of day")
     add_loggers(parser)
     add_trust(parser, "a file of options")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")

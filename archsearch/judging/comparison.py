@@ -21,7 +21,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import yaml
 
@@ -33,15 +33,16 @@ from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor
 from archsearch.files.yaml_files import read_yaml
+from archsearch.judging import comparison_report as report
 from archsearch.judging.bench import CONFIG, ComparisonOptions, ComparisonSettings
 from archsearch.judging.compared import CEILING, RANDOM, Findings
-from archsearch.judging.comparison_report import save as save_findings
-from archsearch.judging.comparison_report import sentence
-from archsearch.judging.comparison_report import text as findings_text
 from archsearch.judging.laboratory import Laboratory
 from archsearch.running.search import make_executor
 from archsearch.running.settings import ExecutorName, documented, settled
 from archsearch.space import Space
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DEFAULT = Path(__file__).parents[1] / CONFIG
 """What ``archsearch compare`` alone does."""
@@ -61,7 +62,16 @@ class Comparison(Findings):
         if not fitting:
             least = min(self.budgets, default=math.inf)
             return f"Nothing was measured for so little: the least budget of this comparison is {least:.3g} s."
-        return sentence(self, [fitting[-1]], budget)
+        return report.sentence(self, [fitting[-1]], budget)
+
+    @property
+    def sentences(self) -> list[str]:
+        """Which evaluator to use with which budget."""
+        return report.sentences(self) if self.budgets else []
+
+    def figures(self) -> pa.Table:
+        """Every figure in long form: evaluator, kind, figure, at (where there are several), value, low, high, unit."""
+        return report.figures(self)
 
     def save(self, out: str | Path, command: str = "") -> Path:
         """Writes every figure as Parquet, pictures, and one HTML page.
@@ -73,10 +83,10 @@ class Comparison(Findings):
         Returns:
             The page.
         """
-        return save_findings(self, Path(out), command)
+        return report.save(self, Path(out), command)
 
     def __str__(self) -> str:
-        return plain_lines(findings_text(self))
+        return plain_lines(report.text(self))
 
 
 @documented(ComparisonSettings, ComparisonOptions)

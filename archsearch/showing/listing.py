@@ -8,9 +8,10 @@ import functools
 import importlib.metadata
 import importlib.util
 import inspect
+from collections.abc import Mapping
 from importlib.abc import InspectLoader
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from archsearch.components import KINDS, entry_points, load, summary
 from archsearch.controller import Controller
@@ -22,20 +23,31 @@ from archsearch.space import Space
 # -- what there is -----------------------------------------------------------------------------
 
 
-def component_lines(names: list[str]) -> list[str]:
-    """What there is with one line each; ``names``, such as presets, narrow it down, or are import paths of classes."""
+def components(names: list[str]) -> dict[str, dict[str, str]]:
+    """What there is, by kind and name, with one line each.
+
+    Args:
+        names: Kinds, such as presets, which narrow it down, and import paths of classes.
+    """
     known = (*KINDS, "presets")
-    lines: list[str] = []
+    found: dict[str, dict[str, str]] = {}
     for kind in [name for name in names if name in known] or ([] if names else known):
-        lines += [kind, *(_preset_lines() if kind == "presets" else _kind_lines(kind)), ""]
+        found[kind] = _preset_lines() if kind == "presets" else _kind_lines(kind)
     for path in [name for name in names if name not in known]:
         cls = load(path)
-        lines += [_kind(cls), _line(path, cls), ""]
-    return lines[:-1]
+        found.setdefault(_kind(cls), {})[path] = summary(cls)
+    return found
 
 
-def _kind_lines(kind: str) -> list[str]:
-    return [_line(name, _docstring(point) or load(name, kind)) for name, point in entry_points(kind).items()]
+def lines_of(components: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What ``components`` found, as lines for people."""
+    parts = [[kind, *(f"  {name:<22}{line}" for name, line in each.items()), ""] for kind, each in components.items()]
+    return [line for part in parts for line in part][:-1]
+
+
+def _kind_lines(kind: str) -> dict[str, str]:
+    points = entry_points(kind).items()
+    return {name: summary(_docstring(point) or load(name, kind)) for name, point in points}
 
 
 def _docstring(point: importlib.metadata.EntryPoint) -> str | None:
@@ -56,8 +68,8 @@ def _statements(module: str) -> list[ast.stmt]:
     return ast.parse(source or "").body
 
 
-def _preset_lines() -> list[str]:
-    return [f"  {name:<22}{path.read_text().splitlines()[0].lstrip('# ')}" for name, path in _presets().items()]
+def _preset_lines() -> dict[str, str]:
+    return {name: path.read_text().splitlines()[0].lstrip("# ") for name, path in _presets().items()}
 
 
 def preset_file(name: str) -> Path:
@@ -78,11 +90,6 @@ def _presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parents[1] / "presets").glob("*.yaml"))}
 
 
-def _line(name: str, cls: Any) -> str:
-    """For a class, or a docstring of one."""
-    return f"  {name:<22}{summary(cls)}"
-
-
 def _kind(cls: Any) -> str:
     for base, kind in ((Controller, "controllers"), (Evaluator, "evaluators"), (Model, "models"), (Space, "spaces")):
         if inspect.isclass(cls) and issubclass(cls, base):
@@ -92,22 +99,48 @@ def _kind(cls: Any) -> str:
     )
 
 
-def compatibility(name: str) -> list[str]:
+class Fits(NamedTuple):
+    """What fits a component.
+
+    Attributes:
+        name: The component.
+        kind: Its kind, such as ``spaces``.
+        others: ``yes``, or why not, by the names of the components that it may or may not work with.
+        note: What is said in their place, or below them.
+    """
+
+    name: str
+    kind: str
+    others: Mapping[str, str]
+    note: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {"name": self.name, "kind": self.kind, "fits": dict(self.others), "note": self.note}
+
+    def __str__(self) -> str:
+        head = [f"{'spaces' if self.kind == 'evaluators' else 'evaluators'} for {self.name}"] if self.others else []
+        return "\n".join(
+            [*head, *(f"  {name:<22}{fit}" for name, fit in self.others.items()), *filter(None, [self.note])]
+        )
+
+
+def compatibility(name: str) -> Fits:
     """What fits a component, and for what does not, why."""
     cls = load(name)
     kind = _kind(cls)
     if kind == "models":
-        return [f"{name} works with every space, in evaluators and controllers that use a model."]
+        return Fits(name, kind, {}, f"{name} works with every space, in evaluators and controllers that use a model.")
     if kind == "controllers":
-        return [f"{name} works with every space and every evaluator."]
+        return Fits(name, kind, {}, f"{name} works with every space and every evaluator.")
     others = "spaces" if kind == "evaluators" else "evaluators"
-    lines = [f"{others} for {name}"]
-    for other in entry_points(others):
-        pair = (cls, load(other, others)) if kind == "evaluators" else (load(other, others), cls)
-        lines.append(f"  {other:<22}{_fit(*pair)}")
-    if kind == "spaces":
-        lines += ["every controller works with it"]
-    return lines
+    pairs = {
+        other: (cls, load(other, others)) if kind == "evaluators" else (load(other, others), cls)
+        for other in entry_points(others)
+    }
+    note = "every controller works with it" if kind == "spaces" else ""
+    return Fits(name, kind, {other: _fit(*pair) for other, pair in pairs.items()}, note)
 
 
 def _fit(evaluator: type[Evaluator], space: type[Space]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archsearch.basics.text_graphs import text_graph
 from archsearch.basics.words import plain
@@ -12,17 +13,40 @@ from archsearch.errors import InvalidArchitecture, UnknownName, UsageError
 from archsearch.files.arrow import scalar
 from archsearch.files.damage import reads_folder
 from archsearch.files.lock import left_running
-from archsearch.keeping.columns import has_status
+from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.ledger import ends
+from archsearch.keeping.ledger import ends, total_cost
 from archsearch.showing.report import RECENT_TRIALS, facts_of, space_or_none
 from archsearch.showing.rows import best_rows, number_text, shown_columns
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Told(NamedTuple):
+    """Something for people and for programs.
+
+    Attributes:
+        text: The lines for people.
+        document: The same as plain data.
+    """
+
+    text: str
+    document: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def status(directory: str | Path, *, trust: bool = False) -> str:
+    """How far a search is, as text; see ``standing``."""
+    return standing(directory, trust=trust).text
+
 
 @reads_folder
-def status(directory: str | Path, *, trust: bool = False) -> str:
+def standing(directory: str | Path, *, trust: bool = False) -> Told:
     """How far a search is, from its folder: progress, rate, failures, cost so far, expected end.
 
     Args:
@@ -33,41 +57,81 @@ def status(directory: str | Path, *, trust: bool = False) -> str:
     Raises:
         RunFolderError: If there is no run.
     """
-    import numpy as np
-
-    from archsearch.basics.words import format_seconds
-
     folder = RunFolder(directory)
     config, running = folder.config(), folder.in_use()
     table = folder.table(space_or_none(folder, config, trust))
     facts = facts_of(folder, config, table)
-    ended = np.sort(ends(table))
     completed = table.filter(has_status(table, "completed")).num_rows
     limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
-    asked = ", ".join(f"{name} {value:,}" for name, value in limits.items() if value is not None)
+    limits = {name: value for name, value in limits.items() if value is not None}
     state = "running" if running else "not running"
-    if left_running(folder.path / "lock"):
+    killed = left_running(folder.path / "lock")
+    best = best_rows(table, 1)
+    document: dict[str, Any] = {
+        "directory": str(directory),
+        "state": "killed" if killed else state,
+        "trials": {"completed": completed, "failed": table.num_rows - completed},
+        "stops_at": limits,
+        "trials_a_second": _rate(table),
+        "best": _best(best[0]) if best else None,
+        "cost": (total_cost(table) + folder.pending_cost()).amounts(),
+        "setup_cost": folder.setup_cost().amounts(),
+        "faults": folder.faults(),
+        "damage": list(folder.notices.lines),
+    }
+    if killed:
         state += f"; killed, or ended by its evaluator: 'archsearch resume {directory}' goes on (--isolate: in safety)"
-    lines = {"state": state, "trials": f"{facts['trials']}; stops at {asked}"}
+    stops = ", ".join(f"{name} {value:,}" for name, value in limits.items())
+    lines = {"state": state, "trials": f"{facts['trials']}; stops at {stops}"}
     lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
-    recent = ended[-RECENT_TRIALS:]
-    if len(recent) > 1 and recent[-1] > recent[0]:
-        rate = (len(recent) - 1) / float(recent[-1] - recent[0])
-        lines["rate"] = f"{rate:,.3g} trials a second on the run's clock, of the last {len(recent):,}"
-        if limits["trials"] is not None and completed < limits["trials"]:
-            left = (limits["trials"] - completed) * len(table) / max(completed, 1) / rate
-            lines["left"] = f"{limits['trials'] - completed:,} trials, about {format_seconds(left)}"
-    if rows := best_rows(table, 1):
-        lines["best"] = f"{number_text(rows[0]['score'])} (trial {rows[0]['id']}), {rows[0]['name']}"
+    lines |= _pace(document)
+    if best:
+        lines["best"] = f"{number_text(best[0]['score'])} (trial {best[0]['id']}), {best[0]['name']}"
     lines |= {name: facts[name] for name in ("cost", "set-up", "executor")}
-    return "\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items())
+    return Told("\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items()), document)
+
+
+def _rate(table: pa.Table) -> float | None:
+    """Trials a second on the run's clock, of the last; None: too few have ended."""
+    import numpy as np
+
+    recent = np.sort(ends(table))[-RECENT_TRIALS:]
+    if len(recent) < 2 or recent[-1] <= recent[0]:
+        return None
+    return (len(recent) - 1) / float(recent[-1] - recent[0])
+
+
+def _pace(document: Mapping[str, Any]) -> dict[str, str]:
+    from archsearch.basics.words import format_seconds
+
+    rate, (completed, failed) = document["trials_a_second"], document["trials"].values()
+    if rate is None:
+        return {}
+    recent = min(RECENT_TRIALS, completed + failed)
+    lines = {"rate": f"{rate:,.3g} trials a second on the run's clock, of the last {recent:,}"}
+    left = document["stops_at"].get("trials", 0) - completed
+    if left > 0:
+        seconds = left * (completed + failed) / max(completed, 1) / rate
+        lines["left"] = f"{left:,} trials, about {format_seconds(seconds)}"
+    return lines
+
+
+def _best(row: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = {name: value for name, value in row.items() if name not in RESERVED_COLUMNS}
+    found = {"trial": row["id"], "budget": row.get("budget")}
+    return {**found, **{name: row[name] for name in ("architecture", "name", "score")}, "metrics": metrics}
 
 
 # -- one architecture --------------------------------------------------------------------------
 
 
 def show(what: str, space: Space, trial: int | None = None, out: str | None = None, *, trust: bool = False) -> str:
-    """An architecture as text; drawn, too, if ``out`` is given.
+    """An architecture as text; see ``shown``."""
+    return shown(what, space, trial, out, trust=trust).text
+
+
+def shown(what: str, space: Space, trial: int | None = None, out: str | None = None, *, trust: bool = False) -> Told:
+    """An architecture; drawn, too, if ``out`` is given.
 
     Args:
         what: A run folder, or an architecture in the space's notation (or its options, such as ``3-0-1``).
@@ -80,7 +144,7 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
         NotTrusted: If a run folder's space is not installed, and not trusted.
         UsageError: If there is no such architecture, trial or kind of picture.
     """
-    lines = []
+    lines, row = list[str](), dict[str, Any]()
     if (Path(what) / "config.yaml").exists():
         space, row = _trial_of_run(what, trial, trust)
         architecture = tuple(row["architecture"])
@@ -105,7 +169,16 @@ def show(what: str, space: Space, trial: int | None = None, out: str | None = No
         except OSError as error:
             raise UsageError(f"{out}: cannot be written ({error.strerror})") from None
         lines.append(f"\ndrawn to {out}")
-    return "\n".join(lines)
+    document = {
+        "name": space.format(architecture),
+        "architecture": architecture,
+        "canonical": str(canonical),
+        "nodes": [{"id": str(node), **data} for node, data in graph.nodes(data=True)],
+        "edges": [{"from": str(start), "to": str(end), **data} for start, end, data in graph.edges(data=True)],
+        "trial": _best(row) if row else None,
+        "drawn_to": out,
+    }
+    return Told("\n".join(lines), document)
 
 
 @reads_folder
