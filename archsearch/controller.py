@@ -130,7 +130,7 @@ class Controller:
         proposals = []
         for answer in (self._ask(),) if n == 1 else self._ask_many(n):
             # An architecture holds ints, any other answer holds an architecture first.
-            if isinstance(answer, tuple) and (not answer or not isinstance(answer[0], tuple)):
+            if isinstance(answer, tuple) and (not answer or type(answer[0]) is int):
                 proposal = Proposal(self._next_id, answer)
             else:
                 proposal = self._proposal(answer)
@@ -141,11 +141,14 @@ class Controller:
 
     def _proposal(self, answer: Any) -> Proposal:
         """What an author's ``_ask`` gave with more than an architecture."""
+        if (architecture := _as_architecture(answer)) is not None:
+            return Proposal(self._next_id, architecture)
         if isinstance(answer, tuple) and 2 <= len(answer) <= 3:
-            architecture, parent, budget = (*answer, None)[:3]
+            given, parent, budget = (*answer, None)[:3]
+            architecture = _as_architecture(given)
             parent = int(parent) if isinstance(parent, np.integer) else parent
             known = parent is None or (type(parent) is int and 0 <= parent < self._next_id)
-            if isinstance(architecture, tuple) and known and (budget is None or isinstance(budget, Budget)):
+            if architecture is not None and known and (budget is None or isinstance(budget, Budget)):
                 return Proposal(self._next_id, architecture, parent, budget)
         raise UsageError(
             f"{type(self).__name__}: its _ask gave {answer!r}: expected an architecture (a tuple of int), or that with "
@@ -212,6 +215,16 @@ class Controller:
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         for name in self.state:
             setattr(self, name, copy.deepcopy(state[name]))
+
+
+def _as_architecture(value: Any) -> Architecture | None:
+    """An architecture that came as a tuple, a list or an array, as one of Python's integers; None: it is none."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, (tuple, list)):
+        return None
+    whole = all(isinstance(option, (int, np.integer)) and not isinstance(option, bool) for option in value)
+    return tuple(map(int, value)) if whole else None
 
 
 def without_budgets(owner: str, controller: Controller) -> Controller:

@@ -1,4 +1,4 @@
-"""Numbers from users: checked once, with one message, and turned into Python's own.
+"""What users give, checked once, with one message: numbers, which are turned into Python's own, and objects.
 
 NaN passes every comparison with ``<`` or ``>`` that is made the wrong way round, infinity makes an end that never
 comes, and True is 1 where nobody meant it: none of them is taken where a number is expected. NumPy's numbers are.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from typing import Any
 
 from archsearch.errors import UsageError
 
@@ -81,6 +82,33 @@ def number(
     if not sound:
         raise _refused(owner, name, f"a finite number{_bounds(low, above, high, below)}", value)
     return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def instance_of(owner: str, name: str, value: object, base: type[Any], *, function: str = "") -> None:
+    """Refuses what is no instance of a class, and says what to write.
+
+    Args:
+        owner: Whose argument it is, for the message.
+        name: Of the argument.
+        value: What came.
+        base: Of which class it must be.
+        function: What makes one of a function, such as ``Function(...)``; empty: nothing does.
+
+    Raises:
+        UsageError: If it is none; a class where an instance is meant, a function, or something else.
+    """
+    if isinstance(value, base):
+        return
+    expected = f"{owner}: {name}: expected an instance of {base.__name__}"
+    if isinstance(value, type) and issubclass(value, base):
+        raise UsageError(f"{expected}, got the class {value.__name__}; write {value.__name__}(...)")
+    if function and callable(value):
+        raise UsageError(f"{expected}, got a function; write {function}")
+    if isinstance(value, str):
+        raise UsageError(f"{expected}, got the text {value!r:.80}; import the class and write {value:.40}(...)")
+    raise UsageError(
+        f"{expected}, got {type(value).__name__}; are the arguments in order: space, controller, evaluator?"
+    )
 
 
 def _bounds(low: float | None, above: float | None, high: float | None, below: float | None) -> str:

@@ -89,8 +89,7 @@ def _with_presets(arguments: Sequence[str]) -> list[str]:
 
     ``--presets.SETTING VALUE`` becomes a setting of each.
     """
-    import yaml
-
+    from archsearch.files.yaml_files import read_yaml, yaml_text
     from archsearch.showing.listing import preset_file
 
     presets, settings, others = list[str](), dict[str, str](), list[str]()
@@ -114,11 +113,11 @@ def _with_presets(arguments: Sequence[str]) -> list[str]:
         raise UsageError(
             "--presets: evaluators beside them need names of their own, --evaluators.MINE NAME; got --evaluators+"
         )
-    evaluators = {name: yaml.safe_load(preset_file(name).read_text())["evaluator"] for name in presets}
+    evaluators = {name: read_yaml(preset_file(name).read_text())["evaluator"] for name in presets}
     for setting, value in settings.items():
         for name in presets:
-            evaluators[name] = _with_setting(evaluators[name], setting.split("."), yaml.safe_load(value))
-    return ["--config", yaml.safe_dump({"evaluators": evaluators}, sort_keys=False), *others]
+            evaluators[name] = _with_setting(evaluators[name], setting.split("."), read_yaml(value))
+    return ["--config", yaml_text({"evaluators": evaluators}), *others]
 
 
 def _with_setting(component: Any, path: Sequence[str], value: Any) -> Any:

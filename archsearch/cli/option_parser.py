@@ -6,14 +6,17 @@ value. Here a mistake is a ``UsageError`` of one line: which option, what was ex
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import jsonargparse
+from jsonargparse import _loaders_dumpers
 
 from archsearch.errors import UnknownName, UsageError
+from archsearch.files.yaml_files import Loader, yaml_text
 
 TYPES = {
     "int": "a whole number",
@@ -41,8 +44,24 @@ class OptionParser(jsonargparse.ArgumentParser):
     def __init__(self, *args: Any, command: str = "", description: str | None = None, **kwargs: Any) -> None:
         if command:
             # Names are not completed: which class an option belongs to is looked up before the options are parsed.
-            kwargs |= {"prog": f"archsearch {command}", "allow_abbrev": False, "default_env": False}
+            kwargs |= {
+                "prog": f"archsearch {command}",
+                "allow_abbrev": False,
+                "default_env": False,
+            }
         super().__init__(*args, description=description, **kwargs)
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Also refuses what a file says of a flag that is neither true nor false, which jsonargparse lets pass.
+
+        Raises:
+            UsageError: If anything is wrong with the options.
+        """
+        config = super().parse_args(*args, **kwargs)
+        for action in self._actions:
+            if isinstance(action, argparse._StoreTrueAction) and not isinstance(value := config[action.dest], bool):
+                raise UsageError(f"{action.dest}: expected true or false, got {value!r}; see '{self.prog} --help'")
+        return config
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises ``UsageError`` with one line, where jsonargparse would print and exit.
@@ -62,6 +81,12 @@ class OptionParser(jsonargparse.ArgumentParser):
             if missing and action.dest == missing[1]:
                 return f"expected {action.dest}: {action.help}"
         return in_one_line(message, [option for action in self._actions for option in action.option_strings])
+
+
+# Values and files of options are read as all YAML files of this package are. jsonargparse has no public name for that:
+# its own loader is used for plain numbers whatever mode is set. Only programs that import this command line get it.
+vars(_loaders_dumpers)["yaml_default_loader"] = Loader
+jsonargparse.set_dumper("yaml", yaml_text)
 
 
 def in_one_line(message: str, options: Iterable[str] = ()) -> str:

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from archsearch.cli.answers import Answer, result_document
 from archsearch.cli.settled import settle
 from archsearch.errors import ArchsearchError, UsageError
+from archsearch.files.yaml_files import read_yaml, yaml_text
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -66,22 +69,20 @@ def _preset_text(preset: str, files: Sequence[str], options: Sequence[str]) -> s
     Else jsonargparse would hand on settings that happen to have the same name: the epochs of a super-network would
     become those of each training.
     """
-    import yaml
-
     from archsearch.showing.listing import preset_file
 
-    content: dict[str, Any] = yaml.safe_load(preset_file(preset).read_text())
+    content: dict[str, Any] = read_yaml(preset_file(preset).read_text())
     others: dict[str, Any] = {}
     for path in files:
         with contextlib.suppress(yaml.YAMLError):  # which is said when the file is parsed
-            found = yaml.safe_load(_read(path))
+            found = read_yaml(_read(path))
             others |= found if isinstance(found, dict) else {}
     for name, value in _with_values(options):
         others[name.removeprefix("--")] = value
     for what in DEFAULTS:
         if what in others and _class_name(others[what]) != _class_name(content[what]):
             del content[what]
-    return yaml.safe_dump(content)
+    return yaml_text(content)
 
 
 def _with_values(arguments: Sequence[str]) -> list[tuple[str, str]]:
@@ -186,8 +187,6 @@ def add_component(
 
 def _named_class(option: str, arguments: Sequence[str]) -> str | None:
     """The class that the user gives for a component, on the command line or in files; None: none that can be told."""
-    import yaml
-
     from archsearch.components import import_path, load
 
     found: Any = None
@@ -196,7 +195,7 @@ def _named_class(option: str, arguments: Sequence[str]) -> str | None:
             found = value
         elif name == "--config":
             with contextlib.suppress(yaml.YAMLError):  # which is said when the file is parsed
-                content = yaml.safe_load(_read(value) or value)
+                content = read_yaml(_read(value) or value)
                 found = content.get(option, found) if isinstance(content, dict) else found
     if isinstance(found, dict):
         found = found.get("class_path")

@@ -18,8 +18,10 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from archsearch.errors import UsageError
 
 ENTRY = "checksum"
 """Entry of a sealed JSON object, and of the notes of a safetensors file."""
@@ -92,7 +94,10 @@ def open_line(line: bytes) -> tuple[list[Any], int]:
 
 def seal_json(value: dict[str, Any]) -> bytes:
     """A JSON object as the bytes of a file, with its checksum as the last entry."""
-    text = _encode(value)
+    try:
+        text = _encode(value)
+    except (TypeError, ValueError):
+        raise UsageError(_no_json(value) or "expected JSON data, got what refers to itself") from None
     head = f"{text[:-1]}{',' if value else ''}{_OBJECT_SEAL}"
     return f'{head}{zlib.crc32(head.encode()):08x}"}}'.encode()
 
@@ -120,3 +125,20 @@ def open_json(data: bytes, sealed: bool = True) -> dict[str, Any]:
     if found is None or data[-DIGITS - 2 :] != f'{checksum(head)}"}}'.encode():
         raise Damaged("its checksum does not fit" if found else "it has no checksum")
     return value
+
+
+def _no_json(value: Any, where: str = "") -> str:
+    """Which part of a value is no JSON data, in words; empty: none."""
+    if isinstance(value, Mapping):
+        if named := [name for name in value if not isinstance(name, (str, int, float, bool, type(None)))]:
+            return f"{where or 'state'}: expected texts as keys, got {named[0]!r:.80}"
+        parts = ((f"{where}.{name}".lstrip("."), each) for name, each in value.items())
+    elif isinstance(value, (list, tuple)):
+        parts = ((f"{where}[{i}]", each) for i, each in enumerate(value))
+    elif value is None or isinstance(value, (str, int, float)):
+        return ""
+    else:
+        return (
+            f"{where}: expected JSON data (numbers, texts, lists, mappings), got {type(value).__name__} {value!r:.80}"
+        )
+    return next((text for name, each in parts if (text := _no_json(each, name))), "")

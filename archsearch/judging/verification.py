@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.basics.checks import at_least_one
+from archsearch.basics.checks import at_least_one, instance_of
 from archsearch.components import describe, one_line
 from archsearch.errors import RunFolderError, TooManyFailures, UsageError
 from archsearch.evaluator import Evaluator
@@ -85,6 +85,7 @@ def verify(
         KeyboardInterrupt: If it was interrupted.
     """
     at_least_one("verify", "top", top)
+    instance_of("verify", "evaluator", evaluator, Evaluator, function="Function(score_of_text)")
     _refuse_what_learns(evaluator)
     folder, space, rows = _best_of(directory, space, top, trust)
     architectures = [list(row["architecture"]) for row in rows]

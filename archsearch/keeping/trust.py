@@ -21,6 +21,7 @@ import yaml
 from archsearch.components import build, describe, import_path, installed, not_trusted_message, one_line
 from archsearch.errors import NotTrusted, RunFolderError, UsageError
 from archsearch.files.fingerprints import without_files
+from archsearch.files.yaml_files import read_yaml, read_yaml_file
 
 EXECUTORS = {"local": "LocalExecutor", "ray": "RayExecutor"}
 """Executors whose settings are stored: their own names, and those that ``archsearch`` has for the classes."""
@@ -210,6 +211,7 @@ def check_files(arguments: Sequence[str], names: Sequence[str]) -> None:
 
     Raises:
         NotTrusted: If one does, and ``--trust`` is not given.
+        UsageError: If one is no YAML.
     """
     if "--trust" in arguments:
         return
@@ -217,9 +219,10 @@ def check_files(arguments: Sequence[str], names: Sequence[str]) -> None:
 
     for name in names:
         try:  # as it will be read, be it ~/file, file:///file, or - for standard input
-            content = yaml.safe_load(Path_fr(name).read_text())
-        except (OSError, TypeError, ValueError, yaml.YAMLError):  # no file but options; or said when it is parsed
+            text = Path_fr(name).read_text()
+        except (OSError, TypeError, ValueError):  # no file but options; or said when it is parsed
             continue
+        content = read_yaml_file(name, text)
         for path in _texts(content):
             if IMPORT_PATH.fullmatch(path) and installed(path) is None and _can_be_imported(path):
                 raise NotTrusted(not_trusted_message(name, path))
@@ -239,7 +242,7 @@ def _texts(value: Any) -> Iterator[str]:
         if isinstance(each, str):
             yield each
             with contextlib.suppress(ValueError, RecursionError, yaml.YAMLError):  # then it is that text and no more
-                inner = yaml.safe_load(each)
+                inner = read_yaml(each)
                 waiting.extend([inner] if inner != each else ())
         elif isinstance(each, (dict, list)) and id(each) not in seen:
             seen[id(each)] = each

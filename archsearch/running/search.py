@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from archsearch.abilities import distribution_of
-from archsearch.basics.checks import at_least_one
+from archsearch.basics.checks import at_least_one, instance_of
 from archsearch.basics.seeding import root_seed
 from archsearch.components import describe, import_object, load, not_trusted_message
 from archsearch.controller import Controller
@@ -90,6 +90,7 @@ def search(
         ConstraintError: If proposals are beyond the limits again and again.
     """
     out = None if out is None else Path(out).absolute()  # an evaluator may change the directory
+    check_components("search", space, controller, evaluator)
     settings = settled(search, Settings, settings, options)
     seed = root_seed(seed)
     listeners = _listeners(on_trial)
@@ -154,6 +155,7 @@ def resume(
     space = stored(space, config["space"], "spaces", what=f"{directory}: space")
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
+    check_components("resume", space, controller, evaluator)
     with readable(where):
         settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
     listeners = _listeners(on_trial)
@@ -209,6 +211,20 @@ def executor_of_run(
             return cls(**settings)
         except TypeError as error:
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
+
+
+def check_components(owner: str, space: object, controller: object, evaluator: object) -> None:
+    """Raises ``UsageError`` where one of them is something else, or lacks the method that an author writes."""
+    instance_of(owner, "space", space, Space)
+    instance_of(owner, "controller", controller, Controller)
+    instance_of(owner, "evaluator", evaluator, Evaluator, function="Function(score_of_text)")
+    for each, base, names in (
+        (controller, Controller, ("_ask", "_ask_many", "ask")),
+        (evaluator, Evaluator, ("evaluate", "evaluate_query", "evaluate_batch")),
+    ):
+        cls = type(each)
+        if all(getattr(cls, name) is getattr(base, name) for name in names):
+            raise UsageError(f"{cls.__name__}: expected a method {names[0]}, got none; see docs/where_to_put_it.md")
 
 
 def _check_together(space: Space, controller: Controller, evaluator: Evaluator) -> None:

@@ -9,6 +9,7 @@ has ``help`` and ``inspect.signature`` show the same.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import inspect
 import re
@@ -155,7 +156,9 @@ def settled(
     """
     parameters = inspect.signature(function).parameters
     if unknown := [name for name in options if name not in parameters]:
-        raise TypeError(f"{function.__name__}() got an unexpected keyword argument {unknown[0]!r}")
+        close = difflib.get_close_matches(unknown[0], parameters, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise TypeError(f"{function.__name__}() got an unexpected keyword argument {unknown[0]!r}{hint}")
     if settings is not None:
         return given_once(function.__name__, cls, settings, options)
     defaults = {name: parameters[name].default for name in field_names(cls) if name in parameters}
