@@ -17,11 +17,11 @@ from archsearch import cli
 from archsearch.components import entry_points
 
 WORK = {
-    "run": ("running.search", "search"),
+    "run": ("cli.again", "search_or_go_on"),
     "resume": ("running.search", "resume"),
-    "status": ("showing.status", "status"),
+    "status": ("showing.status", "standing"),
     "report": ("showing.report", "report"),
-    "show": ("showing.status", "show"),
+    "show": ("showing.status", "shown"),
     "verify": ("judging.verification", "verify"),
     "export": ("bridges.export", "export"),
     "compare": ("judging.comparison", "compare"),
