@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from archsearch.judging.comparison import Comparison as Comparison
     from archsearch.judging.comparison import compare as compare
     from archsearch.judging.verification import verify as verify
+    from archsearch.plot.frames import frames as frames
     from archsearch.running.result import Result as Result
     from archsearch.running.search import resume as resume
     from archsearch.running.search import search as search
@@ -58,6 +59,7 @@ _MODULES = {
     "compare": "judging.comparison",
     "compare_controllers": "contests.controller_comparison",
     "export": "bridges.export",
+    "frames": "plot.frames",
     "load_network": "bridges.load_network",
     "resume": "running.search",
     "search": "running.search",

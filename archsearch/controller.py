@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from archsearch.basics.descriptions import Described
 from archsearch.basics.seeding import generator_state, restore_generator, stream
 from archsearch.errors import UnknownProposal, UsageError
 from archsearch.space import Space
@@ -29,7 +30,7 @@ Answer = Architecture | tuple[Architecture, int | None] | tuple[Architecture, in
 """What an author's ``_ask`` gives: an architecture, also with the id of its parent trial, also with a budget."""
 
 
-class Controller:
+class Controller(Described):
     """Base class of all controllers.
 
     Hyper-parameters are typed arguments of ``__init__`` with a docstring, kept as attributes of the same

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from archsearch.basics.descriptions import Described
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
@@ -68,7 +69,7 @@ class Workers(Protocol):
         """Frees what ``start`` took."""
 
 
-class Evaluator:
+class Evaluator(Described):
     """Base class of all evaluators.
 
     Arguments of ``__init__`` are typed, documented and kept as attributes of the same name: the command

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.descriptions import Described
 from archsearch.errors import ArchsearchError, UsageError
 from archsearch.files.checksums import ENTRY, Damaged, checksum, tensors_checksum
 from archsearch.files.writing import write_whole
@@ -47,7 +48,7 @@ class Prediction(NamedTuple):
     spread: npt.NDArray[np.float64]
 
 
-class Model:
+class Model(Described):
     """Base class of all models.
 
     Arguments of ``__init__`` are typed, documented and kept as attributes of the same name. Equal seeds, labels and

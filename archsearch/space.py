@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.descriptions import Described
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.trial import Architecture
 
@@ -35,7 +36,7 @@ MAX_COUNTED_LENGTH = 400
 """Longest conditional architectures that are counted; counting recurses once per decision."""
 
 
-class Space:
+class Space(Described):
     """Base class of all search spaces.
 
     A space of fixed length calls ``super().__init__(arities=...)``. A conditional or open-ended one

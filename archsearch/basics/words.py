@@ -50,6 +50,24 @@ def html_text(text: str) -> str:
     return html.escape(plain_lines(text))
 
 
+def html_lines(text: str) -> str:
+    """Lines of a name, spaces, and what it is, such as ``seed      7``, as a table of an HTML page.
+
+    What begins with a space belongs to the line before.
+    """
+    rows: list[list[str]] = []
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name or not rows:
+            rows.append([name, value.strip()])
+        else:
+            rows[-1][1] += f"\n{value.strip()}"
+    cells = ((html_text(name), html_text(value).replace("\n", "<br>")) for name, value in rows)
+    left = 'style="text-align: left"'
+    body = "".join(f"<tr><th {left}>{name}</th><td {left}>{value}</td></tr>" for name, value in cells)
+    return f"<table>{body}</table>"
+
+
 def markdown(text: str) -> str:
     """A text inside a line, or a cell of a table, of a Markdown file: no code, no link, no picture, no HTML."""
     text = plain(text).replace("\\", "\\\\").replace("`", "\\`").replace("|", "\\|").replace("<", "&lt;")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from archsearch.basics.words import format_seconds, plain_lines
+from archsearch.basics.words import format_seconds, html_text, plain_lines
 from archsearch.contests.regret_pictures import draw
 from archsearch.contests.standings import AXIS_TITLES, Regrets, Standing
 from archsearch.errors import RunFolderError
@@ -80,6 +80,14 @@ class ControllerComparison(Regrets):
         if len(self.tasks) > 1:
             blocks.append(f"all {len(self.tasks)} tasks\n{aligned(self._mean_ranks())}")
         return "\n\n".join(blocks)
+
+    def __repr__(self) -> str:
+        compared, tasks = ", ".join(self.controllers), ", ".join(self.tasks)
+        return f"ControllerComparison({compared}; on {tasks}; {self.seeds} seeds)"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the lines of ``print(comparison)``."""
+        return f"<pre>{html_text(str(self))}</pre>"
 
     def __str__(self) -> str:
         return plain_lines("\n".join([self.table(), "", *self.sentences]))

@@ -13,12 +13,13 @@ from archsearch.contests.standings import AXIS_TITLES, Axis, Regrets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Panel
+    from matplotlib.figure import Figure
 
 
 # -- files -------------------------------------------------------------------------------------
 
 
-def draw(path: Path, found: Regrets, axis: Axis) -> None:
+def draw(path: Path | None, found: Regrets, axis: Axis) -> Figure:
     """A picture of all curves over one axis, a panel for each task."""
     from matplotlib.figure import Figure
 
@@ -38,7 +39,7 @@ def draw(path: Path, found: Regrets, axis: Axis) -> None:
     places = max(1, min(4, int(11 * width / letters)))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=places, frameon=False)
     figure.suptitle(f"{AXIS_TITLES[axis]}: mean of {found.seeds} seeds, 95 % intervals")
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def _draw_task(panel: Panel, found: Regrets, task: str, axis: Axis) -> None:

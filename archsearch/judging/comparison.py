@@ -85,6 +85,14 @@ class Comparison(Findings):
         """
         return report.save(self, Path(out), command)
 
+    def __repr__(self) -> str:
+        compared = ", ".join(row.name for row in self.rows if row.kind == "evaluator")
+        return f"Comparison({compared}; {self.samples:,} architectures, {self.seeds} seeds)"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the tables of the page."""
+        return "".join(report.sections(self))
+
     def __str__(self) -> str:
         return plain_lines(report.text(self))
 

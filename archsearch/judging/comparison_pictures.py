@@ -31,7 +31,7 @@ CLOSE = 3.0
 Floats = npt.NDArray[np.float64]
 
 
-def draw_cost_and_rank(comparison: Findings, path: Path) -> None:
+def draw_cost_and_rank(comparison: Findings, path: Path | None) -> Figure:
     """Draws Kendall's tau over the billed cost of as many architectures as a search scores, with the Pareto front."""
     n = comparison.trials or comparison.samples
     rows = [(row, row.agreement.tau) for row in comparison.rows if row.agreement is not None and row.kind != "ceiling"]
@@ -60,7 +60,7 @@ def draw_cost_and_rank(comparison: Findings, path: Path) -> None:
     axes.set_xlim(low / 3, high * max(30.0, (high / low) ** 0.35))  # room for the names to the right of the points
     _name_points(figure, axes, costs, rows)
     _time_ticks(axes)
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def _draw_front(axes: Axes, costs: Sequence[float], taus: Sequence[float]) -> None:
@@ -127,7 +127,7 @@ def _run_into(points: Floats, widths: Floats, group: list[int], other: int, line
     return bool(points[other, 0] < end and heights.min() - room < points[other, 1] < heights.max() + room)
 
 
-def draw_break_even(comparison: Findings, path: Path) -> None:
+def draw_break_even(comparison: Findings, path: Path | None) -> Figure:
     """Draws the billed cost of 1 to many architectures with each evaluator; where lines cross, it pays off."""
     figure, axes = _axes("architectures", "billed cost", height=5.5)
     last = 10 ** math.ceil(math.log10(max(1_000, 5 * max(comparison.trials, comparison.samples))))
@@ -143,10 +143,10 @@ def draw_break_even(comparison: Findings, path: Path) -> None:
     axes.set_xlim(1, last)
     _time_ticks(axes, "y")
     _legend(figure, axes)
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
-def draw_search(comparison: Findings, path: Path) -> None:
+def draw_search(comparison: Findings, path: Path | None) -> Figure:
     """Draws what the picks of searches lose against the best, over billed cost: mean over seeds, 95 % intervals."""
     what = "" if comparison.truth == "score" else f" in {comparison.truth.replace('_', ' ')}"
     figure, axes = _axes("billed cost, set-up included", f"regret of the pick{what}", height=5.5)
@@ -178,7 +178,7 @@ def draw_search(comparison: Findings, path: Path) -> None:
     axes.set_ylim(0, 1.1 * (comparison.best - comparison.average) or 1.0)
     _time_ticks(axes)
     _legend(figure, axes)
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def _highlighted(comparison: Findings, names: Sequence[str]) -> list[str]:

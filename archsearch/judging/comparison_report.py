@@ -299,7 +299,8 @@ def save(comparison: Findings, out: Path, command: str = "") -> Path:
     return out / "index.html"
 
 
-def _page(comparison: Findings, out: Path, pictures: Sequence[str], command: str) -> str:
+def sections(comparison: Findings) -> list[str]:
+    """Facts, advice and tables, as parts of an HTML page."""
     parts = [terms(_facts(comparison))]
     if comparison.budgets:
         parts += [heading("Which evaluator to use"), *map(paragraph, sentences(comparison))]
@@ -309,6 +310,11 @@ def _page(comparison: Findings, out: Path, pictures: Sequence[str], command: str
         parts += [heading("What is derived"), table(*_derived_table(comparison)), paragraph(DERIVED_NOTE)]
     if comparison.budgets:
         parts += [heading(_search_title(comparison)), table(*_search_table(comparison)), paragraph(SEARCH_NOTE)]
+    return parts
+
+
+def _page(comparison: Findings, out: Path, pictures: Sequence[str], command: str) -> str:
+    parts = sections(comparison)
     parts += [heading(TITLES[name]) + picture(out / name, TITLES[name]) for name in pictures]
     parts += [
         heading("From how many architectures on it is cheaper than another"),

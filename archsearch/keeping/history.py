@@ -60,6 +60,10 @@ class History:
     def __len__(self) -> int:
         return self._count
 
+    def __repr__(self) -> str:
+        where = f" in {self.folder.path}" if self.folder else ""
+        return f"History({self._count:,} trials of {self.space!r}{where})"
+
     def note(self, event: list[Any]) -> None:
         """Journals what a replay needs and is no trial, by its first entry.
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from archsearch.basics.texts import name_of
-from archsearch.basics.words import format_cost, format_faults, plain
+from archsearch.basics.words import format_cost, format_faults, html_lines, plain
 from archsearch.keeping.history import History
 from archsearch.space import Space
 from archsearch.trial import Cost, Trial
@@ -54,6 +54,15 @@ class Result:
     def best_name(self) -> str | None:
         """The best architecture in the space's own notation."""
         return None if self.best is None else name_of(self.space, self.best.architecture)
+
+    def __repr__(self) -> str:
+        best = "none" if self.best is None else f"{self.best_name} scores {self.best.score:.6g}"
+        counts = f"{self.completed:,} completed, {self.failed:,} failed"
+        return f"Result({best}; {counts}; stopped by {self.stopped}; seed {self.seed})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the lines of ``print(result)`` as a table."""
+        return html_lines(str(self))
 
     def __str__(self) -> str:
         lines = []

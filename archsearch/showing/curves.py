@@ -41,21 +41,21 @@ SCALE = 0.12
 
 
 def draw_learning_curve(
-    path: str | Path,
+    path: str | Path | None,
     scores: Sequence[float] | npt.NDArray[np.float64],
     best: Sequence[float] | npt.NDArray[np.float64],
     xlabel: str = "",
     title: str = "",
     seconds: Sequence[float] | npt.NDArray[np.float64] | None = None,
     ylabel: str = "score",
-) -> None:
+) -> Figure:
     """Draws the score of each trial and the best so far, over trials or over billed cost.
 
     The axis leaves out low scores that would flatten the picture, and says how many. At most ``MAX_POINTS`` scores
     are drawn, evenly chosen; the line of the best is always whole.
 
     Args:
-        path: Where to write; its suffix (.png, .svg, .pdf ...) chooses the format.
+        path: Where to write; its suffix (.png, .svg, .pdf ...) chooses the format. None: nowhere.
         scores: One per trial, in order, shape (trials,); NaN for a failed one.
         best: Best score up to and including each trial, shape (trials,); NaN before the first score.
         xlabel: What the x-axis says; by default ``trials`` or ``billed cost`` with its unit.
@@ -85,16 +85,16 @@ def draw_learning_curve(
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, markerscale=2)
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_front(
-    path: str | Path, points: npt.NDArray[np.float64], on_front: npt.NDArray[np.bool_], labels: tuple[str, str]
-) -> None:
+    path: str | Path | None, points: npt.NDArray[np.float64], on_front: npt.NDArray[np.bool_], labels: tuple[str, str]
+) -> Figure:
     """Draws all points, and in colour those that are the best compromises.
 
     Args:
-        path: Where to write; its suffix chooses the format.
+        path: Where to write; its suffix chooses the format. None: nowhere.
         points: Shape (points, 2).
         on_front: Which of them are the best compromises, shape (points,).
         labels: What the axes say.
@@ -120,14 +120,14 @@ def draw_front(
     lowest, highest = max(points[:, 1].min(), 2 * low - high), min(points[:, 1].max(), 2 * high - low)
     axes.set_ylim(lowest - room, highest + room)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
-def draw_columns(path: str | Path, columns: Mapping[str, Sequence[float]], title: str = "") -> None:
+def draw_columns(path: str | Path | None, columns: Mapping[str, Sequence[float]], title: str = "") -> Figure:
     """Draws each column but the first over the first, one picture below the other.
 
     Args:
-        path: Where to write; its suffix chooses the format.
+        path: Where to write; its suffix chooses the format. None: nowhere.
         columns: Equally many numbers under each name.
         title: Stands above.
 
@@ -144,19 +144,19 @@ def draw_columns(path: str | Path, columns: Mapping[str, Sequence[float]], title
         axes.xaxis.set_major_locator(MaxNLocator(integer=all(float(x).is_integer() for x in xs)))
     axes.set_xlabel(label)
     figure.suptitle(title, parse_math=False)
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_lines(
-    path: str | Path,
+    path: str | Path | None,
     xs: Sequence[float],
     panels: Mapping[str, Mapping[str, Sequence[float]]],
     xlabel: str,
-) -> None:
+) -> Figure:
     """Draws several lines in each of several pictures, one below the other; where a line is NaN it has a gap.
 
     Args:
-        path: Where to write; its suffix chooses the format.
+        path: Where to write; its suffix chooses the format. None: nowhere.
         xs: Equally many for all.
         panels: By what its y-axis says, the lines of each picture, by their names.
         xlabel: What the x-axis says.
@@ -180,16 +180,16 @@ def draw_lines(
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0, fontsize=9)
     axes.set_xlabel(xlabel)
     figure.align_ylabels()
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_heat_maps(
-    path: str | Path, maps: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, label: str
-) -> None:
+    path: str | Path | None, maps: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, label: str
+) -> Figure:
     """Draws a table of numbers for each name, a line of colours for each row, all on one scale.
 
     Args:
-        path: Where to write; its suffix chooses the format.
+        path: Where to write; its suffix chooses the format. None: nowhere.
         maps: By title; of each, equally many numbers under each name.
         xlabel: What the x-axis says: numbers from 1 on.
         label: What the colours are.
@@ -220,7 +220,7 @@ def draw_heat_maps(
     bar.ax.xaxis.set_label_position("top")
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def _plot_scores(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> None:

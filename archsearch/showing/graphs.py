@@ -42,12 +42,12 @@ __all__ = ["draw_graph"]
 # -- an architecture as a graph ----------------------------------------------------------------
 
 
-def draw_graph(graph: networkx.MultiDiGraph, path: str | Path, title: str = "") -> None:
+def draw_graph(graph: networkx.MultiDiGraph, path: str | Path | None, title: str = "") -> Figure:
     """Draws an operator-labelled graph from left to right; a chain goes on in the next row, backwards.
 
     Args:
         graph: Without cycles. Nodes carry ``label``; edges may carry ``label`` and may be parallel.
-        path: Where to write; its suffix (.png, .svg, .pdf ...) chooses the format.
+        path: Where to write; its suffix (.png, .svg, .pdf ...) chooses the format. None: nowhere.
         title: Stands above the picture.
 
     Raises:
@@ -68,7 +68,7 @@ def draw_graph(graph: networkx.MultiDiGraph, path: str | Path, title: str = "") 
         axes.add_patch(arrow)
     for box in boxes:
         _draw_box(axes, box)
-    save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def _items(graph: networkx.MultiDiGraph) -> tuple[list[Item], list[list[Item]]]:

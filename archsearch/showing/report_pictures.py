@@ -31,12 +31,12 @@ def draw_curves(table: pa.Table, target: Path, title: str) -> None:
     completed = table.filter(is_completed)
     scores = completed["score"].to_numpy()
     seconds = np.cumsum(billed_seconds(table))[np.asarray(is_completed)]
-    best = _best_so_far(completed, scores)
+    best = best_so_far(completed, scores)
     draw_learning_curve(target / "learning_curve.png", scores, best, xlabel="completed trials", title=title)
     draw_learning_curve(target / "learning_curve_cost.png", scores, best, title=title, seconds=seconds)
 
 
-def _best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The best score after each trial: with budgets, of those trained longest, so that it may fall."""
     import numpy as np
 

@@ -61,17 +61,22 @@ def write_literally(figure: Figure) -> None:
             text.set_text(plain_lines(text.get_text()))
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a picture; its suffix (.png, .svg, .pdf ...) chooses the format.
+def save_figure(figure: Figure, path: str | Path | None) -> Figure:
+    """Writes a picture; its suffix (.png, .svg, .pdf ...) chooses the format. Without a path it is only made ready.
+
+    Returns:
+        The picture.
 
     Raises:
         UsageError: If there is no such format.
     """
-    suffix = Path(path).suffix.lstrip(".").lower()
+    suffix = "png" if path is None else Path(path).suffix.lstrip(".").lower()
     if suffix not in (known := figure.canvas.get_supported_filetypes()):
         raise UsageError(f"{path}: expected a picture's suffix, one of {', '.join(sorted(known))}; got {suffix!r}")
     write_literally(figure)
-    figure.savefig(path, dpi=min(DPI, MAX_PIXELS / max(figure.get_size_inches())))
+    if path is not None:
+        figure.savefig(path, dpi=min(DPI, MAX_PIXELS / max(figure.get_size_inches())))
+    return figure
 
 
 def time_unit(seconds: float) -> tuple[str, float]:

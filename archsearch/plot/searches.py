@@ -1,0 +1,76 @@
+"""Figures of one search: its course, its compromises, an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from archsearch.errors import UsageError
+from archsearch.keeping.columns import has_status
+from archsearch.keeping.ledger import billed_seconds
+from archsearch.pareto import Direction, front_of
+from archsearch.plot.sources import Source, searched
+from archsearch.showing.curves import draw_front, draw_learning_curve
+from archsearch.showing.graphs import draw_graph
+from archsearch.showing.report_pictures import best_so_far
+from archsearch.space import Space
+from archsearch.trial import Architecture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def learning_curve(source: Source, *, over: Literal["trials", "cost"] = "trials", trust: bool = False) -> Figure:
+    """The score of each trial and the best so far.
+
+    Args:
+        source: A ``Result``, or the path of a run folder.
+        over: Completed trials, or billed seconds.
+        trust: See ``archsearch.resume``.
+    """
+    if over not in ("trials", "cost"):
+        raise UsageError(f"learning_curve: over: expected trials or cost, got {over!r}")
+    found = searched(source, trust)
+    completed = found.completed
+    scores = completed["score"].to_numpy()
+    seconds = None
+    if over == "cost":
+        seconds = np.cumsum(billed_seconds(found.trials))[np.asarray(has_status(found.trials, "completed"))]
+    label = "completed trials" if seconds is None else ""
+    return draw_learning_curve(None, scores, best_so_far(completed, scores), label, found.name, seconds)
+
+
+def front(source: Source, objectives: Mapping[str, Direction], *, trust: bool = False) -> Figure:
+    """All trials by two objectives, and the best compromises between them.
+
+    Args:
+        source: A ``Result``, or the path of a run folder.
+        objectives: Two columns of the trials, each ``max`` or ``min``, such as ``{"score": "max", "params": "min"}``.
+        trust: See ``archsearch.resume``.
+
+    Raises:
+        UsageError: If there are not two, or one is no column of the trials.
+    """
+    if len(objectives) != 2:
+        raise UsageError(f"front: objectives: expected two, got {', '.join(objectives) or 'none'}")
+    found = front_of(searched(source, trust).completed, objectives)
+    if found is None:
+        raise UsageError(f"front: no trial has finite numbers for {' and '.join(objectives)}")
+    first, second = found.objectives
+    return draw_front(None, found.points[:, ::-1], found.on_front, (second, first))
+
+
+def architecture(space: Space, which: Architecture | str) -> Figure:
+    """An architecture as a graph.
+
+    Args:
+        space: Its space.
+        which: Its options, or its name in the space's own notation.
+
+    Raises:
+        InvalidArchitecture: If the space has none such.
+    """
+    chosen = space.parse(which) if isinstance(which, str) else space.validate(which)
+    return draw_graph(space.graph(chosen), None, title=space.format(chosen))
