@@ -155,7 +155,6 @@ def resume(
     space = stored(space, config["space"], "spaces", what=f"{directory}: space")
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
-    check_components("resume", space, controller, evaluator)
     with readable(where):
         settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
     listeners = _listeners(on_trial)
