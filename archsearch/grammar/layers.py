@@ -72,15 +72,20 @@ def crossed(channels: int, stride: int, kernel: int) -> nn.Sequential:
     )
 
 
-def crossed_bottleneck(channels: int, stride: int, kernel: int) -> nn.Sequential:
-    """``crossed`` on a quarter of the channels, between 1x1 convolutions (the authors' code of AmoebaNet)."""
+def bottleneck(channels: int, stride: int, kernel: int, is_crossed: bool) -> nn.Sequential:
+    """A convolution, or 1 x kernel and kernel x 1, of a quarter of the channels, between 1x1 convolutions.
+
+    As in the authors' code of AmoebaNet: ReLU before and batch normalisation behind each of them.
+    """
     few, half = max(1, channels // 4), kernel // 2
-    convolutions = (
-        nn.Conv2d(channels, few, 1, bias=False),
+    square = [nn.Conv2d(few, few, kernel, stride, half, bias=False)]
+    crossing = [
         nn.Conv2d(few, few, (1, kernel), (1, stride), (0, half), bias=False),
         nn.Conv2d(few, few, (kernel, 1), (stride, 1), (half, 0), bias=False),
-        nn.Conv2d(few, channels, 1, bias=False),
-    )
+    ]
+    inner = crossing if is_crossed else square
+    ends = nn.Conv2d(channels, few, 1, bias=False), nn.Conv2d(few, channels, 1, bias=False)
+    convolutions = (ends[0], *inner, ends[1])
     return nn.Sequential(*(layer for c in convolutions for layer in (nn.ReLU(), c, nn.BatchNorm2d(c.out_channels))))
 
 
@@ -136,7 +141,8 @@ OPERATIONS: Mapping[str, Callable[[int, int], nn.Module]] = {
     "conv_3x3_dilated": lambda c, s: convolution(c, s, 3, dilation=2),
     "conv_1x3_3x1": lambda c, s: crossed(c, s, 3),
     "conv_1x7_7x1": lambda c, s: crossed(c, s, 7),
-    "bottleneck_1x7_7x1": lambda c, s: crossed_bottleneck(c, s, 7),
+    "bottleneck_3x3": lambda c, s: bottleneck(c, s, 3, is_crossed=False),
+    "bottleneck_1x7_7x1": lambda c, s: bottleneck(c, s, 7, is_crossed=True),
     "noise": Noise,
 }
 """All operations of cells: functions of channels and stride."""
