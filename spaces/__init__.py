@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
-    from archsearch.spaces.darts import RDARTS as RDARTS
     from archsearch.spaces.darts_cell import DARTSCell as DARTSCell
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
     from archsearch.spaces.pnas import PNAS as PNAS
+    from archsearch.spaces.rdarts import RDARTS as RDARTS
     from archsearch.spaces.single_path import SinglePath as SinglePath
 
 _MODULES = {
@@ -54,7 +54,7 @@ _MODULES = {
     "NASRLCell": "nasrl_cell",
     "NB1Shot1": "nb1shot1",
     "PNAS": "pnas",
-    "RDARTS": "darts",
+    "RDARTS": "rdarts",
     "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)

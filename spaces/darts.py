@@ -1,16 +1,14 @@
 """DARTS: a normal and a reduction cell of four nodes, each fed by two operations on different earlier nodes.
 
 Reference: Liu, Simonyan & Yang, "DARTS: differentiable architecture search", ICLR 2019, sections 2.1 and 3.1. This is
-the space of final cells, in which ``none`` never occurs (section 2.4). And its reductions by Zela et al., R-DARTS.
+the space of final cells, in which ``none`` never occurs (section 2.4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from archsearch.errors import UsageError
 from archsearch.grammar import rules
 from archsearch.grammar.pairs import PairCells
 from archsearch.grammar.rules import Edge, Rules
@@ -68,8 +66,6 @@ RELAXED_EDGES = RULES.relaxed_edges
 Node = tuple[Edge, Edge]
 """The two edges that end in a node, the one from the lower node first."""
 
-Reduced = Literal["S1", "S2", "S3", "S4"]
-
 
 class Genotype(NamedTuple):
     """An architecture written out.
@@ -110,58 +106,7 @@ class DARTS(PairCells):
         return genotype(architecture)
 
 
-class RDARTS(PairCells):
-    """DARTS cells with two operations on each edge, the spaces S1 to S4 of R-DARTS.
-
-    Zela et al., "Understanding and robustifying differentiable architecture search", ICLR 2020, section 3. S2 has skip
-    connections and separable 3x3 convolutions on all 14 edges; S3 also ``none``, and S4 noise instead of skip
-    connections. None of the final cells has ``none``: each space has 46,080 encodings of a cell.
-
-    Args:
-        space: Which of the four. S1 has two operations of its own on each edge; the authors chose them by a search, and
-            their code has the table, which is not part of this package.
-        table: For S1: the two operations of each of the 28 edges, normal cell first, edges by target, then source.
-        layers: See ``DARTS``.
-        channels: See ``DARTS``.
-        auxiliary: See ``DARTS``.
-
-    Raises:
-        UsageError: If the space is none of the four, ``table`` is missing, not wanted or none, or see ``DARTS``.
-    """
-
-    def __init__(
-        self,
-        space: Reduced = "S2",
-        table: Sequence[Sequence[str]] | None = None,
-        layers: int = 20,
-        channels: int = 36,
-        auxiliary: bool = False,
-    ) -> None:
-        if space not in get_args(Reduced):
-            raise UsageError(f"RDARTS: space: expected one of {', '.join(get_args(Reduced))}, got {space!r}")
-        first = "noise" if space == "S4" else "skip_connect"
-        facts = replace(RULES, operations=(first, "sep_conv_3x3"), none=space == "S3", names={})
-        places = [(kind, *edge) for kind in range(len(CELLS)) for edge in RELAXED_EDGES]
-        if (space == "S1") != (table is not None) or not _are_pairs(table or (), len(places) * (space == "S1")):
-            raise UsageError(
-                f"RDARTS: table: expected for S1 two of {', '.join(OPERATIONS)} for each of {len(places)} edges, and "
-                f"nothing for the other spaces, got {table!r:.200} for {space}"
-            )
-        if table is not None:
-            facts = replace(facts, operations=OPERATIONS, at=dict(zip(places, map(tuple, table), strict=True)))
-        super().__init__(facts, layers, channels, auxiliary)
-        self.space = space
-        self.table = table
-
-
 def genotype(architecture: Architecture) -> Genotype:
     """The two cells of an architecture, as edges with operation names."""
     normal, reduce = (RULES.edges(kind, cell) for kind, cell in enumerate(RULES.split(architecture)))
     return Genotype(normal, reduce)
-
-
-def _are_pairs(table: object, edges: int) -> bool:
-    if not isinstance(table, (list, tuple)) or len(table) != edges:
-        return False
-    pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in table]
-    return all(len(set(pair)) == len(pair) == 2 and set(pair) <= set(OPERATIONS) for pair in pairs)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from archsearch.grammar.recurrent import ACTIVATIONS, TreeCell, tree_edges
 from archsearch.relaxing import NONE, RelaxedChoice, shares
-from archsearch.spaces.networks.cell_tree import ACTIVATIONS, TreeCell
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ GENOTYPES: Mapping[str, str] = {
     "DARTS_V2": "sigmoid(0) relu(1) relu(1) identity(1) tanh(2) sigmoid(5) tanh(3) relu(5)",
 }
 """Published cells that ``parse`` knows by name: first and second order DARTS on Penn Treebank."""
+
+
+NODES = 8
+EDGES = tree_edges(NODES)
+"""Source and target of the edges of the relaxed cell."""
 
 
 class DARTSCell(TreeCell):
@@ -41,10 +46,10 @@ class DARTSCell(TreeCell):
     averages_all = True
 
     def __init__(self, width: int = 300, tied: bool = True) -> None:
-        super().__init__(8, False, width, tied, GENOTYPES)
+        super().__init__(NODES, False, width, tied, GENOTYPES)
 
-    def _made(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
-        from archsearch.spaces.networks.tree_cells import TreeCellNetwork
+    def _network(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
+        from archsearch.grammar.tree_network import TreeCellNetwork
 
         return TreeCellNetwork(self, architecture, task, width)
 
@@ -73,7 +78,3 @@ class DARTSCell(TreeCell):
         first = EDGES.index((0, node + 1))
         edges = [strengths[first + source][1:] for source in range(node + 1)]
         return shares([max(edge) for edge in edges]) if what == 0 else shares(edges[prefix[-1]])
-
-
-EDGES = tuple((source, node) for node in range(1, 9) for source in range(node))
-"""Source and target of the edges of the relaxed cell."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
-from archsearch.spaces.networks.cell_tree import TreeCell
+from archsearch.grammar.recurrent import TreeCell
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ENASCell(TreeCell):
         known = ARCHITECTURES if (self.nodes, first) == (12, "chosen") else {}
         super().__init__(self.nodes - 1, first == "chosen", width, tied, known)
 
-    def _made(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
-        from archsearch.spaces.networks.tree_cells import TreeCellNetwork
+    def _network(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
+        from archsearch.grammar.tree_network import TreeCellNetwork
 
         return TreeCellNetwork(self, architecture, task, width)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from archsearch.basics.checks import at_least_one
+from archsearch.basics.checks import whole_number
 from archsearch.errors import UsageError
-from archsearch.grammar.links import Layer, Links
+from archsearch.grammar.links import Layer, ScaledLinks
 from archsearch.grammar.texts import read_tokens
 from archsearch.trial import Architecture
 
@@ -34,7 +34,7 @@ ARCHITECTURES: Mapping[str, str] = {
 """The published chain of 24 layers, which ``parse`` knows by name: that of the authors' ``cifar10_macro_final.sh``."""
 
 
-class ENASMacro(Links):
+class ENASMacro(ScaledLinks):
     """Chains of ENAS: 6^12 * 2^66 = 1.606e29 encodings of 12 layers.
 
     A layer's decisions are its operation (6 options) and a bit for each earlier layer. The operation always reads the
@@ -54,14 +54,11 @@ class ENASMacro(Links):
     """
 
     def __init__(self, layers: int = 12, channels: int = 36, auxiliary: bool = False) -> None:
-        self.layers = at_least_one("ENASMacro", "layers", layers)
-        self.channels = at_least_one("ENASMacro", "channels", channels)
-        if layers > 60:
-            raise UsageError(f"ENASMacro: layers: expected a whole number from 1 to 60, got {layers!r}")
+        self.layers = whole_number("ENASMacro", "layers", layers, 1, 60)
         if not isinstance(auxiliary, bool):
             raise UsageError(f"ENASMacro: auxiliary: expected true or false, got {auxiliary!r}")
         self.auxiliary = auxiliary
-        super().__init__([self.layers], {"operation": OPERATIONS})
+        super().__init__(channels, [self.layers], {"operation": OPERATIONS})
 
     def fed(self, layers: Sequence[Layer]) -> list[tuple[int, ...]]:
         """The layer before, and the layers whose bits are set."""
@@ -84,16 +81,7 @@ class ENASMacro(Links):
         """
         return read_tokens(self, ARCHITECTURES.get(text.strip(), text))
 
-    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
-        """The stand-alone network of a chain; ``channels`` instead of the space's own."""
-        return self._network(self.validate(architecture), task, channels)
-
-    def super_network(self, task: InputShape, *, channels: int | None = None) -> Network:
-        """The network with all operations and skips; see ``network``."""
-        return self._network(None, task, channels)
-
-    def _network(self, architecture: Architecture | None, task: InputShape, channels: int | None) -> Network:
+    def _network(self, architecture: Architecture | None, task: InputShape, channels: int) -> Network:
         from archsearch.spaces.networks.enas_macro import ENASMacroNetwork
 
-        channels = at_least_one("ENASMacro", "channels", self.channels if channels is None else channels)
         return ENASMacroNetwork(self, architecture, task, channels)

@@ -5,21 +5,22 @@ Reference: Xie & Yuille, "Genetic CNN", ICCV 2017, sections 3.1 and 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from archsearch.basics.checks import at_least_one, number, whole_number
+from archsearch.basics.checks import number, whole_number
+from archsearch.basics.numbering import least_numbering
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.grammar.links import Layer, Links
+from archsearch.grammar.links import Layer, ScaledLinks
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     from archsearch.networks.network import InputShape, Network
 
 
-class GeneticCNN(Links):
+class GeneticCNN(ScaledLinks):
     """Stages of nodes, a bit for each edge: 19 bits, 524,288 encodings with 3, 4 and 5 nodes.
 
     Nodes are convolutions of one kind. A stage begins with one, which feeds the nodes without predecessor, and ends
@@ -48,8 +49,7 @@ class GeneticCNN(Links):
         self.kernel = whole_number("GeneticCNN", "kernel", kernel, 1, 7)
         if self.kernel % 2 == 0:
             raise UsageError(f"GeneticCNN: kernel: expected an odd number from 1 to 7, got {kernel!r}")
-        self.channels = at_least_one("GeneticCNN", "channels", channels)
-        super().__init__(self.stages, {}, ends=True)
+        super().__init__(channels, self.stages, {}, ends=True)
 
     def crossover(self, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:
         """Exchanges whole stages: each comes from ``second`` with the probability ``exchange``."""
@@ -84,36 +84,19 @@ class GeneticCNN(Links):
         All nodes are of one kind and sums have no order, so these are the same function of weights that lie elsewhere;
         numbers of nodes that are left out do not count.
         """
-        return self.write([_least_numbering(layers) for layers in self.read(architecture)])
+        return self.write([self._least(layers) for layers in self.read(architecture)])
 
-    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
-        """The stand-alone network; ``channels`` instead of the space's own."""
-        return self._network(self.validate(architecture), task, channels)
+    def _least(self, layers: Sequence[Layer]) -> list[Layer]:
+        def written(node: int, new: Mapping[int, int]) -> tuple[bool, ...] | None:
+            if not all(source in new for source in layers[node].sources):
+                return None
+            fed = {new[source] for source in layers[node].sources}
+            return tuple(j in fed for j in range(len(new)))
 
-    def super_network(self, task: InputShape, *, channels: int | None = None) -> Network:
-        """The network with all nodes of all stages; see ``network``."""
-        return self._network(None, task, channels)
+        form = least_numbering(range(len(layers)), {}, written)
+        return [Layer((), tuple(j for j, bit in enumerate(bits) if bit)) for bits in form]
 
-    def _network(self, architecture: Architecture | None, task: InputShape, channels: int | None) -> Network:
+    def _network(self, architecture: Architecture | None, task: InputShape, channels: int) -> Network:
         from archsearch.spaces.networks.genetic_cnn import GeneticCNNNetwork
 
-        channels = at_least_one("GeneticCNN", "channels", self.channels if channels is None else channels)
         return GeneticCNNNetwork(self, architecture, task, channels)
-
-
-def _least_numbering(layers: Sequence[Layer]) -> list[Layer]:
-    # Nodes get their new numbers one by one; of those whose predecessors have theirs, that with the least bits is next.
-    form: list[Layer] = []
-    numberings: list[dict[int, int]] = [{}]
-    for position in range(len(layers)):
-        found: dict[tuple[bool, ...], list[dict[int, int]]] = {}
-        for new in numberings:
-            for node, (_, sources) in enumerate(layers):
-                if node not in new and all(source in new for source in sources):
-                    fed = {new[source] for source in sources}
-                    bits = tuple(j in fed for j in range(position))
-                    found.setdefault(bits, []).append({**new, node: position})
-        least = min(found)
-        form.append(Layer((), tuple(j for j, bit in enumerate(least) if bit)))
-        numberings = found[least]
-    return form

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from archsearch.basics.checks import at_least_one
+from archsearch.basics.checks import whole_number
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.grammar.links import Layer, Links
 from archsearch.trial import Architecture
@@ -41,9 +41,7 @@ class NASRL(Links):
     """
 
     def __init__(self, layers: int = 15, strides: bool = False, force_direct: bool = False) -> None:
-        self.layers = at_least_one("NASRL", "layers", layers)
-        if layers > 40:
-            raise UsageError(f"NASRL: layers: expected a whole number from 1 to 40, got {layers!r}")
+        self.layers = whole_number("NASRL", "layers", layers, 1, 40)
         for name, switch in (("strides", strides), ("force_direct", force_direct)):
             if not isinstance(switch, bool):
                 raise UsageError(f"NASRL: {name}: expected true or false, got {switch!r}")

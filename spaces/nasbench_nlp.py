@@ -7,14 +7,13 @@ benchmark for natural language processing", 2020.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from archsearch.basics.checks import at_least_one, whole_number
-from archsearch.basics.kinds import TOKENS
-from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space
+from archsearch.basics.checks import whole_number
+from archsearch.errors import InvalidArchitecture
+from archsearch.grammar.recurrent import RecurrentSpace
 from archsearch.spaces.networks.nasbench_nlp_recipe import (
     OPERATIONS,
     Node,
@@ -50,7 +49,7 @@ that blends with the previous state, which no recipe here may do; so a second ga
 node 6 for the map of the state alone: with weights that are so, it is the same function."""
 
 
-class NASBenchNLP(Space):
+class NASBenchNLP(RecurrentSpace):
     """Recipes of recurrent cells: of up to 24 nodes and 3 hidden states; some 1e53 in the literature.
 
     Decisions are the numbers of hidden states and of nodes, then each node's operation and inputs, then which nodes are
@@ -71,18 +70,11 @@ class NASBenchNLP(Space):
         UsageError: If a setting is out of range.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = (TOKENS,)
-
     def __init__(self, hidden: int = 2, nodes: int = 16, width: int = 600, tied: bool = True) -> None:
         self.hidden = whole_number("NASBenchNLP", "hidden", hidden, 1, 3)
         self.nodes = whole_number("NASBenchNLP", "nodes", nodes, 2 * self.hidden, 24)
-        self.width = at_least_one("NASBenchNLP", "width", width)
-        if not isinstance(tied, bool):
-            raise UsageError(f"NASBenchNLP: tied: expected true or false, got {tied!r}")
-        self.tied = tied
-        super().__init__(
-            max_length=2 + 4 * self.nodes + self.hidden, max_options=max(self.nodes + self.hidden, len(OPERATIONS))
-        )
+        longest, options = 2 + 4 * self.nodes + self.hidden, max(self.nodes + self.hidden, len(OPERATIONS))
+        super().__init__(width, tied, max_length=longest, max_options=options)
 
     # -- the tree of decisions -----------------------------------------------------------------
 
@@ -212,17 +204,9 @@ class NASBenchNLP(Space):
             graph.add_edge(1 + recipe.hidden + new, f"new {state}")
         return graph
 
-    def network(self, architecture: Architecture, task: InputShape, *, width: int | None = None) -> Network:
-        """The stand-alone network of a recipe; there is no super-network.
-
-        Args:
-            architecture: The recipe.
-            task: What has a vocabulary of ``classes`` tokens.
-            width: Instead of the space's own.
-        """
+    def _network(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
         from archsearch.spaces.networks.nasbench_nlp import RecipeNetwork
 
-        width = at_least_one("NASBenchNLP", "width", self.width if width is None else width)
         return RecipeNetwork(self, self.validate(architecture), task, width)
 
 

@@ -6,12 +6,11 @@ Reference: Zoph & Le, "Neural architecture search with reinforcement learning", 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from archsearch.basics.checks import at_least_one
-from archsearch.basics.kinds import TOKENS
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space
+from archsearch.grammar.recurrent import SharedRecurrentSpace
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Tree(NamedTuple):
     memory: int
 
 
-class NASRLCell(Space):
+class NASRLCell(SharedRecurrentSpace):
     """Recurrent cells of NAS-RL: with 8 leaves 8^16 * 15^2 = 6.3e16 encodings.
 
     A leaf combines a linear map of the input with one of the previous hidden state, an inner node two nodes; each by
@@ -76,18 +75,13 @@ class NASRLCell(Space):
         UsageError: If a setting is out of range.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = (TOKENS,)
-
     def __init__(self, base: int = 8, width: int = 300, tied: bool = True) -> None:
         self.base = at_least_one("NASRLCell", "base", base)
         if self.base not in BASES:
             raise UsageError(f"NASRLCell: base: expected one of {', '.join(map(str, BASES))}, got {base!r}")
-        self.width = at_least_one("NASRLCell", "width", width)
-        if not isinstance(tied, bool):
-            raise UsageError(f"NASRLCell: tied: expected true or false, got {tied!r}")
-        self.tied = tied
         self._nodes = 2 * self.base - 1
-        super().__init__(arities=[len(COMBINATIONS), len(ACTIVATIONS)] * (self._nodes + 1) + [self._nodes] * 2)
+        arities = [len(COMBINATIONS), len(ACTIVATIONS)] * (self._nodes + 1) + [self._nodes] * 2
+        super().__init__(width, tied, arities=arities)
 
     def label(self, prefix: Architecture) -> str:
         """The node and what is decided, such as ``node 3: activation``."""
@@ -163,25 +157,7 @@ class NASRLCell(Space):
         graph.add_edge(tree.memory, "c[t]")
         return graph
 
-    # -- networks ------------------------------------------------------------------------------
-
-    def network(self, architecture: Architecture, task: InputShape, *, width: int | None = None) -> Network:
-        """The stand-alone network of a cell.
-
-        Args:
-            architecture: The cell.
-            task: What has a vocabulary of ``classes`` tokens.
-            width: Instead of the space's own.
-        """
-        return self._network(self.validate(architecture), task, width)
-
-    def super_network(self, task: InputShape, *, width: int | None = None) -> Network:
-        """The network of all cells, which has no more parameters than one of them; see ``network``."""
-        return self._network(None, task, width)
-
-    def _network(self, architecture: Architecture | None, task: InputShape, width: int | None) -> Network:
+    def _network(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
         from archsearch.spaces.networks.nasrl_cell import NASRLCellNetwork
 
-        return NASRLCellNetwork(
-            self, architecture, task, at_least_one("NASRLCell", "width", self.width if width is None else width)
-        )
+        return NASRLCellNetwork(self, architecture, task, width)

@@ -43,8 +43,8 @@ class PNAS(Cells):
         blocks: Nodes of the cell, 1 to 8; the most, if ``least`` is below.
         least: Nodes that a cell has at least, 1 to ``blocks``; the search of the paper begins with 1. None: ``blocks``,
             so that all cells have as many.
-        layers: Cells of the network, >= 1; 3N + 2 are N cells before, between and behind two that halve height and
-            width. The paper searches with N = 2 and 24 channels.
+        layers: Cells of the network, >= 1, of which two halve height and width. The authors' code has 3N, these two
+            among them, and so 9 for N = 3, of the published size; the paper searches with N = 2 and 24 channels.
         channels: Channels of the first cells' states, >= 1.
         auxiliary: Whether networks have an auxiliary classifier, behind the second reduction; its parameters are
             counted.
@@ -56,7 +56,7 @@ class PNAS(Cells):
     def __init__(
         self,
         blocks: int = 5,
-        layers: int = 11,
+        layers: int = 9,
         channels: int = 48,
         auxiliary: bool = False,
         least: int | None = None,

@@ -55,12 +55,6 @@ def _depthwise(channels: int, kernel: int, stride: int, dilation: int = 1) -> li
     ]
 
 
-def convolution(channels: int, stride: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    """ReLU, convolution, batch normalisation."""
-    convolved = nn.Conv2d(channels, channels, kernel, stride, dilation * (kernel // 2), dilation, bias=False)
-    return nn.Sequential(nn.ReLU(), convolved, nn.BatchNorm2d(channels))
-
-
 def crossed(channels: int, stride: int, kernel: int) -> nn.Sequential:
     """ReLU, convolutions of 1 x kernel and kernel x 1, batch normalisation; each has the stride of its long side."""
     half = kernel // 2
@@ -72,15 +66,20 @@ def crossed(channels: int, stride: int, kernel: int) -> nn.Sequential:
     )
 
 
-def crossed_bottleneck(channels: int, stride: int, kernel: int) -> nn.Sequential:
-    """``crossed`` on a quarter of the channels, between 1x1 convolutions (the authors' code of AmoebaNet)."""
+def bottleneck(channels: int, stride: int, kernel: int, is_crossed: bool) -> nn.Sequential:
+    """A convolution, or 1 x kernel and kernel x 1, of a quarter of the channels, between 1x1 convolutions.
+
+    As in the authors' code of AmoebaNet: ReLU before and batch normalisation behind each of them.
+    """
     few, half = max(1, channels // 4), kernel // 2
-    convolutions = (
-        nn.Conv2d(channels, few, 1, bias=False),
+    square = [nn.Conv2d(few, few, kernel, stride, half, bias=False)]
+    crossing = [
         nn.Conv2d(few, few, (1, kernel), (1, stride), (0, half), bias=False),
         nn.Conv2d(few, few, (kernel, 1), (stride, 1), (half, 0), bias=False),
-        nn.Conv2d(few, channels, 1, bias=False),
-    )
+    ]
+    inner = crossing if is_crossed else square
+    ends = nn.Conv2d(channels, few, 1, bias=False), nn.Conv2d(few, channels, 1, bias=False)
+    convolutions = (ends[0], *inner, ends[1])
     return nn.Sequential(*(layer for c in convolutions for layer in (nn.ReLU(), c, nn.BatchNorm2d(c.out_channels))))
 
 
@@ -131,12 +130,13 @@ OPERATIONS: Mapping[str, Callable[[int, int], nn.Module]] = {
     "sep_conv_7x7": lambda c, s: separable(c, s, 7),
     "dil_conv_3x3": lambda c, s: dilated(c, s, 3),
     "dil_conv_5x5": lambda c, s: dilated(c, s, 5),
-    "conv_1x1": lambda c, s: convolution(c, s, 1),
-    "conv_3x3": lambda c, s: convolution(c, s, 3),
-    "conv_3x3_dilated": lambda c, s: convolution(c, s, 3, dilation=2),
+    "conv_1x1": lambda c, s: relu_conv_bn(c, c, 1, s),
+    "conv_3x3": lambda c, s: relu_conv_bn(c, c, 3, s),
+    "conv_3x3_dilated": lambda c, s: relu_conv_bn(c, c, 3, s, dilation=2),
     "conv_1x3_3x1": lambda c, s: crossed(c, s, 3),
     "conv_1x7_7x1": lambda c, s: crossed(c, s, 7),
-    "bottleneck_1x7_7x1": lambda c, s: crossed_bottleneck(c, s, 7),
+    "bottleneck_3x3": lambda c, s: bottleneck(c, s, 3, is_crossed=False),
+    "bottleneck_1x7_7x1": lambda c, s: bottleneck(c, s, 7, is_crossed=True),
     "noise": Noise,
 }
 """All operations of cells: functions of channels and stride."""
@@ -211,15 +211,22 @@ def through(module: nn.Module, x: torch.Tensor, states: Sequence[int] | None) ->
     return output
 
 
-def relu_conv_bn(inputs: int, outputs: int) -> nn.Sequential:
-    """ReLU, 1x1 convolution, batch normalisation."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+def relu_conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """ReLU, convolution of odd kernel, batch normalisation."""
+    convolved = nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation, bias=False)
+    return nn.Sequential(nn.ReLU(), convolved, nn.BatchNorm2d(outputs))
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int, groups: int = 1) -> nn.Sequential:
     """Convolution of odd kernel, batch normalisation, ReLU."""
     convolved = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolved, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def separable_bn_relu(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Depthwise convolution of odd kernel, 1x1 convolution, batch normalisation, ReLU."""
+    depthwise = nn.Conv2d(inputs, inputs, kernel, stride, kernel // 2, groups=inputs, bias=False)
+    return nn.Sequential(depthwise, *conv_bn_relu(inputs, outputs, 1))
 
 
 class Squeeze(nn.Module):

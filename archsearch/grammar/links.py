@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.checks import at_least_one
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import networkx
 
     from archsearch.basics.operation_graphs import OperationGraphs
+    from archsearch.networks.network import InputShape, Network
 
 
 class Layer(NamedTuple):
@@ -28,6 +30,18 @@ class Layer(NamedTuple):
 
     options: Architecture
     sources: tuple[int, ...]
+
+
+class Wiring(NamedTuple):
+    """How the layers of a stage hang together in a network.
+
+    Attributes:
+        sources: For each layer that is there, the layers that feed it; none: the stage's input does.
+        loose: The layers that feed no other, which go into the stage's output.
+    """
+
+    sources: Mapping[int, tuple[int, ...]]
+    loose: tuple[int, ...]
 
 
 class Links(Space):
@@ -103,6 +117,13 @@ class Links(Space):
         """The earlier layers that a network of the space feeds to each layer of a stage."""
         return [layer.sources for layer in layers]
 
+    def wiring(self, layers: Sequence[Layer]) -> Wiring:
+        """How the layers of a stage hang together."""
+        fed = self.fed(layers)
+        read = {source for sources in fed for source in sources}
+        there = [i for i, sources in enumerate(fed) if not self._ends or sources or i in read]
+        return Wiring({i: fed[i] for i in there}, tuple(i for i in there if i not in read))
+
     def named(self, options: Architecture) -> str:
         """What a layer is called in pictures."""
         return " ".join(names[option] for names, option in zip(self._options.values(), options, strict=True))
@@ -115,14 +136,12 @@ class Links(Space):
             if self._ends:
                 edges.append((before, first))
                 begin, first = first, first + 1
-            fed = self.fed(layers)
-            read = {j for sources in fed for j in sources}
-            there = [i for i in range(size) if not self._ends or fed[i] or i in read]
-            for i in there:
-                edges += [(first + j, first + i) for j in fed[i]] or [(begin, first + i)]
+            sources, loose = self.wiring(layers)
+            for i, some in sources.items():
+                edges += [(first + j, first + i) for j in some] or [(begin, first + i)]
             end = first + size
-            edges += [(first + i, end) for i in there if i not in read]
-            before = end if there else begin
+            edges += [(first + i, end) for i in loose]
+            before = end if sources else begin
             first = end + self._ends
         if self._ends:
             edges.append((before, first))
@@ -177,3 +196,38 @@ class Links(Space):
             every = [kind for _, kind in self._places(decisions)]
             labels[row, there] = [every[place - 1] for place in there]
         return OperationGraphs(kinds, labels, adjacency, longest=operations)
+
+
+class ScaledLinks(Links):
+    """Base of those whose networks have as many channels as one likes.
+
+    Args:
+        channels: Channels of the first layers, >= 1.
+        stages: See ``Links``.
+        options: See ``Links``.
+        ends: See ``Links``.
+
+    Raises:
+        UsageError: If ``channels`` is below 1.
+    """
+
+    def __init__(
+        self, channels: int, stages: Sequence[int], options: Mapping[str, Sequence[str]], ends: bool = False
+    ) -> None:
+        super().__init__(stages, options, ends=ends)
+        self.channels = at_least_one(type(self).__name__, "channels", channels)
+
+    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
+        """The stand-alone network; ``channels`` instead of the space's own."""
+        return self._network(self.validate(architecture), task, self._channels(channels))
+
+    def super_network(self, task: InputShape, *, channels: int | None = None) -> Network:
+        """The network with everything that any architecture has; see ``network``."""
+        return self._network(None, task, self._channels(channels))
+
+    def _channels(self, channels: int | None) -> int:
+        return at_least_one(type(self).__name__, "channels", self.channels if channels is None else channels)
+
+    def _network(self, architecture: Architecture | None, task: InputShape, channels: int) -> Network:
+        """The network; None: the super-network."""
+        raise NotImplementedError

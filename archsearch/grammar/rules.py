@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from archsearch.basics.numbering import least_numbering
 from archsearch.relaxing import NONE
 from archsearch.trial import Architecture
 
@@ -286,21 +287,15 @@ class Rules:
         """
         if self.at:  # what an operation's option means depends on the nodes' numbers
             return cell
-        # Nodes get their new numbers one by one. Any can follow whose inputs have theirs, and no choice leads into a
-        # dead end, so the least form takes the least node each time; where several give it, all are followed up.
-        nodes = list(zip(self.targets_of(cell), self.joints(cell), strict=True))
-        form: Architecture = ()
-        numberings: list[dict[int, int]] = [{0: 0, 1: 1}]  # old number to new number
-        for number in self.targets_of(cell):
-            found: dict[Architecture, list[dict[int, int]]] = {}
-            for new in numberings:
-                for node, ((s, first), (t, second), combiner) in nodes:
-                    if node not in new and s in new and t in new:
-                        one, two = (new[s], first), (new[t], second)
-                        key = self.write(one, two, combiner) if one <= two else self.write(two, one, combiner)
-                        found.setdefault(key, []).append({**new, node: number})
-            least = min(found)
-            form += least
-            numberings = found[least]
+        joints = dict(zip(self.targets_of(cell), self.joints(cell), strict=True))
+
+        def written(node: int, new: Mapping[int, int]) -> Architecture | None:
+            (s, first), (t, second), combiner = joints[node]
+            if s not in new or t not in new:
+                return None
+            one, two = (new[s], first), (new[t], second)
+            return self.write(one, two, combiner) if one <= two else self.write(two, one, combiner)
+
+        form = tuple(itertools.chain.from_iterable(least_numbering(joints, {0: 0, 1: 1}, written)))
         exception = self.published.get((kind, cell))
         return form if exception is None else (*form, exception)

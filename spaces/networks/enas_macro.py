@@ -7,7 +7,14 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from archsearch.grammar.layers import AuxiliaryHead, Carried, FactorisedReduction, Squeeze
+from archsearch.grammar.layers import (
+    AuxiliaryHead,
+    Carried,
+    FactorisedReduction,
+    Squeeze,
+    conv_bn_relu,
+    separable_bn_relu,
+)
 from archsearch.grammar.network import reduction_layers
 from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network
 from archsearch.spaces.enas_macro import ENASMacro
@@ -83,22 +90,16 @@ class ENASMacroNetwork(Network):
 
 
 def _candidates(channels: int) -> Mapping[str, Callable[[], nn.Module]]:
-    return {
-        "conv_3x3": lambda: _branch(channels, 3),
-        "sep_conv_3x3": lambda: _branch(channels, 3, channels),
-        "conv_5x5": lambda: _branch(channels, 5),
-        "sep_conv_5x5": lambda: _branch(channels, 5, channels),
-        "avg_pool_3x3": lambda: _branch(channels, nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
-        "max_pool_3x3": lambda: _branch(channels, nn.MaxPool2d(3, 1, 1)),
+    """A 1x1 convolution, then what has the name; each convolution with batch normalisation and ReLU."""
+    made: Mapping[str, Callable[[], nn.Module]] = {
+        "conv_3x3": lambda: conv_bn_relu(channels, channels, 3),
+        "sep_conv_3x3": lambda: separable_bn_relu(channels, channels, 3),
+        "conv_5x5": lambda: conv_bn_relu(channels, channels, 5),
+        "sep_conv_5x5": lambda: separable_bn_relu(channels, channels, 5),
+        "avg_pool_3x3": lambda: nn.Sequential(nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
+        "max_pool_3x3": lambda: nn.Sequential(nn.MaxPool2d(3, 1, 1)),
     }
-
-
-def _branch(channels: int, what: int | nn.Module, groups: int = 1) -> nn.Sequential:
-    """A 1x1 convolution, then pooling or a convolution of that kernel; each convolution with batch norm and ReLU."""
-    layers: list[nn.Module] = [nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
-    if isinstance(what, nn.Module):
-        return nn.Sequential(*layers, what)
-    layers.append(nn.Conv2d(channels, channels, what, padding=what // 2, groups=groups, bias=False))
-    if groups > 1:
-        layers.append(nn.Conv2d(channels, channels, 1, bias=False))
-    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU())
+    return {
+        name: lambda make=make: nn.Sequential(*conv_bn_relu(channels, channels, 1), *make())  # type: ignore[misc]
+        for name, make in made.items()
+    }

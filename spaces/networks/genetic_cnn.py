@@ -35,7 +35,7 @@ class GeneticCNNNetwork(Network):
         inputs = task.input_shape[0]
         for number, size in enumerate(space.stages):
             width = channels * 2**number
-            there = list(range(size)) if read is None else present(read[number])
+            there = list(range(size)) if read is None else list(space.wiring(read[number]).sources)
             stage = nn.ModuleDict({"first": conv_bn_relu(inputs, width, space.kernel)})
             for node in [*map(str, there), *(["last"] if there else [])]:
                 stage[node] = conv_bn_relu(width, width, space.kernel)
@@ -55,16 +55,8 @@ class GeneticCNNNetwork(Network):
 
     def _stage(self, stage: nn.ModuleDict, layers: list[Layer], x: torch.Tensor) -> torch.Tensor:
         x = stage["first"](x)
+        sources, loose = self.space.wiring(layers)
         outputs: dict[int, torch.Tensor] = {}
-        for node in present(layers):
-            terms = [outputs[source] for source in layers[node].sources] or [x]
-            outputs[node] = stage[str(node)](functools.reduce(torch.add, terms))
-        read = {source for layer in layers for source in layer.sources}
-        loose = [output for node, output in outputs.items() if node not in read]
-        return stage["last"](functools.reduce(torch.add, loose)) if loose else x
-
-
-def present(layers: list[Layer]) -> list[int]:
-    """The nodes of a stage that have an edge."""
-    read = {source for layer in layers for source in layer.sources}
-    return [node for node, layer in enumerate(layers) if layer.sources or node in read]
+        for node, some in sources.items():
+            outputs[node] = stage[str(node)](functools.reduce(torch.add, [outputs[j] for j in some] or [x]))
+        return stage["last"](functools.reduce(torch.add, [outputs[i] for i in loose])) if loose else x

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.grammar.layers import OPERATIONS, Carried, StateConv, conv_bn_relu
+from archsearch.grammar.layers import OPERATIONS, Carried, StateConv, conv_bn_relu, separable_bn_relu
 from archsearch.networks.network import Choice, GlobalAveragePool, InputShape, Network, show_only
 from archsearch.spaces.hierarchical import OPERATIONS as NAMES
 from archsearch.spaces.hierarchical import Edge, Hierarchical
@@ -51,7 +51,7 @@ class HierarchicalNetwork(Network):
         for stage in range(STAGES):
             last = stage == STAGES - 1
             self.layers.extend(Graph(plan, channels) for _ in range(cells))
-            self.layers.append(separable(channels, channels if last else 2 * channels, 1 if last else 2))
+            self.layers.append(separable_bn_relu(channels, channels if last else 2 * channels, 3, 1 if last else 2))
             channels *= 1 if last else 2
         self.head = nn.Sequential(GlobalAveragePool(), nn.Linear(channels, task.classes))
 
@@ -139,17 +139,11 @@ class Join(nn.Module):
         return functional.relu(self.norm(self.conv(torch.cat(list(outputs), dim=1), sources)))
 
 
-def separable(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """A separable convolution of 3x3, applied once."""
-    depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
-    return nn.Sequential(depthwise, *conv_bn_relu(inputs, outputs, 1))
-
-
 def _candidates(channels: int) -> dict[str, Callable[[], nn.Module]]:
     made: dict[str, Callable[[], nn.Module]] = {
         "conv_1x1": lambda: conv_bn_relu(channels, channels, 1),
         "depthwise_3x3": lambda: conv_bn_relu(channels, channels, 3, groups=channels),
-        "separable_3x3": lambda: separable(channels, channels, 1),
+        "separable_3x3": lambda: separable_bn_relu(channels, channels, 3),
     }
     return {name: made.get(name) or functools.partial(OPERATIONS[name], channels, 1) for name in NAMES[1:]}
 

@@ -25,9 +25,7 @@ class NASRLNetwork(Network):
     def __init__(self, space: NASRL, architecture: Architecture, task: InputShape) -> None:
         super().__init__(architecture)
         (chain,) = space.read(architecture)
-        self.sources = [layer.sources for layer in chain]
-        read = {source for sources in self.sources for source in sources}
-        self.loose = [i for i in range(len(chain)) if i not in read]
+        self.sources, self.loose = space.wiring(chain)
         self.layers = nn.ModuleList()
         widths: list[int] = []
         for layer in chain:
@@ -43,7 +41,7 @@ class NASRLNetwork(Network):
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
         self.path(architecture)
         outputs: list[torch.Tensor] = []
-        for layer, sources in zip(self.layers, self.sources, strict=True):
+        for layer, sources in zip(self.layers, self.sources.values(), strict=True):
             outputs.append(layer(joined([outputs[source] for source in sources] or [images])))
         logits: torch.Tensor = self.head(joined([outputs[i] for i in self.loose]))
         return logits

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import nn
 
+from archsearch.grammar.layers import relu_conv_bn
 from archsearch.networks.network import (
     Choice,
     GlobalAveragePool,
@@ -144,12 +145,3 @@ class ResidualReduction(nn.Module):
         """See the class."""
         output: torch.Tensor = self.main(x) + self.shortcut(x)
         return output
-
-
-def relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """ReLU, convolution, batch normalisation."""
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-    )

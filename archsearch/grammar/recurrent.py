@@ -1,8 +1,4 @@
-"""What ``DARTSCell`` and ``ENASCell`` have in common: recurrent cells whose nodes form a tree.
-
-The first node reads the input and the previous hidden state. Every other node reads one earlier node, through a linear
-map, an activation and a highway gate. So a cell is a tree of nodes with activations.
-"""
+"""Spaces of recurrent cells: what all of them have, and those whose nodes form a tree (``DARTSCell``, ``ENASCell``)."""
 
 from __future__ import annotations
 
@@ -25,6 +21,66 @@ if TYPE_CHECKING:
 
     from archsearch.basics.operation_graphs import OperationGraphs
     from archsearch.networks.network import InputShape, Network
+
+
+class RecurrentSpace(Space, abc.ABC):
+    """Base of spaces whose networks read tokens: their width, and whether the decoder has the embedding's weights.
+
+    Args:
+        width: Of hidden states and embeddings, >= 1.
+        tied: Whether the decoder has the embedding's weights.
+        arities: See ``Space``.
+        max_length: See ``Space``.
+        max_options: See ``Space``.
+
+    Raises:
+        UsageError: If the width is below 1, or ``tied`` is neither true nor false.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = (TOKENS,)
+
+    def __init__(
+        self,
+        width: int,
+        tied: bool,
+        *,
+        arities: Sequence[int] | None = None,
+        max_length: int | None = None,
+        max_options: int | None = None,
+    ) -> None:
+        super().__init__(arities=arities, max_length=max_length, max_options=max_options)
+        self.width = at_least_one(type(self).__name__, "width", width)
+        if not isinstance(tied, bool):
+            raise UsageError(f"{type(self).__name__}: tied: expected true or false, got {tied!r}")
+        self.tied = tied
+
+    def network(self, architecture: Architecture, task: InputShape, *, width: int | None = None) -> Network:
+        """The stand-alone network of a cell.
+
+        Args:
+            architecture: The cell.
+            task: What has a vocabulary of ``classes`` tokens.
+            width: Instead of the space's own.
+        """
+        return self._network(self.validate(architecture), task, self._width(width))
+
+    def _width(self, width: int | None) -> int:
+        return at_least_one(type(self).__name__, "width", self.width if width is None else width)
+
+    @abc.abstractmethod
+    def _network(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
+        """The network; None: the super-network, if there is one."""
+
+
+class SharedRecurrentSpace(RecurrentSpace):
+    """Base of those that have a super-network."""
+
+    def super_network(self, task: InputShape, *, width: int | None = None) -> Network:
+        """The network of all cells; see ``network``."""
+        return self._network(None, task, self._width(width))
+
+
+# -- trees -----------------------------------------------------------------------------------------
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
 FIXED = "tanh"
@@ -57,31 +113,29 @@ class Cell(NamedTuple):
     nodes: tuple[Node, ...]
 
 
-class TreeCell(Space, abc.ABC):
-    """Base class. Node k of those after the first has two decisions: its input, one of k, and its activation, one of 4.
+class TreeCell(SharedRecurrentSpace):
+    """Base of cells whose nodes form a tree.
+
+    The first node reads the input and the previous hidden state. Every other node reads one earlier node, through a
+    linear map, an activation and a highway gate. Node k of those after the first has two decisions: its input, one of
+    k, and its activation, one of 4.
 
     Args:
         nodes: Nodes after the first, >= 1.
         chooses_first: Whether the activation of the first node is a decision, then the first one.
-        width: Of hidden states and embeddings, >= 1.
-        tied: Whether the decoder has the embedding's weights.
+        width: See ``RecurrentSpace``.
+        tied: See ``RecurrentSpace``.
         known: Published cells by name, for ``parse``.
 
     Raises:
         UsageError: If a number is below 1, or ``tied`` is neither true nor false.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = (TOKENS,)
-
     def __init__(self, nodes: int, chooses_first: bool, width: int, tied: bool, known: Mapping[str, str]) -> None:
-        name = type(self).__name__
         first = [len(ACTIVATIONS)] if chooses_first else []
-        places = [arity for k in range(1, at_least_one(name, "nodes", nodes) + 1) for arity in (k, len(ACTIVATIONS))]
-        super().__init__(arities=[*first, *places])
-        self.width = at_least_one(name, "width", width)
-        if not isinstance(tied, bool):
-            raise UsageError(f"{name}: tied: expected true or false, got {tied!r}")
-        self.tied = tied
+        nodes = at_least_one(type(self).__name__, "nodes", nodes)
+        places = [arity for k in range(1, nodes + 1) for arity in (k, len(ACTIVATIONS))]
+        super().__init__(width, tied, arities=[*first, *places])
         self._first = len(first)
         self._known = known
 
@@ -192,28 +246,10 @@ class TreeCell(Space, abc.ABC):
             adjacency[row, [1 + number for number in self.ends(architecture)], -1] = True
         return OperationGraphs(len(ACTIVATIONS), labels, adjacency, longest=nodes)
 
-    # -- networks ------------------------------------------------------------------------------
 
-    def network(self, architecture: Architecture, task: InputShape, *, width: int | None = None) -> Network:
-        """The stand-alone network of a cell.
-
-        Args:
-            architecture: The cell.
-            task: What has a vocabulary of ``classes`` tokens.
-            width: Instead of the space's own.
-        """
-        return self._made(self.validate(architecture), task, self._width(width))
-
-    def super_network(self, task: InputShape, *, width: int | None = None) -> Network:
-        """The network of all cells; see ``network``."""
-        return self._made(None, task, self._width(width))
-
-    def _width(self, width: int | None) -> int:
-        return at_least_one(type(self).__name__, "width", self.width if width is None else width)
-
-    @abc.abstractmethod
-    def _made(self, architecture: Architecture | None, task: InputShape, width: int) -> Network:
-        """The network; None: the super-network."""
+def tree_edges(nodes: int) -> tuple[tuple[int, int], ...]:
+    """Source and target of all edges of a relaxed tree of so many nodes after the first."""
+    return tuple((source, node) for node in range(1, nodes + 1) for source in range(node))
 
 
 def _written(activation: str, below: Sequence[str]) -> str:

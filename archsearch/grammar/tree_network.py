@@ -1,8 +1,8 @@
-"""The networks of ``DARTSCell`` and ``ENASCell``.
+"""Networks of recurrent cells whose nodes form a tree.
 
-In ``DARTSCell`` a node has one linear map, whichever node it reads; so the super-network has the parameters of any
-stand-alone network, and no more. In ``ENASCell`` each pair of nodes has one; a stand-alone network has those that its
-tree needs.
+Where the output is the average of all nodes (``DARTSCell``) a node has one linear map, whichever node it reads; so the
+super-network has the parameters of any stand-alone network, and no more. Elsewhere (``ENASCell``) each pair of nodes
+has one; a stand-alone network has those that its tree needs.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from archsearch.grammar.recurrent import ACTIVATIONS, FIXED, TreeCell, tree_edges
 from archsearch.networks.network import InputShape, Weights
 from archsearch.networks.recurrent import CarriedState, RecurrentCell, RecurrentNetwork, States, highway
-from archsearch.spaces.darts_cell import EDGES
-from archsearch.spaces.networks.cell_tree import ACTIVATIONS, TreeCell
 from archsearch.trial import Architecture
 
 Activations = Sequence[tuple[str, Any]]
@@ -68,13 +67,14 @@ class TreeCellNetwork(RecurrentNetwork):
         self, tokens: torch.Tensor, weights: Sequence[Weights], carried: CarriedState | None = None
     ) -> torch.Tensor:
         """Logits with a weighted sum of activations on every edge of ``DARTSCell``; see ``archsearch.relaxing``."""
-        weights = self.weighed(weights, [1 + len(ACTIVATIONS)] * len(EDGES))
-        nodes: list[list[tuple[int, Activations]]] = [[] for _ in range(EDGES[-1][1])]
-        for (source, node), some in zip(EDGES, weights, strict=True):
+        edges = tree_edges(self.space.max_length // 2)
+        weights = self.weighed(weights, [1 + len(ACTIVATIONS)] * len(edges))
+        nodes: list[list[tuple[int, Activations]]] = [[] for _ in range(edges[-1][1])]
+        for (source, node), some in zip(edges, weights, strict=True):
             named = [(ACTIVATIONS[option - 1], weight) for option, weight in some.items() if option]
             if named:
                 nodes[node - 1].append((source, named))
-        return self.unrolled(tokens, Choice([("tanh", 1)], nodes, range(1, len(nodes) + 1)), carried)
+        return self.unrolled(tokens, Choice([(FIXED, 1)], nodes, range(1, len(nodes) + 1)), carried)
 
 
 class TreeRecurrentCell(RecurrentCell):
