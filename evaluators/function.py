@@ -27,6 +27,8 @@ class Function(Evaluator):
     - ENASCell: The nodes with names of activations.
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
+    - FBNet: The text of the architecture.
+    - FairNAS: The text of the architecture.
     - GOLDNAS: The text of the architecture.
     - MobileNet: The text of the architecture.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
@@ -37,6 +39,7 @@ class Function(Evaluator):
     - NASRLCell: The tree with names.
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - PNAS: For each kind of cell the two edges of each node, with operation names.
+    - ProxylessNAS: The text of the architecture.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
     - SinglePath: The text of the architecture.
 

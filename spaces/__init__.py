@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
+    from archsearch.spaces.fairnas import FairNAS as FairNAS
+    from archsearch.spaces.fbnet import FBNet as FBNet
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
     from archsearch.spaces.pnas import PNAS as PNAS
+    from archsearch.spaces.proxylessnas import ProxylessNAS as ProxylessNAS
     from archsearch.spaces.single_path import SinglePath as SinglePath
 
 _MODULES = {
@@ -41,6 +44,8 @@ _MODULES = {
     "ENASCell": "enas_cell",
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
+    "FBNet": "fbnet",
+    "FairNAS": "fairnas",
     "GOLDNAS": "gold_nas",
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
@@ -54,6 +59,7 @@ _MODULES = {
     "NASRLCell": "nasrl_cell",
     "NB1Shot1": "nb1shot1",
     "PNAS": "pnas",
+    "ProxylessNAS": "proxylessnas",
     "RDARTS": "darts",
     "SinglePath": "single_path",
 }

@@ -1,0 +1,136 @@
+"""What a layer of a chain can be: blocks, by name. The modules they make are in ``archsearch.chain.layers``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from archsearch.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+IDENTITY = "identity"
+
+
+class Layer(NamedTuple):
+    """A layer of a chain.
+
+    Attributes:
+        inputs: Channels that come in.
+        outputs: Channels that go out.
+        stride: Of the layer, 1 or 2.
+        residual: Whether its input can be added to its output: stride 1, and widths that are equal in the space as
+            declared. Rounding that makes the widths of a scaled network equal changes nothing in this.
+        blocks: What it can be, in the order of its options.
+        activation: Of the chain; a key of ``archsearch.chain.layers.ACTIVATIONS``.
+    """
+
+    inputs: int
+    outputs: int
+    stride: int
+    residual: bool
+    blocks: tuple[Block, ...]
+    activation: str = "relu6"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the blocks, such as ``identity`` and ``k3e6``."""
+        return tuple(block.name for block in self.blocks)
+
+
+class Block:
+    """What a layer can be. One of your own sets ``name`` and writes ``make``.
+
+    Attributes:
+        name: In texts; without blanks, dashes and bars.
+        residual: Whether the network adds the layer's input to what the block computes, where the layer is residual.
+    """
+
+    name: str
+    residual: ClassVar[bool] = True
+
+    def make(self, layer: Layer) -> nn.Module:
+        """The module, from shape (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride).
+
+        Height and width are rounded up. The residual connection is not part of it.
+
+        Args:
+            layer: Where it stands, with the widths of the network.
+        """
+        raise NotImplementedError
+
+    def shown(self, layer: Layer) -> str:
+        """Its name at that layer, where choices are shown."""
+        return self.name
+
+
+class Identity(Block):
+    """Leaves a layer out. One that changes width or size becomes a 1x1 convolution with batch normalisation."""
+
+    name = IDENTITY
+    residual = False
+
+    def make(self, layer: Layer) -> nn.Module:
+        """See ``Block``."""
+        from torch import nn
+
+        from archsearch.chain.layers import ConvBN
+
+        return nn.Identity() if layer.residual else ConvBN(layer.inputs, layer.outputs, 1, layer.stride)
+
+    def shown(self, layer: Layer) -> str:
+        """Of a layer without a residual connection, identity is no identity."""
+        return self.name if layer.residual else "1x1"
+
+
+class MBConv(Block):
+    """Inverted bottleneck (MobileNetV2), such as ``k5e6``: see ``archsearch.chain.layers.MBConvLayer``.
+
+    Args:
+        kernels: Of the depthwise convolution, odd; several share its channels (MixConv), as in ``k3.5.7e6``.
+        expansion: Hidden channels per input channel.
+        groups: Of both 1x1 convolutions, as in ``k3e1g2``; channels are shuffled after the first (FBNet).
+        squeeze: Ratio of squeeze-and-excitation to the layer's inputs, as in ``k3e6se0.25``; 0 for none.
+        expands: Whether there is a first 1x1 convolution; None: if it changes the number of channels.
+    """
+
+    def __init__(
+        self,
+        kernels: int | tuple[int, ...],
+        expansion: int,
+        groups: int = 1,
+        squeeze: float = 0.0,
+        expands: bool | None = None,
+    ) -> None:
+        self.kernels = (kernels,) if isinstance(kernels, int) else tuple(kernels)
+        self.expansion = expansion
+        self.groups = groups
+        self.squeeze = squeeze
+        self.expands = expansion > 1 if expands is None else expands
+        self.name = f"k{'.'.join(map(str, self.kernels))}e{expansion}"
+        self.name += f"g{groups}" * (groups > 1) + f"se{squeeze:g}" * (squeeze > 0)
+
+    def make(self, layer: Layer) -> nn.Module:
+        """See ``Block``.
+
+        Raises:
+            UsageError: If the layer's channels cannot be cut into the groups.
+        """
+        from archsearch.chain.layers import ACTIVATIONS, MBConvLayer
+
+        if layer.inputs % self.groups or layer.outputs % self.groups:
+            raise UsageError(
+                f"{self.name}: expected channels that are multiples of {self.groups}, got {layer.inputs} in and "
+                f"{layer.outputs} out; use other channels of the skeleton"
+            )
+        return MBConvLayer(
+            layer.inputs,
+            layer.outputs,
+            self.kernels,
+            self.expansion,
+            layer.stride,
+            ACTIVATIONS[layer.activation],
+            self.groups,
+            self.squeeze,
+            self.expands,
+        )
