@@ -30,6 +30,7 @@ class Function(Evaluator):
     - FBNet: The text of the architecture.
     - FairNAS: The text of the architecture.
     - GOLDNAS: The text of the architecture.
+    - MixConv: The text of the architecture.
     - MobileNet: The text of the architecture.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.
@@ -41,6 +42,7 @@ class Function(Evaluator):
     - PNAS: For each kind of cell the two edges of each node, with operation names.
     - ProxylessNAS: The text of the architecture.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
+    - SPOS: The text of the architecture.
     - SinglePath: The text of the architecture.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
+    from archsearch.spaces.mixconv import MixConv as MixConv
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nas_rl import NASRL as NASRL
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.pnas import PNAS as PNAS
     from archsearch.spaces.proxylessnas import ProxylessNAS as ProxylessNAS
     from archsearch.spaces.single_path import SinglePath as SinglePath
+    from archsearch.spaces.spos import SPOS as SPOS
 
 _MODULES = {
     "AmoebaNet": "amoebanet",
@@ -49,6 +51,7 @@ _MODULES = {
     "GOLDNAS": "gold_nas",
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
+    "MixConv": "mixconv",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
@@ -61,6 +64,7 @@ _MODULES = {
     "PNAS": "pnas",
     "ProxylessNAS": "proxylessnas",
     "RDARTS": "darts",
+    "SPOS": "spos",
     "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)

@@ -37,6 +37,11 @@ class Layer(NamedTuple):
         """Names of the blocks, such as ``identity`` and ``k3e6``."""
         return tuple(block.name for block in self.blocks)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Their modules' names, which hold no dots."""
+        return tuple(block.name.replace(".", "_") for block in self.blocks)
+
 
 class Block:
     """What a layer can be. One of your own sets ``name`` and writes ``make``.
@@ -89,26 +94,37 @@ class MBConv(Block):
     Args:
         kernels: Of the depthwise convolution, odd; several share its channels (MixConv), as in ``k3.5.7e6``.
         expansion: Hidden channels per input channel.
-        groups: Of both 1x1 convolutions, as in ``k3e1g2``; channels are shuffled after the first (FBNet).
+        groups: Of both 1x1 convolutions, as in ``k3e1g2``, with channels shuffled after the first (FBNet); or one
+            number for each of them, and no shuffle (MixNet).
         squeeze: Ratio of squeeze-and-excitation to the layer's inputs, as in ``k3e6se0.25``; 0 for none.
         expands: Whether there is a first 1x1 convolution; None: if it changes the number of channels.
+        activation: Instead of the chain's.
+        name: Instead of one that says all this.
     """
 
     def __init__(
         self,
         kernels: int | tuple[int, ...],
         expansion: int,
-        groups: int = 1,
+        groups: int | tuple[int, int] = 1,
         squeeze: float = 0.0,
         expands: bool | None = None,
+        activation: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.kernels = (kernels,) if isinstance(kernels, int) else tuple(kernels)
         self.expansion = expansion
-        self.groups = groups
+        self.shuffles = isinstance(groups, int) and groups > 1
+        self.groups = (groups, groups) if isinstance(groups, int) else groups
         self.squeeze = squeeze
         self.expands = expansion > 1 if expands is None else expands
-        self.name = f"k{'.'.join(map(str, self.kernels))}e{expansion}"
-        self.name += f"g{groups}" * (groups > 1) + f"se{squeeze:g}" * (squeeze > 0)
+        self.activation = activation
+        self.name = name or self._says()
+
+    def _says(self) -> str:
+        text = f"k{'.'.join(map(str, self.kernels))}e{self.expansion}"
+        text += f"g{self.groups[0]}" * self.shuffles + f"se{self.squeeze:g}" * (self.squeeze > 0)
+        return text
 
     def make(self, layer: Layer) -> nn.Module:
         """See ``Block``.
@@ -118,19 +134,57 @@ class MBConv(Block):
         """
         from archsearch.chain.layers import ACTIVATIONS, MBConvLayer
 
-        if layer.inputs % self.groups or layer.outputs % self.groups:
-            raise UsageError(
-                f"{self.name}: expected channels that are multiples of {self.groups}, got {layer.inputs} in and "
-                f"{layer.outputs} out; use other channels of the skeleton"
-            )
+        for channels, groups in zip((layer.inputs, layer.outputs), self.groups, strict=True):
+            _expect_multiple(self.name, channels, groups)
         return MBConvLayer(
             layer.inputs,
             layer.outputs,
             self.kernels,
             self.expansion,
             layer.stride,
-            ACTIVATIONS[layer.activation],
+            ACTIVATIONS[self.activation or layer.activation],
             self.groups,
+            self.shuffles,
             self.squeeze,
             self.expands,
+        )
+
+
+class Shuffle(Block):
+    """A unit of ShuffleNetV2, such as ``shuffle5``: see ``archsearch.chain.layers.ShuffleLayer``.
+
+    Args:
+        kernel: Of its depthwise convolutions, odd.
+        xception: Whether it is the deeper unit, ``xception``.
+        scale: Channels inside the unit, in units of half the outputs, as in ``shuffle5x0.6``.
+    """
+
+    residual = False
+
+    def __init__(self, kernel: int, xception: bool = False, scale: float = 1.0) -> None:
+        self.kernel = kernel
+        self.xception = xception
+        self.scale = scale
+        self.name = ("xception" if xception else f"shuffle{kernel}") + f"x{scale:g}" * (scale != 1)
+
+    def make(self, layer: Layer) -> nn.Module:
+        """See ``Block``.
+
+        Raises:
+            UsageError: If a width is odd.
+        """
+        from archsearch.chain.layers import ACTIVATIONS, ShuffleLayer
+
+        _expect_multiple(self.name, layer.inputs, 2)
+        _expect_multiple(self.name, layer.outputs, 2)
+        middle = max(1, round(layer.outputs // 2 * self.scale))
+        activation = ACTIVATIONS[layer.activation]
+        return ShuffleLayer(layer.inputs, layer.outputs, middle, self.kernel, layer.stride, activation, self.xception)
+
+
+def _expect_multiple(name: str, channels: int, of: int) -> None:
+    if channels % of:
+        raise UsageError(
+            f"{name}: expected a number of channels that is a multiple of {of}, got {channels}; use other channels of "
+            "the skeleton"
         )

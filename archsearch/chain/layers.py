@@ -1,8 +1,9 @@
 """The modules of a chain's layers.
 
 References: Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", CVPR 2018, section 3; Wu et al.,
-"FBNet", CVPR 2019, figure 3 (groups); Hu, Shen & Sun, "Squeeze-and-excitation networks", CVPR 2018; Tan & Le,
-"MixConv: mixed depthwise convolutional kernels", BMVC 2019, section 3.
+"FBNet", CVPR 2019, figure 3 (groups); Ma et al., "ShuffleNet V2", ECCV 2018, figure 3; Guo et al., "Single path
+one-shot neural architecture search with uniform sampling", ECCV 2020 (its Xception-like unit); Hu, Shen & Sun,
+"Squeeze-and-excitation networks", CVPR 2018; Tan & Le, "MixConv: mixed depthwise convolutional kernels", BMVC 2019.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class MBConvLayer(nn.Module):
         expansion: Hidden channels per input channel.
         stride: Of the depthwise convolution.
         activation: Makes an activation.
-        groups: Of both 1x1 convolutions; with more than one, channels are shuffled after the first.
+        groups: Of the two 1x1 convolutions.
+        shuffles: Whether channels are shuffled between the groups after the first of them.
         squeeze: Ratio to ``inputs`` of the channels inside squeeze-and-excitation, which follows the depthwise
             convolution; 0 for none.
         expands: Whether there is the first 1x1 convolution; None: with any expansion but 1.
@@ -45,34 +47,89 @@ class MBConvLayer(nn.Module):
         expansion: int,
         stride: int,
         activation: Callable[[], nn.Module],
-        groups: int = 1,
+        groups: tuple[int, int] = (1, 1),
+        shuffles: bool = False,
         squeeze: float = 0.0,
         expands: bool | None = None,
     ) -> None:
         super().__init__()
         self.inputs, self.hidden, self.outputs = inputs, inputs * expansion, outputs
-        self.kernels, self.groups = tuple(kernels), groups
+        self.kernels, self.groups, self.shuffles = tuple(kernels), groups, shuffles
         hidden, expands = self.hidden, expansion > 1 if expands is None else expands
-        self.expand = ConvBN(inputs, hidden, 1, groups=groups, activation=activation) if expands else None
+        self.expand = ConvBN(inputs, hidden, 1, groups=groups[0], activation=activation) if expands else None
         self.depthwise: ConvBN | MixedConvBN = (
             ConvBN(hidden, hidden, self.kernels[0], stride, groups=hidden, activation=activation)
             if len(self.kernels) == 1
             else MixedConvBN(hidden, self.kernels, stride, activation)
         )
         self.squeeze = SqueezeExcite(hidden, max(1, int(inputs * squeeze)), activation) if squeeze else None
-        self.project = ConvBN(hidden, outputs, 1, groups=groups)
+        self.project = ConvBN(hidden, outputs, 1, groups=groups[1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Shape (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride), rounded up."""
         if self.expand is not None:
             x = self.expand(x)
-        if self.groups > 1:
-            x = shuffled(x, self.groups)
+        if self.shuffles:
+            x = shuffled(x, self.groups[0])
         x = self.depthwise(x)
         if self.squeeze is not None:
             x = self.squeeze(x)
         output: torch.Tensor = self.project(x)
         return output
+
+
+class ShuffleLayer(nn.Module):
+    """A unit of ShuffleNetV2: half of the channels pass by, the others go through a branch.
+
+    Where the layer changes width or size, all go through the branch, and once more through a depthwise and a 1x1
+    convolution. The branch of a plain unit is an inverted bottleneck of as many channels as ``middle``; that of an
+    Xception unit has three depthwise convolutions, each before a 1x1 convolution. Channels 0, 2, 4, ... pass by, which
+    is the shuffle.
+
+    Args:
+        inputs: Channels that come in, an even number.
+        outputs: Channels that go out, an even number.
+        middle: Channels inside the branch.
+        kernel: Size of the depthwise convolutions, odd.
+        stride: Of the first of them.
+        activation: Makes an activation.
+        xception: Whether it is an Xception unit.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        middle: int,
+        kernel: int,
+        stride: int,
+        activation: Callable[[], nn.Module],
+        xception: bool,
+    ) -> None:
+        super().__init__()
+        self.splits = stride == 1 and inputs == outputs
+        entering = inputs // 2 if self.splits else inputs
+        passing = entering if self.splits else min(inputs, outputs // 2)
+        leaving = outputs - passing
+
+        def pointwise(come: int, go: int) -> ConvBN:
+            return ConvBN(come, go, 1, activation=activation)
+
+        def depthwise(channels: int, step: int = 1) -> ConvBN:
+            return ConvBN(channels, channels, kernel, step, groups=channels)
+
+        if xception:
+            parts = [depthwise(entering, stride), pointwise(entering, middle), depthwise(middle)]
+            parts += [pointwise(middle, middle), depthwise(middle), pointwise(middle, leaving)]
+        else:
+            parts = [pointwise(entering, middle), depthwise(middle, stride), pointwise(middle, leaving)]
+        self.branch = nn.Sequential(*parts)
+        self.shortcut = None if self.splits else nn.Sequential(depthwise(inputs, stride), pointwise(inputs, passing))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Shape (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride), rounded up."""
+        passing, entering = (x[:, 0::2], x[:, 1::2]) if self.shortcut is None else (self.shortcut(x), x)
+        return torch.cat([passing, self.branch(entering)], dim=1)
 
 
 class SqueezeExcite(nn.Module):
@@ -92,7 +149,8 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Shape (batch, channels, height, width) to the same."""
-        return x * self.expand(self.activation(self.reduce(x.mean((2, 3), keepdim=True)))).sigmoid()
+        factors: torch.Tensor = self.expand(self.activation(self.reduce(x.mean((2, 3), keepdim=True))))
+        return x * factors.sigmoid()
 
 
 class ConvBN(nn.Module):
@@ -157,6 +215,6 @@ class MixedConvBN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Shape (batch, channels, height, width) to (batch, channels, height / stride, width / stride), rounded up."""
-        parts = zip(self.convs, x.split(self.parts, dim=1), strict=True)
+        parts = zip(self.convs, torch.split(x, self.parts, dim=1), strict=True)
         output: torch.Tensor = self.activation(self.bn(torch.cat([conv(part) for conv, part in parts], dim=1)))
         return output

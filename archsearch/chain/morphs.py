@@ -77,7 +77,7 @@ def _morph_mbconv(source: MBConvLayer, target: MBConvLayer, generator: torch.Gen
 
 def _plain(layer: MBConvLayer) -> ConvBN | None:
     """The depthwise convolution, if every hidden channel stands for itself, with a kernel of one size."""
-    if layer.groups > 1 or layer.squeeze is not None or not isinstance(layer.depthwise, ConvBN):
+    if layer.groups != (1, 1) or layer.squeeze is not None or not isinstance(layer.depthwise, ConvBN):
         return None
     return layer.depthwise
 

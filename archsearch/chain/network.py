@@ -50,9 +50,10 @@ class ChainNetwork(Network):
         self.first = nn.Sequential(*first)
 
         self.specification = rules.layers
+        self._keys = [layer.keys for layer in rules.layers]
         self.layers = nn.ModuleList()
         for i, layer in enumerate(rules.layers):
-            only = None if architecture is None else layer.options[architecture[i]]
+            only = None if architecture is None else self._keys[i][architecture[i]]
             layer = scaled(rules, layer, channels)
             self.layers.append(self.layer_of(layer, only))
             width = layer.outputs
@@ -65,8 +66,9 @@ class ChainNetwork(Network):
         self.classifier = nn.Linear(width, task.classes)
 
     def layer_of(self, layer: Layer, only: str | None) -> nn.Module:
-        """What computes the options of a layer, called with its input and the option's name; ``only``: one of them."""
-        return Choice({block.name: functools.partial(block.make, layer) for block in layer.blocks}, only)
+        """What computes the options of a layer, called with its input and the option's key; ``only``: one of them."""
+        blocks = zip(layer.keys, layer.blocks, strict=True)
+        return Choice({key: functools.partial(block.make, layer) for key, block in blocks}, only)
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
@@ -92,7 +94,7 @@ class ChainNetwork(Network):
         """See ``Network``."""
         self.architecture = architecture
         for i, choice in enumerate(self.layers):
-            shown = None if architecture is None else (self.specification[i].options[architecture[i]],)
+            shown = None if architecture is None else (self._keys[i][architecture[i]],)
             show_only(choice, shown)
         return True
 
@@ -114,9 +116,8 @@ class ChainNetwork(Network):
     def layer(self, i: int, x: torch.Tensor, option: int) -> torch.Tensor:
         """Layer ``i``, counted from 0, with that option: its input to the input of the next layer."""
         layer = self.specification[i]
-        block = layer.blocks[option]
-        output: torch.Tensor = self.layers[i](x, block.name)
-        return x + self.drop(output) if layer.residual and block.residual else output
+        output: torch.Tensor = self.layers[i](x, self._keys[i][option])
+        return x + self.drop(output) if layer.residual and layer.blocks[option].residual else output
 
     def head(self, x: torch.Tensor) -> torch.Tensor:
         """What comes after the layers: the output of the last layer to logits, shape (batch, classes)."""

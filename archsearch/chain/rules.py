@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -21,11 +22,13 @@ class Stage(NamedTuple):
         channels: Of their outputs.
         layers: How many.
         stride: Of the first one, 1 or 2; that of the others is 1.
+        blocks: What they can be, instead of what all layers of the chain can be.
     """
 
     channels: int
     layers: int
     stride: int
+    blocks: tuple[Block, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Rules:
     """The facts of a chain.
 
     Attributes:
-        stages: (channels, layers, stride) of each stage.
-        blocks: What each layer can be.
+        stages: Of each its channels, layers and stride, and perhaps blocks of its own; see ``Stage``.
+        blocks: What each other layer can be.
         identity: Which layers can be left out as well: ``never`` any, only ``residual`` ones, or ``always`` every one.
         stem_channels: Channels after the 3x3 convolution at the start.
         stem_stride: Its stride, 1 or 2.
@@ -44,8 +47,8 @@ class Rules:
         names: Texts of published architectures by name.
     """
 
-    stages: Sequence[tuple[int, int, int]]
-    blocks: Sequence[Block]
+    stages: Sequence[Stage | tuple[int, int, int]]
+    blocks: Sequence[Block] = ()
     identity: IdentityWhere = "never"
     stem_channels: int = 16
     stem_stride: int = 1
@@ -58,9 +61,9 @@ class Rules:
     def layers(self) -> tuple[Layer, ...]:
         """The layers, with what each can be; an identity comes first."""
         inputs = self.stem_channels if self.first_channels is None else self.first_channels
-        blocks = tuple(self.blocks)
         layers = []
-        for channels, count, first_stride in self.stages:
+        for channels, count, first_stride, own in itertools.starmap(Stage, self.stages):
+            blocks = tuple(self.blocks if own is None else own)
             for i in range(count):
                 stride = 1 if i else first_stride
                 residual = stride == 1 and inputs == channels
@@ -91,7 +94,7 @@ class Rules:
             raise UsageError(f"{who}: small: expected true or false, got {small!r}")
         if not small:
             return self
-        stages = [Stage(channels, min(2, layers), stride) for channels, layers, stride in self.stages]
+        stages = [stage._replace(layers=min(2, stage.layers)) for stage in itertools.starmap(Stage, self.stages)]
         for i, stage in enumerate(stages):
             if stage.stride > 1:
                 stages[i] = stage._replace(stride=1)
