@@ -1,15 +1,19 @@
 """Once-for-all: units of MBConv layers with an elastic depth, and an elastic kernel and width in each layer.
 
 Reference: Cai, Gan, Wang, Zhang & Han, "Once-for-all: train one network and specialize it for efficient deployment",
-ICLR 2020, section 4, and the authors' code (widths, strides, activations, which units have squeeze-and-excitation: those
-of MobileNetV3-Large). Five units of 2 to 4 layers with 9 options each have (9^2 + 9^3 + 9^4)^5 = 2.1759e19
+ICLR 2020, section 4, and the authors' code (widths, strides, activations, and which units have squeeze-and-excitation:
+those of MobileNetV3-Large). Five units of 2 to 4 layers with 9 options each have (9^2 + 9^3 + 9^4)^5 = 2.1759e19
 architectures; their input has one of 25 resolutions, 128 to 224.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import InvalidArchitecture, UsageError
@@ -22,11 +26,11 @@ if TYPE_CHECKING:
 ACTIVATIONS = ("relu", "hard_swish")
 
 SMALL_UNITS = (
-    (8, 1, "relu", False),
+    (8, 2, "relu", False),
     (12, 1, "relu", True),
     (16, 2, "hard_swish", False),
     (20, 1, "hard_swish", True),
-    (24, 2, "hard_swish", True),
+    (24, 1, "hard_swish", True),
 )
 """The default units, for 8x8 to 32x32 images."""
 
@@ -110,7 +114,7 @@ class OnceForAll(Space):
         resolutions: Sequence[int] | None = None,
         stem_channels: int = 8,
         stem_stride: int = 1,
-        head_channels: Sequence[int] = (96, 128),
+        head_channels: Sequence[int] = (64, 96),
         transform: bool = True,
     ) -> None:
         self.units = _checked_units(SMALL_UNITS if units is None else units)
@@ -184,6 +188,26 @@ class OnceForAll(Space):
         for _ in range(unit):
             i += 1 + 2 * self.depths[prefix[i]]
         return kind, unit, self.depths[prefix[i]] - layer
+
+    def one_hot(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """One-hot encoding in which a layer always has the same columns; those of layers that are not there are zero.
+
+        Returns:
+            Shape (n, columns): of the resolution, then for each unit of its depth, and of kernel and width of each
+            layer that it can have.
+        """
+        names: list[tuple[str, Sequence[int]]] = [] if self.resolutions is None else [("resolution", self.resolutions)]
+        for unit in range(len(self.units)):
+            names.append((f"unit {unit} depth", self.depths))
+            for layer in range(max(self.depths)):
+                names += [(f"unit {unit} layer {layer} {kind}", self._options(kind)) for kind in ("kernel", "width")]
+        counts = [len(options) for _, options in names]
+        begins = dict(zip((name for name, _ in names), itertools.accumulate(counts, initial=0), strict=False))
+        encoded = np.zeros((len(architectures), sum(counts)), np.float32)
+        for row, architecture in enumerate(architectures):
+            for name, option in self._by_label(architecture).items():
+                encoded[row, begins[name] + option] = 1.0
+        return encoded
 
     # -- forms ---------------------------------------------------------------------------------
 

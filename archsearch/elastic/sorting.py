@@ -42,7 +42,8 @@ def sort_units(network: nn.Module, dimension: str, optimizer: torch.optim.Optimi
     """Sorts the units of a dimension by importance, the most important first; of equal ones the order stays.
 
     Args:
-        network: Its layers with ``hidden_units`` are changed, in place; at full size it computes what it did, up to rounding.
+        network: Its layers with ``hidden_units`` are changed, in place; at full size it computes what it did, up to
+            rounding.
         dimension: Of which units.
         optimizer: What it remembers of the parameters, such as momenta, is sorted with them.
 

@@ -153,7 +153,7 @@ def task_loss(run: Run, batch: Batch, path: Route, recipe: Recipe) -> torch.Tens
 
 
 def outputs_of(run: Run, batch: Batch, path: Route, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What a path makes of a batch, and the outputs of the auxiliary head; None where there is none, or none is used."""
+    """What a path makes of a batch, and the outputs of the auxiliary head, if the network has one and it is trained."""
     network = run.network
     if isinstance(path, Mixture):
         assert isinstance(network, Mixing)

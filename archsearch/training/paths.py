@@ -124,7 +124,7 @@ class SandwichPaths(UniformPaths):
 
     def opened(self, progress: float) -> Sequence[str]:
         """The dimensions that become elastic for the first time exactly then."""
-        first = {stage: begin for stage, begin in reversed(list(zip(self.stages, self.begins, strict=True)))}
+        first = dict(reversed(list(zip(self.stages, self.begins, strict=True))))
         return [stage for stage, begin in first.items() if begin == progress]
 
     def smallest(self, shares: Mapping[str, float] | None) -> Architecture:
