@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasnet import NASNet as NASNet
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
+    from archsearch.spaces.once_for_all import OnceForAll as OnceForAll
     from archsearch.spaces.pnas import PNAS as PNAS
     from archsearch.spaces.proxylessnas import ProxylessNAS as ProxylessNAS
     from archsearch.spaces.single_path import SinglePath as SinglePath
@@ -61,6 +62,7 @@ _MODULES = {
     "NASRL": "nas_rl",
     "NASRLCell": "nasrl_cell",
     "NB1Shot1": "nb1shot1",
+    "OnceForAll": "once_for_all",
     "PNAS": "pnas",
     "ProxylessNAS": "proxylessnas",
     "RDARTS": "darts",

@@ -16,6 +16,7 @@ from torch.nn import functional
 from archsearch.chain.blocks import IDENTITY, Layer, MBConv
 from archsearch.chain.layers import ACTIVATIONS
 from archsearch.chain.network import ChainNetwork
+from archsearch.elastic import ElasticBatchNorm2d
 from archsearch.errors import UsageError
 from archsearch.networks.network import Weights
 from archsearch.spaces.single_path import CANDIDATES
@@ -223,31 +224,7 @@ def _places(size: int) -> list[int]:
     return [by_ring.index(i) for i in range(size * size)]
 
 
-class LeadingBatchNorm(nn.BatchNorm2d):
+class LeadingBatchNorm(ElasticBatchNorm2d):
     """Batch normalisation of the leading channels, if there are fewer than it has."""
 
     parameters_used = 0  # its slice says
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Shape (batch, n, height, width), n up to all channels."""
-        n = x.shape[1]
-        if n == self.num_features:
-            return super().forward(x)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        tracks, share = self.training and self.track_running_stats, self.momentum or 0.0
-        if tracks:
-            self.num_batches_tracked.add_(1)
-            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        keeps = tracks or not self.training
-        return functional.batch_norm(
-            x,
-            self.running_mean[:n] if keeps else None,
-            self.running_var[:n] if keeps else None,
-            self.weight[:n],
-            self.bias[:n],
-            self.training,
-            share,
-            self.eps,
-        )
