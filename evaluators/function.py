@@ -27,10 +27,12 @@ class Function(Evaluator):
     - ENASCell: The nodes with names of activations.
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
+    - EfficientNet: The text of the architecture.
     - FBNet: The text of the architecture.
     - FairNAS: The text of the architecture.
     - GOLDNAS: The text of the architecture.
     - MixConv: The text of the architecture.
+    - MnasNet: The text of the architecture.
     - MobileNet: The text of the architecture.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.darts import RDARTS as RDARTS
     from archsearch.spaces.darts_cell import DARTSCell as DARTSCell
+    from archsearch.spaces.efficientnet import EfficientNet as EfficientNet
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
     from archsearch.spaces.mixconv import MixConv as MixConv
+    from archsearch.spaces.mnasnet import MnasNet as MnasNet
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nas_rl import NASRL as NASRL
@@ -47,12 +49,14 @@ _MODULES = {
     "ENASCell": "enas_cell",
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
+    "EfficientNet": "efficientnet",
     "FBNet": "fbnet",
     "FairNAS": "fairnas",
     "GOLDNAS": "gold_nas",
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
     "MixConv": "mixconv",
+    "MnasNet": "mnasnet",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from archsearch.errors import UsageError
 
@@ -52,7 +52,7 @@ class Block:
     """
 
     name: str
-    residual: ClassVar[bool] = True
+    residual: bool = True
 
     def make(self, layer: Layer) -> nn.Module:
         """The module, from shape (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride).
@@ -180,6 +180,38 @@ class Shuffle(Block):
         middle = max(1, round(layer.outputs // 2 * self.scale))
         activation = ACTIVATIONS[layer.activation]
         return ShuffleLayer(layer.inputs, layer.outputs, middle, self.kernel, layer.stride, activation, self.xception)
+
+
+class Bottleneck(Block):
+    """An inverted bottleneck, or a plain convolution, of which narrower ones are parts.
+
+    Its name says what has weights: the shortcut has none.
+
+    Args:
+        kernel: Of its convolution, odd.
+        expansion: Hidden channels per input channel, of an inverted bottleneck; None: a plain convolution.
+        squeeze: Ratio of squeeze-and-excitation to the layer's inputs; 0 for none.
+        residual: Whether its input is added, where the layer is residual.
+        pools: Whether what is added goes through a 3x3 average pooling.
+    """
+
+    def __init__(
+        self, kernel: int, expansion: int | None, squeeze: float = 0.0, residual: bool = True, pools: bool = False
+    ) -> None:
+        self.kernel = kernel
+        self.expansion = expansion
+        self.squeeze = squeeze
+        self.residual = residual
+        self.pools = pools
+        self.name = f"k{kernel}" + ("conv" if expansion is None else f"e{expansion}") + f"se{squeeze:g}" * (squeeze > 0)
+
+    def make(self, layer: Layer) -> nn.Module:
+        """See ``Block``; the module is called with its input and how many channels go out."""
+        from archsearch.chain.elastic import ElasticMBConv
+
+        return ElasticMBConv(
+            layer.inputs, layer.outputs, self.kernel, layer.stride, self.expansion, self.squeeze, layer.activation
+        )
 
 
 def _expect_multiple(name: str, channels: int, of: int) -> None:

@@ -6,11 +6,13 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from archsearch.basics.checks import at_least_one
 from archsearch.chain.blocks import Block, Identity, Layer, MBConv
 from archsearch.errors import UsageError
+
+T = TypeVar("T")
 
 IdentityWhere = Literal["never", "residual", "always"]
 
@@ -58,11 +60,16 @@ class Rules:
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
+    def rows(self) -> tuple[Stage, ...]:
+        """The stages."""
+        return tuple(itertools.starmap(Stage, self.stages))
+
+    @functools.cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The layers, with what each can be; an identity comes first."""
         inputs = self.stem_channels if self.first_channels is None else self.first_channels
         layers = []
-        for channels, count, first_stride, own in itertools.starmap(Stage, self.stages):
+        for channels, count, first_stride, own in self.rows:
             blocks = tuple(self.blocks if own is None else own)
             for i in range(count):
                 stride = 1 if i else first_stride
@@ -94,12 +101,17 @@ class Rules:
             raise UsageError(f"{who}: small: expected true or false, got {small!r}")
         if not small:
             return self
-        stages = [stage._replace(layers=min(2, stage.layers)) for stage in itertools.starmap(Stage, self.stages)]
+        stages = [stage._replace(layers=min(2, stage.layers)) for stage in self.rows]
         for i, stage in enumerate(stages):
             if stage.stride > 1:
                 stages[i] = stage._replace(stride=1)
                 break
         return dataclasses.replace(self, stages=stages, stem_stride=1, names={})
+
+    def with_stages(self, stages: Sequence[Stage], stem: int | None = None, head: int | None = None) -> Rules:
+        """The same around other stages, perhaps with other widths of stem and head."""
+        stem, head = stem or self.stem_channels, head or self.head_channels
+        return dataclasses.replace(self, stages=stages, stem_channels=stem, head_channels=head)
 
     # -- widths --------------------------------------------------------------------------------
 
@@ -113,6 +125,18 @@ class Rules:
         if channels == own:
             return width
         return channels if width == own else max(4, 4 * round(width * channels / (4 * own)))
+
+
+class Plan(NamedTuple):
+    """The chain that an architecture stands for.
+
+    Attributes:
+        rules: Its stages, with one block each.
+        resolution: Height and width of the images that go in, in units of those that come.
+    """
+
+    rules: Rules
+    resolution: float = 1.0
 
 
 # -- checks of settings ------------------------------------------------------------------------
@@ -135,7 +159,7 @@ def checked_stages(who: str, stages: Sequence[Sequence[int]]) -> list[tuple[int,
     return checked
 
 
-def checked_list(who: str, name: str, value: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+def checked_list(who: str, name: str, value: Sequence[T]) -> Sequence[T]:
     """A list that is not empty; else ``UsageError``."""
     if not isinstance(value, (list, tuple)) or not value:
         raise UsageError(f"{who}: {name}: expected a list that is not empty, got {value!r}")
