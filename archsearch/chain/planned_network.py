@@ -75,7 +75,9 @@ class PlannedNetwork(Network):
                 assert isinstance(choice, Choice)
                 branch = choice[key](x, outputs)
                 if block.residual and declared == stage.channels and (j or stage.stride == 1):
-                    x = (functional.avg_pool2d(x, 3, 1, 1) if block.pools else x) + self.drop(branch)
+                    x = (functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False) if block.pools else x) + self.drop(
+                        branch
+                    )
                 else:
                     x = branch
                 declared = stage.channels
