@@ -93,6 +93,19 @@ class Skipping(Protocol):
         ...
 
 
+@runtime_checkable
+class Elastic(Protocol):
+    """A space whose architectures are parts of its largest one, so that one set of weights has them all.
+
+    The options of each decision rise in size: the last ones together are the largest architecture, the first ones the
+    smallest.
+    """
+
+    def dimension(self, prefix: Architecture) -> str:
+        """What the decision that follows ``prefix`` is about, such as kernel, depth or width."""
+        ...
+
+
 # -- asking a space ----------------------------------------------------------------------------
 
 

@@ -80,6 +80,7 @@ class Evaluator(Described):
         keeps_files: Whether it writes files; it is then given a ``folder``.
         folder: Where to keep files between evaluations, such as checkpoints: in the run folder, so that a resumed run
             finds them again, or else a temporary one. All workers must be able to see it. None before the search runs.
+        weights_from: Name of the argument with the evaluator whose networks ``trained`` gives; empty: its own.
         interval: Finished trials between two calls of ``advance``; 0: it is never called.
         comparable: Whether scores from before an ``advance`` can be compared with those after it. If not, the best
             trial is that of the newest scores, and repeats are not answered with older ones.
@@ -90,6 +91,7 @@ class Evaluator(Described):
 
     keeps_files: ClassVar[bool] = False
     comparable: ClassVar[bool] = False
+    weights_from: ClassVar[str] = ""
 
     space: Space
     folder: Path | None = None

@@ -27,12 +27,12 @@ from torch import nn
 from torch.nn import functional
 
 from archsearch.basics.seeding import stream
+from archsearch.chain.network import ChainNetwork
 from archsearch.controllers import RegularizedEvolution
 from archsearch.evaluators.chain_scoring import ChainScores, score_chains
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import build
 from archsearch.spaces import MobileNet, NASBenchMacro
-from archsearch.spaces.networks.mobilenet import MobileNetNetwork
 from archsearch.task import load_task
 from archsearch.training.trainer import EVALUATION_BATCH
 from archsearch.trial import Architecture, Evaluation, Trial
@@ -67,7 +67,7 @@ def batch_norms(*modules: nn.Module) -> list[nn.BatchNorm2d]:
     return [layer for module in modules for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
 
 
-def one_by_one(network: MobileNetNetwork, candidates: Sequence[Architecture], mode: str) -> list[tuple[int, float]]:
+def one_by_one(network: ChainNetwork, candidates: Sequence[Architecture], mode: str) -> list[tuple[int, float]]:
     ends, scores = batch_norms(network.first, network.last), []
     options = [
         [batch_norms(choice[name]) for name in layer.options]
@@ -96,7 +96,7 @@ def one_by_one(network: MobileNetNetwork, candidates: Sequence[Architecture], mo
     return scores
 
 
-def shared(network: MobileNetNetwork, candidates: Sequence[Architecture], mode: str) -> ChainScores:
+def shared(network: ChainNetwork, candidates: Sequence[Architecture], mode: str) -> ChainScores:
     return score_chains(network, candidates, IMAGES, LABELS, mode, BATCHES, EVALUATION_BATCH)  # type: ignore[arg-type]
 
 

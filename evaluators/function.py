@@ -27,7 +27,12 @@ class Function(Evaluator):
     - ENASCell: The nodes with names of activations.
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
+    - EfficientNet: The text of the architecture.
+    - FBNet: The text of the architecture.
+    - FairNAS: The text of the architecture.
     - GOLDNAS: The text of the architecture.
+    - MixConv: The text of the architecture.
+    - MnasNet: The text of the architecture.
     - MobileNet: The text of the architecture.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.
@@ -36,8 +41,11 @@ class Function(Evaluator):
     - NASNet: For each kind of cell the two edges of each node, with operation names.
     - NASRLCell: The tree with names.
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
+    - OnceForAll: ``resolution`` (None: as images come) and ``units``, of each the layers, (kernel, expansion).
     - PNAS: For each kind of cell the two edges of each node, with operation names.
+    - ProxylessNAS: The text of the architecture.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
+    - SPOS: The text of the architecture.
     - SinglePath: The text of the architecture.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with

@@ -9,13 +9,14 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
+from archsearch.elastic import part_of
 from archsearch.networks.network import Network
 from archsearch.networks.undisturbed import batch_norms
 from archsearch.trial import Architecture
 
 
 def inherit(network: Network, values: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
-    """Gives a stand-alone network the super-network's values of the same names, or their leading slices if larger.
+    """Gives a stand-alone network the super-network's values of the same names, or what it has of larger ones.
 
     Args:
         network: Has initial values.
@@ -23,8 +24,9 @@ def inherit(network: Network, values: Mapping[str, torch.Tensor], share: float =
         share: Of the super-network's values, 0 to 1; the rest is the network's own.
     """
     with torch.no_grad():
+        parts = part_of(values, network)
         for name, value in network.state_dict().items():
-            inherited = values[name][tuple(map(slice, value.shape))]
+            inherited = parts[name]
             if share == 1 or not value.is_floating_point():
                 value.copy_(inherited)
             else:

@@ -7,7 +7,9 @@ choice in exactly one of them, their gradients added up); Bender et al., "Unders
 architecture search", ICML 2018 (all candidates at once, and more and more of them dropped); Pham et al., "Efficient
 neural architecture search via parameter sharing", ICML 2018 (ENAS: paths that the controller proposed, weights and
 controller trained in turn); Li & Talwalkar, "Random search and reproducibility for neural architecture search", UAI
-2019 (scores on a few batches first).
+2019 (scores on a few batches first); Yu et al., "BigNAS: scaling up neural architecture search with big single-stage
+models", ECCV 2020 (the sandwich rule of Yu & Huang, ICCV 2019, and in-place distillation); Cai et al., "Once-for-all:
+train one network and specialize it for efficient deployment", ICLR 2020 (progressive shrinking).
 
 A candidate is scored with inherited weights after ``steps`` updates of its own: 0 is pure weight sharing, and a full
 training's worth comes close to individual training. How well that ranks is not assumed: see docs/optimization_gap.md.
@@ -19,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from archsearch.abilities import Mixing, SharedWeights
+from archsearch.abilities import Elastic, Mixing, SharedWeights
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.basics.kinds import IMAGES, kinds_of
 from archsearch.errors import MissingAbility, UsageError
@@ -35,10 +37,17 @@ from archsearch.space import Space
 from archsearch.task import Task
 from archsearch.training.loop import Run
 from archsearch.training.meter import Meter
-from archsearch.training.paths import DroppedPaths, FairPaths, UniformPaths, mixed_multiply_adds
+from archsearch.training.paths import (
+    DroppedPaths,
+    FairPaths,
+    SandwichPaths,
+    UniformPaths,
+    dimensions,
+    mixed_multiply_adds,
+)
 from archsearch.trial import NO_COST, Cost, Query, Trial
 
-Sampler = Literal["uniform", "fair", "dropout", "controller"]
+Sampler = Literal["uniform", "fair", "dropout", "controller", "sandwich"]
 Source = Literal["shared", "hyper_network"]
 
 
@@ -60,11 +69,21 @@ class OneShot(InheritedScores):
         epochs: Length of the super-network's training, and of its schedule, >= 1; None: 10 times that of ``training``.
         sampler: Paths of an update: uniform (one random architecture; SPOS), fair (as many as a choice has candidates,
             each candidate of each choice exactly once; FairNAS; all choices must have equally many), dropout (all
-            candidates, dropped at random; Bender et al.), controller (one that the controller proposed; ENAS).
+            candidates, dropped at random; Bender et al.), controller (one that the controller proposed; ENAS), sandwich
+            (the largest, the smallest and some random ones; BigNAS, OFA; of spaces whose architectures are parts of
+            the largest one, such as ``OnceForAll``).
         dropout: Of the sampler dropout: probability, 0 < dropout < 1, that all k candidates of a choice are dropped.
             Each is dropped with its k-th root, to which that rises linearly.
         uniform_epochs: Of the sampler controller: epochs before the search, with uniform paths, >= 1.
         trials_per_epoch: Of the sampler controller: after so many trials, >= 1, an epoch with their architectures.
+        random_paths: Of the sampler sandwich: random architectures per update, >= 0.
+        distillation: Of the sampler sandwich: what the largest architecture's outputs weigh in the loss of the others,
+            0 to 1; the labels weigh the rest.
+        stages: Of the sampler sandwich: what becomes elastic, one after another, in equal parts of the epochs, after
+            the largest architecture was trained alone (progressive shrinking; OFA): names such as kernel, depth, width,
+            of all that the space has. One that is named several times becomes elastic in so many steps. None: all at
+            once (BigNAS).
+        alone_epochs: With ``stages``: epochs of the largest architecture alone, >= 1; None: an equal part, too.
         source: Of the weights: shared, or hyper_network (SMASH): generated from the architecture by a network, which is
             trained in the super-network's place.
         weights: A trained super-network, ``evaluator/super-network.safetensors`` of a run with the same space and
@@ -97,6 +116,10 @@ class OneShot(InheritedScores):
         dropout: float = 0.1,
         uniform_epochs: int = 1,
         trials_per_epoch: int = 20,
+        random_paths: int = 2,
+        distillation: float = 0.0,
+        stages: list[str] | None = None,
+        alone_epochs: int | None = None,
         source: Source = "shared",
         weights: str | None = None,
         statistics: Statistics = "recomputed",
@@ -112,6 +135,10 @@ class OneShot(InheritedScores):
         self.dropout = dropout
         self.uniform_epochs = uniform_epochs
         self.trials_per_epoch = trials_per_epoch
+        self.random_paths = random_paths
+        self.distillation = distillation
+        self.stages = stages
+        self.alone_epochs = alone_epochs
         self.source = source
         self.weights = None if weights is None else str(Path(weights).absolute())
         self.steps = steps
@@ -131,6 +158,7 @@ class OneShot(InheritedScores):
                     f"OneShot: {name}: expected one of {', '.join(get_args(known))}, got {getattr(self, name)!r}"
                 )
         self.dropout = number("OneShot", "dropout", self.dropout, above=0, below=1)
+        self._check_sandwich()
         if self.learning_rate is not None:
             self.learning_rate = number("OneShot", "learning_rate", self.learning_rate, above=0)
         if self.sampler == "dropout" and self.source == "hyper_network":
@@ -140,9 +168,27 @@ class OneShot(InheritedScores):
         if self.sampler == "controller" and self.weights is not None:
             raise UsageError("OneShot: the sampler controller trains weights during the search; leave weights out")
 
+    def _check_sandwich(self) -> None:
+        whole_number("OneShot", "random_paths", self.random_paths)
+        self.distillation = number("OneShot", "distillation", self.distillation, low=0, high=1)
+        if self.sampler != "sandwich" and (self.distillation or self.stages):
+            raise UsageError(
+                f"OneShot: {'distillation' if self.distillation else 'stages'}: only of the sampler sandwich, got the "
+                f"sampler {self.sampler}; leave it out, or use the sampler sandwich"
+            )
+        if self.alone_epochs is not None:
+            at_least_one("OneShot", "alone_epochs", self.alone_epochs)
+
     def _forget(self) -> None:
         self._shared = SuperNetwork(
-            self.trainer, self._make, self._sampler, self._length, self.seed, self._progress, keeps=bool(self.interval)
+            self.trainer,
+            self._make,
+            self._sampler,
+            self._length,
+            self.seed,
+            self._progress,
+            keeps=bool(self.interval),
+            distillation=self.distillation,
         )
         super()._forget()
 
@@ -164,11 +210,28 @@ class OneShot(InheritedScores):
                 f"OneShot: the sampler fair needs choices with equally many candidates, {type(space).__name__} has "
                 "others; use the sampler uniform"
             )
+        if self.sampler == "sandwich":
+            self._check_elastic(space)
         if self.sampler == "dropout" and (not isinstance(structure_of(space), Mixing) or space.arities is None):
             raise MissingAbility(
                 "OneShot: the sampler dropout needs a super-network that computes several candidates at once; that "
                 f"of {type(space).__name__} has no method mixture; use the sampler uniform"
             )
+
+    def _check_elastic(self, space: Space) -> None:
+        if not isinstance(space, Elastic):
+            raise MissingAbility(
+                "OneShot: the sampler sandwich needs architectures that are parts of the largest one, those of "
+                f"{type(space).__name__} are not; use a space such as OnceForAll, or give yours dimension(prefix)"
+            )
+        if self.stages is not None:
+            known = dimensions(space)
+            if set(self.stages) != known:
+                raise UsageError(
+                    f"OneShot: stages: expected each of {', '.join(sorted(known))} of {type(space).__name__}, in any "
+                    f"order, got {', '.join(self.stages) or 'none'}"
+                )
+            self._begins()
 
     # -- the super-network -------------------------------------------------------------------------
 
@@ -195,12 +258,25 @@ class OneShot(InheritedScores):
     def _sampler(self, network: Network) -> UniformPaths:
         if self.sampler == "fair":
             return FairPaths(self.space, self.seed)
+        if self.sampler == "sandwich":
+            return SandwichPaths(self.space, self.seed, self.random_paths, self.stages or (), self._begins())
         if self.sampler != "dropout":
             return UniformPaths(self.space, self.seed)
         arities = self.space.arities
         assert arities is not None
         macs = self.trainer.size(None)[0], mixed_multiply_adds(network, arities, self.trainer.data.input_shape)
         return DroppedPaths(self.space, self.seed, self.dropout, macs)
+
+    def _begins(self) -> list[float]:
+        """Share of the epochs at which each stage begins."""
+        stages, epochs = len(self.stages or ()), self._length
+        alone = max(1, epochs // (stages + 1)) if self.alone_epochs is None else self.alone_epochs
+        if stages > epochs - alone:
+            raise UsageError(
+                f"OneShot: stages: expected at least {stages + alone} epochs for {stages} stages after {alone} epochs "
+                f"of the largest architecture alone, got {epochs}"
+            )
+        return [(alone + i * (epochs - alone) // stages) / epochs for i in range(stages)]
 
     def advance(self, sample: Sequence[Trial]) -> Cost:
         """With the sampler controller: trains for an epoch, paths drawn from the architectures of ``sample``."""

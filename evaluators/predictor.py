@@ -22,8 +22,8 @@ import numpy as np
 from archsearch import models
 from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.basics.seeding import stream
-from archsearch.errors import UsageError
-from archsearch.evaluator import Evaluator
+from archsearch.errors import MissingAbility, UsageError
+from archsearch.evaluator import Evaluator, Trained
 from archsearch.evaluators.labels import Labels, check_run, labels_of, searched
 from archsearch.evaluators.tabular import Tabular
 from archsearch.executors.evaluating import evaluate_batch_safely, evaluate_safely, prepare_below
@@ -69,6 +69,7 @@ class Predictor(AroundSeveral):
     """
 
     keeps_files: ClassVar[bool] = True
+    weights_from: ClassVar[str] = "evaluator"
 
     def __init__(
         self,
@@ -247,6 +248,24 @@ class Predictor(AroundSeveral):
             Evaluation(score, {"spread": unsure}, cost)
             for score, unsure in zip(mean.tolist(), spread.tolist(), strict=True)
         ]
+
+    def trained(self, query: Query) -> Trained:
+        """The network that the evaluator of the labels gives, such as a part of the super-network that labelled.
+
+        Raises:
+            MissingAbility: If it has none, or the labels are those of another run.
+        """
+        if self.labelled is not None:
+            raise MissingAbility(
+                f"Predictor: its labels are of {self.labelled}, so that nobody here has weights; give who has: "
+                "--evaluator OneShot --evaluator.weights RUN/evaluator/super-network.safetensors, or a Training"
+            )
+        before = self._source.folder
+        self._source.folder = self.folder_in(self.folder, f"{LABELS}/evaluator")
+        prepare_below(self, self._source, NO_COST)
+        found = self._source.trained(query)
+        self._source.folder = before
+        return found._replace(note=f"Its score in the search was predicted. {found.note}".rstrip())
 
     # -- labels and model --------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 
 from archsearch.basics.seeding import generator_state, restore_generator, stream
+from archsearch.elastic import sort_units
 from archsearch.errors import UsageError
 from archsearch.evaluators.hyper_network import HyperNetwork
 from archsearch.evaluators.inheriting import as_tensor, stored
@@ -66,6 +67,7 @@ class SuperNetwork:
         seed: Of its initial weights, and the order of the images.
         on_epoch: Told after each epoch how many are done, and of how many.
         keeps: Whether it will be trained on after ``prepare``.
+        distillation: As of ``archsearch.training.loop.supervised``.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class SuperNetwork:
         seed: int,
         on_epoch: Callable[[int, int], None],
         keeps: bool = False,
+        distillation: float = 0.0,
     ) -> None:
         self._trainer = trainer
         self._make = make
@@ -85,6 +88,7 @@ class SuperNetwork:
         self._seed = seed
         self._on_epoch = on_epoch
         self._keeps = keeps
+        self._distillation = distillation
         self._values: dict[str, npt.NDArray[Any]] = {}
         self._run: Run | None = None
         self._facts: dict[str, Any] = {"prepared": [], "earlier": [], "advanced": [], "sample": -1, "curve": []}
@@ -188,11 +192,15 @@ class SuperNetwork:
     def _train_epoch(self, run: Run, draw: Callable[[float], Sequence[Route]], meter: Meter) -> None:
         per_epoch = self._updates_per_epoch
         until, total = run.step + per_epoch, self._length * per_epoch
-        self._trainer.train(run, until, total, meter, paths=draw, macs=self._macs(run))
+        for dimension in self._paths.opened(run.step / total):
+            sort_units(run.network, dimension, run.optimizer)
+        self._trainer.train(
+            run, until, total, meter, paths=draw, macs=self._macs(run, total), distillation=self._distillation
+        )
 
-    def _macs(self, run: Run) -> int:
+    def _macs(self, run: Run, total: int) -> int:
         """Multiply-adds of a path, for one image; generating weights is done once for a batch."""
-        macs = self._trainer.size(None)[0]
+        macs = self._paths.multiply_adds(run.step / total, lambda path: self._trainer.size(path)[0])
         if isinstance(run.network, HyperNetwork):
             paths = [self._trainer.space.sample(stream(i, "size")) for i in range(SIZED_PATHS)]
             each = np.mean([run.network.generation_multiply_adds(path) for path in paths])

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.darts_cell import DARTSCell as DARTSCell
+    from archsearch.spaces.efficientnet import EfficientNet as EfficientNet
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
+    from archsearch.spaces.fairnas import FairNAS as FairNAS
+    from archsearch.spaces.fbnet import FBNet as FBNet
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
+    from archsearch.spaces.mixconv import MixConv as MixConv
+    from archsearch.spaces.mnasnet import MnasNet as MnasNet
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nas_rl import NASRL as NASRL
@@ -28,9 +33,12 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasnet import NASNet as NASNet
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
+    from archsearch.spaces.once_for_all import OnceForAll as OnceForAll
     from archsearch.spaces.pnas import PNAS as PNAS
+    from archsearch.spaces.proxylessnas import ProxylessNAS as ProxylessNAS
     from archsearch.spaces.rdarts import RDARTS as RDARTS
     from archsearch.spaces.single_path import SinglePath as SinglePath
+    from archsearch.spaces.spos import SPOS as SPOS
 
 _MODULES = {
     "AmoebaNet": "amoebanet",
@@ -41,9 +49,14 @@ _MODULES = {
     "ENASCell": "enas_cell",
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
+    "EfficientNet": "efficientnet",
+    "FBNet": "fbnet",
+    "FairNAS": "fairnas",
     "GOLDNAS": "gold_nas",
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
+    "MixConv": "mixconv",
+    "MnasNet": "mnasnet",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
@@ -53,8 +66,11 @@ _MODULES = {
     "NASRL": "nas_rl",
     "NASRLCell": "nasrl_cell",
     "NB1Shot1": "nb1shot1",
+    "OnceForAll": "once_for_all",
     "PNAS": "pnas",
     "RDARTS": "rdarts",
+    "ProxylessNAS": "proxylessnas",
+    "SPOS": "spos",
     "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)

@@ -8,23 +8,15 @@ sampling with Monte-Carlo tree search", CVPR 2021 (NAS-Bench-Macro). Widths and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from archsearch.basics.checks import at_least_one, whole_number
+from archsearch.chain.blocks import MBConv
+from archsearch.chain.chain import MorphableChain
+from archsearch.chain.rules import IdentityWhere, Rules, checked_list, checked_numbers, checked_stages, one_of
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.relaxing import RelaxedDecisions
-from archsearch.space import Space
 from archsearch.trial import Architecture
 
-if TYPE_CHECKING:
-    import networkx
-    import torch
-
-    from archsearch.networks.network import InputShape, Network
-
-IDENTITY = "identity"
-
-Identity = Literal["never", "residual", "always"]
 Activation = Literal["relu", "relu6"]
 
 SMALL_STAGES = ((24, 2, 1), (40, 3, 2), (80, 3, 2))
@@ -59,26 +51,7 @@ FAIRNAS: dict[str, Any] = {
 """``MobileNet(**FAIRNAS)``: 19 layers for ImageNet, none can be left out, 6^19 = 6.0936e14 encodings."""
 
 
-class Layer(NamedTuple):
-    """A layer of the chain.
-
-    Attributes:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: Of its depthwise convolution.
-        residual: Whether its input is added to its output: stride 1, and widths that are equal in the space as
-            declared. Rounding that makes the widths of a scaled network equal changes nothing in this.
-        options: Names of the options, such as ``identity`` and ``k3e6``.
-    """
-
-    inputs: int
-    outputs: int
-    stride: int
-    residual: bool
-    options: tuple[str, ...]
-
-
-class MobileNet(RelaxedDecisions, Space):
+class MobileNet(MorphableChain):
     """A chain of MBConv layers with a choice of kernel and expansion for each, and of leaving it out.
 
     One decision per layer. Its options are ``identity``, where the layer has it, then the candidates in their order;
@@ -112,154 +85,32 @@ class MobileNet(RelaxedDecisions, Space):
         self,
         stages: Sequence[tuple[int, int, int]] | None = None,
         candidates: Sequence[tuple[int, int]] = ALL_CANDIDATES,
-        identity: Identity = "residual",
+        identity: IdentityWhere = "residual",
         stem_channels: int = 16,
         stem_stride: int = 1,
         first_channels: int | None = None,
         head_channels: int | None = 160,
         activation: Activation = "relu6",
     ) -> None:
-        self.stages = _checked_stages(SMALL_STAGES if stages is None else stages)
+        self.stages = checked_stages("MobileNet", SMALL_STAGES if stages is None else stages)
         self.candidates = _checked_candidates(candidates)
-        self.identity: Identity = _one_of("identity", identity, get_args(Identity))
+        self.identity: IdentityWhere = one_of("MobileNet", "identity", identity, get_args(IdentityWhere))
         self.stem_channels = at_least_one("MobileNet", "stem_channels", stem_channels)
         self.stem_stride: int = whole_number("MobileNet", "stem_stride", stem_stride, 1, 2)
         self.first_channels = _at_least_one_or_none("first_channels", first_channels)
         self.head_channels = _at_least_one_or_none("head_channels", head_channels)
-        self.activation: Activation = _one_of("activation", activation, get_args(Activation))
-        self.layers = self._layers()
-        super().__init__(arities=[len(layer.options) for layer in self.layers])
-
-    def _layers(self) -> tuple[Layer, ...]:
-        names = tuple(candidate_name(kernel, expansion) for kernel, expansion in self.candidates)
-        inputs = self.stem_channels if self.first_channels is None else self.first_channels
-        layers = []
-        for channels, count, first_stride in self.stages:
-            for i in range(count):
-                stride = 1 if i else first_stride
-                residual = stride == 1 and inputs == channels
-                skippable = self.identity == "always" or (self.identity == "residual" and residual)
-                layers.append(Layer(inputs, channels, stride, residual, (IDENTITY, *names) if skippable else names))
-                inputs = channels
-        return tuple(layers)
-
-    def names(self, architecture: Architecture) -> tuple[str, ...]:
-        """The name of each layer's option, such as ``("identity", "k3e6")``."""
-        return tuple(layer.options[option] for layer, option in zip(self.layers, architecture, strict=True))
-
-    def label(self, prefix: Architecture) -> str:
-        """The layer, such as ``layer 3``; counted from 0, as in the networks."""
-        return f"layer {len(prefix)}"
-
-    def candidate_names(self, decision: int) -> tuple[str, ...]:
-        """The options of a layer by name; of a layer without a residual connection, identity is no identity."""
-        layer = self.layers[decision]
-        return tuple("1x1" if name == IDENTITY and not layer.residual else name for name in layer.options)
-
-    def format(self, architecture: Architecture) -> str:
-        """The names of the options joined by dashes, such as ``k3e6-identity-k5e3``."""
-        return "-".join(self.names(architecture))
-
-    def parse(self, text: str) -> Architecture:
-        """Reads what ``format`` wrote.
-
-        Raises:
-            InvalidArchitecture: If ``text`` has another number of layers, or a layer lacks the option named.
-        """
-        names = text.strip().split("-")
-        if len(names) != len(self.layers):
-            raise InvalidArchitecture(
-                f"{text!r} is no architecture of {type(self).__name__}: expected {len(self.layers)} layers joined by "
-                f"dashes, such as {self.format((0,) * len(self.layers))}, got {len(names)}"
-            )
-        for i, (name, layer) in enumerate(zip(names, self.layers, strict=True)):
-            if name not in layer.options:
-                raise InvalidArchitecture(
-                    f"{text!r} is no architecture of {type(self).__name__}: layer {i}: expected one of "
-                    f"{', '.join(layer.options)}, got {name!r}"
-                )
-        return tuple(layer.options.index(name) for name, layer in zip(names, self.layers, strict=True))
-
-    def decode(self, architecture: Architecture) -> str:
-        """The text of the architecture."""
-        return self.format(architecture)
-
-    def canonical(self, architecture: Architecture) -> str:
-        """The names of the layers without the identities of residual layers; ``|`` stands where a run begins or ends.
-
-        A run is a longest sequence of residual layers. The class's docstring says why their identities do not count.
-        """
-        runs: list[list[str]] = [[]]
-        for name, layer in zip(self.names(architecture), self.layers, strict=True):
-            if not layer.residual:
-                runs += [[name], []]
-            elif name != IDENTITY:
-                runs[-1].append(name)
-        return "|".join("-".join(run) for run in runs)
-
-    def graph(self, architecture: Architecture) -> networkx.MultiDiGraph:
-        """The chain of layers; labels are such as ``layer 3: k5e6``."""
-        graph = super().graph(architecture)
-        for i, name in enumerate(self.names(architecture)):
-            graph.nodes[i]["label"] = f"{self.label(architecture[:i])}: {name}"
-        return graph
-
-    # -- networks ------------------------------------------------------------------------------
-
-    def network(self, architecture: Architecture, task: InputShape, *, channels: int | None = None) -> Network:
-        """The stand-alone network of an architecture.
-
-        Args:
-            architecture: One option per layer.
-            task: What has an input shape and a number of classes.
-            channels: Width of the first stage; all other widths are scaled in proportion and rounded to multiples of 4,
-                at least 4. None: the space's own widths, exactly.
-        """
-        return self._network(self.validate(architecture), task, channels)
-
-    def super_network(self, task: InputShape, *, channels: int | None = None) -> Network:
-        """The network with all options of every layer; see ``network``."""
-        return self._network(None, task, channels)
-
-    def _network(self, architecture: Architecture | None, task: InputShape, channels: int | None) -> Network:
-        from archsearch.spaces.networks.mobilenet import MobileNetNetwork
-
-        return MobileNetNetwork(architecture, task, self, self.first_width(channels))
-
-    def first_width(self, channels: int | None) -> int:
-        """Channels of the first stage: the space's own, if none are given."""
-        return self.stages[0][0] if channels is None else at_least_one(type(self).__name__, "channels", channels)
-
-    def scaled_width(self, width: int, channels: int) -> int:
-        """``width`` in a network whose first stage has ``channels`` channels; equal widths stay equal."""
-        own = self.stages[0][0]
-        if channels == own:
-            return width
-        return channels if width == own else max(4, 4 * round(width * channels / (4 * own)))
-
-    def morph(self, network: Network, child: Network, generator: torch.Generator) -> bool:
-        """Gives ``child`` as much of the function of ``network`` as can be.
-
-        Kept exactly: a residual layer that was left out becomes an MBConv, kernels grow, expansions grow. All other
-        changes lose something: what fits is copied, the rest stays as ``child`` was initialised. An expansion of 1 has
-        no convolution that could be widened. Wider layers replicate hidden channels (Net2Wider, Chen et al. 2016), but
-        the copies of a channel divide its outgoing weights unequally, so that they part in training without any noise.
-
-        Args:
-            network: The trained parent, a stand-alone network of this space.
-            child: Another one, with initial weights; changed in place.
-            generator: Draws which hidden channels a wider layer replicates.
-
-        Returns:
-            Whether the child computes the same function, up to rounding, in evaluation mode.
-
-        Raises:
-            UsageError: If one of them is no stand-alone network of this space.
-        """
-        from archsearch.networks.network import two_to_morph
-        from archsearch.spaces.networks.mobilenet import MobileNetNetwork, morph
-
-        return morph(*two_to_morph(self, network, child, MobileNetNetwork), generator)
+        self.activation: Activation = one_of("MobileNet", "activation", activation, get_args(Activation))
+        rules = Rules(
+            self.stages,
+            [MBConv(kernel, expansion) for kernel, expansion in self.candidates],
+            self.identity,
+            self.stem_channels,
+            self.stem_stride,
+            self.first_channels,
+            self.head_channels,
+            self.activation,
+        )
+        super().__init__(rules)
 
 
 class NASBenchMacro(MobileNet):
@@ -302,50 +153,19 @@ class NASBenchMacro(MobileNet):
         return tuple(map(int, code))
 
 
-def candidate_name(kernel: int, expansion: int) -> str:
-    """The name of an MBConv, such as ``k5e6``."""
-    return f"k{kernel}e{expansion}"
-
-
 # -- checks of the settings --------------------------------------------------------------------
 
 
-def _checked_stages(stages: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
-    checked = []
-    for i, stage in enumerate(_list("stages", stages)):
-        channels, layers, stride = _numbers(f"stages[{i}]", stage, ("channels", "layers", "stride"))
-        checked.append((channels, layers, _one_of(f"stages[{i}]: stride", stride, (1, 2))))
-    return checked
-
-
 def _checked_candidates(candidates: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    checked = []
-    for i, candidate in enumerate(_list("candidates", candidates)):
-        kernel, expansion = _numbers(f"candidates[{i}]", candidate, ("kernel", "expansion"))
+    checked: list[tuple[int, int]] = []
+    for i, candidate in enumerate(checked_list("MobileNet", "candidates", candidates)):
+        kernel, expansion = checked_numbers("MobileNet", f"candidates[{i}]", candidate, ("kernel", "expansion"))
         if kernel % 2 == 0:
             raise UsageError(f"MobileNet: candidates[{i}]: kernel: expected an odd number, got {kernel}")
         if (kernel, expansion) in checked:
-            raise UsageError(f"MobileNet: candidates[{i}]: {candidate_name(kernel, expansion)} is there already")
+            raise UsageError(f"MobileNet: candidates[{i}]: {MBConv(kernel, expansion).name} is there already")
         checked.append((kernel, expansion))
     return checked
-
-
-def _list(name: str, value: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
-    if not isinstance(value, (list, tuple)) or not value:
-        raise UsageError(f"MobileNet: {name}: expected a list that is not empty, got {value!r}")
-    return value
-
-
-def _numbers(where: str, value: Sequence[int], names: tuple[str, ...]) -> list[int]:
-    if not isinstance(value, (list, tuple)) or len(value) != len(names):
-        raise UsageError(f"MobileNet: {where}: expected [{', '.join(names)}], got {value!r}")
-    return [at_least_one("MobileNet", f"{where}: {name}", number) for name, number in zip(names, value, strict=True)]
-
-
-def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> Any:
-    if isinstance(value, bool) or value not in known:
-        raise UsageError(f"MobileNet: {name}: expected one of {', '.join(map(str, known))}, got {value!r}")
-    return value
 
 
 def _at_least_one_or_none(name: str, value: int | None) -> int | None:

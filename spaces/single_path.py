@@ -57,4 +57,5 @@ class SinglePath(MobileNet):
     def _network(self, architecture: Architecture | None, task: InputShape, channels: int | None) -> Network:
         from archsearch.spaces.networks.single_path import SinglePathNetwork
 
-        return SinglePathNetwork(architecture, task, self, self.first_width(channels))
+        width = self.rules.first_width(type(self).__name__, channels)
+        return SinglePathNetwork(architecture, task, self.rules, width)

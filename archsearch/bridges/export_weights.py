@@ -105,7 +105,8 @@ class Trainings:
         origin = f"trial {id_} of the run" if in_run else f"trial {id_} of verification {source.path.name}"
         trial = _trial(source, id_)
         trained = evaluator.trained(Query(trial.id, trial.architecture, trial.seed, trial.parent, trial.budget))
-        return Weights(trained, source.config()["evaluator"], origin, trial.seed, trial, NO_COST)
+        predicted = bool(evaluator.weights_from)
+        return Weights(trained, source.config()["evaluator"], origin, trial.seed, trial, NO_COST, predicted)
 
     def _prepared(self, source: RunFolder | Evaluator) -> tuple[Evaluator, Cost]:
         """The evaluator, ready to train, and what that took."""
@@ -134,7 +135,8 @@ class Trainings:
 def _has_weights(run: RunFolder, trust: bool) -> bool:
     """Whether the evaluator of a run scores networks with weights; of one that is neither installed nor trusted, no."""
     try:
-        path = run.config()["evaluator"]["class_path"]
+        described = run.config()["evaluator"]
+        path = described["class_path"]
         cls: Any = installed(path, ("evaluators",))
         if cls is None and not trust:
             warnings.warn(
@@ -144,6 +146,11 @@ def _has_weights(run: RunFolder, trust: bool) -> bool:
             )
             return False
         cls = cls or load(path)
+        while cls.weights_from:  # an evaluator that asks another one, which may be the default
+            described = described["init_args"][cls.weights_from]
+            if described is None:
+                return False
+            cls = load(described["class_path"])
         return bool(cls.trained is not Evaluator.trained)
     except UnknownName:  # of a package that is not here
         return False

@@ -66,6 +66,7 @@ class Weights:
         seed: Of the training.
         recorded: The trial whose weights these are; None: it is a training of its own.
         set_up: Cost of the evaluator's one-off work, if it was done for this.
+        predicted: Whether the recorded score is not that of these weights, but what was expected of them.
     """
 
     trained: Trained
@@ -74,6 +75,7 @@ class Weights:
     seed: int
     recorded: Trial | None
     set_up: Cost
+    predicted: bool = False
 
     @property
     def comparison(self) -> str:
@@ -83,6 +85,8 @@ class Weights:
             return f"{score} in a training of its own"
         if self.trained.evaluation.score == self.recorded.score:
             return f"{score}, as recorded"
+        if self.predicted:
+            return f"{score}, where {number_text(self.recorded.score)} was predicted"
         return (
             f"{score}, while {number_text(self.recorded.score)} was recorded: other versions, another device, or "
             "weights that changed since"

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from archsearch.abilities import Mixing
 from archsearch.errors import TrainingDiverged
@@ -107,6 +108,7 @@ def supervised(
     rate: Callable[[int], float],
     macs: int,
     paths: Callable[[float], Sequence[Route]] | None = None,
+    distillation: float = 0.0,
 ) -> Step:
     """The usual step: the gradient of the loss, of one path or of several together, and an update.
 
@@ -117,6 +119,7 @@ def supervised(
         macs: Multiply-adds to bill for an example.
         paths: Of a super-network: gives the paths whose gradients, added up, make the next update, when it is told the
             share of the updates that are done. None: the run's architecture.
+        distillation: What the outputs of the first path weigh in the loss of the others, next to the targets; 0 to 1.
     """
     reached: list[torch.Tensor] | None = None  # the weights that the last update changed; None: not known
 
@@ -125,8 +128,14 @@ def supervised(
         for weight in weights_of(run.optimizer) if reached is None else reached:
             weight.grad = None
         losses = []
+        teacher: torch.Tensor | None = None
         for path in (run.architecture,) if paths is None else paths(progress):
-            loss = task_loss(run, batch, path, recipe)
+            outputs, auxiliary = outputs_of(run, batch, path, recipe)
+            loss = loss_of(run, batch, outputs, auxiliary, recipe)
+            if teacher is not None:
+                loss = (1 - distillation) * loss + distillation * distilled(outputs, teacher)
+            elif distillation:
+                teacher = outputs.detach()
             losses.append(expect_finite(loss.item(), run))
             loss.backward()  # type: ignore[no-untyped-call]
             meter.trained(batch.examples, path.macs if isinstance(path, Mixture) else macs)
@@ -140,20 +149,38 @@ def supervised(
 
 def task_loss(run: Run, batch: Batch, path: Route, recipe: Recipe) -> torch.Tensor:
     """The loss of what a path makes of a batch, with that of the auxiliary head if the recipe has one."""
-    network, goal = run.network, run.goal
-    weight, smoothing = recipe.auxiliary_weight, recipe.label_smoothing
-    auxiliary: torch.Tensor | None = None
+    return loss_of(run, batch, *outputs_of(run, batch, path, recipe), recipe)
+
+
+def outputs_of(run: Run, batch: Batch, path: Route, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What a path makes of a batch, and the outputs of the auxiliary head, if the network has one and it is trained."""
+    network = run.network
     if isinstance(path, Mixture):
         assert isinstance(network, Mixing)
-        logits = network.mixture(*batch.through(path.options))
-    elif weight:
-        logits, auxiliary = network.with_auxiliary(*batch.through(path))
-    else:
-        logits = network(*batch.through(path))
-    loss = goal.loss(logits, batch.targets, smoothing)
+        return network.mixture(*batch.through(path.options)), None
+    if recipe.auxiliary_weight:
+        return network.with_auxiliary(*batch.through(path))
+    return network(*batch.through(path)), None
+
+
+def loss_of(
+    run: Run, batch: Batch, outputs: torch.Tensor, auxiliary: torch.Tensor | None, recipe: Recipe
+) -> torch.Tensor:
+    """The loss of some outputs, and of those of the auxiliary head."""
+    loss = run.goal.loss(outputs, batch.targets, recipe.label_smoothing)
     if auxiliary is not None:
-        loss = loss + weight * goal.loss(auxiliary, batch.targets, smoothing)
+        loss = loss + recipe.auxiliary_weight * run.goal.loss(auxiliary, batch.targets, recipe.label_smoothing)
     return loss
+
+
+def distilled(outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of logits with the probabilities that a teacher's logits give (Hinton et al. 2015).
+
+    Args:
+        outputs: Shape (..., classes).
+        teacher: The same; without gradient.
+    """
+    return functional.cross_entropy(outputs.flatten(0, -2), teacher.flatten(0, -2).softmax(-1))
 
 
 def update(

@@ -2,19 +2,22 @@
 
 References: Guo et al., "Single path one-shot neural architecture search with uniform sampling", ECCV 2020 (SPOS); Chu,
 Zhang & Xu, "FairNAS", ICCV 2021; Bender et al., "Understanding and simplifying one-shot architecture search", ICML
-2018.
+2018; Yu & Huang, "Universally slimmable networks", ICCV 2019 (the sandwich rule); Cai et al., "Once-for-all", ICLR 2020
+(progressive shrinking).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from archsearch.abilities import Mixing
+from archsearch.abilities import Elastic, Mixing
 from archsearch.basics.seeding import stream
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network
@@ -54,6 +57,19 @@ class UniformPaths:
         """The paths of the next update; ``progress`` is the share of the updates that are done."""
         return [self.space.sample(self.rng)]
 
+    def opened(self, progress: float) -> Sequence[str]:
+        """What becomes elastic for the first time exactly then; see ``SandwichPaths``."""
+        return ()
+
+    def multiply_adds(self, progress: float, size: Callable[[Architecture | None], int]) -> int:
+        """What a pass is billed: the mean of some paths.
+
+        Args:
+            progress: Share of the updates that are done.
+            size: Gives the multiply-adds of an architecture; for None the mean of random ones.
+        """
+        return size(None)
+
 
 class FairPaths(UniformPaths):
     """As many architectures per update as a choice has candidates; each candidate is in exactly one (FairNAS)."""
@@ -63,6 +79,98 @@ class FairPaths(UniformPaths):
         assert self.space.arities is not None
         dealt = [self.rng.permutation(arity).tolist() for arity in self.space.arities]
         return list(zip(*dealt, strict=True))
+
+
+class SandwichPaths(UniformPaths):
+    """The largest architecture, the smallest, and some random ones per update (Yu & Huang), in stages (OFA).
+
+    Without stages, everything is elastic from the beginning, as in BigNAS. With them the largest architecture is
+    trained alone at first; then, stage after stage, one more dimension becomes elastic, as far as ``stages`` says.
+
+    Random ones are uniform over the options of each decision, one after another.
+
+    Args:
+        space: Where to draw from, ``Elastic``.
+        seed: Root seed, >= 0.
+        random: How many random ones, >= 0.
+        stages: Dimensions in the order in which they become elastic; one that is named several times gets so many more
+            options each time, the larger ones first, and all at the last time. Empty: all at once.
+        begins: Share of the updates at which each stage begins, rising.
+    """
+
+    def __init__(
+        self, space: Space, seed: int, random: int, stages: Sequence[str] = (), begins: Sequence[float] = ()
+    ) -> None:
+        super().__init__(space, seed)
+        self.random = random
+        self.stages = tuple(stages)
+        self.begins = tuple(begins)
+
+    def draw(self, progress: float) -> Sequence[Route]:
+        """The architectures of the next update, the largest first; that one alone as long as nothing is elastic."""
+        shares = self.elastic(progress)
+        largest = self.walk(lambda options, _: options - 1)
+        if shares is not None and not any(shares.values()):
+            return [largest]
+        return [largest, self.smallest(shares), *(self._random(shares, self.rng) for _ in range(self.random))]
+
+    def elastic(self, progress: float) -> Mapping[str, float] | None:
+        """Of each dimension how much of it is elastic, 0 to 1; None: everything."""
+        if not self.stages:
+            return None
+        times = Counter(self.stages)
+        done = Counter(stage for stage, begin in zip(self.stages, self.begins, strict=True) if begin <= progress)
+        return {dimension: done[dimension] / times[dimension] for dimension in times}
+
+    def opened(self, progress: float) -> Sequence[str]:
+        """The dimensions that become elastic for the first time exactly then."""
+        first = dict(reversed(list(zip(self.stages, self.begins, strict=True))))
+        return [stage for stage, begin in first.items() if begin == progress]
+
+    def smallest(self, shares: Mapping[str, float] | None) -> Architecture:
+        """The smallest architecture, as far as dimensions are elastic."""
+        return self.walk(lambda options, dimension: _least(options, dimension, shares))
+
+    def walk(self, choose: Callable[[int, str], int]) -> Architecture:
+        """The architecture that a rule gives, which is told how many options there are, and the dimension."""
+        assert isinstance(self.space, Elastic)
+        prefix: Architecture = ()
+        while options := self.space.arity(prefix):
+            prefix = (*prefix, choose(options, self.space.dimension(prefix)))
+        return prefix
+
+    def _random(self, shares: Mapping[str, float] | None, rng: np.random.Generator) -> Architecture:
+        return self.walk(lambda options, dimension: int(rng.integers(_least(options, dimension, shares), options)))
+
+    def multiply_adds(self, progress: float, size: Callable[[Architecture | None], int]) -> int:
+        """The mean over the architectures of an update; of random ones over several."""
+        shares = self.elastic(progress)
+        if shares is not None and not any(shares.values()):
+            return size(self.draw(progress)[0])  # type: ignore[arg-type]
+        rng = stream(0, "size")
+        drawn = [size(self._random(shares, rng)) for _ in range(SIZED)] if self.random else [0]
+        ends = size(self.walk(lambda options, _: options - 1)) + size(self.smallest(shares))
+        return round((ends + self.random * float(np.mean(drawn))) / (2 + self.random))
+
+
+def dimensions(space: Space) -> set[str]:
+    """What decisions of an ``Elastic`` space are about, as far as its largest architecture has them."""
+    assert isinstance(space, Elastic)
+    found: set[str] = set()
+    prefix: Architecture = ()
+    while options := space.arity(prefix):
+        found.add(space.dimension(prefix))
+        prefix = (*prefix, options - 1)
+    return found
+
+
+SIZED = 16
+"""Random architectures whose mean size is billed for each of an update."""
+
+
+def _least(options: int, dimension: str, shares: Mapping[str, float] | None) -> int:
+    """The smallest option that may be chosen: of a dimension that is half elastic, half of the others are not."""
+    return 0 if shares is None else (options - 1) - math.floor((options - 1) * shares.get(dimension, 0.0) + 1e-9)
 
 
 class DroppedPaths(UniformPaths):

@@ -120,6 +120,7 @@ class Trainer(Bound):
         macs: int | None = None,
         validate: bool = True,
         step: Step | None = None,
+        distillation: float = 0.0,
     ) -> None:
         """Trains up to update ``until`` of a schedule of ``total`` updates.
 
@@ -134,6 +135,7 @@ class Trainer(Bound):
             macs: Multiply-adds to bill for an image; None: those of the architecture.
             step: Makes an update, in place of the usual one; ``learning_rate``, ``paths`` and ``macs`` are its own.
             validate: Whether a stand-alone network is validated after each epoch.
+            distillation: As of ``supervised``.
 
         Raises:
             TrainingDiverged: If the loss is no longer finite.
@@ -142,7 +144,12 @@ class Trainer(Bound):
             highest, rising = learning_rate or self.recipe.learning_rate, self.recipe.warm_up * self.updates_per_epoch
             macs = self.size(run.architecture)[0] if macs is None else macs
             step = supervised(
-                self.recipe, meter, lambda done: highest * share_of_rate(done, total, rising), macs, paths
+                self.recipe,
+                meter,
+                lambda done: highest * share_of_rate(done, total, rising),
+                macs,
+                paths,
+                distillation,
             )
         validates = validate and run.architecture is not None
         after = functools.partial(self.validate, run, meter) if validates else None

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from archsearch.chain.layers import ConvBN
+from archsearch.chain.morphs import outgoing_shares, replicated_channels
 from archsearch.networks.network import GlobalAveragePool, InputShape, Network
 from archsearch.spaces.conv_chain import ConvChain
-from archsearch.spaces.networks.mobilenet import ConvBN, outgoing_shares, replicated_channels
 from archsearch.trial import Architecture
 
 

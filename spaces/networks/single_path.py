@@ -13,32 +13,34 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from archsearch.chain.blocks import IDENTITY, Layer, MBConv
+from archsearch.chain.layers import ACTIVATIONS
+from archsearch.chain.network import ChainNetwork
+from archsearch.elastic import ElasticBatchNorm2d
 from archsearch.errors import UsageError
 from archsearch.networks.network import Weights
-from archsearch.spaces.mobilenet import IDENTITY, Layer, MobileNet, candidate_name
-from archsearch.spaces.networks.mobilenet import MobileNetNetwork
 from archsearch.spaces.single_path import CANDIDATES
 from archsearch.trial import Architecture
 
-SIZES: Mapping[str, tuple[int, int]] = {candidate_name(*candidate): candidate for candidate in CANDIDATES}
+SIZES: Mapping[str, tuple[int, int]] = {MBConv(*candidate).name: candidate for candidate in CANDIDATES}
 """Kernel and expansion of each MBConv."""
 
 LARGE = max(SIZES.values())
 
 
-class SinglePathNetwork(MobileNetNetwork):
-    """A chain of super-kernels; see ``MobileNetNetwork``.
+class SinglePathNetwork(ChainNetwork):
+    """A chain of super-kernels; see ``ChainNetwork``.
 
     ``relaxed`` mixes kernels in place of outputs, so that a pass runs one path, whatever the weights.
     """
 
-    def layer_of(
-        self, layer: Layer, space: MobileNet, activation: Callable[[], nn.Module], only: str | None
-    ) -> nn.Module:
+    def layer_of(self, layer: Layer, only: str | None) -> nn.Module:
         """A super-kernel, as large as the option that is needed, or, of the super-network, as the largest."""
         kernel, expansion = LARGE if only is None else SIZES.get(only, (0, 0))
         names = [name for name in SIZES if only in (None, name)]
-        return SuperKernel(layer.inputs, layer.outputs, kernel, expansion, layer.stride, activation, names)
+        return SuperKernel(
+            layer.inputs, layer.outputs, kernel, expansion, layer.stride, ACTIVATIONS[layer.activation], names
+        )
 
     def show(self, architecture: Architecture | None) -> bool:
         """See ``Network``; smaller options are parts of the largest one, which cannot be hidden."""
@@ -222,31 +224,7 @@ def _places(size: int) -> list[int]:
     return [by_ring.index(i) for i in range(size * size)]
 
 
-class LeadingBatchNorm(nn.BatchNorm2d):
+class LeadingBatchNorm(ElasticBatchNorm2d):
     """Batch normalisation of the leading channels, if there are fewer than it has."""
 
     parameters_used = 0  # its slice says
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Shape (batch, n, height, width), n up to all channels."""
-        n = x.shape[1]
-        if n == self.num_features:
-            return super().forward(x)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        tracks, share = self.training and self.track_running_stats, self.momentum or 0.0
-        if tracks:
-            self.num_batches_tracked.add_(1)
-            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        keeps = tracks or not self.training
-        return functional.batch_norm(
-            x,
-            self.running_mean[:n] if keeps else None,
-            self.running_var[:n] if keeps else None,
-            self.weight[:n],
-            self.bias[:n],
-            self.training,
-            share,
-            self.eps,
-        )
