@@ -30,6 +30,7 @@ class Function(Evaluator):
     - EfficientNet: The text of the architecture.
     - FBNet: The text of the architecture.
     - FairNAS: The text of the architecture.
+    - EvoNet: The graph.
     - GOLDNAS: The text of the architecture.
     - MixConv: The text of the architecture.
     - MnasNet: The text of the architecture.
@@ -38,6 +39,7 @@ class Function(Evaluator):
     - NASBench201: The official string.
     - NASBenchMacro: The text of the architecture.
     - NASBenchNLP: The recipe.
+    - NASH: The graph.
     - NASNet: For each kind of cell the two edges of each node, with operation names.
     - NASRLCell: The tree with names.
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
+    from archsearch.spaces.evonet import EvoNet as EvoNet
     from archsearch.spaces.fairnas import FairNAS as FairNAS
     from archsearch.spaces.fbnet import FBNet as FBNet
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
     from archsearch.spaces.nasbench_nlp import NASBenchNLP as NASBenchNLP
+    from archsearch.spaces.nash import NASH as NASH
     from archsearch.spaces.nasnet import NASNet as NASNet
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
@@ -52,6 +54,7 @@ _MODULES = {
     "EfficientNet": "efficientnet",
     "FBNet": "fbnet",
     "FairNAS": "fairnas",
+    "EvoNet": "evonet",
     "GOLDNAS": "gold_nas",
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
@@ -62,6 +65,7 @@ _MODULES = {
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
     "NASBenchNLP": "nasbench_nlp",
+    "NASH": "nash",
     "NASNet": "nasnet",
     "NASRL": "nas_rl",
     "NASRLCell": "nasrl_cell",
