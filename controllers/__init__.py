@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
     from archsearch.controllers.progressive import Progressive as Progressive
+    from archsearch.controllers.q_learning import QLearning as QLearning
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
     from archsearch.controllers.reinforce import Reinforce as Reinforce
@@ -34,6 +35,7 @@ _MODULES = {
     "LocalSearch": "local_search",
     "NSGA2": "nsga2",
     "Progressive": "progressive",
+    "QLearning": "q_learning",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",
     "Reinforce": "reinforce",
