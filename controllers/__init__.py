@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.finalists import Finalists as Finalists
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
+    from archsearch.controllers.ppo import PPO as PPO
     from archsearch.controllers.progressive import Progressive as Progressive
     from archsearch.controllers.q_learning import QLearning as QLearning
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
@@ -34,6 +35,7 @@ _MODULES = {
     "Hyperband": "successive_halving",
     "LocalSearch": "local_search",
     "NSGA2": "nsga2",
+    "PPO": "ppo",
     "Progressive": "progressive",
     "QLearning": "q_learning",
     "RandomSearch": "random_search",

@@ -1,6 +1,6 @@
 """BlockQNN: blocks in the network structure code, chosen layer by layer until the terminal one.
 
-Reference: Zhong, Yan, Wu, Shao & Liu, "Practical block-wise neural network architecture generation", CVPR 2018, Table 1.
+Reference: Zhong, Yan, Wu, Shao & Liu, "Practical block-wise neural network architecture generation", CVPR 2018.
 """
 
 from __future__ import annotations
