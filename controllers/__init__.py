@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.derived import Derived as Derived
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
+    from archsearch.controllers.lanas import LaNAS as LaNAS
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
     from archsearch.controllers.ppo import PPO as PPO
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.reinforce import Reinforce as Reinforce
     from archsearch.controllers.successive_halving import Hyperband as Hyperband
     from archsearch.controllers.successive_halving import SuccessiveHalving as SuccessiveHalving
+    from archsearch.controllers.tree_search import TreeSearch as TreeSearch
 
 _MODULES = {
     "Bananas": "bananas",
@@ -33,6 +35,7 @@ _MODULES = {
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
     "Hyperband": "successive_halving",
+    "LaNAS": "lanas",
     "LocalSearch": "local_search",
     "NSGA2": "nsga2",
     "PPO": "ppo",
@@ -42,6 +45,7 @@ _MODULES = {
     "RegularizedEvolution": "regularized_evolution",
     "Reinforce": "reinforce",
     "SuccessiveHalving": "successive_halving",
+    "TreeSearch": "tree_search",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

@@ -70,7 +70,7 @@ class PPO(PolicyGradient):
         policy: PolicyName = "lstm",
         learning_rate: float = 2e-3,
         clip: float = 0.2,
-        epochs: int = 3,
+        epochs: int = 2,
         batch_size: int = 20,
         entropy_weight: float = 1e-5,
         baseline_decay: float = 0.95,

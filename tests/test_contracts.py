@@ -50,6 +50,7 @@ FACTORIES = {
     "LearningCurve": lambda: load("LearningCurve")(FACTORIES["Training"]()),
     "OneShot": lambda: load("OneShot")(training=FACTORIES["Training"](), epochs=2),
     "Predictor": lambda: load("Predictor")(labels=20),
+    "LaNAS": lambda: load("LaNAS")(every=30),
     "PPO": lambda: load("PPO")(hidden_size=16),
     "QLearning": lambda: load("QLearning")(models=400),
     "Progressive": lambda: load("Progressive")(load("RandomForest")(trees=10), beam=40, first=40, labels=60),
