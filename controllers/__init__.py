@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from archsearch.controllers.derived import Derived as Derived
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
+    from archsearch.controllers.lanas import LaNAS as LaNAS
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
+    from archsearch.controllers.ppo import PPO as PPO
     from archsearch.controllers.progressive import Progressive as Progressive
+    from archsearch.controllers.q_learning import QLearning as QLearning
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
     from archsearch.controllers.reinforce import Reinforce as Reinforce
     from archsearch.controllers.successive_halving import Hyperband as Hyperband
     from archsearch.controllers.successive_halving import SuccessiveHalving as SuccessiveHalving
+    from archsearch.controllers.tree_search import TreeSearch as TreeSearch
 
 _MODULES = {
     "Bananas": "bananas",
@@ -31,13 +35,17 @@ _MODULES = {
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
     "Hyperband": "successive_halving",
+    "LaNAS": "lanas",
     "LocalSearch": "local_search",
     "NSGA2": "nsga2",
+    "PPO": "ppo",
     "Progressive": "progressive",
+    "QLearning": "q_learning",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",
     "Reinforce": "reinforce",
     "SuccessiveHalving": "successive_halving",
+    "TreeSearch": "tree_search",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

@@ -1,4 +1,4 @@
-"""The LSTM policy of ``Reinforce``: a distribution over architectures that is sampled, and changed by gradient steps.
+"""The LSTM policy of ``Reinforce`` and ``PPO``: a distribution over architectures, changed by gradient steps.
 
 Reference: Zoph & Le, "Neural architecture search with reinforcement learning", ICLR 2017. The LSTM is that of PyTorch's
 ``nn.LSTM`` (gates in the order input, forget, cell, output), with gradients through time in closed form: for networks
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.controllers.policies import FloatArray, adam_step
+from archsearch.controllers.policies import Advantages, FloatArray, adam_step
 from archsearch.controllers.policy_loss import PolicyLoss
 from archsearch.model import one_thread
 from archsearch.space import Space
@@ -123,7 +123,12 @@ class LstmPolicy:
 
     def sample(self, n: int, rng: np.random.Generator) -> list[Architecture]:
         """Draws ``n`` architectures, one decision of all of them at a time."""
+        return self.sample_with_odds(n, rng)[0]
+
+    def sample_with_odds(self, n: int, rng: np.random.Generator) -> tuple[list[Architecture], list[float]]:
+        """Draws ``n`` architectures, with the logarithms of their probabilities."""
         prefixes: list[Architecture] = [()] * n
+        odds = [0.0] * n
         begun: dict[Architecture, _Begun] = {}
         for uniforms in rng.random((n, self._space.max_length)).T.tolist():
             begun = self._begun(prefixes, begun)
@@ -132,8 +137,10 @@ class LstmPolicy:
             for row, (prefix, uniform) in enumerate(zip(prefixes, uniforms, strict=True)):
                 if prefix in begun:
                     sums = begun[prefix].sums
-                    prefixes[row] = (*prefix, bisect.bisect_right(sums, uniform * sums[-1], 0, len(sums) - 1))
-        return prefixes
+                    option = bisect.bisect_right(sums, uniform * sums[-1], 0, len(sums) - 1)
+                    prefixes[row] = (*prefix, option)
+                    odds[row] += math.log((sums[option] - (sums[option - 1] if option else 0)) / sums[-1])
+        return prefixes, odds
 
     def probabilities(self, prefix: Architecture) -> FloatArray:
         """Of the options of the decision that follows ``prefix``, shape (options,)."""
@@ -196,7 +203,7 @@ class LstmPolicy:
 
     # -- learning ------------------------------------------------------------------------------
 
-    def update(self, architectures: Sequence[Architecture], advantages: FloatArray) -> None:
+    def update(self, architectures: Sequence[Architecture], advantages: Advantages) -> None:
         """One step of Adam on the loss."""
         with one_thread():
             gradient = self.gradient(architectures, advantages)
@@ -204,10 +211,12 @@ class LstmPolicy:
         adam_step(self._vector, gradient, self._mean, self._square, self._steps, self._learning_rate)
         self._known = {}
 
-    def gradient(self, architectures: Sequence[Architecture], advantages: FloatArray) -> Floats:
+    def gradient(self, architectures: Sequence[Architecture], advantages: Advantages) -> Floats:
         """Of the loss, by all weights in the order of ``state``, as one vector."""
         tokens, options, arities = self._decisions(architectures)
         passes, logs, slopes = self._forward(tokens, arities)
+        if callable(advantages):
+            advantages = advantages(_summed(logs, options))
         positions = np.arange(len(options))[:, None]
         ascent = self._loss.ascent(logs, options, advantages.astype(np.float32)[:, None], slopes, positions)
         ascent /= -len(architectures)
@@ -227,8 +236,7 @@ class LstmPolicy:
         tokens, options, arities = self._decisions(architectures)
         with one_thread():
             logs = self._forward(tokens, arities)[1]
-        taken: FloatArray = np.take_along_axis(logs, options[..., None], -1).sum((0, 2), dtype=np.float64)
-        return taken
+        return _summed(logs, options)
 
     def _decisions(self, architectures: Sequence[Architecture]) -> tuple[Whole, Whole, Whole]:
         """Tokens that are fed, options taken and arities of all decisions, each of shape (length, n).
@@ -308,6 +316,12 @@ class LstmPolicy:
         for name, vector in (("weights", self._vector), ("means", self._mean), ("squares", self._square)):
             vector[:] = np.concatenate([np.array(values, np.float32) for values in state[name]])
         self._known = {}
+
+
+def _summed(logs: Floats, options: Whole) -> FloatArray:
+    """Log-probabilities of the options that were taken, added up for each architecture."""
+    taken: FloatArray = np.take_along_axis(logs, options[..., None], -1).sum((0, 2), dtype=np.float64)
+    return taken
 
 
 def _masked(logits: Floats, arities: Whole) -> Floats:

@@ -1,4 +1,4 @@
-"""The softmax policy of ``Reinforce``: a distribution over architectures that is sampled, and moved by gradients.
+"""The softmax policy of ``Reinforce`` and ``PPO``: a distribution over architectures, changed by gradient steps.
 
 Reference: Dong & Yang, "NAS-Bench-201", ICLR 2020: one independent softmax per decision. The other policy is in
 ``lstm_policy.py``; which steps are taken, ``reinforce.py`` says.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from archsearch.space import Space
 from archsearch.trial import Architecture
 
 FloatArray = npt.NDArray[np.float64]
+Advantages = FloatArray | Callable[[FloatArray], FloatArray]
+"""Of architectures, shape (n,), or what makes them from their log-probabilities under the present policy."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants (Kingma & Ba 2015, Algorithm 1)."""
@@ -51,6 +53,11 @@ class SoftmaxPolicy:
         """Draws ``n`` architectures."""
         return [self._draw(rng) for _ in range(n)]
 
+    def sample_with_odds(self, n: int, rng: np.random.Generator) -> tuple[list[Architecture], list[float]]:
+        """Draws ``n`` architectures, with the logarithms of their probabilities."""
+        drawn = self.sample(n, rng)
+        return drawn, self.log_probabilities(drawn).tolist()
+
     def _draw(self, rng: np.random.Generator) -> Architecture:
         prefix: Architecture = ()
         while n := self._space.arity(prefix):
@@ -73,10 +80,12 @@ class SoftmaxPolicy:
         self._cumulative[row] = list(itertools.accumulate(math.exp(logit - top) for logit in logits))
         return self._cumulative[row]
 
-    def update(self, architectures: Sequence[Architecture], advantages: FloatArray) -> None:
+    def update(self, architectures: Sequence[Architecture], advantages: Advantages) -> None:
         """One step of Adam on the loss, for the decisions that were met."""
         rows, options, arities, lengths = self._decisions(architectures)
         logs, slopes = self._log_softmax(rows, arities)
+        if callable(advantages):
+            advantages = advantages(_summed(logs, options, lengths))
         positions = np.concatenate([np.arange(length) for length in lengths])
         ascent = self._loss.ascent(
             logs, np.array(options, np.int64), np.repeat(advantages, lengths)[:, None], slopes, positions
@@ -98,10 +107,7 @@ class SoftmaxPolicy:
     def log_probabilities(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Log-probabilities, shape (n,)."""
         rows, options, arities, lengths = self._decisions(architectures)
-        taken = self._log_softmax(rows, arities)[0][np.arange(len(rows)), options]
-        sums = np.zeros(len(lengths))
-        np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), taken)
-        return sums
+        return _summed(self._log_softmax(rows, arities)[0], options, lengths)
 
     def probabilities(self, prefix: Architecture) -> FloatArray:
         """Of the options of the decision that follows ``prefix``, shape (options,)."""
@@ -152,6 +158,13 @@ class SoftmaxPolicy:
         self._steps = np.zeros(size)
         self._steps[: len(self._rows)] = state["steps"]
         self._cumulative = {}
+
+
+def _summed(logs: FloatArray, options: Sequence[int], lengths: Sequence[int]) -> FloatArray:
+    """Log-probabilities of the options that were taken, added up for each architecture."""
+    sums = np.zeros(len(lengths))
+    np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), logs[np.arange(len(options)), options])
+    return sums
 
 
 def adam_step(value: Any, gradient: Any, mean: Any, square: Any, steps: Any, rate: float) -> None:

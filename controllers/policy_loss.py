@@ -1,4 +1,4 @@
-"""What the policies of ``Reinforce`` make of logits, and what they descend: one place for both, in closed form.
+"""What policies make of logits, and what they descend: one place for all of them, in closed form.
 
 Reference: Pham et al., "Efficient neural architecture search via parameter sharing", ICML 2018 (ENAS): logits are
 divided by a temperature and squashed, the entropy is rewarded, and skip connections are kept near a prior.

@@ -25,23 +25,15 @@ Where we differ:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from archsearch.abilities import most_probable, skip_decisions
+from archsearch.abilities import skip_decisions
 from archsearch.basics.checks import at_least_one, number
-from archsearch.controller import Controller
-from archsearch.controllers.lstm_policy import LstmPolicy
-from archsearch.controllers.policies import SoftmaxPolicy
+from archsearch.controllers.policy_gradient import PolicyGradient, PolicyName, Told, given, policy_named
 from archsearch.controllers.policy_loss import PolicyLoss
-from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.trial import Architecture, Trial
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class _Defaults(NamedTuple):
@@ -56,7 +48,7 @@ class _Defaults(NamedTuple):
 DEFAULTS = {"lstm": _Defaults(1.5e-3, 0.1, 0.95, 8), "softmax": _Defaults(0.01, 0.0, 0.9, 1)}
 
 
-class Reinforce(Controller):
+class Reinforce(PolicyGradient):
     """REINFORCE: a policy that is trained to propose what scores above average (Zoph & Le 2017).
 
     The policy is a distribution (``archsearch.abilities``), by which the controller ``Derived`` can propose.
@@ -94,7 +86,7 @@ class Reinforce(Controller):
 
     def __init__(
         self,
-        policy: Literal["lstm", "softmax"] = "lstm",
+        policy: PolicyName = "lstm",
         learning_rate: float | None = None,
         entropy_weight: float | None = None,
         baseline_decay: float | None = None,
@@ -107,109 +99,28 @@ class Reinforce(Controller):
         skip_prior: float | None = None,
         skip_weight: float = 0.8,
     ) -> None:
-        if policy not in DEFAULTS:
-            raise UsageError(f"Reinforce: policy: expected 'lstm' or 'softmax', got {policy!r}")
-        self.policy = policy
-        self.learning_rate = _given("learning_rate", learning_rate, above=0)
-        self.entropy_weight = _given("entropy_weight", entropy_weight, low=0)
-        self.baseline_decay = _given("baseline_decay", baseline_decay, low=0, below=1)
+        self.policy: PolicyName = policy_named("Reinforce", policy)
+        self.learning_rate = given("Reinforce", "learning_rate", learning_rate, above=0)
+        self.entropy_weight = given("Reinforce", "entropy_weight", entropy_weight, low=0)
+        self.baseline_decay = given("Reinforce", "baseline_decay", baseline_decay, low=0, below=1)
         self.batch_size = None if batch_size is None else at_least_one("Reinforce", "batch_size", batch_size)
         self.hidden_size = at_least_one("Reinforce", "hidden_size", hidden_size)
         self.layers = at_least_one("Reinforce", "layers", layers)
         self.scale_advantage = scale_advantage
         self.temperature = number("Reinforce", "temperature", temperature, low=1e-3)
-        self.bound = _given("bound", bound, above=0, high=1000)
-        self.skip_prior = _given("skip_prior", skip_prior, above=0, below=1)
+        self.bound = given("Reinforce", "bound", bound, above=0, high=1000)
+        self.skip_prior = given("Reinforce", "skip_prior", skip_prior, above=0, below=1)
         self.skip_weight = number("Reinforce", "skip_weight", skip_weight, low=0)
-        given = {name: getattr(self, name) for name in _Defaults._fields if getattr(self, name) is not None}
-        self._settings = DEFAULTS[policy]._replace(**given)
+        chosen = {name: getattr(self, name) for name in _Defaults._fields if getattr(self, name) is not None}
+        self._settings = DEFAULTS[policy]._replace(**chosen)
 
     def _start(self) -> None:
-        rate, entropy, _, _ = self._settings
+        rate, entropy, decay, batch = self._settings
         loss = PolicyLoss(entropy, self.temperature, self.bound)
         if self.skip_prior is not None:
             skips = skip_decisions(self.space, "Reinforce: skip_prior")
             loss = loss._replace(skip_prior=self.skip_prior, skip_weight=self.skip_weight, skips=skips)
-        self._policy: LstmPolicy | SoftmaxPolicy
-        if self.policy == "lstm":
-            self._policy = LstmPolicy(self.space, rate, loss, self.hidden_size, self.layers, self.rng)
-        else:
-            self._policy = SoftmaxPolicy(self.space, rate, loss)
-        self._told = 0
-        self.baseline = 0.0
-        self._spread = 0.0  # root of the moving average of squared advantages
-        self._batch: list[tuple[Architecture, float]] = []
+        self._begin(self.policy, rate, loss, (self.layers, self.hidden_size), decay, batch)
 
-    def _ask(self) -> Architecture:
-        return self._policy.sample(1, self.rng)[0]
-
-    def _ask_many(self, n: int) -> list[Architecture]:
-        return self._policy.sample(n, self.rng)
-
-    def _tell(self, trial: Trial) -> None:
-        if trial.evaluation is None:
-            return
-        self._batch.append((trial.architecture, self._advantage(trial.evaluation.score)))
-        if len(self._batch) >= self._settings.batch_size:
-            architectures, advantages = zip(*self._batch, strict=True)
-            self._policy.update(architectures, np.array(advantages))
-            self._batch = []
-
-    def _advantage(self, reward: float) -> float:
-        """Reward minus baseline, scaled; the reward then enters the baseline."""
-        advantage = reward - self.baseline if self._told else 0.0
-        self._told += 1
-        # With this weight, sum of decay^(k-i) r_i over sum of decay^(k-i) is updated in place: without rounding
-        # errors, which the scaling would blow up, where all scores are equal.
-        decay = self._settings.baseline_decay
-        weight = (1 - decay) / (1 - decay**self._told)
-        self.baseline = self.baseline + weight * advantage if self._told > 1 else reward
-        self._spread = math.hypot(math.sqrt(1 - weight) * self._spread, math.sqrt(weight) * advantage)
-        # The present advantage is part of the spread: no outlier counts for more than 1 / sqrt(1 - decay).
-        return advantage / self._spread if self.scale_advantage and self._spread > 0 else advantage
-
-    def log_probabilities(self, architectures: Sequence[Architecture]) -> FloatArray:
-        """How likely the present policy is to propose each of n >= 1 architectures: shape (n,), in nats.
-
-        Raises:
-            InvalidArchitecture: If one is not in the space.
-        """
-        return self._policy.log_probabilities([self.space.validate(each) for each in architectures])
-
-    # -- what was learnt: a ``Distribution`` ----------------------------------------------------
-
-    def probabilities(self, prefix: Architecture) -> Sequence[float]:
-        """What the present policy gives the options of the decision that follows ``prefix``; uniform at the start.
-
-        Raises:
-            UsageError: If ``start`` was not called.
-            InvalidArchitecture: If no decision follows.
-        """
-        if not hasattr(self, "_policy"):
-            raise UsageError("Reinforce: there is no policy yet; call start(space, seed) first, as a search does")
-        if not self.space.arity(prefix):
-            raise InvalidArchitecture(f"Reinforce: probabilities: no decision follows {prefix!r}")
-        found: list[float] = self._policy.probabilities(prefix).tolist()
-        return found
-
-    def derived(self) -> Architecture:
-        """The policy's most probable option of each decision, one after another."""
-        return most_probable(self, self.space)
-
-    def _state_dict(self) -> dict[str, Any]:
-        return {
-            "policy": self._policy.state(),
-            "told": self._told,
-            "baseline": self.baseline,
-            "spread": self._spread,
-            "batch": [[list(architecture), advantage] for architecture, advantage in self._batch],
-        }
-
-    def _load_state_dict(self, state: dict[str, Any]) -> None:
-        self._policy.load(state["policy"])
-        self._told, self.baseline, self._spread = state["told"], state["baseline"], state["spread"]
-        self._batch = [(tuple(architecture), advantage) for architecture, advantage in state["batch"]]
-
-
-def _given(name: str, value: float | None, **bounds: float) -> float | None:
-    return None if value is None else number("Reinforce", name, value, **bounds)
+    def _learn(self, batch: Sequence[Told]) -> None:
+        self._policy.update([told.architecture for told in batch], np.array([told.advantage for told in batch]))

@@ -20,6 +20,7 @@ class Function(Evaluator):
     tuple of its options:
 
     - AmoebaNet: For each kind of cell the two edges of each node, with operation names.
+    - BlockQNN: The layers.
     - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.
@@ -34,6 +35,7 @@ class Function(Evaluator):
     - GOLDNAS: The text of the architecture.
     - MixConv: The text of the architecture.
     - MnasNet: The text of the architecture.
+    - MetaQNN: The layers; the last one is the end, SM or GAP.
     - MobileNet: The text of the architecture.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.

@@ -9,6 +9,7 @@ from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.spaces.amoebanet import AmoebaNet as AmoebaNet
+    from archsearch.spaces.block_qnn import BlockQNN as BlockQNN
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
+    from archsearch.spaces.meta_qnn import MetaQNN as MetaQNN
     from archsearch.spaces.mixconv import MixConv as MixConv
     from archsearch.spaces.mnasnet import MnasNet as MnasNet
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AmoebaNet": "amoebanet",
+    "BlockQNN": "block_qnn",
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
@@ -60,6 +63,7 @@ _MODULES = {
     "Hierarchical": "hierarchical",
     "MixConv": "mixconv",
     "MnasNet": "mnasnet",
+    "MetaQNN": "meta_qnn",
     "MobileNet": "mobilenet",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",

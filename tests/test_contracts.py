@@ -50,9 +50,14 @@ FACTORIES = {
     "LearningCurve": lambda: load("LearningCurve")(FACTORIES["Training"]()),
     "OneShot": lambda: load("OneShot")(training=FACTORIES["Training"](), epochs=2),
     "Predictor": lambda: load("Predictor")(labels=20),
+    "LaNAS": lambda: load("LaNAS")(every=30),
+    "PPO": lambda: load("PPO")(hidden_size=16),
+    "QLearning": lambda: load("QLearning")(models=400),
     "Progressive": lambda: load("Progressive")(load("RandomForest")(trees=10), beam=40, first=40, labels=60),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
+    "BlockQNN": lambda: load("BlockQNN")(layers=5, channels=4, blocks=1),
+    "MetaQNN": lambda: load("MetaQNN")(layers=6),
     "ENASMacro": lambda: load("ENASMacro")(layers=6, channels=4),
     "GeneticCNN": lambda: load("GeneticCNN")(channels=4),
     "Hierarchical": lambda: load("Hierarchical")(channels=4),
@@ -97,10 +102,12 @@ def space_for(evaluator_name) -> Space:
 SLOW = {
     ("Differentiable", "default_settings_evaluate"),
     ("OneShot", "default_settings_evaluate"),
+    ("PPO", "beats_random_search"),
     ("Reinforce", "beats_random_search"),
 }
 """Super-networks trained for as many epochs as by default: all but the length of this, ``test_presets.py`` runs too.
-The default policy, an LSTM: ``test_reinforce.py`` shows that it learns, and the quick policy is checked below."""
+The default policy, an LSTM: ``test_reinforce.py`` and ``test_ppo.py`` show that it learns, and the quick policy is
+checked below."""
 
 
 def pairs(kind, checks):
@@ -143,8 +150,9 @@ def test_controller(name, check):
     testing.CONTROLLER_CHECKS[check](factory("controllers", name))
 
 
-def test_the_quick_policy_learns_from_late_lost_and_shuffled_results():
-    testing.CONTROLLER_CHECKS["beats_random_search"](lambda: load("Reinforce")(policy="softmax"))
+@pytest.mark.parametrize(("name", "settings_"), [("Reinforce", {}), ("PPO", {"learning_rate": 0.05})])
+def test_the_quick_policy_learns_from_late_lost_and_shuffled_results(name, settings_):
+    testing.CONTROLLER_CHECKS["beats_random_search"](lambda: load(name)("softmax", **settings_))
 
 
 @pytest.mark.parametrize(("name", "check"), pairs("evaluators", testing.EVALUATOR_CHECKS))
@@ -223,7 +231,7 @@ class Mixture(RuleBasedStateMachine):
 @pytest.mark.parametrize("name", shelf("controllers"))
 def test_any_mixture_of_asking_telling_and_restarting(name):
     machine = type("Machine", (Mixture,), {"make": staticmethod(factory("controllers", name))})
-    examples = 6 if name == "Reinforce" else 15  # its policy takes a gradient step for every few trials
+    examples = 6 if name in ("PPO", "Reinforce") else 15  # policies take a gradient step for every few trials
     quick = settings(max_examples=examples, stateful_step_count=30, deadline=None, derandomize=True, database=None)
     run_state_machine_as_test(machine, settings=quick)
 
