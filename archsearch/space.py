@@ -55,9 +55,11 @@ class Space:
 
     Attributes:
         idle_mutations: Whether ``mutate`` now and then gives an architecture back as it is, where a paper says so.
+        partial_sampling: Whether ``sample`` leaves architectures of the space out, where a paper says so.
     """
 
     idle_mutations: bool = False
+    partial_sampling: bool = False
 
     def __init__(
         self,

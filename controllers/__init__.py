@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.finalists import Finalists as Finalists
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
+    from archsearch.controllers.one_plus_lambda import OnePlusLambda as OnePlusLambda
     from archsearch.controllers.progressive import Progressive as Progressive
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
@@ -33,6 +34,7 @@ _MODULES = {
     "Hyperband": "successive_halving",
     "LocalSearch": "local_search",
     "NSGA2": "nsga2",
+    "OnePlusLambda": "one_plus_lambda",
     "Progressive": "progressive",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",

@@ -20,6 +20,7 @@ class Function(Evaluator):
     tuple of its options:
 
     - AmoebaNet: For each kind of cell the two edges of each node, with operation names.
+    - CGP: The active nodes: number to function and sources, -1 being the image.
     - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.

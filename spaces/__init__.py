@@ -9,6 +9,7 @@ from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.spaces.amoebanet import AmoebaNet as AmoebaNet
+    from archsearch.spaces.cgp import CGP as CGP
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AmoebaNet": "amoebanet",
+    "CGP": "cgp",
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",

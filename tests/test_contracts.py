@@ -53,6 +53,7 @@ FACTORIES = {
     "Progressive": lambda: load("Progressive")(load("RandomForest")(trees=10), beam=40, first=40, labels=60),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
+    "CGP": lambda: load("CGP")(rows=3, columns=6, level_back=3, filters=[4, 8], least=2),
     "ENASMacro": lambda: load("ENASMacro")(layers=6, channels=4),
     "GeneticCNN": lambda: load("GeneticCNN")(channels=4),
     "Hierarchical": lambda: load("Hierarchical")(channels=4),
