@@ -20,7 +20,7 @@ class Function(Evaluator):
     tuple of its options:
 
     - AmoebaNet: For each kind of cell the two edges of each node, with operation names.
-    - CGP: The active nodes: number to function and sources, -1 being the image.
+    - CGP: The active nodes: number to function and sources, -1 or numbers; the last one is the output.
     - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.
@@ -39,6 +39,7 @@ class Function(Evaluator):
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - PNAS: For each kind of cell the two edges of each node, with operation names.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
+    - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
     - SinglePath: The text of the architecture.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with

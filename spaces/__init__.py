@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
     from archsearch.spaces.pnas import PNAS as PNAS
+    from archsearch.spaces.randwire import RandWire as RandWire
     from archsearch.spaces.single_path import SinglePath as SinglePath
 
 _MODULES = {
@@ -57,6 +58,7 @@ _MODULES = {
     "NB1Shot1": "nb1shot1",
     "PNAS": "pnas",
     "RDARTS": "darts",
+    "RandWire": "randwire",
     "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)

@@ -160,7 +160,7 @@ class CGP(Space):
         return sorted(found)
 
     def decode(self, architecture: Architecture) -> dict[int, tuple[str, tuple[int, ...]]]:
-        """The active nodes: number to function and sources, ``IMAGE`` or numbers; the last one is the output."""
+        """The active nodes: number to function and sources, -1 or numbers; the last one is the output."""
         genes, _ = self.genes(architecture)
         return {node: (genes[node].function, genes[node].read) for node in self.active(architecture)}
 
@@ -203,15 +203,17 @@ class CGP(Space):
 
     # -- drawing -----------------------------------------------------------------------------------
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Uniform over the genomes with ``least`` to ``most`` active nodes.
+    def sample(
+        self, rng: np.random.Generator, over: Literal["decisions", "architectures"] = "decisions"
+    ) -> Architecture:
+        """Uniform over the genomes with ``least`` to ``most`` active nodes; over all ``architectures`` if asked.
 
         Raises:
             UsageError: If there is none among ``DRAWS``.
         """
         for _ in range(DRAWS):
             architecture = super().sample(rng)
-            if self._fits(architecture):
+            if over == "architectures" or self._fits(architecture):
                 return architecture
         raise UsageError(
             f"CGP: none of {DRAWS:,} genomes has {self.least} to {self.most} active nodes; set a smaller least, a "

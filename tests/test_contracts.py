@@ -60,6 +60,7 @@ FACTORIES = {
     "ENASMicro": lambda: load("ENASMicro")(layers=3, channels=4),
     "NASNet": lambda: load("NASNet")(layers=3, channels=4),
     "PNAS": lambda: load("PNAS")(layers=3, channels=4),
+    "RandWire": lambda: load("RandWire")(nodes=9, stages=2, seeds=5, channels=4),
     "RDARTS": lambda: load("RDARTS")("S4", layers=3, channels=4),
     "NASBenchNLP": lambda: load("NASBenchNLP")(nodes=6),
     "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
