@@ -106,6 +106,15 @@ class Elastic(Protocol):
         ...
 
 
+@runtime_checkable
+class Drifting(Protocol):
+    """A space whose architectures have silent decisions, which change nothing until others make them heard."""
+
+    def drift(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Changes silent decisions, perhaps none; the canonical form stays."""
+        ...
+
+
 # -- asking a space ----------------------------------------------------------------------------
 
 

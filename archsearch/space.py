@@ -56,9 +56,11 @@ class Space(Described):
 
     Attributes:
         idle_mutations: Whether ``mutate`` now and then gives an architecture back as it is, where a paper says so.
+        partial_sampling: Whether ``sample`` leaves architectures of the space out, where a paper says so.
     """
 
     idle_mutations: bool = False
+    partial_sampling: bool = False
 
     def __init__(
         self,
@@ -102,6 +104,15 @@ class Space(Described):
         Mutation and crossover keep the option of a decision as long as a decision of that name remains.
         """
         return str(len(prefix))
+
+    def meanings(self, prefix: Architecture) -> Sequence[int]:
+        """What the options of the decision that follows ``prefix`` stand for, as numbers.
+
+        Equal numbers mean the same wherever a decision of that label is made; by default an option is its own number.
+        A space in which some options are not there after some prefixes overrides it, and mutation and crossover keep
+        what is meant.
+        """
+        return range(self.arity(prefix))
 
     def subtree(self, prefix: Architecture) -> Hashable:
         """Equal for prefixes whose possible continuations are the same; speeds up counting."""
@@ -303,16 +314,20 @@ class Space(Described):
             raise UsageError(f"{what} needs a space of fixed length; {type(self).__name__} has no fixed arities")
 
     def _by_label(self, architecture: Architecture) -> dict[str, int]:
-        return {self.label(architecture[:i]): option for i, option in enumerate(architecture)}
+        return {self.label(architecture[:i]): self.meanings(architecture[:i])[o] for i, o in enumerate(architecture)}
 
     def _complete(self, prefix: Architecture, wishes: dict[str, int], rng: np.random.Generator) -> Architecture:
         """Extends ``prefix`` to an architecture; wished options are taken where valid, others drawn."""
         while n := self.arity(prefix):
-            option = wishes.get(self.label(prefix), -1) if wishes else -1
-            if not 0 <= option < n:
-                option = self._draw(prefix, n, rng)
-            prefix = (*prefix, option)
+            option = self._wished(prefix, wishes)
+            prefix = (*prefix, self._draw(prefix, n, rng) if option is None else option)
         return prefix
+
+    def _wished(self, prefix: Architecture, wishes: dict[str, int] | None) -> int | None:
+        """The option that stands for what is wished; None: nothing is, or there is none."""
+        wish = wishes.get(self.label(prefix)) if wishes else None
+        meanings = self.meanings(prefix) if wish is not None else ()
+        return meanings.index(wish) if wish in meanings else None
 
     def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
         # Asking for the whole space first makes the draw independent of what was counted before.
@@ -331,8 +346,8 @@ class Space(Described):
         if n == 0:
             yield prefix
             return
-        wish = wishes.get(self.label(prefix), -1) if wishes else -1
-        for option in (wish,) if 0 <= wish < n else range(n):
+        wished = self._wished(prefix, wishes)
+        for option in range(n) if wished is None else (wished,):
             yield from self._completions((*prefix, option), wishes)
 
     def _count(self, prefix: Architecture) -> int | None:

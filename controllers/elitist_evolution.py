@@ -112,12 +112,14 @@ class ElitistEvolution(Controller):
             chances, draws = self.rng.random((2, len(parent))).tolist()
             each = zip(parent, space.arities, chances, draws, strict=True)
             return tuple([int(draw * n) if chance < probability else option for option, n, chance, draw in each])
-        options = {space.label(parent[:i]): option for i, option in enumerate(parent)}
+        wishes = {space.label(parent[:i]): space.meanings(parent[:i])[option] for i, option in enumerate(parent)}
         child: Architecture = ()
         while n := space.arity(child):
-            option = options.get(space.label(child), n)
-            if option >= n or self.rng.random() < probability:
+            wish, meanings = wishes.get(space.label(child)), space.meanings(child)
+            if wish not in meanings or self.rng.random() < probability:
                 option = int(self.rng.integers(n))
+            else:
+                option = meanings.index(wish)
             child = (*child, option)
         return child
 

@@ -21,6 +21,7 @@ class Function(Evaluator):
 
     - AmoebaNet: For each kind of cell the two edges of each node, with operation names.
     - BlockQNN: The layers.
+    - CGP: The active nodes: number to function and sources, -1 or numbers; the last one is the output.
     - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.
@@ -50,6 +51,7 @@ class Function(Evaluator):
     - ProxylessNAS: The text of the architecture.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
     - SPOS: The text of the architecture.
+    - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
     - SinglePath: The text of the architecture.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with

@@ -10,6 +10,7 @@ from archsearch.basics.classes import lazy_classes
 if TYPE_CHECKING:
     from archsearch.spaces.amoebanet import AmoebaNet as AmoebaNet
     from archsearch.spaces.block_qnn import BlockQNN as BlockQNN
+    from archsearch.spaces.cgp import CGP as CGP
     from archsearch.spaces.choices import Choices as Choices
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
@@ -41,12 +42,14 @@ if TYPE_CHECKING:
     from archsearch.spaces.pnas import PNAS as PNAS
     from archsearch.spaces.proxylessnas import ProxylessNAS as ProxylessNAS
     from archsearch.spaces.rdarts import RDARTS as RDARTS
+    from archsearch.spaces.randwire import RandWire as RandWire
     from archsearch.spaces.single_path import SinglePath as SinglePath
     from archsearch.spaces.spos import SPOS as SPOS
 
 _MODULES = {
     "AmoebaNet": "amoebanet",
     "BlockQNN": "block_qnn",
+    "CGP": "cgp",
     "Choices": "choices",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
@@ -79,6 +82,8 @@ _MODULES = {
     "RDARTS": "rdarts",
     "ProxylessNAS": "proxylessnas",
     "SPOS": "spos",
+    "RDARTS": "darts",
+    "RandWire": "randwire",
     "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)

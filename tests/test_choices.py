@@ -31,7 +31,7 @@ def test_a_yaml_file_gives_the_same_space(tmp_path):
     path.write_text(yaml.safe_dump(CONDITIONAL, sort_keys=False))
     assert Choices(str(path)) == Choices(path) == Choices(CONDITIONAL)
     # A run folder holds the decisions, not the path: the file may change.
-    assert describe(Choices(str(path)))["init_args"] == {"decisions": CONDITIONAL}
+    assert describe(Choices(str(path)))["init_args"] == {"decisions": CONDITIONAL, "constraints": None}
 
 
 def test_yaml_names_are_given_once_and_numbers_are_numbers(tmp_path):

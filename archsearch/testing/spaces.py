@@ -76,10 +76,14 @@ def sampling_is_uniform(make: MakeSpace) -> None:
     """Sampling is uniform (chi-square): over all architectures of a small space, else over the first decisions.
 
     In a space too large to count, each decision is uniform over its options; else an option is as likely as the
-    architectures that begin with it are many.
+    architectures that begin with it are many. Of a space with ``partial_sampling`` it is asked that draws differ.
     """
     space, rng = make(), np.random.default_rng(0)
     size = _size(space)
+    if space.partial_sampling:
+        different = len({space.sample(rng) for _ in range(100)})
+        expect(different > 1 or size == 1, "100 draws of sample() are one architecture")
+        return
     if size <= SMALL_SPACE:
         drawn = [space.sample(rng) for _ in range(max(2000, 5 * size))]
         _expect_distribution(drawn, dict.fromkeys(space.enumerate(), 1.0), "sample()")
