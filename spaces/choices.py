@@ -124,7 +124,7 @@ class Choices(Space):
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers count and walk for themselves, so that what is sent to them stays small."""
-        return {**self.__dict__, "_counts": {}, "_walks": {}}
+        return {**self.__dict__, "_counts": {}, "_walks": {}, "_named": None}
 
     # -- values --------------------------------------------------------------------------------
 
