@@ -134,7 +134,7 @@ class Evaluator(Described):
         for _ in range(MAX_DRAWS * n):
             if len(drawn) == n:
                 break
-            drawn[self.space.sample(rng)] = None
+            drawn[self.space.sample(rng, "architectures")] = None
         return list(drawn)
 
     def prepare(self) -> Cost:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from archsearch.controllers.lanas import LaNAS as LaNAS
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
-    from archsearch.controllers.ppo import PPO as PPO
     from archsearch.controllers.one_plus_lambda import OnePlusLambda as OnePlusLambda
+    from archsearch.controllers.ppo import PPO as PPO
     from archsearch.controllers.progressive import Progressive as Progressive
     from archsearch.controllers.q_learning import QLearning as QLearning
     from archsearch.controllers.random_search import RandomSearch as RandomSearch

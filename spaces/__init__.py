@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from archsearch.spaces.once_for_all import OnceForAll as OnceForAll
     from archsearch.spaces.pnas import PNAS as PNAS
     from archsearch.spaces.proxylessnas import ProxylessNAS as ProxylessNAS
-    from archsearch.spaces.rdarts import RDARTS as RDARTS
     from archsearch.spaces.randwire import RandWire as RandWire
+    from archsearch.spaces.rdarts import RDARTS as RDARTS
     from archsearch.spaces.single_path import SinglePath as SinglePath
     from archsearch.spaces.spos import SPOS as SPOS
 
@@ -82,7 +82,6 @@ _MODULES = {
     "RDARTS": "rdarts",
     "ProxylessNAS": "proxylessnas",
     "SPOS": "spos",
-    "RDARTS": "darts",
     "RandWire": "randwire",
     "SinglePath": "single_path",
 }
