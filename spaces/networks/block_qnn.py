@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
-from archsearch.grammar.layers import avg_pool, convolution, max_pool, relu_conv_bn
+from archsearch.grammar.layers import avg_pool, max_pool, relu_conv_bn
 from archsearch.networks.network import GlobalAveragePool, InputShape, Network
 from archsearch.spaces.block_qnn import KINDS, BlockQNN, Layer, loose_ends
 from archsearch.trial import Architecture
@@ -15,9 +15,9 @@ from archsearch.trial import Architecture
 STAGES = 3
 
 MAKE: Mapping[str, Callable[[int], nn.Module]] = {
-    "conv 1x1": lambda width: convolution(width, 1, 1),
-    "conv 3x3": lambda width: convolution(width, 1, 3),
-    "conv 5x5": lambda width: convolution(width, 1, 5),
+    "conv 1x1": lambda width: relu_conv_bn(width, width, 1),
+    "conv 3x3": lambda width: relu_conv_bn(width, width, 3),
+    "conv 5x5": lambda width: relu_conv_bn(width, width, 5),
     "max pool 3x3": lambda width: max_pool(width, 1, 3),
     "avg pool 3x3": lambda width: avg_pool(width, 1, 3),
     "identity": lambda _width: nn.Identity(),
