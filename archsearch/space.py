@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.basics.decisions import Decisions, as_tuples
+from archsearch.basics.decisions import Decisions, as_tuples, is_option, uniform_leaf
 from archsearch.basics.decisions import tokens as tokens
 from archsearch.basics.decisions import vocabulary as vocabulary
 from archsearch.basics.descriptions import Described
@@ -132,10 +132,10 @@ class Space(Described):
             return False
         if self.arities is not None:
             return len(architecture) == len(self.arities) and all(
-                _is_option(option, n) for option, n in zip(architecture, self.arities, strict=True)
+                is_option(option, n) for option, n in zip(architecture, self.arities, strict=True)
             )
         for i, option in enumerate(architecture):
-            if not _is_option(option, self.arity(architecture[:i])):
+            if not is_option(option, self.arity(architecture[:i])):
                 return False
         return self.arity(architecture) == 0
 
@@ -187,9 +187,7 @@ class Space(Described):
             UsageError: If there is no such ``over``.
         """
         if over not in get_args(Over):
-            raise UsageError(
-                f"{type(self).__name__}: sample: over: expected {' or '.join(get_args(Over))}, got {over!r}"
-            )
+            raise UsageError(f"sample: over: expected {' or '.join(get_args(Over))}, got {over!r}")
         if self.arities is not None:
             return tuple((rng.random(self.max_length) * self._arity_array).astype(int).tolist())
         if over == "architectures" and self.size() is not None:
@@ -363,18 +361,8 @@ class Space(Described):
 
     def _uniform(self, rng: np.random.Generator) -> Architecture:
         """An architecture, each as likely as any other if their tree can be counted."""
-        if not self._count(()):  # asked first, so that draws do not depend on what was counted before
-            return self._complete((), {}, rng)
-        prefix: Architecture = ()
-        while n := self.arity(prefix):
-            total, target, chosen = self._count(prefix) or 1, rng.random(), n - 1
-            for option in range(n - 1):
-                target -= (self._count((*prefix, option)) or 0) / total  # a quotient: counts may exceed any float
-                if target < 0:
-                    chosen = option
-                    break
-            prefix = (*prefix, chosen)
-        return prefix
+        counted = self._count(())  # first, so that draws do not depend on what was counted before
+        return uniform_leaf(self.arity, self._count, rng) if counted else self._complete((), {}, rng)
 
     def _completions(self, prefix: Architecture, wishes: dict[str, int] | None = None) -> Iterator[Architecture]:
         n = self.arity(prefix)
@@ -410,7 +398,3 @@ class Space(Described):
 
     def __hash__(self) -> int:
         return hash((type(self), self.max_length, self.max_options))
-
-
-def _is_option(option: object, n: int) -> bool:
-    return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n

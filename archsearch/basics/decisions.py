@@ -58,6 +58,33 @@ class Tree(Protocol):
         ...
 
 
+def is_option(option: object, n: int) -> bool:
+    """Whether it is one of the first ``n`` whole numbers; True and False are none."""
+    return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
+
+
+def uniform_leaf(
+    arity: Callable[[Architecture], int], count: Callable[[Architecture], int | None], rng: np.random.Generator
+) -> Architecture:
+    """A leaf of a tree, each as likely as any other.
+
+    Args:
+        arity: Options of the decision that follows a prefix; 0 at a leaf.
+        count: Leaves below a prefix, all of which can be counted.
+        rng: Where chance comes from.
+    """
+    prefix: Architecture = ()
+    while n := arity(prefix):
+        total, target, chosen = count(prefix) or 1, rng.random(), n - 1
+        for option in range(n - 1):
+            target -= (count((*prefix, option)) or 0) / total  # a quotient: counts may exceed any float
+            if target < 0:
+                chosen = option
+                break
+        prefix = (*prefix, chosen)
+    return prefix
+
+
 def walk(tree: Tree) -> Iterator[tuple[str, int] | None]:
     """Name and number of options of the decisions of a space, the first ones first, some several times.
 
