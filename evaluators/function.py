@@ -28,12 +28,14 @@ class Function(Evaluator):
     - ENASCell: The nodes with names of activations.
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
+    - EvoNet: The graph.
     - GOLDNAS: The text of the architecture.
     - MobileNet: The text of the architecture.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.
     - NASBenchMacro: The text of the architecture.
     - NASBenchNLP: The recipe.
+    - NASH: The graph.
     - NASNet: For each kind of cell the two edges of each node, with operation names.
     - NASRLCell: The tree with names.
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
+    from archsearch.spaces.evonet import EvoNet as EvoNet
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
     from archsearch.spaces.nasbench_nlp import NASBenchNLP as NASBenchNLP
+    from archsearch.spaces.nash import NASH as NASH
     from archsearch.spaces.nasnet import NASNet as NASNet
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
@@ -44,6 +46,7 @@ _MODULES = {
     "ENASCell": "enas_cell",
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
+    "EvoNet": "evonet",
     "GOLDNAS": "gold_nas",
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
@@ -52,6 +55,7 @@ _MODULES = {
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
     "NASBenchNLP": "nasbench_nlp",
+    "NASH": "nash",
     "NASNet": "nasnet",
     "NASRL": "nas_rl",
     "NASRLCell": "nasrl_cell",
