@@ -116,7 +116,7 @@ class ElitistEvolution(Controller):
         child: Architecture = ()
         while n := space.arity(child):
             wish, meanings = wishes.get(space.label(child)), space.meanings(child)
-            if wish not in meanings or self.rng.random() < probability:
+            if wish is None or wish not in meanings or self.rng.random() < probability:
                 option = int(self.rng.integers(n))
             else:
                 option = meanings.index(wish)

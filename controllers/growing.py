@@ -37,7 +37,9 @@ class Growing:
         space = self.space
         if space.arities is not None:
             return []
-        wishes = {space.label(architecture[:i]): option for i, option in enumerate(architecture)}
+        wishes = {
+            space.label(architecture[:i]): space.meanings(architecture[:i])[o] for i, o in enumerate(architecture)
+        }
         begun = []
         for i, current in enumerate(architecture):
             for option in range(space.arity(architecture[:i])):
@@ -53,11 +55,11 @@ class Growing:
 
     def _forced(self, prefix: Architecture, wishes: Mapping[str, int]) -> Architecture:
         """The prefix with all decisions that follow and are kept, up to the first that is free."""
-        while n := self.space.arity(prefix):
-            option = wishes.get(self.space.label(prefix), n)
-            if option >= n:
+        while self.space.arity(prefix):
+            wish, meanings = wishes.get(self.space.label(prefix)), self.space.meanings(prefix)
+            if wish is None or wish not in meanings:
                 break
-            prefix = (*prefix, option)
+            prefix = (*prefix, meanings.index(wish))
         return prefix
 
     def _some(

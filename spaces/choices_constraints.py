@@ -176,8 +176,8 @@ class Language:
 
     def _computed(self, name: str, arguments: Sequence[ast.expr]) -> Expression:
         if name == "count":
-            what = self._expression(arguments[-1])
-            if len(arguments) != 2 or not isinstance(what, Value):
+            what = self._expression(arguments[1]) if len(arguments) == 2 else None
+            if not isinstance(what, Value):
                 raise UsageError(f"{self._where}: count: expected decisions and a value, as in count(op, 'conv')")
             return Count.made((what.value, 0), self._parts(arguments[:1]))
         if name not in _OF_PARTS:

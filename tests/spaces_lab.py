@@ -39,10 +39,10 @@ def differ_in_one_decision(space: Space, first: Architecture, second: Architectu
     where = next((i for i in range(n) if first[i] != second[i]), None)
     if where is None:
         return False
-    kept = {space.label(first[:i]): option for i, option in enumerate(first)}
+    kept = {space.label(first[:i]): space.meanings(first[:i])[option] for i, option in enumerate(first)}
     for i in range(where + 1, len(second)):
-        wish = kept.get(space.label(second[:i]))
-        if wish is not None and wish < space.arity(second[:i]) and second[i] != wish:
+        wish, meanings = kept.get(space.label(second[:i])), space.meanings(second[:i])
+        if wish in meanings and meanings[second[i]] != wish:
             return False
     return True
 
