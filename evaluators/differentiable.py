@@ -295,9 +295,9 @@ class Differentiable(InheritedScores):
         for epoch, back, decay in self._shared.retries:
             stopped += f", taken back from epoch {epoch} to {back} with weight decay {decay:g}"
         return (
-            f"derived {self.space.format(self.derived())}{stopped}; the relaxed network has "
-            f"{records[-1]['relaxed_accuracy']:.1f} % of some validation images right, "
-            f"{drop_by_discretisation(records):+.1f} against the path derived then"
+            f"derived {self.space.format(self.derived())}{stopped}; the relaxed network scores "
+            f"{records[-1]['relaxed_accuracy']:.4g} on some validation examples, "
+            f"{drop_by_discretisation(records):+.2g} against the path derived then"
         )
 
     def trained(self, query: Query) -> Trained:

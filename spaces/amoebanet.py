@@ -74,7 +74,8 @@ applied once here; its name in the authors' table says twice, and their code lea
 
 def _rules(operations: tuple[str, ...], names: Mapping[str, str]) -> Rules:
     states = ("c[k-1]", "c[k-2]")
-    rules = Rules(operations, 5, INPUTS_FIRST, "unused", states=states, last_relu=True, names=names)
+    others = dict.fromkeys(set(WITH_RELEASED) - set(names), "operations released")
+    rules = Rules(operations, 5, INPUTS_FIRST, "unused", states=states, last_relu=True, names=names, elsewhere=others)
     return with_published(rules)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from archsearch.basics.checks import whole_number
-from archsearch.errors import UsageError
+from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.grammar.links import Layer, ScaledLinks
 from archsearch.grammar.texts import read_tokens
 from archsearch.trial import Architecture
@@ -32,6 +32,7 @@ ARCHITECTURES: Mapping[str, str] = {
     ),
 }
 """The published chain of 24 layers, which ``parse`` knows by name: that of the authors' ``cifar10_macro_final.sh``."""
+PUBLISHED_LAYERS = 24
 
 
 class ENASMacro(ScaledLinks):
@@ -79,6 +80,10 @@ class ENASMacro(ScaledLinks):
         Raises:
             InvalidArchitecture: If ``text`` is neither.
         """
+        if text.strip() in ARCHITECTURES and self.layers != PUBLISHED_LAYERS:
+            raise InvalidArchitecture(
+                f"{text.strip()} is an architecture of ENASMacro with layers {PUBLISHED_LAYERS}; set that"
+            )
         return read_tokens(self, ARCHITECTURES.get(text.strip(), text))
 
     def _network(self, architecture: Architecture | None, task: InputShape, channels: int) -> Network:

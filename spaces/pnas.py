@@ -73,6 +73,7 @@ class PNAS(Cells):
             states=("c[k-1]", "c[k-2]"),
             last_relu=True,
             names=ARCHITECTURES if fewest <= 5 <= self.blocks else {},
+            elsewhere={} if fewest <= 5 <= self.blocks else dict.fromkeys(ARCHITECTURES, "blocks 5"),
             fewest=fewest if fewest < self.blocks else None,
         )
         super().__init__(rules, layers, channels, auxiliary)

@@ -182,11 +182,13 @@ def test_enas_micro_decodes_to_the_published_cells():
         (PNAS(), "identity(0)", "", "two operations"),
         (PNAS(), "PNASNet-5", "PNASNet-6", "one of PNASNet-5 or a text"),
         (PNAS(blocks=3, least=2), "PNASNet-5", "cell: identity(0) identity(0)", "2 to 3 nodes between bars"),
-        (PNAS(blocks=2), "PNASNet-5", "PNASNet-5", "a text such as 'cell: identity"),
+        (PNAS(blocks=2), "PNASNet-5", "PNASNet-5", "is an architecture of PNAS with blocks 5"),
+        (PNAS(blocks=2), "PNASNet-5", "identity", "a text such as 'cell: identity"),
+        (AmoebaNet(), "AmoebaNet-B", "AmoebaNet-B", "of AmoebaNet with operations released"),
     ],
 )
 def test_bad_text_is_refused_and_the_reason_told(space, old, new, why):
-    text = next(iter(space.rules.names.values()), old) if old != "PNASNet-5" else old
+    text = old if old in ("PNASNet-5", "AmoebaNet-B") else next(iter(space.rules.names.values()))
     assert old in text
     with pytest.raises(InvalidArchitecture, match=why):
         space.parse(text.replace(old, new, 1))

@@ -13,6 +13,7 @@ from archsearch.bridges.load_network import load_network
 from archsearch.controllers import Derived, RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import UsageError
 from archsearch.evaluators import Differentiable, Inherit, OneShot, Training
+from archsearch.networks.recurrent import CarriedState
 from archsearch.spaces import DARTSCell, ENASCell, NASBenchNLP, NASRLCell
 from archsearch.training.batches import STREAMS
 from archsearch.trial import Budget, Query
@@ -172,6 +173,17 @@ def test_relaxed_weights_of_one_cell_compute_that_cell():
     batch = trainer.first("valid", 50)
     path, relaxed = (run.network(batch.inputs, CELL), run.network.relaxed(batch.inputs, SPACE.selected(CELL)))
     assert torch.equal(path, relaxed)
+
+
+def test_the_hidden_state_of_a_mixture_does_not_grow():
+    """As a search begins, with all activations alike: else it would be infinite within a segment."""
+    network = started().trainer.begin(None, 0).network
+    weights = [dict.fromkeys(range(5), 0.2)] * len(SPACE.relaxed_choices())
+    tokens = torch.randint(6, (4, 100), generator=torch.Generator().manual_seed(0))
+    carried = CarriedState()
+    network.relaxed(tokens, weights, carried).square().sum().backward()
+    assert carried.after[0].abs().max() < 4, "of four streams, as many standard deviations"
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in network.parameters())
 
 
 def test_more_streams_than_tokens_are_refused():

@@ -74,7 +74,7 @@ def test_the_published_chain_of_enas_decodes():
     assert chain[16] == ("conv_5x5", (1, 5, 8, 9, 10, 11, 14))
     assert chain[23] == ("conv_3x3", (0, 1, 5, 6, 7, 9, 13, 15, 18, 19))
     assert len(space.format(space.parse("ENAS-macro")).split()) == 24 + 24 * 23 // 2
-    with pytest.raises(InvalidArchitecture):
+    with pytest.raises(InvalidArchitecture, match="with layers 24; set that"):
         ENASMacro().parse("ENAS-macro")
 
 

@@ -115,6 +115,7 @@ class Rules:
         none: Whether a relaxed edge also has ``none``, which final cells never do.
         last_relu: Whether the last cell's output goes through ReLU before it is averaged.
         names: Published architectures, as texts that ``archsearch.grammar.texts`` reads.
+        elsewhere: Published architectures that the space has under another setting, with that setting.
         at: Kind of cell, source and target to the operations of that edge, where edges differ.
         published: Kind of cell and its decisions to the states that the authors' code concatenates, for published
             cells that do not keep the rule of ``output``.
@@ -132,6 +133,7 @@ class Rules:
     none: bool = False
     last_relu: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     at: Mapping[tuple[int, int, int], tuple[str, ...]] = field(default_factory=dict)
     published: Mapping[tuple[int, Architecture], tuple[int, ...]] = field(default_factory=dict)
     fewest: int | None = None

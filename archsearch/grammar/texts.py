@@ -49,6 +49,8 @@ class Reader:
         Raises:
             InvalidArchitecture: If it is neither, or says that other states are concatenated than are.
         """
+        if setting := self.rules.elsewhere.get(text.strip()):
+            raise InvalidArchitecture(f"{text.strip()} is an architecture of {self.space} with {setting}; set that")
         text = self.rules.names.get(text.strip(), text)
         architecture, outputs = self.read_all(text)
         for kind, (cell, said) in enumerate(zip(self.rules.split(architecture), outputs, strict=True)):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from archsearch.grammar.recurrent import ACTIVATIONS, FIXED, TreeCell, tree_edges
 from archsearch.networks.network import InputShape, Weights
@@ -29,11 +30,13 @@ class Choice(NamedTuple):
         first: Activation of node 0.
         nodes: Of each later node the nodes that it reads, each with activations; their terms are added up.
         ends: The nodes whose average is the output.
+        is_mixture: Whether some node adds up several terms; then each node is normalised.
     """
 
     first: Activations
     nodes: Sequence[Sequence[tuple[int, Activations]]]
     ends: Sequence[int]
+    is_mixture: bool = False
 
 
 class TreeCellNetwork(RecurrentNetwork):
@@ -66,7 +69,11 @@ class TreeCellNetwork(RecurrentNetwork):
     def relaxed(
         self, tokens: torch.Tensor, weights: Sequence[Weights], carried: CarriedState | None = None
     ) -> torch.Tensor:
-        """Logits with a weighted sum of activations on every edge of ``DARTSCell``; see ``archsearch.relaxing``."""
+        """Logits with a weighted sum of activations on every edge of ``DARTSCell``; see ``archsearch.relaxing``.
+
+        Sums grow from node to node, and the hidden state from token to token; so each node of a mixture goes through
+        batch normalisation without parameters, as in the authors' search. With weight 1 for one cell none does.
+        """
         edges = tree_edges(self.space.max_length // 2)
         weights = self.weighed(weights, [1 + len(ACTIVATIONS)] * len(edges))
         nodes: list[list[tuple[int, Activations]]] = [[] for _ in range(edges[-1][1])]
@@ -74,7 +81,9 @@ class TreeCellNetwork(RecurrentNetwork):
             named = [(ACTIVATIONS[option - 1], weight) for option, weight in some.items() if option]
             if named:
                 nodes[node - 1].append((source, named))
-        return self.unrolled(tokens, Choice([(FIXED, 1)], nodes, range(1, len(nodes) + 1)), carried)
+        is_mixture = any(len(terms) != 1 or len(terms[0][1]) != 1 for terms in nodes)
+        choice = Choice([(FIXED, 1)], nodes, range(1, len(nodes) + 1), is_mixture)
+        return self.unrolled(tokens, choice, carried)
 
 
 class TreeRecurrentCell(RecurrentCell):
@@ -99,12 +108,22 @@ class TreeRecurrentCell(RecurrentCell):
     def step(self, x: torch.Tensor, states: States, choice: Choice) -> States:
         """See the class."""
         (hidden,) = states
-        values = [highway(hidden, x + self.hidden_state(hidden), choice.first)]
+        settled = _normalised if choice.is_mixture else _as_it_is
+        values = [settled(highway(hidden, x + self.hidden_state(hidden), choice.first))]
         for node, terms in enumerate(choice.nodes, 1):
             total: torch.Tensor | None = None
             for source, activations in terms:
                 name = str(node) if str(node) in self.maps else f"{source}-{node}"
                 term = highway(values[source], self.maps[name](values[source]), activations)
                 total = term if total is None else total + term
-            values.append(torch.zeros_like(hidden) if total is None else total)
+            values.append(torch.zeros_like(hidden) if total is None else settled(total))
         return (torch.stack([values[node] for node in choice.ends]).mean(0),)
+
+
+def _as_it_is(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+def _normalised(x: torch.Tensor) -> torch.Tensor:
+    """Batch normalisation with the statistics of this batch; of a single stream there are none."""
+    return x if len(x) == 1 else functional.batch_norm(x, None, None, training=True)
