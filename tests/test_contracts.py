@@ -64,6 +64,7 @@ FACTORIES = {
     "Hierarchical": lambda: load("Hierarchical")(channels=4),
     "ENASMicro": lambda: load("ENASMicro")(layers=3, channels=4),
     "NASNet": lambda: load("NASNet")(layers=3, channels=4),
+    "OnceForAll": lambda: load("OnceForAll")([(4, 1, "relu", False), (6, 2, "hard_swish", True)], resolutions=[6, 8]),
     "PNAS": lambda: load("PNAS")(layers=3, channels=4),
     "RandWire": lambda: load("RandWire")(nodes=9, stages=2, seeds=5, channels=4),
     "RDARTS": lambda: load("RDARTS")("S4", layers=3, channels=4),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,34 @@ from archsearch.trial import Architecture
 
 REMEMBERED = 10_000
 """Operations whose multiply-adds are remembered."""
+
+UNCOUNTED = frozenset(
+    {
+        "_addmm_activation",
+        "_cdist_forward",
+        "_cudnn_rnn",
+        "_fft_c2c",
+        "_fft_c2r",
+        "_fft_r2c",
+        "_grouped_mm",
+        "_int_mm",
+        "_linalg_solve_ex",
+        "_native_multi_head_attention",
+        "_scaled_dot_product_fused_attention_overrideable",
+        "_transformer_encoder_layer_fwd",
+        "_trilinear",
+        "_weight_int4pack_mm",
+        "_weight_int8pack_mm",
+        "addbmm",
+        "miopen_rnn",
+        "mkldnn_rnn_layer",
+    }
+)
+"""PyTorch's operations that multiply and add, and of which neither its registry nor this file knows how often. Products
+of matrix and vector are not among them: they are on weights, whatever the number of examples."""
+
+_told: set[str] = set()
+"""Operations that were named in a warning already."""
 
 # -- size and speed ----------------------------------------------------------------------------
 
@@ -43,7 +72,7 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, ...], architecture
     try:
         for module in training:
             module.training = False
-        with torch.no_grad(), _without_fast_path(), MultiplyAddCounter() as counter:
+        with torch.no_grad(), _without_fast_path(), _ShapesAlone() as counter:
             network(torch.zeros(1, *input_shape, dtype=getattr(network, "input_dtype", None), device=device), *path)
     finally:
         for module in training:
@@ -78,7 +107,7 @@ class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        output = func(*args, **(kwargs or {}))
+        output = self.compute(func, args, kwargs or {})
         operation = func._overloadpacket
         if operation in flop_registry:
             self.multiply_adds += _formula(operation, args, kwargs or {}, output)
@@ -87,7 +116,49 @@ class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if operation is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:  # no formula in PyTorch's registry
             query, key, value = args[:3]
             self.multiply_adds += math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+        elif operation not in flop_registry:
+            _tell_uncounted(func)
         return output
+
+    def compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What an operation gives."""
+        return func(*args, **kwargs)
+
+
+class _ShapesAlone(MultiplyAddCounter):
+    """Counts without computing convolutions: zeros of their shape will do.
+
+    PyTorch prepares a convolution for each shape that it has not met yet, which takes longer than all else, and every
+    architecture of a space of widths and kernels has others.
+    """
+
+    def compute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See the base class."""
+        if func is not torch.ops.aten.convolution.default or args[6]:  # transposed
+            return super().compute(func, args, kwargs)
+        images, weight, _, stride, padding, dilation = args[:6]
+        sides = len(weight.shape) - 2
+        stride, padding, dilation = (
+            list(each) * (sides if len(each) == 1 else 1) for each in (stride, padding, dilation)
+        )
+        shape = [
+            (size + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i] + 1
+            for i, size in enumerate(images.shape[2:])
+        ]
+        return images.new_zeros(images.shape[0], weight.shape[0], *shape)
+
+
+def _tell_uncounted(func: Any) -> None:
+    """Warns of an operation that may multiply and add, and that nobody can count: once for each."""
+    namespace, _, name = func._schema.name.partition("::")
+    own = namespace not in ("aten", "prim", "prims", "profiler")  # a user's: what it does is not known
+    if (own or name in UNCOUNTED) and func._schema.name not in _told:
+        _told.add(func._schema.name)
+        warnings.warn(
+            f"multiply-adds: nothing can count those of the operation {func._schema.name}, which count as none; "
+            "register a formula by torch.utils.flop_counter.register_flop_formula, or do it by others",
+            stacklevel=3,
+        )
 
 
 _KNOWN: dict[tuple[Any, ...], int] = {}
