@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
     from archsearch.controllers.ppo import PPO as PPO
     from archsearch.controllers.progressive import Progressive as Progressive
+    from archsearch.controllers.progressive_hurdles import ProgressiveDynamicHurdles as ProgressiveDynamicHurdles
     from archsearch.controllers.q_learning import QLearning as QLearning
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
@@ -40,6 +41,7 @@ _MODULES = {
     "NSGA2": "nsga2",
     "PPO": "ppo",
     "Progressive": "progressive",
+    "ProgressiveDynamicHurdles": "progressive_hurdles",
     "QLearning": "q_learning",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",
