@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.one_plus_lambda import OnePlusLambda as OnePlusLambda
     from archsearch.controllers.ppo import PPO as PPO
     from archsearch.controllers.progressive import Progressive as Progressive
+    from archsearch.controllers.progressive_hurdles import ProgressiveDynamicHurdles as ProgressiveDynamicHurdles
     from archsearch.controllers.q_learning import QLearning as QLearning
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
@@ -42,6 +43,7 @@ _MODULES = {
     "PPO": "ppo",
     "OnePlusLambda": "one_plus_lambda",
     "Progressive": "progressive",
+    "ProgressiveDynamicHurdles": "progressive_hurdles",
     "QLearning": "q_learning",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",

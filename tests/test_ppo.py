@@ -138,7 +138,7 @@ def test_failed_trials_leave_nothing_behind():
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: type(space).__name__)
 def test_it_learns_in_spaces_with_masks_and_of_any_length(space):
-    controller = started(space, batch_size=10, learning_rate=5e-3, hidden_size=24)
+    controller = started(space, batch_size=10, epochs=4, learning_rate=1e-2, hidden_size=24)
     scores = []
     for _ in range(30):
         proposals = controller.ask(5)
