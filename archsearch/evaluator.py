@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from archsearch.task import Task
 
 
-__all__ = ["Evaluator", "Trained"]
+__all__ = ["Built", "Evaluator", "Trained"]
 
 MAX_DRAWS = 100
 """Draws for each different architecture that is wanted."""
@@ -45,6 +45,20 @@ class Trained(NamedTuple):
     task: Task
     skeleton: Mapping[str, int]
     note: str = ""
+
+
+class Built(NamedTuple):
+    """How an evaluator builds the networks that it scores.
+
+    Attributes:
+        input_shape: Of one example.
+        classes: Number of classes; of tokens, the size of the vocabulary.
+        skeleton: The settings of the network around the searched part, by name.
+    """
+
+    input_shape: tuple[int, ...]
+    classes: int
+    skeleton: Mapping[str, int]
 
 
 class Workers(Protocol):
@@ -108,6 +122,11 @@ class Evaluator(Described):
     def note(self) -> str:
         """What the one-off work came to, in one line, for people; empty if there is nothing to say."""
         return ""
+
+    @property
+    def built(self) -> Built | None:
+        """How it builds networks (after ``start``); None: it builds none, or does not say."""
+        return None
 
     @staticmethod
     def folder_in(folder: Path | None, name: str) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archsearch.errors import MissingAbility, UsageError
-from archsearch.evaluator import Evaluator
+from archsearch.evaluator import Built, Evaluator
 from archsearch.space import Space
 from archsearch.trial import Architecture, Evaluation, Query
 
@@ -53,6 +53,11 @@ class Around(Evaluator):
         """As the evaluator's."""
         return self.evaluator.note
 
+    @property
+    def built(self) -> Built | None:
+        """As the evaluator's."""
+        return self.evaluator.built
+
     def draw(self, n: int, rng: np.random.Generator) -> list[Architecture]:
         """As the evaluator does."""
         return self.evaluator.draw(n, rng)
@@ -94,6 +99,11 @@ class AroundSeveral(Together):
         super().start(space)
         for evaluator in self.asked.values():
             evaluator.start(space)
+
+    @property
+    def built(self) -> Built | None:
+        """As that of the last one that builds any: what is cheap comes first."""
+        return next((each.built for each in reversed(self.asked.values()) if each.built is not None), None)
 
     @property
     def folder(self) -> Path | None:

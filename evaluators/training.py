@@ -21,7 +21,7 @@ import torch
 
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
-from archsearch.evaluator import Evaluator, Trained
+from archsearch.evaluator import Built, Evaluator, Trained
 from archsearch.networks.network import Network
 from archsearch.space import Space
 from archsearch.task import Augmentation, Task
@@ -198,6 +198,11 @@ class Training(Evaluator):
         self.trainer.note_data()
         return NO_COST
 
+    @property
+    def built(self) -> Built:
+        """See ``Evaluator``."""
+        return self.trainer.built
+
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """``params`` and ``flops`` (multiply-adds of one image) of a network, without training it."""
         return self.trainer.measure(architecture)
@@ -297,6 +302,11 @@ class BuiltOnTraining(Evaluator, abc.ABC):
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """Scores an architecture outside a search."""
         return self.evaluate_query(Query(-1, architecture, seed))
+
+    @property
+    def built(self) -> Built:
+        """As ``Training`` does."""
+        return self.trainer.built
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """As ``Training`` does."""

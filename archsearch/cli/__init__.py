@@ -1,4 +1,5 @@
-"""The command line: ``archsearch run | resume | compare | status | report | verify | export | show | list``.
+"""The command line: ``archsearch run | resume | compare | status | report | verify | export | profile | show |
+list``.
 
 Options come from the signatures and docstrings of the classes themselves. Only what a command needs is imported, so
 that ``archsearch --help`` is quick.

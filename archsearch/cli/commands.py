@@ -16,6 +16,7 @@ from archsearch.basics.words import say
 from archsearch.cli.answers import Answer, nothing_else, without_option, write_document
 from archsearch.cli.comparing import compare
 from archsearch.cli.looking import export, list_components, report, show, status, verify
+from archsearch.cli.profiling import profile
 from archsearch.cli.searching import resume, run
 from archsearch.errors import ArchsearchError, UsageError
 
@@ -38,6 +39,7 @@ commands:
   report    the best architectures of a run, its learning curve, one HTML page
   verify    score the best of a run again, by a better evaluator: does their order hold?
   export    the best of a run as files without code: genotype, weights, ONNX, a model card
+  profile   how long the networks of a space take on a device: the table that limits on latency read
   show      one architecture as text and as a drawing
   list      controllers, evaluators, spaces and presets, and what fits together
 
@@ -156,6 +158,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Answer]] = {
     "report": report,
     "verify": verify,
     "export": export,
+    "profile": profile,
     "show": show,
     "list": list_components,
 }

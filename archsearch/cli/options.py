@@ -46,8 +46,13 @@ def add_trust(parser: jsonargparse.ArgumentParser, what: str = "the folder") -> 
     )
 
 
-def files_first(arguments: Sequence[str]) -> list[str]:
-    """The arguments in the order in which later ones override earlier ones: preset, files, options."""
+def files_first(arguments: Sequence[str], only: Sequence[str] = ()) -> list[str]:
+    """The arguments in the order in which later ones override earlier ones: preset, files, options.
+
+    Args:
+        arguments: The command line.
+        only: The entries of a preset that the command takes; none: all.
+    """
     import argparse
 
     files = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -59,11 +64,11 @@ def files_first(arguments: Sequence[str]) -> list[str]:
         raise UsageError(f"{error}; see 'archsearch run --help'") from None
     if len(given.preset) > 1:
         raise UsageError(f"preset: expected one, got {', '.join(given.preset)}")
-    texts = [_preset_text(given.preset[0], given.config, options)] if given.preset else []
+    texts = [_preset_text(given.preset[0], given.config, options, only)] if given.preset else []
     return [argument for text in (*texts, *given.config) for argument in ("--config", text)] + options
 
 
-def _preset_text(preset: str, files: Sequence[str], options: Sequence[str]) -> str:
+def _preset_text(preset: str, files: Sequence[str], options: Sequence[str], only: Sequence[str] = ()) -> str:
     """The options of a preset, without those of a component in whose place the user puts one of another class.
 
     Else jsonargparse would hand on settings that happen to have the same name: the epochs of a super-network would
@@ -79,8 +84,10 @@ def _preset_text(preset: str, files: Sequence[str], options: Sequence[str]) -> s
             others |= found if isinstance(found, dict) else {}
     for name, value in _with_values(options):
         others[name.removeprefix("--")] = value
+    if only:
+        content = {name: value for name, value in content.items() if name in only}
     for what in DEFAULTS:
-        if what in others and _class_name(others[what]) != _class_name(content[what]):
+        if what in others and what in content and _class_name(others[what]) != _class_name(content[what]):
             del content[what]
     return yaml_text(content)
 

@@ -51,6 +51,8 @@ class Limits:
         self.limits = dict(limits)
         self._evaluator = evaluator
         self._latency = None if latency_table is None else LatencyTable(latency_table, space)
+        if self._latency is not None:
+            self._latency.check_built(evaluator.built, type(evaluator).__name__)
         self._check_names(self._first_measure(space.sample(np.random.default_rng(0))))
         self.figures = functools.lru_cache(maxsize=REMEMBERED)(self._figures)
 

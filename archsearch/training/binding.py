@@ -12,6 +12,7 @@ from archsearch.abilities import SharedWeights, expect_kind, skeleton_settings, 
 from archsearch.basics.kinds import IMAGES
 from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
+from archsearch.evaluator import Built
 from archsearch.files.notes import read_text, write_text
 from archsearch.networks.network import Network
 from archsearch.space import Space
@@ -177,6 +178,11 @@ class Bound:
             return False
         own = inspect.signature(type(self.space).__init__).parameters.get(name)
         return own is None or getattr(self.space, name) == own.default
+
+    @property
+    def built(self) -> Built:
+        """See ``archsearch.evaluator.Evaluator.built``."""
+        return Built(self.data.input_shape, self.data.classes, self.skeleton_used)
 
     def size(self, architecture: Architecture | None) -> tuple[int, int]:
         """Multiply-adds of one example, and trainable parameters; for None the means of random paths."""
