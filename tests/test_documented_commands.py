@@ -17,7 +17,7 @@ from archsearch import cli
 from archsearch.components import entry_points
 
 WORK = {
-    "run": ("cli.again", "search_or_go_on"),
+    "run": ("cli.searching", "search_or_go_on"),
     "resume": ("running.search", "resume"),
     "status": ("showing.status", "standing"),
     "report": ("showing.report", "report"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.answers import Answer
 from archsearch.cli.folders import output_folder
@@ -26,10 +28,12 @@ from archsearch.cli.options import (
     loggers,
     make_parser,
 )
-from archsearch.errors import UsageError
+from archsearch.errors import RunFolderError, UsageError
 
 if TYPE_CHECKING:
     import jsonargparse
+
+    from archsearch.running.result import Result
 
 
 # -- run and resume ----------------------------------------------------------------------------
@@ -45,7 +49,6 @@ def run(arguments: Sequence[str]) -> Answer:
     if given["preset"] is not None:
         raise UsageError("preset: give it as an option, --preset; a file with options cannot name one")
     objects = instantiate(parser, config)
-    from archsearch.cli.again import search_or_go_on
     from archsearch.running.settings import ENDS, Settings, field_names
 
     settings = {name: given[name] for name in field_names(Settings)}
@@ -98,6 +101,51 @@ def resume(arguments: Sequence[str]) -> Answer:
         **changes,
     )
     return finish(result, given["directory"])
+
+
+def search_or_go_on(
+    components: dict[str, Any], settings: dict[str, Any], *, seed: int | None, out: str, **how: Any
+) -> Result:
+    """A new search, or the same one from where it stopped.
+
+    So a script, a cluster's scheduler or an agent can repeat one command until it is done, and need not know whether it
+    has been begun.
+
+    Args:
+        components: The space, the controller and the evaluator, by these names.
+        settings: The fields of ``Settings`` by name.
+        seed: As asked for; None: any.
+        out: The run folder; there may be a run.
+        **how: Further arguments that ``search`` and ``resume`` share: where to run, whom to tell.
+
+    Raises:
+        RunFolderError: If a run of something else is there.
+        UsageError: If it has another seed, or other settings.
+    """
+    from archsearch.keeping.folder import RunFolder
+    from archsearch.running.search import resume, search
+    from archsearch.running.settings import Settings
+
+    if not (Path(out) / "config.yaml").exists():
+        return search(**components, **settings, seed=seed, out=out, **how)
+    config = RunFolder(out).config()
+    if seed is not None and seed != config["seed"]:
+        raise UsageError(
+            f"{out}: there is a run here already, of seed {config['seed']}; got seed {seed}: name another folder"
+        )
+    asked = dataclasses.asdict(Settings(**settings))
+    # A folder of an older version may not name all settings.
+    known = {each.name: config["settings"].get(each.name, each.default) for each in dataclasses.fields(Settings)}
+    if differing := [name for name in asked if asked[name] != known[name]]:
+        name = differing[0]
+        raise UsageError(
+            f"{out}: there is a run here already, of {name} {known[name]}; got {asked[name]}: "
+            f"'archsearch resume {out} --{name} {asked[name]}' changes that, or name another folder"
+        )
+    try:
+        return resume(out, **components, **how)
+    except RunFolderError as error:
+        raise RunFolderError(f"there is a run here already: {error}") from None
 
 
 def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
