@@ -8,23 +8,21 @@ depend on nothing but the layers before, so that recomputing them is shared in t
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import Any, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from archsearch.errors import UsageError
+from archsearch.evaluators.chain_statistics import Normalisation, Statistics
 from archsearch.evaluators.chain_tree import HEAD, IMAGES, STEM, Node, Piece, Size, plan
 from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.training.batches import evaluation_batches
 from archsearch.trial import Architecture
-
-Statistics = Literal["recomputed", "batch", "inherited"]
 
 
 @runtime_checkable
@@ -111,7 +109,9 @@ def score_chains(
         raise UsageError("score_chains: statistics are to be recomputed, but statistics_images holds no batch")
     if not architectures:
         return ChainScores([], Counter(), 0)
-    with torch.inference_mode(), _Walker(network, statistics) as walker:
+    assert isinstance(network, nn.Module)
+    with torch.inference_mode(), Normalisation(network, statistics) as normalisation:
+        walker = _Walker(network, normalisation, statistics)
         walker.measure(architectures, images)
         if statistics == "recomputed":
             _gather(walker, architectures, statistics_images, memory_limit)
@@ -138,7 +138,7 @@ def _scores(
     scores = [(0, 0.0)] * len(architectures)
     sizes = whole if of_batch else together
     for chunk, targets in zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True):
-        walker.batches = [len(chunk)] if of_batch else None
+        walker.normalisation.batches = [len(chunk)] if of_batch else None
         for places, right, loss in _score(walker.walk(tree, chunk), targets):
             for k in places:
                 scores[k] = (scores[k][0] + right, scores[k][1] + loss)
@@ -152,7 +152,7 @@ def _gather(
     sizes = [len(batch) for batch in batches]
     tree, together = plan(architectures, walker.sizes, limit, max(sizes), sum(sizes))
     for group in _groups(batches, together):
-        walker.batches = [len(batch) for batch in group]
+        walker.normalisation.batches = [len(batch) for batch in group]
         for _ in walker.walk(tree, torch.cat(group)):
             pass
 
@@ -209,53 +209,27 @@ class _Recorder(MultiplyAddCounter):  # type: ignore[no-untyped-call]
 # -- the walk ----------------------------------------------------------------------------------
 
 
-class _Gathered:
-    """Statistics of one layer of batch normalisation after one prefix: cumulative averages, as PyTorch has them."""
-
-    def __init__(self, layer: nn.BatchNorm2d, like: torch.Tensor) -> None:
-        self.mean = like.new_zeros(layer.num_features)
-        self.variance = like.new_ones(layer.num_features)
-        self.batches = 0
-
-
 class _Walker:
-    """Computes trees; on entry it takes over the network's batch normalisations, on exit it gives them back.
+    """Computes trees.
 
     Args:
         network: The super-network.
+        normalisation: Of the network, entered.
         statistics: As ``score_chains`` takes them.
 
     Attributes:
+        normalisation: As it was given.
         statistics: As they were given.
-        batches: Sizes of the batches that lie one after the other in the images, each of which is normalised by its own
-            statistics; None: those that were gathered, or inherited, are used.
         computed: Images by piece.
         sizes: What pieces take.
     """
 
-    def __init__(self, network: Chain, statistics: Statistics) -> None:
-        self.batches: list[int] | None = None
+    def __init__(self, network: Chain, normalisation: Normalisation, statistics: Statistics) -> None:
+        self.normalisation = normalisation
+        self.statistics = statistics
         self.computed: Counter[Piece] = Counter()
         self.sizes: dict[Piece, Size] = {}
         self._network = network
-        self.statistics = statistics
-        self._gathered: dict[Architecture, dict[nn.BatchNorm2d, _Gathered]] = {}
-        self._prefix: Architecture = ()
-        self._training = {module: module.training for module in network.modules()}
-
-    def __enter__(self) -> _Walker:
-        for module in self._training:
-            module.training = False
-            if isinstance(module, nn.BatchNorm2d) and self.statistics != "inherited":
-                # An attribute of the object comes before the method; the running statistics are never written.
-                module.__dict__["forward"] = functools.partial(self._normalise, module)
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        for module, training in self._training.items():
-            module.training = training
-            if isinstance(module, nn.BatchNorm2d):
-                module.__dict__.pop("forward", None)
 
     def walk(self, tree: Sequence[Node], images: torch.Tensor) -> Iterator[tuple[list[int], torch.Tensor]]:
         """The places of each architecture, and its logits."""
@@ -275,16 +249,16 @@ class _Walker:
             x = images.new_zeros(4, *images.shape[1:])
         self.sizes[IMAGES] = Size(x.nbytes / 4, 0.0, 0)
         # Several batches take most, since their parts are put together.
-        self.batches = {"inherited": None, "batch": [4], "recomputed": [2, 2]}[self.statistics]
+        self.normalisation.batches = {"inherited": None, "batch": [4], "recomputed": [2, 2]}[self.statistics]
         x = self._measure(STEM, x)
         for i, options in enumerate(zip(*architectures, strict=True)):
             for option in sorted(set(options)):
                 output = self._measure((i, option), x)
             x = output
         self._measure(HEAD, x)
-        self.batches = None
+        self.normalisation.batches = None
         self.computed.clear()
-        self._gathered.clear()
+        self.normalisation.forget()
 
     def _measure(self, piece: Piece, x: torch.Tensor) -> torch.Tensor:
         # In inference mode the recorder would see compound operations, whose insides it does not know.
@@ -296,31 +270,7 @@ class _Walker:
 
     def _compute(self, piece: Piece, prefix: Architecture, x: torch.Tensor) -> torch.Tensor:
         self.computed[piece] += len(x)
-        self._prefix = prefix
+        self.normalisation.prefix = prefix
         if isinstance(piece, tuple):
             return self._network.layer(piece[0], x, piece[1])
         return self._network.stem(x) if piece == STEM else self._network.head(x)
-
-    # -- batch normalisation -----------------------------------------------------------------------
-
-    def _normalise(self, layer: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
-        if self.batches is None:
-            found = self._gathered[self._prefix][layer]
-            return functional.batch_norm(
-                x, found.mean, found.variance, layer.weight, layer.bias, training=False, eps=layer.eps
-            )
-        parts = [self._normalise_batch(layer, part) for part in torch.split(x, self.batches)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _normalise_batch(self, layer: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
-        if self.statistics == "batch":
-            return functional.batch_norm(x, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
-        layers = self._gathered.setdefault(self._prefix, {})
-        if layer not in layers:
-            layers[layer] = _Gathered(layer, x)
-        found = layers[layer]
-        # Where a walk comes by again, all batches are averaged in once more, which changes nothing.
-        found.batches += 1
-        return functional.batch_norm(
-            x, found.mean, found.variance, layer.weight, layer.bias, True, 1 / found.batches, layer.eps
-        )

@@ -27,7 +27,7 @@ from archsearch.differentiable.searching import Method
 from archsearch.differentiable.stages import Stages
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
-from archsearch.evaluators.chain_scoring import Statistics
+from archsearch.evaluators.chain_statistics import Statistics
 from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.relaxed_network import Plan, RelaxedNetwork
 from archsearch.evaluators.search_records import drop_by_discretisation

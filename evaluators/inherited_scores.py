@@ -15,7 +15,8 @@ from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
 from archsearch.evaluator import Trained
-from archsearch.evaluators.chain_scoring import Chain, Statistics, score_chains
+from archsearch.evaluators.chain_scoring import Chain, score_chains
+from archsearch.evaluators.chain_statistics import Statistics
 from archsearch.evaluators.inheriting import inherit, recompute_statistics
 from archsearch.evaluators.super_network import SuperNetwork
 from archsearch.evaluators.training import BuiltOnTraining, Training

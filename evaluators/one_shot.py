@@ -26,7 +26,7 @@ from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.basics.kinds import IMAGES, kinds_of
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
-from archsearch.evaluators.chain_scoring import Statistics
+from archsearch.evaluators.chain_statistics import Statistics
 from archsearch.evaluators.hyper_network import HyperNetwork
 from archsearch.evaluators.inherited_scores import InheritedScores
 from archsearch.evaluators.inheriting import inherit
