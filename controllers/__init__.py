@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from archsearch.controllers.derived import Derived as Derived
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
+    from archsearch.controllers.hill_climbing import HillClimbing as HillClimbing
+    from archsearch.controllers.lemonade import Lemonade as Lemonade
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
+    from archsearch.controllers.move_policy import MovePolicy as MovePolicy
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
+    from archsearch.controllers.pair_tournament import PairTournament as PairTournament
     from archsearch.controllers.progressive import Progressive as Progressive
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
@@ -30,9 +34,13 @@ _MODULES = {
     "Derived": "derived",
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
+    "HillClimbing": "hill_climbing",
     "Hyperband": "successive_halving",
+    "Lemonade": "lemonade",
     "LocalSearch": "local_search",
+    "MovePolicy": "move_policy",
     "NSGA2": "nsga2",
+    "PairTournament": "pair_tournament",
     "Progressive": "progressive",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",
