@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from archsearch.controllers.derived import Derived as Derived
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
+    from archsearch.controllers.hill_climbing import HillClimbing as HillClimbing
     from archsearch.controllers.lanas import LaNAS as LaNAS
+    from archsearch.controllers.lemonade import Lemonade as Lemonade
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
+    from archsearch.controllers.move_policy import MovePolicy as MovePolicy
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
     from archsearch.controllers.one_plus_lambda import OnePlusLambda as OnePlusLambda
+    from archsearch.controllers.pair_tournament import PairTournament as PairTournament
     from archsearch.controllers.ppo import PPO as PPO
     from archsearch.controllers.progressive import Progressive as Progressive
     from archsearch.controllers.progressive_hurdles import ProgressiveDynamicHurdles as ProgressiveDynamicHurdles
@@ -36,12 +40,16 @@ _MODULES = {
     "Derived": "derived",
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
+    "HillClimbing": "hill_climbing",
     "Hyperband": "successive_halving",
     "LaNAS": "lanas",
+    "Lemonade": "lemonade",
     "LocalSearch": "local_search",
+    "MovePolicy": "move_policy",
     "NSGA2": "nsga2",
     "PPO": "ppo",
     "OnePlusLambda": "one_plus_lambda",
+    "PairTournament": "pair_tournament",
     "Progressive": "progressive",
     "ProgressiveDynamicHurdles": "progressive_hurdles",
     "QLearning": "q_learning",

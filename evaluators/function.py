@@ -26,6 +26,7 @@ class Function(Evaluator):
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.
     - DARTSCell: The nodes with names of activations.
+    - EAS: The graph.
     - ENASCell: The nodes with names of activations.
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
@@ -37,7 +38,9 @@ class Function(Evaluator):
     - MixConv: The text of the architecture.
     - MnasNet: The text of the architecture.
     - MetaQNN: The layers; the last one is the end, SM or GAP.
+    - LEMONADE: The graph.
     - MobileNet: The text of the architecture.
+    - NASBOT: The graph.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.
     - NASBenchMacro: The text of the architecture.

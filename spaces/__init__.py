@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.darts_cell import DARTSCell as DARTSCell
+    from archsearch.spaces.eas import EAS as EAS
     from archsearch.spaces.efficientnet import EfficientNet as EfficientNet
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
+    from archsearch.spaces.lemonade import LEMONADE as LEMONADE
     from archsearch.spaces.meta_qnn import MetaQNN as MetaQNN
     from archsearch.spaces.mixconv import MixConv as MixConv
     from archsearch.spaces.mnasnet import MnasNet as MnasNet
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
     from archsearch.spaces.nasbench_nlp import NASBenchNLP as NASBenchNLP
+    from archsearch.spaces.nasbot import NASBOT as NASBOT
     from archsearch.spaces.nash import NASH as NASH
     from archsearch.spaces.nasnet import NASNet as NASNet
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
@@ -54,6 +57,7 @@ _MODULES = {
     "ConvChain": "conv_chain",
     "DARTS": "darts",
     "DARTSCell": "darts_cell",
+    "EAS": "eas",
     "ENASCell": "enas_cell",
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
@@ -67,7 +71,9 @@ _MODULES = {
     "MixConv": "mixconv",
     "MnasNet": "mnasnet",
     "MetaQNN": "meta_qnn",
+    "LEMONADE": "lemonade",
     "MobileNet": "mobilenet",
+    "NASBOT": "nasbot",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
