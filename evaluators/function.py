@@ -21,7 +21,8 @@ class Function(Evaluator):
 
     - AmoebaNet: For each kind of cell the two edges of each node, with operation names.
     - CGP: The active nodes: number to function and sources, -1 or numbers; the last one is the output.
-    - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
+    - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
+    - CoDeepNEAT: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.
     - DARTSCell: The nodes with names of activations.
@@ -41,7 +42,7 @@ class Function(Evaluator):
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - PNAS: For each kind of cell the two edges of each node, with operation names.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
-    - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
+    - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
     - SinglePath: The text of the architecture.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.amoebanet import AmoebaNet as AmoebaNet
     from archsearch.spaces.cgp import CGP as CGP
     from archsearch.spaces.choices import Choices as Choices
+    from archsearch.spaces.codeepneat import CoDeepNEAT as CoDeepNEAT
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.darts import RDARTS as RDARTS
@@ -40,6 +41,7 @@ _MODULES = {
     "AmoebaNet": "amoebanet",
     "CGP": "cgp",
     "Choices": "choices",
+    "CoDeepNEAT": "codeepneat",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
     "DARTSCell": "darts_cell",
