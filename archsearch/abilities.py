@@ -164,6 +164,24 @@ class Drifting(Protocol):
         ...
 
 
+@runtime_checkable
+class Modular(Protocol):
+    """A space whose architectures are a blueprint and modules, which could be those of other architectures."""
+
+    @property
+    def modules(self) -> int:
+        """How many modules an architecture has."""
+        ...
+
+    def module_of(self, label: str) -> tuple[int | None, str]:
+        """The module that a decision belongs to, counted from 0, or None for the blueprint; and its name there."""
+        ...
+
+    def used_modules(self, architecture: Architecture) -> frozenset[int]:
+        """The modules that the blueprint makes use of."""
+        ...
+
+
 # -- asking a space ----------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from archsearch.basics.classes import lazy_classes
 if TYPE_CHECKING:
     from archsearch.controllers.bananas import Bananas as Bananas
     from archsearch.controllers.bayesian_optimization import BayesianOptimization as BayesianOptimization
+    from archsearch.controllers.coevolution import CoEvolution as CoEvolution
     from archsearch.controllers.deap_toolbox import DeapToolbox as DeapToolbox
     from archsearch.controllers.derived import Derived as Derived
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Bananas": "bananas",
     "BayesianOptimization": "bayesian_optimization",
+    "CoEvolution": "coevolution",
     "DeapToolbox": "deap_toolbox",
     "Derived": "derived",
     "ElitistEvolution": "elitist_evolution",

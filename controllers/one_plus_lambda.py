@@ -36,13 +36,14 @@ class OnePlusLambda(Controller):
         UsageError: If a setting is out of range.
     """
 
-    state = ("_parent", "_asked", "_due", "_won")
+    state = ("_parent", "_proposed", "_asked", "_due", "_won")
 
     def __init__(self, children: int = 2) -> None:
         self.children = at_least_one("OnePlusLambda", "children", children)
 
     def _start(self) -> None:
         self._parent: list[Any] | None = None  # score, id, architecture
+        self._proposed = 0  # which is also the id of the next proposal
         self._begin()
 
     def _begin(self) -> None:
@@ -52,13 +53,14 @@ class OnePlusLambda(Controller):
         self._won: list[Any] | None = None  # like the parent: its best child so far, if better
 
     def _ask(self) -> Architecture | tuple[Architecture, int | None]:
+        self._proposed += 1
         if self._parent is None:
             return self.space.sample(self.rng)
         if self._asked == self.children:
             self._end()
         child = self._child()
         self._asked += 1
-        self._due.append(self._next_id)
+        self._due.append(self._proposed - 1)
         return child, self._parent[1]
 
     def _child(self) -> Architecture:

@@ -22,7 +22,8 @@ class Function(Evaluator):
     - AmoebaNet: For each kind of cell the two edges of each node, with operation names.
     - BlockQNN: The layers.
     - CGP: The active nodes: number to function and sources, -1 or numbers; the last one is the output.
-    - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
+    - Choices: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
+    - CoDeepNEAT: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.
     - DARTSCell: The nodes with names of activations.
@@ -55,6 +56,7 @@ class Function(Evaluator):
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
     - SPOS: The text of the architecture.
     - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
+    - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
     - SinglePath: The text of the architecture.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.block_qnn import BlockQNN as BlockQNN
     from archsearch.spaces.cgp import CGP as CGP
     from archsearch.spaces.choices import Choices as Choices
+    from archsearch.spaces.codeepneat import CoDeepNEAT as CoDeepNEAT
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.darts_cell import DARTSCell as DARTSCell
@@ -54,6 +55,7 @@ _MODULES = {
     "BlockQNN": "block_qnn",
     "CGP": "cgp",
     "Choices": "choices",
+    "CoDeepNEAT": "codeepneat",
     "ConvChain": "conv_chain",
     "DARTS": "darts",
     "DARTSCell": "darts_cell",

@@ -212,6 +212,7 @@ def test_late_and_failed_children_do_not_stop_it():
     told(controller, begun[0], None)
     told(controller, begun[1], 0.3)
     children = controller.ask(5)
+    assert controller._due == [children[4].id]  # two generations are over, the third has one child so far
     assert {child.parent for child in children} == {begun[1].id}
     told(controller, children[4], 0.9)
     told(controller, children[0], None)  # of a generation that is over

@@ -69,6 +69,8 @@ FACTORIES = {
     "RandWire": lambda: load("RandWire")(nodes=9, stages=2, seeds=5, channels=4),
     "RDARTS": lambda: load("RDARTS")("S4", layers=3, channels=4),
     "NASBenchNLP": lambda: load("NASBenchNLP")(nodes=6),
+    "CoDeepNEAT": lambda: load("CoDeepNEAT")(species=2, nodes=2, layers=2, filters=[4, 8]),
+    "CoEvolution": lambda: load("CoEvolution")(blueprints=15, modules=20, first=15),
     "Choices": lambda: load("Choices")({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
     "Function": lambda: load("Function")(shares_of_ones),
 }
