@@ -19,10 +19,14 @@ from torch.nn import functional
 
 from archsearch.errors import UsageError
 from archsearch.evaluators.chain_statistics import Normalisation, Statistics
-from archsearch.evaluators.chain_tree import HEAD, IMAGES, STEM, Node, Piece, Size, plan
+from archsearch.evaluators.chain_tree import HEAD, IMAGES, STEM, Node, Piece, Size, by_last, level_peak, plan
 from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.training.batches import evaluation_batches
 from archsearch.trial import Architecture
+
+
+GROUP = 2**22
+"""Bytes inside a layer up to which beginnings go through it together: what a processor's cache holds."""
 
 
 @runtime_checkable
@@ -148,8 +152,12 @@ def _scores(
 def _gather(
     walker: _Walker, architectures: Sequence[Architecture], batches: Sequence[torch.Tensor], limit: int | None
 ) -> None:
-    """Recomputes the statistics of all architectures; several batches at a time take less time than one by one."""
+    """Recomputes the statistics of all architectures: layer by layer, or, where memory is short, depth first."""
     sizes = [len(batch) for batch in batches]
+    if limit is None or level_peak(architectures, walker.sizes) * sum(sizes) + GROUP <= limit:
+        walker.normalisation.batches = sizes
+        walker.levels(architectures, torch.cat(list(batches)))
+        return
     tree, together = plan(architectures, walker.sizes, limit, max(sizes), sum(sizes))
     for group in _groups(batches, together):
         walker.normalisation.batches = [len(batch) for batch in group]
@@ -238,10 +246,31 @@ class _Walker:
         while stack:
             node, x = stack.pop()
             for end, piece in enumerate(node.pieces(), node.start + 1):
-                x = self._compute(piece, node.prefix[:end], x)
+                (x,) = self._compute(piece, [node.prefix[:end]], [x])
             if node.ends:
-                yield node.ends, self._compute(HEAD, node.prefix, x)
+                yield node.ends, self._compute(HEAD, [node.prefix], [x])[0]
             stack += [(child, x) for child in node.children]
+
+    def levels(self, architectures: Sequence[Architecture], images: torch.Tensor) -> None:
+        """Computes all that architectures have, layer by layer: beginnings with one last option go through it together.
+
+        Small batches take hardly less time than large ones.
+        """
+        level = {(): self._compute(STEM, [()], [images])[0]}
+        for i in range(len(architectures[0])):
+            following: dict[Architecture, torch.Tensor] = {}
+            for option, prefixes in by_last(architectures, i + 1).items():
+                for group in self._groups((i, option), prefixes, len(images)):
+                    outputs = self._compute((i, option), group, [level[prefix[:-1]] for prefix in group])
+                    following |= zip(group, outputs, strict=True)
+            level = following
+        for group in self._groups(HEAD, list(level), len(images)):
+            self._compute(HEAD, group, [level[prefix] for prefix in group])
+
+    def _groups(self, piece: Piece, prefixes: Sequence[Architecture], images: int) -> Iterator[Sequence[Architecture]]:
+        """The prefixes, as many at a time as a piece can take within a few megabytes."""
+        most = max(1, int(GROUP / max(1, self.sizes[piece].peak * images)))
+        return (prefixes[k : k + most] for k in range(0, len(prefixes), most))
 
     def measure(self, architectures: Sequence[Architecture], images: torch.Tensor) -> None:
         """Finds the sizes of all pieces that the architectures have, from a few images that are zeros."""
@@ -263,14 +292,22 @@ class _Walker:
     def _measure(self, piece: Piece, x: torch.Tensor) -> torch.Tensor:
         # In inference mode the recorder would see compound operations, whose insides it does not know.
         with torch.inference_mode(False), torch.no_grad(), _Recorder() as recorder:
-            output = self._compute(piece, (), x)
+            (output,) = self._compute(piece, [()], [x])
         own = output.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
         self.sizes[piece] = Size(0.0 if own else output.nbytes / 4, recorder.peak / 4, recorder.multiply_adds // 4)
         return output
 
-    def _compute(self, piece: Piece, prefix: Architecture, x: torch.Tensor) -> torch.Tensor:
-        self.computed[piece] += len(x)
-        self.normalisation.prefix = prefix
+    def _compute(
+        self, piece: Piece, prefixes: Sequence[Architecture], inputs: Sequence[torch.Tensor]
+    ) -> Sequence[torch.Tensor]:
+        """The outputs of a piece after some prefixes, all with equally many images."""
+        self.computed[piece] += sum(map(len, inputs))
+        if len(inputs) > 1 and self.sizes[piece].output == 0:  # the inputs themselves
+            return inputs
+        self.normalisation.prefixes = prefixes
+        x = inputs[0] if len(inputs) == 1 else torch.cat(list(inputs))
         if isinstance(piece, tuple):
-            return self._network.layer(piece[0], x, piece[1])
-        return self._network.stem(x) if piece == STEM else self._network.head(x)
+            x = self._network.layer(piece[0], x, piece[1])
+        else:
+            x = self._network.stem(x) if piece == STEM else self._network.head(x)
+        return [x] if len(inputs) == 1 else x.split(len(inputs[0]))

@@ -33,13 +33,15 @@ class Gathered:
         self.variance = like.new_ones(like.shape[1])
         self.batches = 0
 
-    def add(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        """Averages in those of some batches, shape (batches, channels)."""
+    def add(self, mean: torch.Tensor, variance: torch.Tensor, batches: int) -> None:
+        """Averages in the averages over some batches."""
         # Where a walk comes by again, all batches are averaged in once more, which changes nothing.
-        self.batches += len(mean)
-        share = len(mean) / self.batches
-        self.mean.lerp_(mean.mean(0), share)
-        self.variance.lerp_(variance.mean(0), share)
+        self.batches += batches
+        if self.batches == batches:
+            self.mean, self.variance = mean, variance
+        else:
+            self.mean.lerp_(mean, batches / self.batches)
+            self.variance.lerp_(variance, batches / self.batches)
 
 
 class Normalisation:
@@ -50,14 +52,14 @@ class Normalisation:
         statistics: As ``score_chains`` takes them.
 
     Attributes:
-        batches: Sizes of the batches that lie one after the other in the images, each of which is normalised by its own
-            statistics; None: those that were gathered, or inherited, are used.
-        prefix: The decisions up to what is computed.
+        batches: Sizes of the batches that lie one after the other in the images of a prefix, each of which is normalised
+            by its own statistics; None: those that were gathered, or inherited, are used.
+        prefixes: The decisions up to what is computed; several whose images lie one after the other, with ``batches``.
     """
 
     def __init__(self, network: nn.Module, statistics: Statistics) -> None:
         self.batches: Sequence[int] | None = None
-        self.prefix: Architecture = ()
+        self.prefixes: Sequence[Architecture] = ((),)
         self._statistics = statistics
         self._gathered: dict[Architecture, dict[nn.BatchNorm2d, Gathered]] = {}
         self._training = {module: module.training for module in network.modules()}
@@ -88,7 +90,7 @@ class Normalisation:
             assert layer.running_mean is not None
             assert layer.running_var is not None
             return layer.running_mean, layer.running_var
-        found = self._gathered[self.prefix][layer]
+        found = self._gathered[self.prefixes[0]][layer]
         return found.mean, found.variance
 
     def _convolve(self, module: ConvBN, x: torch.Tensor) -> torch.Tensor:
@@ -112,33 +114,39 @@ class Normalisation:
         if self.batches is None:
             return functional.batch_norm(x, *self._known(layer), weight, bias, training=False, eps=layer.eps)
         if self._statistics == "batch":
-            found = None
-        else:
-            found = self._gathered.setdefault(self.prefix, {}).setdefault(layer, Gathered(x))
+            return self._one_by_one(x, weight, bias, layer.eps, None)
+        found = [self._gathered.setdefault(prefix, {}).setdefault(layer, Gathered(x)) for prefix in self.prefixes]
         equal = len(set(self.batches)) == 1 < len(self.batches)
-        if found is not None and equal and x.is_contiguous(memory_format=torch.channels_last) and n > 1:
+        if equal and x.is_contiguous(memory_format=torch.channels_last) and n > 1:
             return _at_once(x, len(self.batches), weight, bias, layer.eps, found)
-        parts = []
-        for part in torch.split(x, list(self.batches)):
-            mean, variance = x.new_zeros(1, n), x.new_ones(1, n)
-            kept = (None, None) if found is None else (mean[0], variance[0])
-            parts.append(functional.batch_norm(part, *kept, weight, bias, True, 1.0, layer.eps))
-            if found is not None:
-                found.add(mean, variance)
+        return self._one_by_one(x, weight, bias, layer.eps, found)
+
+    def _one_by_one(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, found: Sequence[Gathered] | None
+    ) -> torch.Tensor:
+        """Normalises batch after batch."""
+        parts, sizes = [], list(self.batches or ())
+        for i, part in enumerate(torch.split(x, sizes * len(self.prefixes))):
+            kept = (x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])) if found is not None else (None, None)
+            parts.append(functional.batch_norm(part, *kept, weight, bias, True, 1.0, eps))
+            if found is not None and kept[0] is not None and kept[1] is not None:
+                found[i // len(sizes)].add(*kept, 1)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _at_once(
-    x: torch.Tensor, batches: int, weight: torch.Tensor, bias: torch.Tensor, eps: float, found: Gathered
+    x: torch.Tensor, batches: int, weight: torch.Tensor, bias: torch.Tensor, eps: float, found: Sequence[Gathered]
 ) -> torch.Tensor:
     """Normalises several batches of one size, which lie channels last, each by itself."""
     _, channels, height, width = x.shape
-    pixels = x.permute(0, 2, 3, 1).reshape(batches, -1, channels)
+    pixels = x.permute(0, 2, 3, 1).reshape(batches * len(found), -1, channels)
     mean = pixels.mean(1)
     centred = pixels - mean[:, None]
     variance = (centred * centred).mean(1)
     n = pixels.shape[1]
-    found.add(mean, variance * (n / (n - 1)))
+    means, variances = (values.view(len(found), batches, channels).mean(1) for values in (mean, variance))
+    for gathered, own_mean, own_variance in zip(found, means, variances * (n / (n - 1)), strict=True):
+        gathered.add(own_mean, own_variance, batches)
     scale = weight * (variance + eps).rsqrt()
     torch.addcmul(bias, centred, scale[:, None], out=centred)
     return centred.view(-1, height, width, channels).permute(0, 3, 1, 2)

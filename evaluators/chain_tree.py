@@ -61,6 +61,14 @@ def _apart(architectures: Sequence[Architecture]) -> list[Node]:
     return list(nodes.values())
 
 
+def by_last(architectures: Sequence[Architecture], length: int) -> dict[int, list[Architecture]]:
+    """The distinct beginnings of that length, by their last option."""
+    found: dict[int, list[Architecture]] = {}
+    for prefix in dict.fromkeys(architecture[:length] for architecture in architectures):
+        found.setdefault(prefix[-1], []).append(prefix)
+    return found
+
+
 # -- memory ------------------------------------------------------------------------------------
 
 
@@ -123,3 +131,18 @@ def _peak(tree: Sequence[Node], sizes: Sizes) -> float:
             held, own = held + own, 0.0
         stack += [(child, held, own) for child in node.children]
     return peak
+
+
+def level_peak(architectures: Sequence[Architecture], sizes: Sizes) -> float:
+    """Most bytes for one image that are held when all beginnings of one length are computed from those before.
+
+    What is inside a layer, for one beginning, is part of it.
+    """
+    before, peak = sizes[STEM].output or sizes[IMAGES].output, sizes[STEM].peak
+    for i in range(len(architectures[0])):
+        groups = by_last(architectures, i + 1)
+        pieces = [sizes[i, option] for option in groups]
+        after = max(piece.output for piece in pieces) * sum(map(len, groups.values())) or before
+        peak = max(peak, before + after + max(piece.peak for piece in pieces))
+        before = after
+    return max(peak, before + sizes[HEAD].peak)
