@@ -64,7 +64,7 @@ def sort_units(network: nn.Module, dimension: str, optimizer: torch.optim.Optimi
 
 
 def _permute(value: torch.Tensor, along: int, order: torch.Tensor) -> None:
-    parts = value.unflatten(along, (len(order), -1))
+    parts = value.reshape(*value.shape[:along], len(order), -1, *value.shape[along + 1 :])
     value.copy_(parts.index_select(along, order.to(value.device)).flatten(along, along + 1))
 
 

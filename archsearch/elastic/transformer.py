@@ -47,7 +47,7 @@ class ElasticAttention(nn.Module):
         """The heads, by what they pass on; see ``archsearch.elastic.sorting``."""
         incoming = (self.query, self.key, self.value)
         tensors = [(value, 0) for layer in incoming for value in (layer.weight, layer.bias)]
-        importance = l1_norm(self.output.weight.t().unflatten(0, (self.heads, -1)))
+        importance = l1_norm(self.output.weight.t().reshape(self.heads, -1))
         return Units(self.dimension, importance, [*tensors, (self.output.weight, 1)])
 
 

@@ -125,7 +125,7 @@ class MultiplyAddCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **kwargs)
 
 
-class _ShapesAlone(MultiplyAddCounter):
+class _ShapesAlone(MultiplyAddCounter):  # type: ignore[no-untyped-call]
     """Counts without computing convolutions: zeros of their shape will do.
 
     PyTorch prepares a convolution for each shape that it has not met yet, which takes longer than all else, and every

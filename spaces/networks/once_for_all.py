@@ -67,6 +67,7 @@ class OnceForAllNetwork(Network):
         form: Form = self.form_of(self.path(architecture))
         x = self.first(self.stem(scaled(images, form.resolution)), 3, 1)
         for stack, layers in zip(self.units, form.units, strict=True):
+            assert isinstance(stack, nn.ModuleList)
             for layer, (kernel, expansion) in zip(stack, layers, strict=False):
                 branch = layer(x, kernel, expansion)
                 x = x + self.drop(branch) if layer.residual else branch
