@@ -36,14 +36,15 @@ class NASRLNetwork(Network):
         super().__init__(architecture)
         self.space = space
         if architecture is None:
-            shapes, loose = [LARGEST] * space.layers, tuple(range(space.layers))
+            shapes: list[Sequence[int]] = [LARGEST] * space.layers
+            loose = tuple(range(space.layers))
             fed = [[IMAGE, *map(str, range(i))] for i in range(space.layers)]
         else:
             (chain,) = space.read(architecture)
             shapes = [space.values(layer) for layer in chain]
             sources, loose = space.wiring(chain)
             fed = [list(map(str, some)) or [IMAGE] for some in sources.values()]
-        widths = {IMAGE: task.input_shape[0], **{str(i): filters for i, (_, _, filters, *_) in enumerate(shapes)}}
+        widths = {IMAGE: task.input_shape[0], **{str(i): shape[2] for i, shape in enumerate(shapes)}}
         self.layers = nn.ModuleList(
             Convolution({name: widths[name] for name in names}, shape) for names, shape in zip(fed, shapes, strict=True)
         )
