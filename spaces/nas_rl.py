@@ -84,7 +84,7 @@ class NASRL(Links):
         """
         layers = []
         for i, part in enumerate(text.split("|")):
-            match = _LAYER.fullmatch(part.strip())
+            match = _LAYER.fullmatch(" ".join(part.split()))
             numbers = [int(number) for number in match.groups()[:5] if number] if match else []
             known = list(self._values.values())
             sources = [int(source) - 1 for source in (match[6] or "").split()] if match else []
@@ -108,6 +108,13 @@ class NASRL(Links):
 
     def network(self, architecture: Architecture, task: InputShape) -> Network:
         """The stand-alone network of a chain."""
+        return self._network(self.validate(architecture), task)
+
+    def super_network(self, task: InputShape) -> Network:
+        """The network with the largest convolutions and all skips; see ``network``."""
+        return self._network(None, task)
+
+    def _network(self, architecture: Architecture | None, task: InputShape) -> Network:
         from archsearch.spaces.networks.nas_rl import NASRLNetwork
 
-        return NASRLNetwork(self, self.validate(architecture), task)
+        return NASRLNetwork(self, architecture, task)

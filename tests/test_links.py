@@ -10,10 +10,11 @@ import torch
 from cells_lab import DIGITS, images, inheriting, on_meta, sampled
 
 from archsearch.errors import InvalidArchitecture, UsageError
+from archsearch.evaluators.inheriting import inherit
+from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import InputShape, build
 from archsearch.spaces import NASRL, ENASMacro, GeneticCNN
 from archsearch.spaces.enas_macro import OPERATIONS as ENAS_MACRO
-from archsearch.spaces.networks.nas_rl import joined
 
 MACRO = ENASMacro(layers=6, channels=4, auxiliary=True)
 GENETIC = GeneticCNN(channels=4)
@@ -170,19 +171,30 @@ def test_repairs_of_nas_rl():
     text = "3x3x24/2x2 | 1x7x36/1x1 | 5x1x48/1x3 <- 1 2 | 7x7x64/3x3 <- 1"
     architecture = space.parse(text)
     assert space.format(architecture) == text
+    assert space.parse(text.replace(" ", "\n  ")) == architecture
     network = build(lambda: space.network(architecture, InputShape((3, 9, 8), 5)), 0).eval()
     x = torch.randn(2, 3, 9, 8, generator=torch.Generator().manual_seed(0))
+    values = space.values
+    layers = [(layer, values(each)) for layer, each in zip(network.layers, space.read(architecture)[0], strict=True)]
     with torch.no_grad():
-        one, two = network.layers[0](x), network.layers[1](x)  # nothing feeds them: both get the image
+        one, two = (layer({"image": x}, shape) for layer, shape in layers[:2])  # nothing feeds them: both get the image
         assert (one.shape, two.shape) == ((2, 24, 5, 4), (2, 36, 9, 8))
+        stored, plain = layers[0][0].of["image"].weight, torch.zeros(24, 3, 3, 3)
+        for row, column in itertools.product(range(3), range(3)):  # the middle is stored first, then above, then below
+            plain[:, :, (1, 0, 2)[row], (1, 0, 2)[column]] = stored[:, :, row, column]
+        convolved = torch.nn.functional.conv2d(x, plain, stride=2, padding=1)
+        torch.testing.assert_close(one, layers[0][0].norm(convolved).relu())
         padded = torch.zeros(2, 24, 9, 8)
         padded[:, :, :5, :4] = one
-        three, four = network.layers[2](torch.cat([padded, two], dim=1)), network.layers[3](one)
+        three = layers[2][0]({"0": padded, "1": two}, layers[2][1])
+        torch.testing.assert_close(three, layers[2][0]({"0": one, "1": two}, layers[2][1]))
+        four = layers[3][0]({"0": one}, layers[3][1])
         assert (three.shape, four.shape) == ((2, 48, 9, 3), (2, 64, 2, 2))
         ends = torch.zeros(2, 112, 9, 3)  # neither feeds a layer: both go to the classifier
         ends[:, :48], ends[:, 48:, :2, :2] = three, four
-        torch.testing.assert_close(network(x), network.head(ends))
-    assert joined([x]) is not None
+        weight = torch.cat([network.classifiers[name].weight for name in ("2", "3")], dim=1)
+        logits = ends.mean((2, 3)) @ weight.T + network.classifiers["3"].bias
+        torch.testing.assert_close(network(x), logits)
     graph = space.graph(architecture)
     assert sorted(graph.successors(0)) == [1, 2]
     assert sorted(graph.predecessors(5)) == [3, 4]
@@ -210,6 +222,22 @@ def test_inherited_weights_compute_what_the_super_network_computes(space):
         assert torch.equal(alone(images()), alone.with_auxiliary(images())[0])
         alone.train().zero_grad(set_to_none=True)
         sum(alone.with_auxiliary(images(8))[: 1 + (space is MACRO)]).sum().backward()
+        assert all(parameter.grad is not None for parameter in alone.parameters())
+
+
+def test_a_path_of_nas_rl_takes_leading_parts_of_the_super_network():
+    space = NASRL(4, strides=True)
+    shared = build(lambda: space.super_network(DIGITS), 0)
+    largest = space.parse("7x7x64/1x1 | 7x7x64/1x1 <- 1 | 7x7x64/1x1 <- 1 2 | 7x7x64/1x1 <- 1 2 3")
+    architectures = [largest, *sampled(space, 4)]
+    for architecture in architectures:
+        shared.train()(images(6), architecture)
+    for architecture in architectures:
+        alone = build(lambda a=architecture: space.network(a, DIGITS), 1).eval()
+        inherit(alone, shared.eval().state_dict())
+        torch.testing.assert_close(alone(images()), shared(images(), architecture))
+        assert multiply_adds(alone, (1, 8, 8)) == multiply_adds(shared, (1, 8, 8), architecture)
+        alone.train()(images(8)).sum().backward()
         assert all(parameter.grad is not None for parameter in alone.parameters())
 
 
