@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.derived import Derived as Derived
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
+    from archsearch.controllers.greedy_growth import GreedyGrowth as GreedyGrowth
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
     from archsearch.controllers.one_plus_lambda import OnePlusLambda as OnePlusLambda
@@ -33,6 +34,7 @@ _MODULES = {
     "Derived": "derived",
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
+    "GreedyGrowth": "greedy_growth",
     "Hyperband": "successive_halving",
     "LocalSearch": "local_search",
     "NSGA2": "nsga2",

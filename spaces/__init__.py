@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.spaces.adanet import AdaNet as AdaNet
     from archsearch.spaces.amoebanet import AmoebaNet as AmoebaNet
     from archsearch.spaces.cgp import CGP as CGP
     from archsearch.spaces.choices import Choices as Choices
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.single_path import SinglePath as SinglePath
 
 _MODULES = {
+    "AdaNet": "adanet",
     "AmoebaNet": "amoebanet",
     "CGP": "cgp",
     "Choices": "choices",
