@@ -36,7 +36,7 @@ class OnePlusLambda(Controller):
         UsageError: If a setting is out of range.
     """
 
-    state = ("_parent", "_proposed", "_size", "_asked", "_due", "_won")
+    state: tuple[str, ...] = ("_parent", "_proposed", "_size", "_asked", "_due", "_won")
 
     def __init__(self, children: int = 2) -> None:
         self.children = at_least_one("OnePlusLambda", "children", children)

@@ -31,7 +31,7 @@ class AdaNet(Space):
     A decision is whether the ensemble ends (option 0), or has another member, as deep (1) or one layer deeper (2). So
     each ensemble can grow in two ways, by one member. Texts are the depths, such as ``1 1 2 3``. A layer is a 3x3
     convolution, batch normalisation and ReLU; it reads the layer before it, in its own member and in the one before.
-    Logits are the sum of those of the members, each times a learned weight.
+    Logits are the sum of those of the members, linear in their maps of 4x4 places, each times a learned weight.
 
     ``morph`` hands an ensemble to one that has more members: the new ones begin with the weight 0, so that the function
     is kept. ``complexity`` is the sum of the square roots of the depths. There is no super-network.

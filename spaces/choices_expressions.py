@@ -130,7 +130,7 @@ class _Parts(Expression):
     @classmethod
     def made(cls, known: Any, parts: Sequence[Expression]) -> Expression:
         """The expression, with what is known of the parts taken in."""
-        open_parts = []
+        open_parts: list[Expression] = []
         for part in parts:
             if isinstance(part, cls):  # a sum in a sum
                 known, inner = cls.joined(known, part.known), part.parts

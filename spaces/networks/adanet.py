@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from archsearch.networks.network import GlobalAveragePool, InputShape, Network
+from archsearch.networks.network import InputShape, Network
 from archsearch.trial import Architecture
+
+PLACES = 4
+"""Height and width to which a member's maps are averaged before its classifier: even one layer can tell much then."""
 
 
 class AdaNetNetwork(Network):
@@ -33,12 +36,13 @@ class AdaNetNetwork(Network):
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
         self.path(architecture)
-        logits, below = 0, []
+        logits: list[torch.Tensor] = []
+        below: list[torch.Tensor] = []
         for member in self.members:
+            assert isinstance(member, Member)
             below = member.outputs(images, below)
-            logits = logits + member.weight * member.head(below[-1])
-        assert isinstance(logits, torch.Tensor)
-        return logits
+            logits.append(member.weight * member.head(below[-1]))
+        return torch.stack(logits).sum(0)
 
 
 class Member(nn.Module):
@@ -60,7 +64,7 @@ class Member(nn.Module):
             nn.Sequential(nn.Conv2d(size, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
             for size in sizes
         )
-        self.head = nn.Sequential(GlobalAveragePool(), nn.Linear(channels, classes))
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(PLACES), nn.Flatten(), nn.Linear(channels * PLACES**2, classes))
         self.weight = nn.Parameter(torch.ones(()))
 
     def initialise(self, generator: torch.Generator) -> None:
