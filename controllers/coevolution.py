@@ -227,7 +227,7 @@ class _Population:
     def drawn(self, species: int, tournament: int, rng: np.random.Generator) -> _Member:
         """The fittest of some members of a species, of all if it has none."""
         some = [member for member in self.members if member.species == species] or self.members
-        drawn = [some[i] for i in rng.integers(len(some), size=tournament).tolist()]
+        drawn: list[_Member] = [some[i] for i in rng.integers(len(some), size=tournament).tolist()]
         return max(drawn, key=lambda member: member.fitness)
 
     def state(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ architectures are proposed until the first result is in. With one worker it is t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from archsearch.abilities import Drifting
 from archsearch.basics.checks import at_least_one
@@ -36,7 +36,7 @@ class OnePlusLambda(Controller):
         UsageError: If a setting is out of range.
     """
 
-    state: tuple[str, ...] = ("_parent", "_proposed", "_size", "_asked", "_due", "_won")
+    state: ClassVar[tuple[str, ...]] = ("_parent", "_proposed", "_size", "_asked", "_due", "_won")
 
     def __init__(self, children: int = 2) -> None:
         self.children = at_least_one("OnePlusLambda", "children", children)
