@@ -182,6 +182,15 @@ class Modular(Protocol):
         ...
 
 
+@runtime_checkable
+class Complex(Protocol):
+    """A space that ascribes a complexity to its architectures, such as a bound of learning theory does."""
+
+    def complexity(self, architecture: Architecture) -> float:
+        """>= 0, in units of the space's own."""
+        ...
+
+
 # -- asking a space ----------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.hill_climbing import HillClimbing as HillClimbing
     from archsearch.controllers.lanas import LaNAS as LaNAS
     from archsearch.controllers.lemonade import Lemonade as Lemonade
+    from archsearch.controllers.greedy_growth import GreedyGrowth as GreedyGrowth
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.move_policy import MovePolicy as MovePolicy
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
@@ -43,6 +44,7 @@ _MODULES = {
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
     "HillClimbing": "hill_climbing",
+    "GreedyGrowth": "greedy_growth",
     "Hyperband": "successive_halving",
     "LaNAS": "lanas",
     "Lemonade": "lemonade",

@@ -80,7 +80,8 @@ class CoEvolution(Controller):
         if self._begun <= self.first or not self._plans.members:
             return self.space.sample(self.rng)
         plan = self._plans.drawn(int(self.rng.integers(len(self._plans.founders))), self.tournament, self.rng)
-        wishes, fresh = {(None, name): meaning for name, meaning in plan.genes.items()}, []
+        wishes: dict[tuple[int | None, str], int] = {(None, name): gene for name, gene in plan.genes.items()}
+        fresh: list[int | None] = []
         for slot in range(self._slots):
             part = self._parts.drawn(slot, self.tournament, self.rng)
             genes = part.genes
@@ -226,7 +227,8 @@ class _Population:
     def drawn(self, species: int, tournament: int, rng: np.random.Generator) -> _Member:
         """The fittest of some members of a species, of all if it has none."""
         some = [member for member in self.members if member.species == species] or self.members
-        return max((some[i] for i in rng.integers(len(some), size=tournament).tolist()), key=lambda m: m.fitness)
+        drawn: list[_Member] = [some[i] for i in rng.integers(len(some), size=tournament).tolist()]
+        return max(drawn, key=lambda member: member.fitness)
 
     def state(self) -> dict[str, Any]:
         """What ``load`` needs, as JSON data."""

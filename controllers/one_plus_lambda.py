@@ -15,7 +15,7 @@ architectures are proposed until the first result is in. With one worker it is t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from archsearch.abilities import Drifting
 from archsearch.basics.checks import at_least_one
@@ -36,7 +36,7 @@ class OnePlusLambda(Controller):
         UsageError: If a setting is out of range.
     """
 
-    state = ("_parent", "_proposed", "_asked", "_due", "_won")
+    state: ClassVar[tuple[str, ...]] = ("_parent", "_proposed", "_size", "_asked", "_due", "_won")
 
     def __init__(self, children: int = 2) -> None:
         self.children = at_least_one("OnePlusLambda", "children", children)
@@ -48,6 +48,7 @@ class OnePlusLambda(Controller):
 
     def _begin(self) -> None:
         """Begins a generation."""
+        self._size = self.children
         self._asked = 0
         self._due: list[int] = []
         self._won: list[Any] | None = None  # like the parent: its best child so far, if better
@@ -55,13 +56,22 @@ class OnePlusLambda(Controller):
     def _ask(self) -> Architecture | tuple[Architecture, int | None]:
         self._proposed += 1
         if self._parent is None:
-            return self.space.sample(self.rng)
-        if self._asked == self.children:
+            return self._first()
+        if self._asked == self._size:
             self._end()
         child = self._child()
         self._asked += 1
         self._due.append(self._proposed - 1)
         return child, self._parent[1]
+
+    def _first(self) -> Architecture:
+        """What is proposed while nothing has come back yet."""
+        return self.space.sample(self.rng)
+
+    def _objective(self, trial: Trial) -> float:
+        """What is to be great."""
+        assert trial.score is not None
+        return trial.score
 
     def _child(self) -> Architecture:
         assert self._parent is not None
@@ -84,12 +94,13 @@ class OnePlusLambda(Controller):
 
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is not None:
-            result = [trial.evaluation.score, trial.id, list(trial.architecture)]
+            result = [self._objective(trial), trial.id, list(trial.architecture)]
             if self._parent is None:
                 self._parent = result
+                self._begin()
             elif result[0] > (self._won or self._parent)[0]:
                 self._won = result
         if trial.id in self._due:
             self._due.remove(trial.id)
-            if self._asked == self.children and not self._due:
+            if self._asked == self._size and not self._due:
                 self._end()

@@ -19,6 +19,7 @@ class Function(Evaluator):
     The function receives what the space's ``decode`` makes of an architecture; unless the space says more, that is the
     tuple of its options:
 
+    - AdaNet: The depths of the members.
     - AmoebaNet: For each kind of cell the two edges of each node, with operation names.
     - BlockQNN: The layers.
     - CGP: The active nodes: number to function and sources, -1 or numbers; the last one is the output.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.spaces.adanet import AdaNet as AdaNet
     from archsearch.spaces.amoebanet import AmoebaNet as AmoebaNet
     from archsearch.spaces.block_qnn import BlockQNN as BlockQNN
     from archsearch.spaces.cgp import CGP as CGP
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.spos import SPOS as SPOS
 
 _MODULES = {
+    "AdaNet": "adanet",
     "AmoebaNet": "amoebanet",
     "BlockQNN": "block_qnn",
     "CGP": "cgp",

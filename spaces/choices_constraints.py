@@ -156,7 +156,7 @@ class Language:
             return Product.made(1, [first, second])
         if type(tree.op) not in _DIVISIONS:
             self._not_understood(tree)
-        return Divided.made(_DIVISIONS[type(tree.op)], first, second)  # type: ignore[index]
+        return Divided.made(_DIVISIONS[type(tree.op)], first, second)
 
     def _compared(self, tree: ast.Compare) -> Expression:
         found: list[Expression] = []
@@ -169,7 +169,7 @@ class Language:
                 inside = Compared.made(">=", Sum.made(0, [_equal(first, each) for each in among]), Value(1))
                 found.append(Not.made(inside) if isinstance(sign, ast.NotIn) else inside)
             elif type(sign) in _COMPARISONS:
-                found.append(Compared.made(_COMPARISONS[type(sign)], first, self._expression(other)))  # type: ignore[index]
+                found.append(Compared.made(_COMPARISONS[type(sign)], first, self._expression(other)))
             else:
                 self._not_understood(tree)
         return found[0] if len(found) == 1 else Joined.made(False, found)

@@ -130,11 +130,11 @@ class _Parts(Expression):
     @classmethod
     def made(cls, known: Any, parts: Sequence[Expression]) -> Expression:
         """The expression, with what is known of the parts taken in."""
-        open_parts = []
+        open_parts: list[Expression] = []
         for part in parts:
-            if isinstance(part, cls):  # a sum in a sum
-                known, inner = cls.joined(known, part.known), part.parts
-                open_parts.extend(inner)
+            if isinstance(part, cls) and cls in (Sum, Product):  # a sum in a sum
+                known = cls.joined(known, part.known)
+                open_parts.extend(part.parts)
             elif isinstance(part, Value):
                 known = cls.joined(known, part.value)
             else:

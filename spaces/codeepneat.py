@@ -59,7 +59,7 @@ class CoDeepNEAT(Choices):
         self.layers = at_least_one("CoDeepNEAT", "layers", layers)
         self.filters = [at_least_one("CoDeepNEAT", "filters", n) for n in ([8, 16, 32] if filters is None else filters)]
         self.kernels = [at_least_one("CoDeepNEAT", "kernels", n) for n in ([1, 3] if kernels is None else kernels)]
-        layer = {"filters": self.filters, "kernel": self.kernels, "pool": [False, True]}
+        layer: dict[str, list[Any]] = {"filters": self.filters, "kernel": self.kernels, "pool": [False, True]}
         decisions = _graph("blueprint", self.nodes, {"species": list(range(1, self.species + 1))})
         for k in range(1, self.species + 1):
             decisions |= _graph(f"module.{k}", self.layers, layer)
@@ -90,11 +90,13 @@ class CoDeepNEAT(Choices):
         """The graph of layers: each node of the blueprint is the module of its species."""
         values = self.decode(architecture)
         nodes: list[Node] = []
-        outputs = [(0,)]  # of each node of the blueprint the layers, by their numbers, that are its output
+        outputs: list[tuple[int, ...]] = [
+            (0,)
+        ]  # of each node of the blueprint the layers, by their numbers, that are its output
         for node in range(1, values["blueprint.size"] + 1):
             begin = _read(values, f"blueprint.{node}", outputs)
             module = f"module.{values[f'blueprint.{node}.species']}"
-            inner = [begin]
+            inner: list[tuple[int, ...]] = [begin]
             for layer in range(1, values[f"{module}.size"] + 1):
                 own = f"{module}.{layer}"
                 attributes = (("channels", values[f"{own}.filters"]), ("kernel", values[f"{own}.kernel"]))

@@ -39,6 +39,8 @@ MEANT = {
     "depth in (0, 2, 3)": lambda v, w: v["depth"] in (0, 2, 3),
     "3 - depth <= rate / 1": lambda v, w: "rate" not in v or 3 - v["depth"] <= v["rate"],
     "0 < -depth + 4 <= 3 // 1": lambda v, w: 0 < 4 - v["depth"] <= 3,
+    "max(min(width), depth) <= 2": lambda v, w: not w or max(min(w), v["depth"]) <= 2,
+    "depth + 2 * (sum(width) - 1) < 7 + len(width)": lambda v, w: v["depth"] + 2 * (sum(w) - 1) < 7 + len(w),
     "1 not in width": lambda v, w: 1 not in w,
 }
 """Constraints, and the same in Python, of the values by name and the widths there are."""
