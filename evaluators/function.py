@@ -42,6 +42,7 @@ class Function(Evaluator):
     - NASRLCell: The tree with names.
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - PNAS: For each kind of cell the two edges of each node, with operation names.
+    - PathLevel: The graph.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
     - SinglePath: The text of the architecture.
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasnet import NASNet as NASNet
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
+    from archsearch.spaces.path_level import PathLevel as PathLevel
     from archsearch.spaces.pnas import PNAS as PNAS
     from archsearch.spaces.single_path import SinglePath as SinglePath
 
@@ -64,6 +65,7 @@ _MODULES = {
     "NASRLCell": "nasrl_cell",
     "NB1Shot1": "nb1shot1",
     "PNAS": "pnas",
+    "PathLevel": "path_level",
     "RDARTS": "darts",
     "SinglePath": "single_path",
 }
