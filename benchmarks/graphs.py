@@ -1,7 +1,7 @@
 """Architectures that grow: evolution from next to nothing, and children that begin as their parents.
 
     python benchmarks/graphs.py evolve [--minutes 20] [--picture docs/pictures/evolved.png]
-    python benchmarks/graphs.py preserve [--moves 100]
+    python benchmarks/graphs.py preserve [--moves 100] [--spaces NASH ...]
 
 ``evolve``: ``PairTournament`` with ``Inherit`` over ``EvoNet``, on the task of the preset ``digits201`` (300 training
 images of digits), from a population of models without convolutions, one worker. Beside it the ResNet-like cell of
@@ -32,10 +32,9 @@ from archsearch.components import load
 from archsearch.controllers import PairTournament
 from archsearch.evaluators import Inherit, Training
 from archsearch.graphs.space import GraphSpace
-from archsearch.networks.network import build
 from archsearch.showing.style import BLUE, GREY, ORANGE, RED, save_figure
 from archsearch.spaces import EvoNet, NASBench201
-from archsearch.training.meter import Meter
+from archsearch.trial import Architecture
 
 PRESET = "digits201"
 TASK = "digits:train=300,valid=748,test=749"
@@ -104,7 +103,7 @@ def draw(trials: list[Trial], target: float, path: Path) -> None:
 
 
 def preserve(arguments: argparse.Namespace) -> None:
-    for name in PRESERVING:
+    for name in arguments.spaces:
         space = load(name, "spaces")()
         assert isinstance(space, GraphSpace)
         kept, apart = preserved(space, arguments.moves)
@@ -119,21 +118,32 @@ def preserved(space: GraphSpace, moves: int) -> tuple[int, float]:
     images = trainer.first("valid", 256).inputs
     kept, apart, architecture = 0, 0.0, space.start
     for i in range(moves):
-        if i % 8 == 0:  # a new line of descendants
+        if i % 8 == 0 or not _claimed(space, architecture):  # a new line of descendants
             architecture = space.start
-        move = next(m for m in iter(lambda: space.move(architecture, rng), None) if m.preserves)  # noqa: B023
+        by_kind = _claimed(space, architecture)
+        children = by_kind[sorted(by_kind)[int(rng.integers(len(by_kind)))]]
+        child = children[int(rng.integers(len(children)))]
         with trainer.session() as meter:
             run = trainer.begin(architecture, i)
             trainer.train(run, trainer.updates_per_epoch, trainer.updates_per_epoch, meter, validate=False)
-            child = build(lambda: trainer.network(move.architecture), i + 1)  # noqa: B023
-            space.morph(run.network, child, torch.Generator().manual_seed(i))
+            network = trainer.begin(child, i + 1).network
+            space.morph(run.network, network, torch.Generator().manual_seed(i))
             before = trainer.judge(run, "valid", meter).score
             with torch.inference_mode():
-                apart = max(apart, (run.network.eval()(images) - child.eval()(images)).abs().max().item())
-            run.network, run.architecture = child, move.architecture
-            kept += abs(trainer.judge(run, "valid", Meter(trainer.where)).score - before) <= 1e-4
-        architecture = move.architecture
+                apart = max(apart, (run.network.eval()(images) - network.eval()(images)).abs().max().item())
+            run.network, run.architecture = network, child
+            kept += abs(trainer.judge(run, "valid", meter).score - before) <= 1e-4
+        architecture = child
     return kept, apart
+
+
+def _claimed(space: GraphSpace, architecture: Architecture) -> dict[str, list[Architecture]]:
+    """Children by moves that claim to keep the function, by kind."""
+    found: dict[str, list[Architecture]] = {}
+    for move in space.moves(architecture):
+        if move.preserves:
+            found.setdefault(move.kind, []).append(move.architecture)
+    return found
 
 
 def main() -> None:
@@ -148,6 +158,7 @@ def main() -> None:
     evolving.set_defaults(run=evolve)
     preserving = commands.add_parser("preserve")
     preserving.add_argument("--moves", type=int, default=100)
+    preserving.add_argument("--spaces", nargs="+", default=PRESERVING)
     preserving.set_defaults(run=preserve)
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -45,7 +45,7 @@ class MovePolicy(Controller):
     In spaces without moves an edit is a change of one decision.
 
     Args:
-        steps: Moves from the network that is edited to a child, at most, >= 1. The first is always made.
+        steps: Moves from the network that is edited to a child, >= 1; fewer where none is left.
         episodes: Results after which the best child, if it is better, takes the place of that network, >= 1.
         learning_rate: Adam's step size, > 0.
         entropy_weight: What one nat of the policy's entropy is worth, >= 0, in root mean square advantages.
@@ -58,7 +58,7 @@ class MovePolicy(Controller):
     """
 
     def __init__(
-        self, steps: int = 5, episodes: int = 10, learning_rate: float = 0.05, entropy_weight: float = 0.01
+        self, steps: int = 3, episodes: int = 10, learning_rate: float = 0.05, entropy_weight: float = 0.01
     ) -> None:
         self.steps = at_least_one("MovePolicy", "steps", steps)
         self.episodes = at_least_one("MovePolicy", "episodes", episodes)
@@ -143,12 +143,12 @@ PLAIN = ("asked", "score", "id", "stage", "told", "rewards", "baseline", "spread
 
 
 class Episodes(Space):
-    """Sequences of moves as architectures: of each step the kind, or the end, then which move of that kind.
+    """Sequences of moves as architectures: of each step the kind, then which move of that kind.
 
     Args:
         space: Whose architectures are edited.
         base: Where all sequences begin; it may be changed.
-        steps: Most moves.
+        steps: How many moves; fewer where none is left.
     """
 
     def __init__(self, space: Space, base: Architecture, steps: int) -> None:
@@ -167,10 +167,8 @@ class Episodes(Space):
     def reached(self, episode: Architecture) -> Architecture:
         """What a whole sequence leads to."""
         architecture, places = self.base, iter(episode)
-        for step, kind in enumerate(places):
-            if step and not kind:
-                break
-            architecture = list(self._of(architecture).values())[kind - (step > 0)][next(places)]
+        for kind in places:
+            architecture = list(self._of(architecture).values())[kind][next(places)]
         return architecture
 
     def _follow(self, prefix: Architecture) -> tuple[str, int]:
@@ -178,13 +176,12 @@ class Episodes(Space):
         architecture = self.base
         for step in range(self.steps):
             moves = self._of(architecture)
-            end = int(step > 0)  # the first move is always made
             decided = prefix[2 * step : 2 * step + 2]
-            if not moves or (end and decided[:1] == (0,)):
+            if not moves:
                 break
             if not decided:
-                return " | ".join(["end"] * end + list(moves)), end + len(moves)
-            kind = list(moves)[decided[0] - end]
+                return " | ".join(moves), len(moves)
+            kind = list(moves)[decided[0]]
             if len(decided) == 1:
                 return kind, len(moves[kind])
             architecture = moves[kind][decided[1]]
@@ -200,7 +197,7 @@ class Episodes(Space):
                 if child != architecture:
                     found.setdefault(kind, []).append(child)
             spread = {kind: each[:: -(-len(each) // PLACES)] for kind, each in found.items()}
-            self._moves[architecture] = dict(list(spread.items())[: PLACES - 1])
+            self._moves[architecture] = dict(list(spread.items())[:PLACES])
         return self._moves[architecture]
 
     def _every(self, architecture: Architecture) -> Iterator[tuple[str, Architecture]]:

@@ -54,6 +54,7 @@ class Function(Evaluator):
     - OnceForAll: ``resolution`` (None: as images come) and ``units``, of each the layers, (kernel, expansion).
     - PNAS: For each kind of cell the two edges of each node, with operation names.
     - ProxylessNAS: The text of the architecture.
+    - PathLevel: The graph.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
     - SPOS: The text of the architecture.
     - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.

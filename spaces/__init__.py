@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
     from archsearch.spaces.once_for_all import OnceForAll as OnceForAll
+    from archsearch.spaces.path_level import PathLevel as PathLevel
     from archsearch.spaces.pnas import PNAS as PNAS
     from archsearch.spaces.proxylessnas import ProxylessNAS as ProxylessNAS
     from archsearch.spaces.randwire import RandWire as RandWire
@@ -93,6 +94,8 @@ _MODULES = {
     "ProxylessNAS": "proxylessnas",
     "SPOS": "spos",
     "RandWire": "randwire",
+    "PathLevel": "path_level",
+    "RDARTS": "darts",
     "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)

@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from archsearch.basics.checks import at_least_one, whole_number
-from archsearch.graphs.distance import distance
 from archsearch.graphs.graph import ADD, CONCAT, Attributes, Graph, Node, attributes_of, chain
 from archsearch.graphs.moves import Kind, connected, exchanged, inserted_on_edges, removed, stepped
 from archsearch.graphs.space import GraphSpace
+from archsearch.spaces.nasbot_distance import distance
 from archsearch.trial import Architecture
 
 MASSES = {
@@ -99,7 +99,7 @@ class NASBOT(GraphSpace):
         return changed if changed != architecture else super().mutate(architecture, rng)
 
     def distance(self, first: Architecture, second: Architecture) -> float:
-        """How far two architectures are apart: a pseudo-metric, >= 0; see ``archsearch.graphs.distance``."""
+        """How far two architectures are apart: a pseudo-metric, >= 0; see ``spaces/nasbot_distance.py``."""
         return distance(self.decode(first), self.decode(second))
 
     def _layer(self, operation: str, channels: int) -> Node:

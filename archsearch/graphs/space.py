@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -179,9 +179,12 @@ class GraphSpace(Space, abc.ABC):
         return self.correspondence(parent, child).exact
 
     def _legal(self, kind: Kind, graph: Graph) -> Iterator[Graph]:
-        for child in kind.edit(graph):
+        for child in self._edited(kind, graph):
             if self.tree.fits(child) and not (kind.preserves and not correspond(graph, child).exact):
                 yield child
+
+    def _edited(self, kind: Kind, graph: Graph) -> Iterator[Graph]:
+        return (child for each in kind.edit(graph) if (child := self.tree.normal(each)) is not None)
 
     # -- networks ------------------------------------------------------------------------------
 
@@ -210,7 +213,7 @@ class GraphSpace(Space, abc.ABC):
 
     def _ways(self, graph: Graph, child: Graph) -> list[Graph]:
         """The children of all moves that are this graph, each with its nodes' origins."""
-        every: Iterable[Graph] = (each for kind in self.edits().values() for each in kind.edit(graph))
+        every = (each for kind in self.edits().values() for each in self._edited(kind, graph))
         return [each for each in every if each == child]
 
     def morph(self, network: Network, child: Network, generator: torch.Generator) -> bool:
