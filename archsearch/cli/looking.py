@@ -117,6 +117,10 @@ def export(arguments: Sequence[str]) -> int:
     add_component(parser, "evaluator", None, arguments)
     add_out(parser, "where to; default: DIRECTORY/export")
     parser.add_argument("--onnx", action="store_true", help="write the network as ONNX, too (needs archsearch[onnx])")
+    parser.add_argument(
+        "--quantize", action="store_true", help="and in 8-bit whole numbers, with the accuracy measured again"
+    )
+    parser.add_argument("--pt2", action="store_true", help="write what torch.export makes of the network, too")
     add_trust(parser)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
@@ -129,6 +133,8 @@ def export(arguments: Sequence[str]) -> int:
         evaluator=instantiate(parser, config).evaluator,
         out=given["out"],
         onnx=given["onnx"],
+        quantize=given["quantize"],
+        pt2=given["pt2"],
         trust=given["trust"],
     )
     return 0
