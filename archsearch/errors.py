@@ -83,5 +83,9 @@ class ExecutorError(ArchsearchError):
     """The executor's cluster or workers cannot be reached or do not start."""
 
 
+class ExportError(ArchsearchError):
+    """What was exported does not compute what the network does."""
+
+
 class StorageError(ArchsearchError):
     """The run folder can no longer be written (disk full, folder gone); what was saved is intact."""

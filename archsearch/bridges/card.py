@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.basics.text_graphs import text_graph
 from archsearch.basics.words import fenced, markdown, plain
-from archsearch.bridges.exported import ONNX, Chosen, Weights
+from archsearch.bridges.exported import SAID_OF, Chosen, Forms, Weights
 from archsearch.bridges.load_network import components
 from archsearch.components import describe, entry_points, import_path, installed, not_installed, one_line
+from archsearch.devices.exports import Compared
 from archsearch.errors import RunFolderError
 from archsearch.keeping.columns import RESERVED_COLUMNS
 from archsearch.keeping.folder import RunFolder
@@ -62,9 +63,15 @@ class Card:
         self.chosen = chosen
         self.weights = weights
 
-    def text(self, onnx: bool) -> str:
-        """The card."""
-        parts = [self._head(), self._scores(), self._cost(), self._provenance(onnx), self._use(onnx), self._limits()]
+    def text(self, forms: Forms, compared: Mapping[str, Compared]) -> str:
+        """The card.
+
+        Args:
+            forms: As what else the network was written.
+            compared: The files of these, each with how it agrees with the network.
+        """
+        use = self._use(compared)
+        parts = [self._head(), self._scores(), self._cost(), self._provenance(forms), use, self._limits()]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _head(self) -> str:
@@ -127,12 +134,12 @@ class Card:
                 lines.append(f"- their set-up: {format_cost(self.weights.set_up)}")
         return "\n".join(lines)
 
-    def _provenance(self, onnx: bool) -> str:
+    def _provenance(self, forms: Forms) -> str:
         config, weights = self.config, self.weights
         facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
         facts |= {"trial": str(self.chosen.trial), "seed of the search": str(config["seed"])}
         facts["versions of the search"] = _versions(config["versions"])
-        options = " --onnx" * onnx
+        options = forms.options
         if weights is not None:
             facts["weights"] = f"{weights.origin}, by {component_text(dict(weights.evaluator))}, seed {weights.seed}"
             if weights.recorded is None:
@@ -162,7 +169,7 @@ class Card:
         same = self.config["executor"] != "ray" or self.config["settings"].get("lag") is not None
         yield f"archsearch export NEW_FOLDER{f' --trial {self.chosen.trial}' if same else ''}{options}"
 
-    def _use(self, onnx: bool) -> str:
+    def _use(self, compared: Mapping[str, Compared]) -> str:
         if self.weights is None:
             return ""
         task = self.weights.trained.task
@@ -176,8 +183,8 @@ class Card:
             f"logits = network({task.examples})",
             "```",
         ]
-        if onnx:
-            lines += ["", f"`{ONNX}` has the input `images` and the output `logits`, for any number of images."]
+        for file, found in compared.items():
+            lines += ["", f"`{file}` {SAID_OF[file]}, for any number of images. {str(found).capitalize()}."]
         return "\n".join(lines)
 
     def _loading(self) -> list[str]:

@@ -7,10 +7,13 @@
     genotype.txt          the architecture in the space's own notation
     weights.safetensors   parameters and buffers
     network.onnx          the network in evaluation mode, for any number of images
+    network-int8.onnx     the same in 8-bit whole numbers
+    network.pt2           what torch.export makes of it
     README.md             a model card: where it comes from, scores, cost, limits of use
 
 Weights are those of the evaluator whose score decides the order, if it has any (``Evaluator.trained``): of the newest
-verification, else of the search. A folder appears whole or not at all.
+verification, else of the search. A folder appears whole or not at all. What leaves for another runtime is run there
+once, and compared.
 
 Of an export, which may be anyone's, nothing is unpickled, and only classes of installed packages are imported; a space
 of your own is given: ``load_network(folder, space=Mine())``.
@@ -28,10 +31,24 @@ from typing import TYPE_CHECKING, Any
 from archsearch.basics.checks import at_least_one
 from archsearch.basics.words import plain_lines, say
 from archsearch.bridges.card import Card
-from archsearch.bridges.export_weights import Trainings, need_onnx, save_onnx, save_weights
-from archsearch.bridges.exported import CARD, FILES, FORMAT, GENOTYPE, ONNX, TEXT, WEIGHTS, Chosen, Weights
+from archsearch.bridges.export_weights import Trainings, save_weights
+from archsearch.bridges.exported import (
+    CARD,
+    FILES,
+    FORMAT,
+    GENOTYPE,
+    ONNX,
+    PROGRAM,
+    QUANTIZED,
+    TEXT,
+    WEIGHTS,
+    Chosen,
+    Forms,
+    Weights,
+)
 from archsearch.bridges.load_network import load_network
 from archsearch.components import describe
+from archsearch.devices.exports import Compared, need_onnx, save_onnx, save_program, save_quantized
 from archsearch.errors import RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator, Trained
 from archsearch.judging.verification import space_of_run
@@ -44,6 +61,7 @@ from archsearch.trial import Architecture
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from archsearch.networks.network import Network
     from archsearch.task import Task
 
 
@@ -55,6 +73,8 @@ def export(
     evaluator: Evaluator | None = None,
     out: str | Path | None = None,
     onnx: bool = False,
+    quantize: bool = False,
+    pt2: bool = False,
     task: Task | None = None,
     space: Space | None = None,
     trust: bool = False,
@@ -70,6 +90,8 @@ def export(
         evaluator: Trains the network; None: the one that scored it, if it has weights.
         out: Where the folders are made; None: ``DIRECTORY/export``.
         onnx: Whether to write the network as ONNX, too.
+        quantize: Whether to write it as ONNX in 8-bit whole numbers, too; its accuracy is measured again.
+        pt2: Whether to write what ``torch.export`` makes of it, too.
         task: The task of the run, where that was a ``Task`` of your own.
         space: The run's, where it is a class of your own; must equal it.
         trust: See ``archsearch.resume``.
@@ -83,11 +105,13 @@ def export(
         RunFolderError: If there is no run, no trial has completed, or the run whose weights are wanted is in progress.
         UsageError: If there is no such trial, a folder is occupied, ONNX is asked for where there are no weights or
             networks read tokens, or the packages that it needs are missing.
+        ExportError: If another runtime computes something else than the network.
     """
     at_least_one("export", "top", top)
     folder = RunFolder(directory)
     space = space_of_run(folder, space, trust=trust)
-    if onnx:
+    forms = Forms(onnx=onnx or quantize, quantize=quantize, program=pt2)
+    if forms.onnx:
         need_onnx(space)
     history = folder.table(space)
     verification = newest_verification(folder, history)
@@ -96,13 +120,16 @@ def export(
     if trial is None:
         _print_order(verification)
     with Trainings(folder, space, verification, evaluator, task, trust) as trainings:
-        if onnx and not all(map(trainings.source, chosen)):
-            raise UsageError(f"onnx: not all of these have weights. {trainings.why_none}")
+        if forms.any and not all(map(trainings.source, chosen)):
+            asked = "onnx" if forms.onnx else "pt2"
+            raise UsageError(f"{asked}: not all of these have weights. {trainings.why_none}")
         for each in chosen:
             weights = trainings.weights(each)
             card = Card(folder, space, history, verification, each, weights)
-            _write(paths[each.trial], space, each, weights, card, onnx)
+            compared = _write(paths[each.trial], space, each, weights, card, forms)
             _print(paths[each.trial], each, weights)
+            for file, found in compared.items():
+                say(f"          {file}: {found}")
         if not all(map(trainings.source, chosen)):
             say(f"weights   none. {trainings.why_none}")
     return list(paths.values())
@@ -173,8 +200,11 @@ def _expect_free(path: Path, genotype: Mapping[str, Any]) -> None:
         )
 
 
-def _write(path: Path, space: Space, chosen: Chosen, weights: Weights | None, card: Card, onnx: bool) -> None:
-    """Writes an export aside and renames it; an earlier one is replaced."""
+def _write(
+    path: Path, space: Space, chosen: Chosen, weights: Weights | None, card: Card, forms: Forms
+) -> dict[str, Compared]:
+    """Writes an export aside and renames it; an earlier one is replaced. Says how other runtimes agree, by file."""
+    compared: dict[str, Compared] = {}
     aside, earlier = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
     try:
         for left in (aside, earlier):  # of a process that was killed
@@ -186,15 +216,28 @@ def _write(path: Path, space: Space, chosen: Chosen, weights: Weights | None, ca
         (aside / TEXT).write_text(space.format(chosen.architecture) + "\n")
         if trained is not None:
             save_weights(aside / WEIGHTS, trained, genotype)
-            if onnx:
-                save_onnx(aside / ONNX, load_network(aside, space), trained.task.input_shape)
-        (aside / CARD).write_text(plain_lines(card.text(onnx)), encoding="utf-8")
+            if forms.any:
+                compared = _write_forms(aside, load_network(aside, space), trained.task, forms)
+        (aside / CARD).write_text(plain_lines(card.text(forms, compared)), encoding="utf-8")
         if path.exists():
             path.rename(earlier)
         aside.rename(path)
         shutil.rmtree(earlier, ignore_errors=True)
     except OSError as error:
         raise UsageError(f"{path}: cannot write an export here ({error.strerror})") from None
+    return compared
+
+
+def _write_forms(folder: Path, network: Network, task: Task, forms: Forms) -> dict[str, Compared]:
+    """Writes a network for other runtimes."""
+    compared: dict[str, Compared] = {}
+    if forms.onnx:
+        compared[ONNX] = save_onnx(folder / ONNX, network, task)
+    if forms.quantize:
+        compared[QUANTIZED] = save_quantized(folder / QUANTIZED, folder / ONNX, network, task)
+    if forms.program:
+        compared[PROGRAM] = save_program(folder / PROGRAM, network, task)
+    return compared
 
 
 def _genotype(space: Space, architecture: Architecture, trial: int, trained: Trained | None) -> dict[str, Any]:

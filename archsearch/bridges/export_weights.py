@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
-import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.basics.kinds import IMAGES, kinds_of
 from archsearch.basics.words import say
 from archsearch.bridges.exported import OWN_TASK, TEXT, Chosen, Weights
 from archsearch.components import build, describe, installed, load
@@ -24,7 +21,6 @@ from archsearch.space import Space
 from archsearch.trial import NO_COST, Cost, Query, Trial
 
 if TYPE_CHECKING:
-    from archsearch.networks.network import Network
     from archsearch.task import Task
 
 
@@ -195,47 +191,3 @@ def save_weights(path: Path, trained: Trained, genotype: Mapping[str, Any]) -> N
     facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in genotype.items()}
     save_file(tensors, path, {**facts, "format": "pt"})
     path.chmod((path.parent / TEXT).stat().st_mode & 0o777)  # else it would be for its owner alone
-
-
-def need_onnx(space: Space) -> None:
-    """Raises ``UsageError`` if the extra ``onnx`` is not installed, or networks read tokens."""
-    if IMAGES not in kinds_of(space):
-        raise UsageError(
-            f"onnx: networks for {kinds_of(space)[0]} go over a text of any length, which is not written as ONNX; "
-            "export without onnx"
-        )
-    missing = [package for package in ("onnx", "onnxscript") if importlib.util.find_spec(package) is None]
-    if missing:
-        raise UsageError(f'onnx: needs the package {" and ".join(missing)}: pip install "archsearch[onnx]"')
-
-
-def save_onnx(path: Path, network: Network, input_shape: Sequence[int]) -> None:
-    """Writes the network with the inputs ``images``, as many as there are, and the output ``logits``."""
-    import torch
-
-    with warnings.catch_warnings(), _quiet("torch.onnx._internal.exporter._registration"):
-        # PyTorch of itself; in pytree, which it copies.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-        torch.onnx.export(
-            network,
-            (torch.zeros(2, *input_shape),),
-            path,
-            dynamo=True,
-            verbose=False,
-            external_data=False,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
-
-
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keeps a logger from saying that torchvision's operations, which no network here has, are not there."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     pass
 
 
-GENOTYPE, TEXT, WEIGHTS, ONNX, CARD = (
-    "genotype.json",
-    "genotype.txt",
-    "weights.safetensors",
-    "network.onnx",
-    "README.md",
-)
-FILES = frozenset((GENOTYPE, TEXT, WEIGHTS, ONNX, CARD))
+GENOTYPE, TEXT, WEIGHTS, CARD = "genotype.json", "genotype.txt", "weights.safetensors", "README.md"
+ONNX, QUANTIZED, PROGRAM = "network.onnx", "network-int8.onnx", "network.pt2"
+FILES = frozenset((GENOTYPE, TEXT, WEIGHTS, CARD, ONNX, QUANTIZED, PROGRAM))
+SAID_OF = {
+    ONNX: "has the input `images` and the output `logits`",
+    QUANTIZED: "has these, too, and computes in 8-bit whole numbers",
+    PROGRAM: "is read by `torch.export.load`",
+}
+"""Of files for other runtimes: what the card says."""
+
 FORMAT = 1
 
 OWN_TASK = re.compile(r"\w*Task (?P<fingerprint>.+)")
@@ -53,6 +55,32 @@ class Chosen:
     def architecture(self) -> Architecture:
         """One option per decision."""
         return tuple(self.row["architecture"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Forms:
+    """As what else a network leaves.
+
+    Attributes:
+        onnx: As ONNX.
+        quantize: As ONNX in 8-bit whole numbers.
+        program: As ``torch.export`` makes it.
+    """
+
+    onnx: bool = False
+    quantize: bool = False
+    program: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether it does at all."""
+        return self.onnx or self.quantize or self.program
+
+    @property
+    def options(self) -> str:
+        """As on the command line."""
+        given = {"--onnx": self.onnx, "--quantize": self.quantize, "--pt2": self.program}
+        return "".join(f" {name}" for name, asked in given.items() if asked)
 
 
 @dataclasses.dataclass(frozen=True)

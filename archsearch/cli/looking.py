@@ -114,6 +114,10 @@ def export(arguments: Sequence[str]) -> Answer:
     add_component(parser, "evaluator", None, arguments)
     add_out(parser, "where to; default: DIRECTORY/export")
     parser.add_argument("--onnx", action="store_true", help="write the network as ONNX, too (needs archsearch[onnx])")
+    parser.add_argument(
+        "--quantize", action="store_true", help="and in 8-bit whole numbers, with the accuracy measured again"
+    )
+    parser.add_argument("--pt2", action="store_true", help="write what torch.export makes of the network, too")
     add_trust(parser)
     config = parser.parse_args(list(arguments))
     given = config.as_dict()
@@ -126,6 +130,8 @@ def export(arguments: Sequence[str]) -> Answer:
         evaluator=instantiate(parser, config).evaluator,
         out=given["out"],
         onnx=given["onnx"],
+        quantize=given["quantize"],
+        pt2=given["pt2"],
         trust=given["trust"],
     )
     return Answer("", {"folders": folders})

@@ -27,8 +27,8 @@ SECONDS = 5.0
 
 def profile(arguments: Sequence[str]) -> int:
     """Measures the networks of a space on a device."""
-    from archsearch.devices.profile import Measuring
-    from archsearch.devices.profile import profile as profile_space
+    from archsearch.devices.profiler import Measuring
+    from archsearch.devices.profiler import profile as profile_space
 
     arguments = files_first(arguments, only=("space", "evaluator"))
     check_files(arguments)

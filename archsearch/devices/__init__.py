@@ -1,5 +1,5 @@
 """Devices: how long networks take where they are to run, measured, and how well a table of parts predicts that."""
 
-from archsearch.devices.profile import Profile, profile
+from archsearch.devices.profiler import Profile, profile
 
 __all__ = ["Profile", "profile"]

@@ -78,7 +78,7 @@ def exported(module: nn.Module, inputs: tuple[Any, ...], names: list[str], outpu
         outputs: Names of the outputs.
         **more: Of ``torch.onnx.export``.
     """
-    with warnings.catch_warnings(), _quiet(EXPORTER):
+    with warnings.catch_warnings(), quiet(EXPORTER):
         # PyTorch of itself; in pytree, which it copies.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
         program = torch.onnx.export(
@@ -100,8 +100,8 @@ def _replaced(value: Any, tensors: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keeps a logger from saying anything but errors."""
+def quiet(name: str) -> Iterator[None]:
+    """Inside, keeps a logger from saying anything but errors."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)

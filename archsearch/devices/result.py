@@ -41,11 +41,12 @@ class Profile(NamedTuple):
         table = f"{_judged_text(self.corrected)}; corrected by {facts['fit']} others"
         if self.sums == self.corrected:
             table = "these sums, which no correction improves" if facts["fit"] else "these sums"
+        quantile = "median" if facts["quantile"] == 0.5 else f"quantile {facts['quantile']:g}"
         lines = [
             f"space     {one_line(facts['space'])}, {shape}{settings}",
             f"device    {facts['device']} ({facts['processor']}), {facts['version']}, {threads}, batch "
             f"{facts['batch']}, {CLOCK_TEXTS[facts['clock']]}",
-            f"measured  {facts['blocks']} blocks, {facts['repeats']} times in turn",
+            f"measured  {facts['blocks']} blocks, {facts['repeats']} times in turn, {quantile}",
             f"networks  {count} random ones measured whole: {low * 1e3:.3g} to {high * 1e3:.3g} ms",
             f"sums      {_judged_text(self.sums)}",
             f"table     {table}",

@@ -17,19 +17,19 @@ Clock = Literal["wall", "processor"]
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.thread_time}
 
 LEVEL = 0.95
-"""Probability with which an interval holds the median."""
+"""Probability with which an interval holds the quantile."""
 
 
 class Seconds(NamedTuple):
     """How long a thing takes.
 
     Attributes:
-        median: Over the rounds, >= 0.
-        low: Lower end of the median's interval.
+        value: The median over the rounds, or another quantile, >= 0.
+        low: Lower end of its interval.
         high: Upper end.
     """
 
-    median: float
+    value: float
     low: float
     high: float
 
@@ -38,9 +38,9 @@ def in_turn(
     things: Sequence[Callable[[], object]],
     *,
     clock: Clock = "wall",
+    quantile: float = 0.5,
     warm_up: int = 3,
     repeats: int = 20,
-    shortest: float = 0.0,
     synchronise: Callable[[], None] = lambda: None,
     rng: np.random.Generator,
     on_round: Callable[[int], None] = lambda _: None,
@@ -50,51 +50,37 @@ def in_turn(
     Args:
         things: What is called.
         clock: wall, or the time that this thread was given by the processor, which other programs do not add to.
-        warm_up: Calls of each that do not count, >= 1.
+        quantile: Which of the rounds is the figure, above 0, up to 0.5.
+        warm_up: Calls of each that do not count.
         repeats: Rounds, >= 1.
-        shortest: Seconds that a measurement takes at least; shorter calls are made several times in a row.
         synchronise: Waits until a device has done what it was given.
         rng: Draws the order of each round.
         on_round: Told how many rounds are done.
     """
     now = CLOCKS[clock]
-    times = [_calls(thing, now, warm_up, shortest, synchronise) for thing in things]
+    for thing in things:
+        for _ in range(warm_up):
+            thing()
     measured = np.empty((repeats, len(things)))
     for done in range(repeats):
         for i in rng.permutation(len(things)):
-            thing, calls = things[i], times[i]
-            begun = now()
-            for _ in range(calls):
-                thing()
             synchronise()
-            measured[done, i] = (now() - begun) / calls
+            begun = now()
+            things[i]()
+            synchronise()
+            measured[done, i] = now() - begun
         on_round(done + 1)
-    return [summary(column) for column in measured.T]
+    return [summary(column, quantile) for column in measured.T]
 
 
-def _calls(
-    thing: Callable[[], object],
-    now: Callable[[], float],
-    warm_up: int,
-    shortest: float,
-    synchronise: Callable[[], None],
-) -> int:
-    """How many calls in a row take long enough, after some that do not count."""
-    taken = shortest
-    for _ in range(warm_up):
-        begun = now()
-        thing()
-        synchronise()
-        taken = now() - begun
-    return max(1, int(np.ceil(shortest / max(taken, 1e-7))))
-
-
-def summary(values: Sequence[float]) -> Seconds:
-    """The median of some measurements and its interval; of fewer than six the interval is their range."""
+def summary(values: Sequence[float], quantile: float = 0.5) -> Seconds:
+    """A quantile of some measurements and its interval; where they are too few for one, the interval is their range."""
     from scipy.stats import binom
 
     ordered = np.sort(np.asarray(values, float))
     n = len(ordered)
-    k = int(binom.ppf((1 - LEVEL) / 2, n, 0.5))  # as many lie below the interval at most
-    low = max(0, k - 1)
-    return Seconds(float(np.median(ordered)), float(ordered[low]), float(ordered[n - 1 - low]))
+    # Of so many measurements are below the quantile, with the probability that the interval is to have.
+    low, high = (int(binom.ppf(p, n, quantile)) for p in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Seconds(
+        float(np.quantile(ordered, quantile)), float(ordered[max(0, low - 1)]), float(ordered[min(n - 1, high)])
+    )

@@ -13,6 +13,9 @@ from archsearch.networks.structure import Structure
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
+REMEMBERED = 10_000
+"""Architectures whose blocks are remembered."""
+
 
 class Composition:
     """Says which blocks a network has.
@@ -32,18 +35,24 @@ class Composition:
         self._batch = batch
         self._structure = Structure(self.network, isinstance(space, SharedWeights), values=False)
         self.blocks: dict[str, Block] = {}
+        self._known: dict[Architecture, Counter[str]] = {}
 
     def network(self, architecture: Architecture | None) -> Network:
         """An architecture's network, as it is built; for None the space's super-network."""
         if architecture is None:
-            network: Network = self._space.super_network(self._built, **self._built.skeleton)
-            return network
-        network = self._space.network(architecture, self._built, **self._built.skeleton)
-        return network
+            whole: Network = self._space.super_network(self._built, **self._built.skeleton)
+            return whole
+        alone: Network = self._space.network(architecture, self._built, **self._built.skeleton)
+        return alone
 
     def count(self, architecture: Architecture) -> Counter[str]:
         """How often an architecture's network calls each block, by key."""
+        if architecture in self._known:
+            return self._known[architecture]
         found = blocks_of(self._structure.network(architecture), self._built.input_shape, self._batch)
         for block in found:
             self.blocks.setdefault(block.key, block)
-        return Counter(block.key for block in found)
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[architecture] = Counter(block.key for block in found)
+        return self._known[architecture]

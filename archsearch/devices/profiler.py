@@ -51,6 +51,8 @@ class Measuring:
         batch: Examples in a pass, >= 1.
         clock: wall, for a device that does nothing else; processor, the time of this thread alone, for one that is
             shared (one thread, no GPU).
+        quantile: Of the rounds, which is the figure: 0.5, the median; on a shared machine, where disturbances only add,
+            less, such as 0.25; above 0.
         warm_up: Calls of each block and network that do not count, >= 1.
         repeats: Rounds; each measures every block and network once, >= 1.
         networks: Random networks that are measured whole, to judge the table by, >= 2.
@@ -66,6 +68,7 @@ class Measuring:
     threads: int = 1
     batch: int = 1
     clock: Clock = "wall"
+    quantile: float = 0.5
     warm_up: int = 3
     repeats: int = 20
     networks: int = 50
@@ -75,6 +78,7 @@ class Measuring:
     def __post_init__(self) -> None:
         for name in ("threads", "batch", "warm_up", "repeats"):
             at_least_one("profile", name, getattr(self, name))
+        number("profile", "quantile", self.quantile, above=0, high=0.5)
         whole_number("profile", "networks", self.networks, 2)
         whole_number("profile", "fit", self.fit, 0)
         root_seed(self.seed)
@@ -147,13 +151,13 @@ class _Profiler:
         times = self._measure(keys, networks, rng)
         empty, blocks, whole = times[0], times[1 : 1 + len(keys)], times[1 + len(keys) :]
         # A call that computes nothing takes time, too; a network has it once.
-        alone = {key: max(0.0, each.median - empty.median) for key, each in zip(keys, blocks, strict=True)}
-        fit = self._fitted(counts[: how.fit], alone, whole[: how.fit], empty.median)
+        alone = {key: max(0.0, each.value - empty.value) for key, each in zip(keys, blocks, strict=True)}
+        fit = self._fitted(counts[: how.fit], alone, whole[: how.fit], empty.value)
         seconds = {key: fit.block(composition.blocks[key].kind, alone[key]) for key in keys}
-        measured = np.array([each.median for each in whole[how.fit :]])
+        measured = np.array([each.value for each in whole[how.fit :]])
         sums, predicted = (
             np.array([constant + added(each, table) for each in counts[how.fit :]])
-            for constant, table in ((empty.median, alone), (fit.fixed, seconds))
+            for constant, table in ((empty.value, alone), (fit.fixed, seconds))
         )
         judgements = judged(sums, measured), judged(predicted, measured)
         rows = self._rows(fit, seconds, dict(zip(keys, blocks, strict=True)), empty)
@@ -193,6 +197,7 @@ class _Profiler:
             return in_turn(
                 [runtime.empty(), *calls],
                 clock=how.clock,
+                quantile=how.quantile,
                 warm_up=how.warm_up,
                 repeats=how.repeats,
                 synchronise=runtime.synchronise,
@@ -211,7 +216,7 @@ class _Profiler:
             for key, times in each.items():
                 by_kind[self._composition.blocks[key].kind] += times * alone[key]  # type: ignore[assignment]
             sums.append(by_kind)
-        measured = np.array([each.median for each in whole])
+        measured = np.array([each.value for each in whole])
         return fitted(sums, [each.total() for each in counts], measured, empty)
 
     # -- the file --------------------------------------------------------------------------------
@@ -257,7 +262,7 @@ def _figures(seconds: float, parts: list[tuple[int, Seconds]]) -> dict[str, floa
     """What a row has besides its name: what counts, and what was measured of its parts."""
     return {
         "seconds": seconds,
-        "measured_seconds": sum(times * each.median for times, each in parts),
+        "measured_seconds": sum(times * each.value for times, each in parts),
         "low_seconds": sum(times * each.low for times, each in parts),
         "high_seconds": sum(times * each.high for times, each in parts),
     }
