@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from archsearch.controllers.derived import Derived as Derived
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
+    from archsearch.controllers.greedy_growth import GreedyGrowth as GreedyGrowth
     from archsearch.controllers.hill_climbing import HillClimbing as HillClimbing
     from archsearch.controllers.lanas import LaNAS as LaNAS
     from archsearch.controllers.lemonade import Lemonade as Lemonade
-    from archsearch.controllers.greedy_growth import GreedyGrowth as GreedyGrowth
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.move_policy import MovePolicy as MovePolicy
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2

@@ -24,7 +24,6 @@ from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.training.batches import evaluation_batches
 from archsearch.trial import Architecture
 
-
 GROUP = 2**22
 """Bytes inside a layer up to which beginnings go through it together: what a processor's cache holds."""
 

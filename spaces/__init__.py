@@ -95,7 +95,6 @@ _MODULES = {
     "SPOS": "spos",
     "RandWire": "randwire",
     "PathLevel": "path_level",
-    "RDARTS": "darts",
     "SinglePath": "single_path",
 }
 ALL = tuple(_MODULES)
