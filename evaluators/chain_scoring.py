@@ -24,8 +24,9 @@ from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.training.batches import evaluation_batches
 from archsearch.trial import Architecture
 
-GROUP = 2**22
-"""Bytes inside a layer up to which beginnings go through it together: what a processor's cache holds."""
+GROUP = 2**23
+"""Bytes inside a layer up to which beginnings go through it together: about what a processor's cache
+holds."""
 
 
 @runtime_checkable
@@ -153,7 +154,7 @@ def _gather(
 ) -> None:
     """Recomputes the statistics of all architectures: layer by layer, or, where memory is short, depth first."""
     sizes = [len(batch) for batch in batches]
-    if limit is None or level_peak(architectures, walker.sizes) * sum(sizes) + GROUP <= limit:
+    if limit is None or level_peak(architectures, walker.sizes) * sum(sizes) + 2 * GROUP <= limit:
         walker.normalisation.batches = sizes
         walker.levels(architectures, torch.cat(list(batches)))
         return
@@ -216,6 +217,10 @@ class _Recorder(MultiplyAddCounter):  # type: ignore[no-untyped-call]
 # -- the walk ----------------------------------------------------------------------------------
 
 
+_SIZES: weakref.WeakKeyDictionary[Chain, dict[Any, dict[Piece, Size]]] = weakref.WeakKeyDictionary()
+"""What was measured, of each network and kind of images."""
+
+
 class _Walker:
     """Computes trees.
 
@@ -260,7 +265,10 @@ class _Walker:
             following: dict[Architecture, torch.Tensor] = {}
             for option, prefixes in by_last(architectures, i + 1).items():
                 for group in self._groups((i, option), prefixes, len(images)):
-                    outputs = self._compute((i, option), group, [level[prefix[:-1]] for prefix in group])
+                    inputs = [level[prefix[:-1]] for prefix in group]
+                    outputs = self._compute((i, option), group, inputs)
+                    if not self.sizes[i, option].output:  # the inputs themselves, which a level must not hold
+                        outputs = [output.clone() for output in outputs]
                     following |= zip(group, outputs, strict=True)
             level = following
         for group in self._groups(HEAD, list(level), len(images)):
@@ -273,18 +281,23 @@ class _Walker:
 
     def measure(self, architectures: Sequence[Architecture], images: torch.Tensor) -> None:
         """Finds the sizes of all pieces that the architectures have, from a few images that are zeros."""
+        kind = (self.statistics, images.shape[1:], images.dtype, images.device)
+        self.sizes = _SIZES.setdefault(self._network, {}).setdefault(kind, {})
+        if all((i, option) in self.sizes for each in set(architectures) for i, option in enumerate(each)):
+            return
         with torch.inference_mode(False):
             x = images.new_zeros(4, *images.shape[1:])
         self.sizes[IMAGES] = Size(x.nbytes / 4, 0.0, 0)
         # Several batches take most, since their parts are put together.
         self.normalisation.batches = {"inherited": None, "batch": [4], "recomputed": [2, 2]}[self.statistics]
+        self.normalisation.counting = True
         x = self._measure(STEM, x)
         for i, options in enumerate(zip(*architectures, strict=True)):
             for option in sorted(set(options)):
                 output = self._measure((i, option), x)
             x = output
         self._measure(HEAD, x)
-        self.normalisation.batches = None
+        self.normalisation.counting, self.normalisation.batches = False, None
         self.computed.clear()
         self.normalisation.forget()
 
@@ -301,8 +314,6 @@ class _Walker:
     ) -> Sequence[torch.Tensor]:
         """The outputs of a piece after some prefixes, all with equally many images."""
         self.computed[piece] += sum(map(len, inputs))
-        if len(inputs) > 1 and self.sizes[piece].output == 0:  # the inputs themselves
-            return inputs
         self.normalisation.prefixes = prefixes
         x = inputs[0] if len(inputs) == 1 else torch.cat(list(inputs))
         if isinstance(piece, tuple):

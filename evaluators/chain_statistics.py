@@ -32,16 +32,32 @@ class Gathered:
         self.mean = like.new_zeros(like.shape[1])
         self.variance = like.new_ones(like.shape[1])
         self.batches = 0
+        self.folded: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def add(self, mean: torch.Tensor, variance: torch.Tensor, batches: int) -> None:
         """Averages in the averages over some batches."""
         # Where a walk comes by again, all batches are averaged in once more, which changes nothing.
         self.batches += batches
+        self.folded = None
         if self.batches == batches:
             self.mean, self.variance = mean, variance
         else:
             self.mean.lerp_(mean, batches / self.batches)
             self.variance.lerp_(variance, batches / self.batches)
+
+    def factors(self, layer: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+        """By which the layer multiplies each channel, and what it adds."""
+        if self.folded is None:
+            self.folded = folded(self.mean, self.variance, layer.weight, layer.bias, layer.eps)
+        return self.folded
+
+
+def folded(
+    mean: torch.Tensor, variance: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Batch normalisation with known statistics as a factor and a summand for each channel."""
+    scale = weight * (variance + eps).rsqrt()
+    return scale, bias - mean * scale
 
 
 class Normalisation:
@@ -52,14 +68,16 @@ class Normalisation:
         statistics: As ``score_chains`` takes them.
 
     Attributes:
-        batches: Sizes of the batches that lie one after the other in the images of a prefix, each of which is normalised
-            by its own statistics; None: those that were gathered, or inherited, are used.
+        batches: Sizes of the batches that lie one after the other in the images of a prefix, each of which is
+            normalised by its own statistics; None: those that were gathered, or inherited, are used.
         prefixes: The decisions up to what is computed; several whose images lie one after the other, with ``batches``.
+        counting: Whether operations are being counted, which are to be those of the network.
     """
 
     def __init__(self, network: nn.Module, statistics: Statistics) -> None:
         self.batches: Sequence[int] | None = None
         self.prefixes: Sequence[Architecture] = ((),)
+        self.counting = False
         self._statistics = statistics
         self._gathered: dict[Architecture, dict[nn.BatchNorm2d, Gathered]] = {}
         self._training = {module: module.training for module in network.modules()}
@@ -84,24 +102,17 @@ class Normalisation:
         """Forgets what was gathered."""
         self._gathered.clear()
 
-    def _known(self, layer: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and variance that are used for any image."""
-        if self._statistics == "inherited":
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            return layer.running_mean, layer.running_var
-        found = self._gathered[self.prefixes[0]][layer]
-        return found.mean, found.variance
-
     def _convolve(self, module: ConvBN, x: torch.Tensor) -> torch.Tensor:
         """A convolution with what follows it."""
         conv, layer = module.conv, module.bn
         if self.batches is None:
-            mean, variance = self._known(layer)
-            scale = layer.weight * (variance + layer.eps).rsqrt()
-            weight, bias = conv.weight * scale[:, None, None, None], layer.bias - mean * scale
-            padding, stride = (conv.kernel_size[0] // 2,) * 2, conv.stride[0]
-            x = functional.conv2d(x, weight, bias, stride, padding, groups=conv.groups)
+            if self._statistics == "inherited":
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
+                scale, bias = folded(layer.running_mean, layer.running_var, layer.weight, layer.bias, layer.eps)
+            else:
+                scale, bias = self._gathered[self.prefixes[0]][layer].factors(layer)
+            x = _convolved(conv, x, conv.weight * scale[:, None, None, None], bias, self.counting)
         else:
             x = self._normalise(layer, conv(x))
         if isinstance(module.activation, nn.ReLU6):
@@ -112,7 +123,8 @@ class Normalisation:
         n = x.shape[1]  # a layer may have more channels than are used
         weight, bias = layer.weight[:n], layer.bias[:n]
         if self.batches is None:
-            return functional.batch_norm(x, *self._known(layer), weight, bias, training=False, eps=layer.eps)
+            known = self._gathered[self.prefixes[0]][layer]
+            return functional.batch_norm(x, known.mean, known.variance, weight, bias, training=False, eps=layer.eps)
         if self._statistics == "batch":
             return self._one_by_one(x, weight, bias, layer.eps, None)
         found = [self._gathered.setdefault(prefix, {}).setdefault(layer, Gathered(x)) for prefix in self.prefixes]
@@ -134,6 +146,19 @@ class Normalisation:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def _convolved(
+    conv: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, counting: bool
+) -> torch.Tensor:
+    """A convolution with other weights."""
+    size, stride = conv.kernel_size[0], conv.stride[0]
+    widens = size == stride == conv.groups == 1 and conv.out_channels > conv.in_channels
+    if (
+        widens and not counting and x.is_contiguous(memory_format=torch.channels_last)
+    ):  # a matrix product takes less time then
+        return functional.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
+    return functional.conv2d(x, weight, bias, stride, size // 2, groups=conv.groups)
+
+
 def _at_once(
     x: torch.Tensor, batches: int, weight: torch.Tensor, bias: torch.Tensor, eps: float, found: Sequence[Gathered]
 ) -> torch.Tensor:
@@ -145,8 +170,12 @@ def _at_once(
     variance = (centred * centred).mean(1)
     n = pixels.shape[1]
     means, variances = (values.view(len(found), batches, channels).mean(1) for values in (mean, variance))
-    for gathered, own_mean, own_variance in zip(found, means, variances * (n / (n - 1)), strict=True):
+    variances = variances * (n / (n - 1))
+    factors = zip(*folded(means, variances, weight, bias, eps), strict=True)
+    for gathered, own_mean, own_variance, own_factors in zip(found, means, variances, factors, strict=True):
         gathered.add(own_mean, own_variance, batches)
+        if gathered.batches == batches:
+            gathered.folded = own_factors
     scale = weight * (variance + eps).rsqrt()
     torch.addcmul(bias, centred, scale[:, None], out=centred)
     return centred.view(-1, height, width, channels).permute(0, 3, 1, 2)
