@@ -41,10 +41,8 @@ WIDE = (
 )
 """Units as wide as the published ones, for 32 x 32 images."""
 
-SEARCHED = OnceForAll(
-    [(8, 2, "relu", False), (16, 1, "relu", True), (24, 2, "hard_swish", True)], depths=(1, 2, 3), resolutions=(6, 8)
-)
-LIMITS = {"flops": 300e3}
+SEARCHED = OnceForAll([(8, 2, "relu", False), (16, 1, "hard_swish", True)], depths=(1, 2, 3), resolutions=(6, 8))
+LIMITS = {"flops": 200e3}
 
 
 def vision_transformers() -> Space:
@@ -105,7 +103,7 @@ def search_table(seeds: int, epochs: int, trials: int) -> None:
         evaluator = OneShot(
             Training("digits"), epochs=epochs, sampler="sandwich", random_paths=2, distillation=0.5, seed=seed
         )
-        evolution = ElitistEvolution(population_size=20, parents=10, mutations=10, crossovers=10)
+        evolution = ElitistEvolution(population_size=15, parents=5, mutations=5, crossovers=5)
         with tempfile.TemporaryDirectory() as folder:
             ours = search(SEARCHED, evolution, evaluator, trials=trials, limits=LIMITS, seed=seed, out=f"{folder}/r")
             (path,) = export(f"{folder}/r")
@@ -135,8 +133,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="of steps: repeats for each architecture")
     parser.add_argument("--architectures", type=int, default=3, help="of steps")
     parser.add_argument("--seeds", type=int, default=5, help="of search")
-    parser.add_argument("--epochs", type=int, default=20, help="of search: of the super-network")
-    parser.add_argument("--trials", type=int, default=60, help="of search: of evolution")
+    parser.add_argument("--epochs", type=int, default=12, help="of search: of the super-network")
+    parser.add_argument("--trials", type=int, default=30, help="of search: of evolution")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.what == "steps":

@@ -51,7 +51,7 @@ class Function(Evaluator):
     - NASNet: For each kind of cell the two edges of each node, with operation names.
     - NASRLCell: The tree with names.
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
-    - OnceForAll: ``resolution`` (None: as images come) and ``units``, of each the layers, (kernel, expansion).
+    - OnceForAll: ``resolution`` (None: as images come) and ``units``: of each the layers, (kernel, expansion).
     - PNAS: For each kind of cell the two edges of each node, with operation names.
     - ProxylessNAS: The text of the architecture.
     - PathLevel: The graph.

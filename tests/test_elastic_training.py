@@ -37,6 +37,10 @@ LARGEST = "r8:k7e6-k7e6-k7e6:k7e6-k7e6-k7e6"
 SMALLEST = "r6:k3e3:k3e3"
 
 
+TINY = OnceForAll([(4, 2, "relu", True)], depths=(1, 2), kernels=(3, 5), expansions=(2, 3), resolutions=(6, 8))
+"""Fewer shapes of convolutions, each of which PyTorch takes a while to prepare."""
+
+
 def training():
     return Training("digits", train_examples=60, batch_size=30)
 
@@ -45,9 +49,9 @@ def one_shot(**settings):
     return OneShot(training(), sampler="sandwich", **{"epochs": 6, **settings})
 
 
-def started(folder=None, **settings):
+def started(folder=None, space=SPACE, **settings):
     evaluator = one_shot(**settings)
-    evaluator.start(SPACE)
+    evaluator.start(space)
     evaluator.folder = folder
     return evaluator
 
@@ -64,7 +68,7 @@ def folder(tmp_path_factory):
 # -- which architectures are trained ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("count", [0, 2])
 def test_the_sandwich_is_the_largest_the_smallest_and_random_ones(count, monkeypatch):
     passed = []
     evaluator = started(random_paths=count, epochs=1)
@@ -148,7 +152,7 @@ def test_channels_are_sorted_when_width_becomes_elastic(monkeypatch):
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
-    settings = {"random_paths": 1, "distillation": 0.5, "stages": STAGES}
+    settings = {"random_paths": 1, "distillation": 0.5, "stages": STAGES, "space": TINY}
     whole = started(**settings)
     whole.prepare()
     (tmp_path / "evaluator").mkdir()
@@ -239,13 +243,13 @@ def test_a_predictor_of_its_scores_trains_it_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(SuperNetwork, "_train_epoch", spy)
     evaluator = Predictor(one_shot(epochs=2), labels=10, model=RandomForest(trees=5), folds=2)
-    result = search(SPACE, RandomSearch(), evaluator, trials=20, seed=0, out=tmp_path / "r", limits={"flops": 110e3})
-    assert result.completed == 20
+    result = search(TINY, RandomSearch(), evaluator, trials=12, seed=0, out=tmp_path / "r")
+    assert result.completed == 12
     (path,) = export(tmp_path / "r")
     assert len(trained) == 2
     network = load_network(path)
     assert network.architecture == result.best.architecture
-    alone = started(weights=str(tmp_path / "r/evaluator/labels/evaluator/super-network.safetensors"))
+    alone = started(space=TINY, weights=str(tmp_path / "r/evaluator/labels/evaluator/super-network.safetensors"))
     alone.prepare()
     labels = evaluator.labelled_scores
     known = next(iter(labels))
@@ -267,9 +271,10 @@ def test_a_predictor_without_networks_exports_none(tmp_path, capsys):
 # -- presets and refusals --------------------------------------------------------------------------
 
 SHORT = {
-    "space.units": '[[4,1,"relu",false],[6,2,"hard_swish",true]]',
+    "space.units": '[[4,2,"relu",true]]',
     "space.depths": "[1,2]",
-    "limits.flops": 60e3,
+    "space.expansions": "[2,3]",
+    "limits.flops": 32e3,
     "trials": 6,
     "batch": 3,
     "controller.population_size": 3,
@@ -296,11 +301,11 @@ def test_preset_runs(name, capsys, tmp_path, monkeypatch):
     status, out, err = run(capsys, "run", "--preset", name, *words, "--quiet")
     assert status == 0, err
     assert "6 completed, 0 failed" in out
-    space = OnceForAll(UNITS, depths=(1, 2), resolutions=(6, 8))
+    space = OnceForAll([(4, 2, "relu", True)], depths=(1, 2), expansions=(2, 3), resolutions=(6, 8))
     measured = Training("digits")
     measured.start(space)
     architectures = [trial.architecture for trial in RunFolder("r").trials(0) if trial.evaluation is not None]
-    assert all(measured.measure(architecture)["flops"] <= 60e3 for architecture in architectures)
+    assert all(measured.measure(architecture)["flops"] <= 32e3 for architecture in architectures)
 
 
 def test_settings_of_the_papers():
@@ -315,13 +320,6 @@ def test_settings_of_the_papers():
     assert (model["layers"], model["width"]) == (3, 400)
     stages = ofa["evaluator"]["init_args"]["evaluator"]["init_args"]["stages"]
     assert [stage for stage in stages if stage != "resolution"] == ["kernel", "depth", "depth", "width", "width"]
-    for name in OWN:
-        heading, empty, *_ = preset_file(name).read_text().splitlines()
-        assert "20" in heading
-        assert heading.endswith(".")
-        assert len(heading) <= 120
-        assert empty == "#"
-        assert "Different here" in preset_file(name).read_text()
 
 
 @pytest.mark.parametrize(

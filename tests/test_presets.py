@@ -15,7 +15,9 @@ from archsearch.showing.listing import preset_file
 FOLDER = Path(archsearch.__file__).parent / "presets"
 NAMES = ["bender", "enas", "fairnas", "random_sharing", "smash", "spos"]
 OWN = ["enas_macro", "enas_micro", "enas_rnn"]
-"""Those of ``OneShot``; ``test_enas_presets.py`` runs the latter, ``test_gradient_presets.py`` has the others."""
+ELASTIC = ["bignas", "ofa"]
+"""Those of ``OneShot``; ``test_enas_presets.py`` runs those of ENAS, ``test_elastic_training.py`` the elastic ones, and
+``test_gradient_presets.py`` has the others."""
 
 # Two epochs of a thin super-network on a few images; everything else is as the preset has it.
 SHORT = {
@@ -51,7 +53,7 @@ def _in_own_folder(tmp_path, monkeypatch):
 
 
 def test_these_are_all():
-    assert sorted(path.stem for path in FOLDER.iterdir()) == sorted([*NAMES, *OWN, *PARTS])
+    assert sorted(path.stem for path in FOLDER.iterdir()) == sorted([*NAMES, *OWN, *ELASTIC, *PARTS])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,7 +83,7 @@ def test_preset_runs(capsys, name):
         assert RunFolder("r").advanced()
 
 
-@pytest.mark.parametrize("name", [*NAMES, *OWN])
+@pytest.mark.parametrize("name", [*NAMES, *OWN, *ELASTIC])
 def test_preset_says_what_it_is_and_where_it_differs(name):
     content = preset_file(name).read_text()
     heading, empty, *_ = content.splitlines()
