@@ -25,12 +25,11 @@ class Gathered:
     """Statistics of one layer of batch normalisation after one prefix: cumulative averages, as PyTorch has them.
 
     Args:
-        like: Has the device and type of the input, shape (batch, channels, height, width).
+        like: Has the device and type of its input.
     """
 
     def __init__(self, like: torch.Tensor) -> None:
-        self.mean = like.new_zeros(like.shape[1])
-        self.variance = like.new_ones(like.shape[1])
+        self.mean = self.variance = like.new_empty(0)
         self.batches = 0
         self.folded: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -113,6 +112,8 @@ class Normalisation:
             else:
                 scale, bias = self._gathered[self.prefixes[0]][layer].factors(layer)
             x = _convolved(conv, x, conv.weight * scale[:, None, None, None], bias, self.counting)
+        elif self._are_equal(x) and _widens(conv) and not self.counting:
+            x = _widened(x, self.batches, conv.weight[:, :, 0, 0], layer, self._found(layer, x))
         else:
             x = self._normalise(layer, conv(x))
         if isinstance(module.activation, nn.ReLU6):
@@ -127,11 +128,26 @@ class Normalisation:
             return functional.batch_norm(x, known.mean, known.variance, weight, bias, training=False, eps=layer.eps)
         if self._statistics == "batch":
             return self._one_by_one(x, weight, bias, layer.eps, None)
-        found = [self._gathered.setdefault(prefix, {}).setdefault(layer, Gathered(x)) for prefix in self.prefixes]
-        equal = len(set(self.batches)) == 1 < len(self.batches)
-        if equal and x.is_contiguous(memory_format=torch.channels_last) and n > 1:
-            return _at_once(x, len(self.batches), weight, bias, layer.eps, found)
+        found = self._found(layer, x)
+        if self._are_equal(x):
+            return _at_once(x, self.batches, weight, bias, layer.eps, found)
         return self._one_by_one(x, weight, bias, layer.eps, found)
+
+    def _found(self, layer: nn.BatchNorm2d, x: torch.Tensor) -> list[Gathered]:
+        """What is gathered for a layer behind each prefix."""
+        found = []
+        for prefix in self.prefixes:
+            layers = self._gathered.setdefault(prefix, {})
+            if layer not in layers:
+                layers[layer] = Gathered(x)
+            found.append(layers[layer])
+        return found
+
+    def _are_equal(self, x: torch.Tensor) -> bool:
+        """Whether there are several batches to gather from, of one size, whose channels lie last."""
+        sizes = self.batches or ()
+        last = x.is_contiguous(memory_format=torch.channels_last) and x.shape[1] > 1
+        return self._statistics == "recomputed" and len(set(sizes)) == 1 < len(sizes) and last
 
     def _one_by_one(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, found: Sequence[Gathered] | None
@@ -159,23 +175,66 @@ def _convolved(
     return functional.conv2d(x, weight, bias, stride, size // 2, groups=conv.groups)
 
 
+def _widens(conv: nn.Conv2d) -> bool:
+    """Whether it is a 1x1 convolution to more channels."""
+    return conv.kernel_size[0] == conv.stride[0] == conv.groups == 1 and conv.out_channels > conv.in_channels
+
+
+def _widened(
+    x: torch.Tensor, batches: Sequence[int], weight: torch.Tensor, layer: nn.BatchNorm2d, found: Sequence[Gathered]
+) -> torch.Tensor:
+    """A widening convolution with batch normalisation, of several batches of one size.
+
+    Means and variances of its outputs follow from means and covariances of its inputs, which are fewer: what is wide
+    is computed once, already normalised.
+    """
+    pixels, mean, centred = _centred(x, len(batches) * len(found))
+    covariance = centred.transpose(1, 2) @ centred / pixels.shape[1]
+    variance = ((weight @ covariance) * weight).sum(2)
+    scale = _add(found, len(batches), mean @ weight.t(), variance, pixels.shape[1], layer.weight, layer.bias, layer.eps)
+    y = torch.baddbmm(layer.bias, centred, (weight * scale[:, :, None]).transpose(1, 2))
+    return y.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
+
+
 def _at_once(
-    x: torch.Tensor, batches: int, weight: torch.Tensor, bias: torch.Tensor, eps: float, found: Sequence[Gathered]
+    x: torch.Tensor,
+    batches: Sequence[int],
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    eps: float,
+    found: Sequence[Gathered],
 ) -> torch.Tensor:
     """Normalises several batches of one size, which lie channels last, each by itself."""
-    _, channels, height, width = x.shape
-    pixels = x.permute(0, 2, 3, 1).reshape(batches * len(found), -1, channels)
-    mean = pixels.mean(1)
-    centred = pixels - mean[:, None]
+    pixels, mean, centred = _centred(x, len(batches) * len(found))
     variance = (centred * centred).mean(1)
-    n = pixels.shape[1]
-    means, variances = (values.view(len(found), batches, channels).mean(1) for values in (mean, variance))
+    scale = _add(found, len(batches), mean, variance, pixels.shape[1], weight, bias, eps)
+    torch.addcmul(bias, centred, scale[:, None], out=centred)
+    return centred.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def _centred(x: torch.Tensor, batches: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of each batch the pixels, shape (batches, pixels, channels), their means, and what differs from these."""
+    pixels = x.permute(0, 2, 3, 1).reshape(batches, -1, x.shape[1])
+    mean = pixels.mean(1)
+    return pixels, mean, pixels - mean[:, None]
+
+
+def _add(
+    found: Sequence[Gathered],
+    batches: int,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    n: int,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    eps: float,
+) -> torch.Tensor:
+    """Gathers means and variances over ``n`` pixels, a row a batch; returns by what each is multiplied."""
+    means, variances = (values.view(len(found), batches, -1).mean(1) for values in (mean, variance))
     variances = variances * (n / (n - 1))
     factors = zip(*folded(means, variances, weight, bias, eps), strict=True)
     for gathered, own_mean, own_variance, own_factors in zip(found, means, variances, factors, strict=True):
         gathered.add(own_mean, own_variance, batches)
         if gathered.batches == batches:
             gathered.folded = own_factors
-    scale = weight * (variance + eps).rsqrt()
-    torch.addcmul(bias, centred, scale[:, None], out=centred)
-    return centred.view(-1, height, width, channels).permute(0, 3, 1, 2)
+    return weight * (variance + eps).rsqrt()
