@@ -69,6 +69,7 @@ def step_table(rounds: int, n: int) -> None:
     spaces = {
         "OnceForAll()": OnceForAll(),
         "OnceForAll(transform=False)": OnceForAll(transform=False),
+        "OnceForAll(wide)": OnceForAll(WIDE, head_channels=(480, 640)),
         "OnceForAll(wide, transform=False)": OnceForAll(WIDE, transform=False, head_channels=(480, 640)),
         "ElasticViT()": vision_transformers(),
     }
