@@ -16,6 +16,7 @@ import importlib.util
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def step_table(rounds: int, n: int) -> None:
     spaces = {
         "OnceForAll()": OnceForAll(),
         "OnceForAll(transform=False)": OnceForAll(transform=False),
+        "OnceForAll(wide)": OnceForAll(WIDE, head_channels=(480, 640)),
         "OnceForAll(wide, transform=False)": OnceForAll(WIDE, transform=False, head_channels=(480, 640)),
         "ElasticViT()": vision_transformers(),
     }
@@ -93,13 +95,13 @@ def step_table(rounds: int, n: int) -> None:
         )
 
 
-def search_table(seeds: int, epochs: int, trials: int) -> None:
+def search_table(seeds: Sequence[int], epochs: int, trials: int) -> None:
     print(
         "| seed | extracted: valid, test | its multiply-adds | cost, s | individual: valid, test | networks | cost, s |"
     )
     print("|---|---|---|---|---|---|---|")
     differences = []
-    for seed in range(seeds):
+    for seed in seeds:
         evaluator = OneShot(
             Training("digits"), epochs=epochs, sampler="sandwich", random_paths=2, distillation=0.5, seed=seed
         )
@@ -132,7 +134,7 @@ def main() -> None:
     parser.add_argument("what", choices=("steps", "search"))
     parser.add_argument("--rounds", type=int, default=4, help="of steps: repeats for each architecture")
     parser.add_argument("--architectures", type=int, default=3, help="of steps")
-    parser.add_argument("--seeds", type=int, default=5, help="of search")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="of search")
     parser.add_argument("--epochs", type=int, default=12, help="of search: of the super-network")
     parser.add_argument("--trials", type=int, default=30, help="of search: of evolution")
     options = parser.parse_args()

@@ -176,6 +176,8 @@ class OneShot(InheritedScores):
                 f"OneShot: {'distillation' if self.distillation else 'stages'}: only of the sampler sandwich, got the "
                 f"sampler {self.sampler}; leave it out, or use the sampler sandwich"
             )
+        if self.sampler == "sandwich" and self.source == "hyper_network":
+            raise UsageError("OneShot: the sampler sandwich shares weights; leave the source hyper_network out")
         if self.alone_epochs is not None:
             at_least_one("OneShot", "alone_epochs", self.alone_epochs)
 

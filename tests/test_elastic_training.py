@@ -330,6 +330,7 @@ def test_settings_of_the_papers():
         ({"stages": STAGES, "epochs": 5}, SPACE, UsageError, "expected at least 6 epochs for 5 stages after 1 epoch"),
         ({"stages": STAGES, "sampler": "uniform"}, SPACE, UsageError, "stages: only of the sampler sandwich, got"),
         ({"distillation": 1.5}, SPACE, UsageError, "distillation: expected a finite number from 0 to 1, got 1.5"),
+        ({"source": "hyper_network"}, SPACE, UsageError, "sandwich shares weights; leave the source hyper_network out"),
         ({"random_paths": -1}, SPACE, UsageError, "random_paths: expected a whole number >= 0, got -1"),
         ({"alone_epochs": 0}, SPACE, UsageError, "alone_epochs: expected a whole number >= 1, got 0"),
     ],

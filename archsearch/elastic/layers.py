@@ -114,7 +114,7 @@ def smaller_kernel(
     """
     for size in sizes:
         cut = (weight.shape[-1] - size) // 2
-        if cut and (matrices or size == kernel):
+        if cut > 0 and (matrices or size == kernel):
             weight = weight[..., cut : cut + size, cut : cut + size]
             if matrices and size in matrices:
                 weight = (weight.flatten(2) @ matrices[size].t()).view(weight.shape)
