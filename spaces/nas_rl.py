@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HEIGHTS = WIDTHS = (1, 3, 5, 7)
 FILTERS = (24, 36, 48, 64)
 STRIDES = (1, 2, 3)
-_LAYER = re.compile(r"([0-9]+)x([0-9]+)x([0-9]+)(?:/([0-9]+)x([0-9]+))?(?: <- ([0-9 ]+))?")
+_LAYER = re.compile(r"([0-9]+)x([0-9]+)x([0-9]+)(?:/([0-9]+)x([0-9]+))?(?: ?<- ?([0-9][0-9 ]*))?")
 
 
 class NASRL(Links):

@@ -171,7 +171,7 @@ def test_repairs_of_nas_rl():
     text = "3x3x24/2x2 | 1x7x36/1x1 | 5x1x48/1x3 <- 1 2 | 7x7x64/3x3 <- 1"
     architecture = space.parse(text)
     assert space.format(architecture) == text
-    assert space.parse(text.replace(" ", "\n  ")) == architecture
+    assert space.parse(text.replace(" ", "\n  ")) == space.parse(text.replace(" <- ", "<-")) == architecture
     network = build(lambda: space.network(architecture, InputShape((3, 9, 8), 5)), 0).eval()
     x = torch.randn(2, 3, 9, 8, generator=torch.Generator().manual_seed(0))
     values = space.values
