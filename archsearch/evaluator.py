@@ -131,7 +131,7 @@ class Evaluator:
         for _ in range(MAX_DRAWS * n):
             if len(drawn) == n:
                 break
-            drawn[self.space.sample(rng)] = None
+            drawn[self.space.sample(rng, "architectures")] = None
         return list(drawn)
 
     def prepare(self) -> Cost:

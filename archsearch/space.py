@@ -11,11 +11,14 @@ import itertools
 import json
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.decisions import Decisions, as_tuples
+from archsearch.basics.decisions import tokens as tokens
+from archsearch.basics.decisions import vocabulary as vocabulary
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.trial import Architecture
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 COUNT_LIMIT = 200_000
 """Distinct sub-trees that counting visits before it gives up on a conditional space."""
+
+Over = Literal["decisions", "architectures"]
+"""What a draw is uniform over: the options of each decision, given those before; or all architectures."""
 
 MOST_OPTIONS = 2**31 - 1
 """Options that a decision can have: histories store them as 32-bit integers."""
@@ -84,6 +90,7 @@ class Space:
                 f"{self.max_options:,}; split it into several decisions"
             )
         self._counts: dict[Hashable, int] = {}
+        self._named: Decisions | None = None
         if self.arities is not None:
             self._arity_array = np.array(self.arities)
             self._offsets = np.concatenate([[0], np.cumsum(self._arity_array)[:-1]])
@@ -165,13 +172,27 @@ class Space:
 
     # -- sampling ------------------------------------------------------------------------------
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draws an architecture, uniform over encodings where they can be counted.
+    def sample(self, rng: np.random.Generator, over: Over = "decisions") -> Architecture:
+        """Draws an architecture.
 
-        In a conditional space too large to count, every decision is uniform over its options.
+        Args:
+            rng: Where chance comes from.
+            over: ``decisions``: each is uniform over its options, given those before, which is what controllers draw:
+                small sub-trees are as likely as large ones. ``architectures``: all encodings are equally likely, which
+                is what statistics over a space need; in a conditional space too large to count it is the same as
+                ``decisions``. In spaces of fixed length it is the same anyway.
+
+        Raises:
+            UsageError: If there is no such ``over``.
         """
+        if over not in get_args(Over):
+            raise UsageError(
+                f"{type(self).__name__}: sample: over: expected {' or '.join(get_args(Over))}, got {over!r}"
+            )
         if self.arities is not None:
             return tuple((rng.random(self.max_length) * self._arity_array).astype(int).tolist())
+        if over == "architectures" and self.size() is not None:
+            return self._uniform(rng)
         return self._complete((), {}, rng)
 
     def sample_batch(self, rng: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
@@ -240,19 +261,16 @@ class Space:
         """One-hot encoding, vectorised for fixed-length spaces.
 
         Returns:
-            Shape (n, sum of arities) for a fixed-length space, else (n, max_length * max_options) with
-            zeros where an architecture has no such decision.
+            Shape (n, sum of arities) for a fixed-length space. Else there is a column for each option of each decision,
+            by its ``label``, and one that says that an architecture has no such decision.
         """
         n = len(architectures)
-        if self.arities is not None:
-            options = np.asarray(architectures, dtype=np.int64).reshape(n, self.max_length)
-            encoded = np.zeros((n, int(self._arity_array.sum())), np.float32)
-            encoded[np.arange(n)[:, None], options + self._offsets] = 1.0
-            return encoded
-        encoded = np.zeros((n, self.max_length, self.max_options), np.float32)
-        for row, architecture in enumerate(architectures):
-            encoded[row, np.arange(len(architecture)), np.asarray(architecture, dtype=np.int64)] = 1.0
-        return encoded.reshape(n, self.max_length * self.max_options)
+        if self.arities is None:
+            return self.by_name.one_hot(as_tuples(architectures))
+        options = np.asarray(architectures, dtype=np.int64).reshape(n, self.max_length)
+        encoded = np.zeros((n, int(self._arity_array.sum())), np.float32)
+        encoded[np.arange(n)[:, None], options + self._offsets] = 1.0
+        return encoded
 
     def format(self, architecture: Architecture) -> str:
         """The architecture as text; by default its options joined by dashes, such as ``3-0-2``."""
@@ -304,7 +322,17 @@ class Space:
         if self.arities is not None:
             options = np.asarray(architectures, dtype=np.int64).reshape(len(architectures), self.max_length)
             return chain(options + self._offsets, sum(self.arities))
-        return chain(tokens(self, architectures) - 1, self.max_length * self.max_options)
+        return chain(tokens(self, architectures) - 1, vocabulary(self))
+
+    @property
+    def by_name(self) -> Decisions:
+        """The decisions of a conditional space by name; walked through once.
+
+        In a space of fixed length a decision is known by its place.
+        """
+        if self._named is None:
+            self._named = Decisions(self)
+        return self._named
 
     # -- helpers -------------------------------------------------------------------------------
 
@@ -329,16 +357,23 @@ class Space:
         return meanings.index(wish) if wish in meanings else None
 
     def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
-        # Asking for the whole space first makes the draw independent of what was counted before.
-        total = self._count(prefix) if self._count(()) else None
-        if total is None:
-            return int(rng.integers(n))
-        target = rng.random()
-        for option in range(n - 1):
-            target -= (self._count((*prefix, option)) or 0) / total  # a quotient: counts may exceed any float
-            if target < 0:
-                return option
-        return n - 1
+        """An option of the decision that follows ``prefix``; a space with chances of its own overrides it."""
+        return int(rng.integers(n))
+
+    def _uniform(self, rng: np.random.Generator) -> Architecture:
+        """An architecture, each as likely as any other if their tree can be counted."""
+        if not self._count(()):  # asked first, so that draws do not depend on what was counted before
+            return self._complete((), {}, rng)
+        prefix: Architecture = ()
+        while n := self.arity(prefix):
+            total, target, chosen = self._count(prefix) or 1, rng.random(), n - 1
+            for option in range(n - 1):
+                target -= (self._count((*prefix, option)) or 0) / total  # a quotient: counts may exceed any float
+                if target < 0:
+                    chosen = option
+                    break
+            prefix = (*prefix, chosen)
+        return prefix
 
     def _completions(self, prefix: Architecture, wishes: dict[str, int] | None = None) -> Iterator[Architecture]:
         n = self.arity(prefix)
@@ -378,20 +413,3 @@ class Space:
 
 def _is_option(option: object, n: int) -> bool:
     return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
-
-
-def tokens(space: Space, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The decisions one by one, for models that read sequences.
-
-    Returns:
-        Shape (n, ``space.max_length``); a token is 1 + place * ``space.max_options`` + option, 0 where an architecture
-        has no such decision.
-    """
-    found = np.zeros((len(architectures), space.max_length), np.int64)
-    if space.arities is not None:
-        found[:] = np.asarray(architectures, np.int64).reshape(found.shape)
-        return found + 1 + np.arange(space.max_length) * space.max_options
-    for row, architecture in enumerate(architectures):
-        places = np.arange(len(architecture))
-        found[row, places] = 1 + places * space.max_options + np.asarray(architecture, np.int64)
-    return found

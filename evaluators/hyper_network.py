@@ -184,7 +184,7 @@ class Encoder(nn.Module):
     def __init__(self, space: Space, embedding: int, hidden: int) -> None:
         super().__init__()
         rng = stream(0, "HyperNetwork")
-        codes = space.one_hot([space.sample(rng) for _ in range(SAMPLES)])
+        codes = space.one_hot([space.sample(rng, "architectures") for _ in range(SAMPLES)])
         self.space = space
         self.mean = codes.mean(axis=0)
         # Unit variance of what the hidden units sum up, given weights of variance 1 / (3 * inputs).

@@ -194,7 +194,7 @@ class SuperNetwork:
         """Multiply-adds of a path, for one image; generating weights is done once for a batch."""
         macs = self._trainer.size(None)[0]
         if isinstance(run.network, HyperNetwork):
-            paths = [self._trainer.space.sample(stream(i, "size")) for i in range(SIZED_PATHS)]
+            paths = [self._trainer.space.sample(stream(i, "size"), "architectures") for i in range(SIZED_PATHS)]
             each = np.mean([run.network.generation_multiply_adds(path) for path in paths])
             macs += round(float(each) / self._trainer.recipe.batch_size)
         return macs
@@ -219,7 +219,7 @@ class SuperNetwork:
         for layer in layers:
             layer.track_running_stats = False  # running statistics stay as they are
         chosen = torch.arange(min(WATCHED_IMAGES, self._trainer.data.size("valid")))
-        paths = [self._trainer.space.sample(stream(i, "watched")) for i in range(WATCHED_PATHS)]
+        paths = [self._trainer.space.sample(stream(i, "watched"), "architectures") for i in range(WATCHED_PATHS)]
         batch = len(chosen) > 1  # a single image has no statistics
         watched = [dataclasses.replace(run, architecture=path, batch_statistics=batch) for path in paths]
         found = [self._trainer.judge(each, "valid", meter, chosen).score for each in watched]

@@ -228,7 +228,7 @@ class Choices(Space):
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers count and walk for themselves, so that what is sent to them stays small."""
-        return {**self.__dict__, "_counts": {}, "_walks": {}, "_possible": {}, "_allowed": {}}
+        return {**self.__dict__, "_counts": {}, "_walks": {}, "_possible": {}, "_allowed": {}, "_named": None}
 
     # -- values --------------------------------------------------------------------------------
 

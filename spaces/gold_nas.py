@@ -92,8 +92,8 @@ class GOLDNAS(Space):
         """Number of encodings, exactly."""
         return int(CELL_SIZE**self.layers)
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draws an architecture, uniform over encodings: each node has one of its 4^k - 1 states."""
+    def _uniform(self, rng: np.random.Generator) -> Architecture:
+        """Each node has one of its 4^k - 1 states, all equally likely."""
         architecture: list[int] = []
         for target in NODES * self.layers:
             state = int(rng.integers(4**target - 1))  # the one that is left out has none on every edge

@@ -112,11 +112,8 @@ class NASBenchNLP(Space):
         """None: they are too many to count."""
         return None
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draws decision by decision: operations by ``WEIGHTS``, all else uniformly."""
-        return self._complete((), {}, rng)
-
     def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
+        """Operations by ``WEIGHTS``, all else uniformly."""
         state = state_after(prefix, self.hidden, self.nodes)
         if len(prefix) < 2 or len(state.done) == state.total or state.operation is not None:
             return int(rng.integers(n))

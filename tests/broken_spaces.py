@@ -26,8 +26,8 @@ class SpaceDefaultsNeverTried(Space):
 
 
 class SamplesIncomplete(ConditionalSpace):
-    def sample(self, rng):
-        architecture = super().sample(rng)
+    def sample(self, rng, over="decisions"):
+        architecture = super().sample(rng, over)
         return architecture[:-1] if rng.random() < 0.01 else architecture
 
 
@@ -37,12 +37,17 @@ class BatchCountsFromOne(Small):
 
 
 class SamplesByDecision(ConditionalSpace):
-    def _draw(self, prefix, n, rng):
-        return int(rng.integers(n))
+    def sample(self, rng, over="decisions"):
+        return super().sample(rng, "decisions")
+
+
+class SamplesByArchitecture(ConditionalSpace):
+    def sample(self, rng, over="decisions"):
+        return super().sample(rng, "architectures")
 
 
 class SamplesLowOptions(FixedSpace):
-    def sample(self, rng):
+    def sample(self, rng, over="decisions"):
         return tuple(int(option) for option in rng.random(6) ** 1.5 * 5)
 
 
@@ -134,14 +139,14 @@ class LabelsByNumber(Small):
 
 
 class SamplesByChance(Small):
-    def sample(self, rng):
-        return super().sample(np.random.default_rng())
+    def sample(self, rng, over="decisions"):
+        return super().sample(np.random.default_rng(), over)
 
 
 class DrawsGlobalNumbers(Small):
-    def sample(self, rng):
+    def sample(self, rng, over="decisions"):
         random.random()
-        return super().sample(rng)
+        return super().sample(rng, over)
 
 
 class HashesIdentity(Small):
@@ -165,8 +170,9 @@ class SpaceHidesSetting(Space):
 SPACES = [
     case("default_settings_sample", lambda: SpaceDefaultsNeverTried(4)),
     case("samples_lie_in_it", SamplesIncomplete, "sampling_is_uniform"),
-    case("samples_lie_in_it", BatchCountsFromOne),
+    case("samples_lie_in_it", BatchCountsFromOne, "sampling_is_uniform"),
     case("sampling_is_uniform", SamplesByDecision),
+    case("sampling_is_uniform", SamplesByArchitecture),
     case("sampling_is_uniform", SamplesLowOptions),
     case("mutation_changes_it", MutatesInVain),
     case("crossover_stays_in_it", CutsBlindly),

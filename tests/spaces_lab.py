@@ -77,9 +77,24 @@ def assert_consistent(space: Space, seed: int):
 
 
 def naive_one_hot(space: Space, architectures) -> np.ndarray:
-    widths = space.arities or (space.max_options,) * space.max_length
-    rows = np.zeros((len(architectures), sum(widths)), np.float32)
+    if space.arities is None:
+        return naive_one_hot_by_name(space, architectures)
+    rows = np.zeros((len(architectures), sum(space.arities)), np.float32)
     for row, architecture in enumerate(architectures):
         for i, option in enumerate(architecture):
-            rows[row, sum(widths[:i]) + option] = 1
+            rows[row, sum(space.arities[:i]) + option] = 1
     return rows
+
+
+def naive_one_hot_by_name(space: Space, architectures) -> np.ndarray:
+    """Of all architectures of a space, by the names that they have; an absent decision has a last option of its own."""
+    decided = [{space.label(a[:i]): space.meanings(a[:i])[option] for i, option in enumerate(a)} for a in architectures]
+    arities = {}
+    for architecture in architectures:
+        for i in range(len(architecture)):
+            name = space.label(architecture[:i])
+            arities[name] = max(arities.get(name, 0), 1 + max(space.meanings(architecture[:i])))
+    names = space.by_name.names
+    assert sorted(names) == sorted(arities)
+    levels = [(name, option) for name in names for option in [*range(arities[name]), None]]
+    return np.array([[names.get(name) == option for name, option in levels] for names in decided], np.float32)

@@ -7,19 +7,36 @@ import math
 import pickle
 
 import numpy as np
-from spaces_lab import CONDITIONAL, assert_uniform
+import pytest
+from scipy import stats
+from spaces_lab import ALPHA, CONDITIONAL, assert_uniform
 
+from archsearch.errors import UsageError
 from archsearch.space import Space
 from archsearch.spaces import Choices
 from archsearch.trial import Architecture
 
 
-def test_conditional_sampling_is_uniform_over_architectures():
+def test_conditional_sampling_is_uniform_over_architectures_if_asked_for():
     space, rng = Choices(CONDITIONAL), np.random.default_rng(0)
-    assert_uniform((space.sample(rng) for _ in range(20_000)), list(space.enumerate()))
+    assert_uniform((space.sample(rng, "architectures") for _ in range(20_000)), list(space.enumerate()))
     deeper = Choices({"depth": [1, 2, 5], "op": {"options": ["a", "b"], "repeat": "depth"}})
     assert deeper.size() == 2 + 4 + 32
-    assert_uniform((deeper.sample(rng) for _ in range(20_000)), list(deeper.enumerate()))
+    assert_uniform((deeper.sample(rng, "architectures") for _ in range(20_000)), list(deeper.enumerate()))
+
+
+def test_each_decision_is_uniform_given_those_before_by_default():
+    rng = np.random.default_rng(0)
+    space = Choices({"depth": [1, 2, 5], "op": {"options": ["a", "b"], "repeat": "depth"}})
+    depths = collections.Counter(len(space.sample(rng)) - 1 for _ in range(6000))
+    assert set(depths) == {1, 2, 5}
+    assert stats.chisquare(list(depths.values())).pvalue > ALPHA
+    chances = {architecture: 1 / 3 / 2 ** (len(architecture) - 1) for architecture in space.enumerate()}
+    counts = collections.Counter(space.sample(rng) for _ in range(20_000))
+    observed, expected = [counts[each] for each in chances], [20_000 * chance for chance in chances.values()]
+    assert stats.chisquare(observed, expected).pvalue > ALPHA
+    with pytest.raises(UsageError, match="over: expected decisions or architectures, got 'leaves'"):
+        space.sample(rng, "leaves")  # type: ignore[arg-type]
 
 
 def test_huge_conditional_spaces_are_counted_by_their_kinds_of_subtrees():
@@ -28,7 +45,7 @@ def test_huge_conditional_spaces_are_counted_by_their_kinds_of_subtrees():
     assert space.size() == sum(5**depth for depth in range(1, 21))
     assert len(space._counts) < 1000
     rng = np.random.default_rng(0)
-    depths = collections.Counter(len(space.sample(rng)) - 1 for _ in range(5000))
+    depths = collections.Counter(len(space.sample(rng, "architectures")) - 1 for _ in range(5000))
     # 4 of 5 architectures have the full depth; 4 standard deviations of the binomial.
     assert abs(depths[20] / 5000 - 0.8) < 4 * math.sqrt(0.8 * 0.2 / 5000)
     assert space.mutate(space.sample(rng), rng) in space
@@ -38,7 +55,7 @@ def test_huge_conditional_spaces_are_counted_by_their_kinds_of_subtrees():
 def test_counts_beyond_any_float_can_be_sampled():
     space = Choices({"depth": [1, 330], "op": {"options": list(range(10)), "repeat": "depth"}})
     assert space.size() == 10 + 10**330
-    architecture = space.sample(np.random.default_rng(0))
+    architecture = space.sample(np.random.default_rng(0), "architectures")
     assert len(architecture) == 331
     assert architecture in space
 
@@ -68,7 +85,8 @@ def test_sampling_does_not_depend_on_what_was_done_before():
     assert used.size() is None
     first = fresh.mutate(start, np.random.default_rng(2))
     assert used.mutate(start, np.random.default_rng(2)) == first
-    assert fresh.sample(np.random.default_rng(3)) == used.sample(np.random.default_rng(3))
+    for over in ("decisions", "architectures"):
+        assert fresh.sample(np.random.default_rng(3), over) == used.sample(np.random.default_rng(3), over)
 
 
 def test_what_is_sent_to_workers_stays_small():

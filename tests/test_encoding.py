@@ -9,8 +9,8 @@ from common import Tree
 
 from archsearch.basics.operation_graphs import OperationGraphs, chain, path_columns
 from archsearch.errors import UsageError
-from archsearch.models.encoding import checked_encodings, encode
-from archsearch.space import tokens
+from archsearch.models.encoding import checked_encodings, encode, has_graphs
+from archsearch.space import tokens, vocabulary
 from archsearch.spaces import DARTS, Choices, ConvChain, MobileNet, NASBench101, NASBench201, darts, nasbench101
 
 SPACES = {
@@ -21,6 +21,13 @@ SPACES = {
     "ConvChain": ConvChain,
     "Choices": lambda: Choices({"operation": ["conv", "pool", "skip"], "width": [16, 32]}),
     "Tree": Tree,
+}
+KINDS = {"MobileNet": 7, "ConvChain": 10, "Choices": 5, "Tree": 10}
+"""Options of all kinds of decisions, where a space says nothing of graphs."""
+LAYERED = {
+    "depth": [1, 2],
+    "op": {"options": ["conv", "pool"], "repeat": "depth"},
+    "width": [16, 32],
 }
 ALL = ["one_hot", "operations", "adjacency", "paths", "path_bits", "counts"]
 
@@ -227,13 +234,13 @@ def test_rows_have_one_shape_and_do_not_depend_on_their_company(name):
     together = encode(space, architectures, ALL)
     graphs = space.operation_graphs(architectures)
     inner, places = graphs.labels.shape[1] - 2, graphs.labels.shape[1]
-    widths = [
-        space.one_hot(architectures).shape[1],
-        inner * graphs.kinds,
-        inner * graphs.kinds + places * (places - 1) // 2,
-        *[sum(path_columns(graphs.kinds, graphs.longest))] * 2,
-        graphs.kinds,
-    ]
+    paths = [sum(path_columns(graphs.kinds, graphs.longest))] * 2
+    one_hot = space.one_hot(architectures).shape[1]
+    if has_graphs(space):
+        operations = inner * graphs.kinds
+        widths = [one_hot, operations, operations + places * (places - 1) // 2, *paths, graphs.kinds]
+    else:
+        widths = [one_hot, one_hot, one_hot, *paths, KINDS[name]]
     assert [rows.shape for rows in together] == [(12, width) for width in widths]
     assert all(rows.dtype == np.float32 for rows in together)
     for place, architecture in enumerate(architectures):
@@ -241,21 +248,73 @@ def test_rows_have_one_shape_and_do_not_depend_on_their_company(name):
             np.testing.assert_array_equal(rows[place], alone[0])
     assert [rows.shape for rows in encode(space, [], ALL[1:])] == [(0, width) for width in widths[1:]]
     np.testing.assert_array_equal(together[4], together[3] > 0)
-    np.testing.assert_array_equal(together[5], together[1].reshape(12, inner, -1).sum(1))
+    if has_graphs(space):
+        np.testing.assert_array_equal(together[5], together[1].reshape(12, inner, -1).sum(1))
+    else:
+        assert together[5].sum(1).tolist() == list(map(len, architectures))
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_tokens_say_place_and_option(name):
+def test_tokens_say_decision_and_option(name):
     space = SPACES[name]()
     architectures = some(space, 12)
     found = tokens(space, architectures)
     assert found.shape == (12, space.max_length)
+    assert found.max() <= vocabulary(space)
+    numbers: dict[int, str] = {}
     for row, architecture in zip(found, architectures, strict=True):
         there = row[row > 0] - 1
         assert tuple(there % space.max_options) == architecture
-        assert (there // space.max_options).tolist() == list(range(len(architecture)))
+        names = [space.label(architecture[:i]) for i in range(len(architecture))]
+        for number, label in zip((there // space.max_options).tolist(), names, strict=True):
+            assert numbers.setdefault(number, label) == label
         assert not row[len(architecture) :].any()
+    assert len(set(numbers.values())) == len(numbers)
     assert tokens(space, []).shape == (0, space.max_length)
+
+
+def test_decisions_are_known_by_name_wherever_they_stand():
+    space = Choices(LAYERED)
+    one, other = (
+        space.encode(each)
+        for each in (
+            {"depth": 1, "op.1": "pool", "width": 32},
+            {"depth": 2, "op.1": "pool", "op.2": "conv", "width": 32},
+        )
+    )
+    assert (one.index(1, 2), other.index(1, 3)) == (2, 3), "the width stands at another place"
+    rows = space.one_hot([one, other])
+    names = [
+        (name, option)
+        for name, n in zip(space.by_name.names, space.by_name.options, strict=True)
+        for option in [*range(n), None]
+    ]
+    differ = {names[column] for column in np.flatnonzero(rows[0] != rows[1])}
+    assert differ == {("depth", 0), ("depth", 1), ("op.2", 0), ("op.2", None)}
+    counts = dict(
+        zip(
+            [("depth", 0), ("depth", 1), ("op", "conv"), ("op", "pool"), ("width", 16), ("width", 32)],
+            encode(space, [other], ["counts"])[0][0].tolist(),
+            strict=True,
+        )
+    )
+    assert counts == {
+        ("depth", 0): 0,
+        ("depth", 1): 1,
+        ("op", "conv"): 1,
+        ("op", "pool"): 1,
+        ("width", 16): 0,
+        ("width", 32): 1,
+    }
+
+
+def test_decisions_of_a_space_too_large_to_walk_through_are_known_by_place(monkeypatch):
+    monkeypatch.setattr("archsearch.basics.decisions.WALKED", 2)
+    monkeypatch.setattr("archsearch.basics.decisions.SAMPLED", 0)
+    space = Choices({"depth": [1, 2, 3], "op": {"options": ["conv", "pool"], "repeat": "depth"}})
+    everything = list(space.enumerate())
+    assert "op.3" not in space.by_name.names
+    assert len(np.unique(space.one_hot(everything), axis=0)) == len(everything) == 14
 
 
 def test_architectures_of_different_lengths_get_different_rows():

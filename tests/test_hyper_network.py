@@ -47,7 +47,7 @@ def hyper(space=FAMILIES["NASBench201"][0], settings=FAMILIES["NASBench201"][1],
 
 def samples(space, n, seed=1):
     rng = np.random.default_rng(seed)
-    return [space.sample(rng) for _ in range(n)]
+    return [space.sample(rng, "architectures") for _ in range(n)]
 
 
 def learn(network, architectures, updates=3, learning_rate=0.05):

@@ -103,8 +103,8 @@ def test_tables_of_other_columns_are_refused(tmp_path):
 
 
 def test_a_row_that_the_check_of_a_huge_space_missed_is_warned_of(tmp_path, monkeypatch):
-    monkeypatch.setattr("archsearch.limits.latency.WALKED", 3)
-    monkeypatch.setattr("archsearch.limits.latency.SAMPLED", 1)
+    monkeypatch.setattr("archsearch.basics.decisions.WALKED", 3)
+    monkeypatch.setattr("archsearch.basics.decisions.SAMPLED", 1)
     space = ConvChain()
     latency = LatencyTable(write(tmp_path / "t.csv", rows(space)), space)
     architectures = [space.sample(np.random.default_rng(seed)) for seed in range(20)]

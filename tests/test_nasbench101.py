@@ -91,7 +91,7 @@ def test_different_cells_are_as_many_as_published(max_vertices):
 def test_all_numberings_of_a_cell_have_its_hash():
     space, rng = NASBench101(), np.random.default_rng(0)
     several = 0
-    for architecture in (space.sample(rng) for _ in range(60)):
+    for architecture in (space.sample(rng, "architectures") for _ in range(60)):
         matrix, operations = space.decode(architecture)
         edges = np.argwhere(matrix)
         for _ in range(20):

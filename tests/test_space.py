@@ -49,11 +49,11 @@ def test_any_tree_is_consistent(salt, depth, seed):
     assert_consistent(Tree(salt, depth), seed)
 
 
-def test_a_tree_is_sampled_uniformly():
+def test_a_tree_is_sampled_uniformly_over_its_leaves():
     space, rng = Tree(2, 5), np.random.default_rng(0)
     everything = list(space.enumerate())
     assert len({len(architecture) for architecture in everything}) > 1
-    assert_uniform((space.sample(rng) for _ in range(100 * len(everything))), everything)
+    assert_uniform((space.sample(rng, "architectures") for _ in range(100 * len(everything))), everything)
 
 
 @pytest.mark.parametrize("form", [{}, {"max_length": 3}, {"max_options": 3}])

@@ -136,7 +136,7 @@ def test_digits201_can_be_stopped_and_continued():
 class Sampled(NASBench201):
     """Proposes trained cells only."""
 
-    def sample(self, rng):
+    def sample(self, rng, over="decisions"):
         trained = started(NASBench201(), dataset="digits201").architectures
         return trained[int(rng.integers(len(trained)))]
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
+from archsearch.basics.decisions import walk
 from archsearch.errors import TableError
 from archsearch.files.tables import numbers as column_of_numbers
 from archsearch.files.tables import read_table
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
-WALKED = 5_000
-SAMPLED = 200
 """So many decisions of a conditional space are looked for in a latency table and, if it has more, so many samples."""
 
 
@@ -86,7 +82,8 @@ class LatencyTable:
         """The latency of an architecture; NaN, with a warning, where the table lacks a row for it."""
         total = self.fixed
         for position, option in enumerate(architecture):
-            key = (self._space.label(architecture[:position]), option)
+            prefix = architecture[:position]
+            key = (self._space.label(prefix), self._space.meanings(prefix)[option])
             if key not in self._seconds:
                 warnings.warn(
                     f"{self._where} has no row for {_name(*key)}: architectures with it count as too slow", stacklevel=2
@@ -106,24 +103,10 @@ def rows_needed(space: Space) -> Iterator[tuple[str, int]]:
             name = space.label((0,) * position)
             yield from ((name, option) for option in range(arity))
         return
-    seen: set[tuple[str, Hashable]] = set()
-    waiting: deque[Architecture] = deque([()])
-    while waiting and len(seen) < WALKED:
-        prefix = waiting.popleft()
-        arity = space.arity(prefix)
-        if not arity:
-            continue
-        name = space.label(prefix)
-        key = (name, space.subtree(prefix))
-        if key not in seen:
-            seen.add(key)
+    for decision in walk(space):
+        if decision is not None:
+            name, arity = decision
             yield from ((name, option) for option in range(arity))
-            waiting.extend((*prefix, option) for option in range(arity))
-    if waiting:
-        rng = np.random.default_rng(0)
-        for _ in range(SAMPLED):
-            architecture = space.sample(rng)
-            yield from ((space.label(architecture[:i]), option) for i, option in enumerate(architecture))
 
 
 def _name(decision: str, option: int) -> str:

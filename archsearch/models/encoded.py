@@ -12,7 +12,7 @@ import numpy.typing as npt
 from archsearch.basics.checks import at_least_one
 from archsearch.basics.operation_graphs import PATH_COLUMNS
 from archsearch.model import Features, Model
-from archsearch.models.encoding import DEFAULT, Encoding, checked_encodings, encode
+from archsearch.models.encoding import Encoding, checked_encodings, default_encodings, encode
 from archsearch.trial import Architecture
 
 
@@ -20,7 +20,8 @@ class Encoded(Model, abc.ABC):
     """A model that sees an architecture as columns of numbers, and takes features as further ones.
 
     Args:
-        encodings: What it sees; see ``archsearch.models.encoding``. None: operations, paths and counts.
+        encodings: What it sees; see ``archsearch.models.encoding``. None: operations, paths and counts, or, of a space
+            that says nothing of graphs, one-hot and counts.
         path_columns: Most columns of path encodings, >= 1.
     """
 
@@ -30,7 +31,12 @@ class Encoded(Model, abc.ABC):
         owner = type(self).__name__
         self.encodings = encodings
         self.path_columns = at_least_one(owner, "path_columns", path_columns)
-        self._encodings = checked_encodings(owner, DEFAULT if encodings is None else encodings)
+        if encodings is not None:
+            checked_encodings(owner, encodings)
+
+    @property
+    def _encodings(self) -> list[Encoding]:
+        return default_encodings(self.space) if self.encodings is None else self.encodings
 
     @abc.abstractmethod
     def _fit(self, rng: np.random.Generator) -> None: ...

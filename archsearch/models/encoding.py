@@ -7,6 +7,11 @@ from input to output; ``path_bits``: whether it does) and ``counts`` of operatio
 one, for models that read sequences; ``OperationGraphs`` are for models that read graphs.
 
 Paths and counts do not depend on how an architecture's nodes are numbered.
+
+A space that says nothing of graphs (it has the ``operation_graphs`` of ``Space``) has decisions, not operations.
+``operations`` and ``adjacency`` are ``one_hot`` then, and ``counts`` say how often decisions of a kind take each
+option, where kinds are names without their numbers (``op.1`` and ``op.2`` are of one kind). In a conditional space
+decisions are known by name, wherever they stand, and to be absent is an option.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.decisions import ABSENT, as_tuples, kinds_of_names
 from archsearch.basics.operation_graphs import PATH_COLUMNS, OperationGraphs
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture
@@ -31,6 +37,21 @@ Encoding = Literal["one_hot", "operations", "adjacency", "paths", "path_bits", "
 
 DEFAULT: list[Encoding] = ["operations", "paths", "counts"]
 """What models see unless told otherwise: of the encodings tried on NAS-Bench-201, these ranked best together."""
+
+WITHOUT_GRAPHS: list[Encoding] = ["one_hot", "counts"]
+"""The same for spaces that say nothing of graphs."""
+
+
+def has_graphs(space: Space) -> bool:
+    """Whether a space says which graphs its architectures stand for."""
+    from archsearch.space import Space
+
+    return type(space).operation_graphs is not Space.operation_graphs
+
+
+def default_encodings(space: Space) -> list[Encoding]:
+    """What models see of a space unless told otherwise."""
+    return DEFAULT if has_graphs(space) else WITHOUT_GRAPHS
 
 
 def checked_encodings(owner: str, encodings: Sequence[Encoding]) -> list[Encoding]:
@@ -62,14 +83,14 @@ def encode(
     """
     n = len(architectures)
     graphs: OperationGraphs | None = None
-    if set(encodings) - {"one_hot"}:
+    by_decision = {"one_hot"} if has_graphs(space) else {"one_hot", "operations", "adjacency", "counts"}
+    if set(encodings) - by_decision:
         graphs = space.operation_graphs(architectures).pruned()
-
         hot = graphs.one_hot()
 
     def compute(encoding: Encoding) -> npt.NDArray[np.float32]:
-        if encoding == "one_hot" or graphs is None:
-            return space.one_hot(architectures)
+        if encoding in by_decision or graphs is None:
+            return counts_by_kind(space, architectures) if encoding == "counts" else space.one_hot(architectures)
         if encoding == "counts":
             counts: npt.NDArray[np.float32] = hot.sum(1)
             return counts
@@ -83,3 +104,23 @@ def encode(
         return np.concatenate([operations, graphs.adjacency[:, upper[0], upper[1]].astype(np.float32)], axis=1)
 
     return [compute(encoding) for encoding in encodings]
+
+
+def counts_by_kind(
+    space: Space, architectures: Sequence[Architecture] | npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """How often decisions of each kind take each option: shape (n, options of all kinds)."""
+    if space.arities is None:
+        kinds, options = kinds_of_names(space.by_name.names), space.by_name.options
+        table = space.by_name.table(as_tuples(architectures))
+    else:
+        places = range(space.max_length)
+        kinds = kinds_of_names([space.label((0,) * place) for place in places])
+        options, table = np.array(space.arities), np.asarray(architectures, np.int64).reshape(-1, space.max_length)
+    widths = np.zeros(max(kinds) + 1, np.int64)
+    np.maximum.at(widths, kinds, options)
+    starts = (np.cumsum(widths) - widths)[kinds]
+    counts = np.zeros((len(table), int(widths.sum())), np.float32)
+    rows, columns = np.nonzero(table != ABSENT)
+    np.add.at(counts, (rows, starts[columns] + table[rows, columns]), 1.0)
+    return counts

@@ -47,7 +47,8 @@ class GaussianProcess(Encoded):
     Fitting takes time that grows with the cube of the labels: it is meant for up to a few thousand.
 
     Args:
-        encodings: What the kernel compares; see ``archsearch.models.encoding``. None: operations, paths and counts.
+        encodings: What the kernel compares; see ``archsearch.models.encoding``. None: operations, paths and counts,
+            or, of a space that says nothing of graphs, one-hot and counts.
 
     Raises:
         UsageError: If a setting is out of range.

@@ -14,7 +14,7 @@ import torch
 from archsearch.model import Features, Prediction
 from archsearch.models import networks as nets
 from archsearch.models.networks import NetworkEnsemble, Weights
-from archsearch.space import tokens
+from archsearch.space import tokens, vocabulary
 from archsearch.trial import Architecture
 
 BATCH = 32
@@ -61,7 +61,7 @@ class LSTM(NetworkEnsemble):
         weights["before"] /= 2
         # Embeddings are read through one matrix only, so the tables hold the products: signals of all four gates.
         weights["option"] = torch.randn(self.networks, options, 4 * width, generator=random) / 2
-        decisions = self.space.max_length * options
+        decisions = vocabulary(self.space)
         weights["decision"] = torch.randn(self.networks, decisions, 4 * width, generator=random) / 10
         weights["decision"][:, :, width : 2 * width] += 1  # memory is kept unless learned otherwise
         return weights

@@ -63,7 +63,7 @@ class Listed(Controller):
         if self._asked <= len(self.architectures):
             return tuple(self.architectures[self._asked - 1])
         for _ in range(MAX_DRAWS):
-            architecture = self.space.sample(self.rng)
+            architecture = self.space.sample(self.rng, "architectures")
             if architecture not in self._given:
                 return architecture
         raise ConstraintError(

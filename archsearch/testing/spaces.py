@@ -15,7 +15,7 @@ import numpy as np
 from archsearch.abilities import SharedWeights, Skipping, Trainable
 from archsearch.basics.kinds import TOKENS, kinds_of
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space
+from archsearch.space import Over, Space
 from archsearch.testing.looking import default, expect_no_globals, expect_round_trip, expect_same, in_new_process
 from archsearch.testing.suite import SPACE_CHECKS, MakeSpace, check_all, expect, expect_raises, space_check
 from archsearch.testing.toys import FixedSpace, OnePointSpace, some
@@ -23,6 +23,9 @@ from archsearch.trial import Architecture
 
 SMALL_SPACE = 5000
 """Spaces of up to this many architectures are enumerated, and sampling is tested on every one of them."""
+
+RAREST = 2.0
+"""Outcomes that are expected less often than that are counted together in a test of a distribution."""
 
 
 def check_space(make: MakeSpace, *, skip: Collection[str] = ()) -> None:
@@ -73,42 +76,63 @@ def samples_lie_in_it(make: MakeSpace) -> None:
 
 @space_check
 def sampling_is_uniform(make: MakeSpace) -> None:
-    """Sampling is uniform (chi-square): over all architectures of a small space, else over the first decisions.
+    """``sample`` over architectures is uniform over them (chi-square), over decisions each is, given those before.
 
-    In a space too large to count, each decision is uniform over its options; else an option is as likely as the
-    architectures that begin with it are many. Of a space with ``partial_sampling`` it is asked that draws differ.
+    The latter only where no chances of its own (``_draw``) say otherwise, and no ``partial_sampling``: then draws must
+    differ. Of a space of more than ``SMALL_SPACE`` architectures the first decision alone is looked at: over
+    architectures an option is as likely as the architectures that begin with it are many, where they can be counted.
     """
     space, rng = make(), np.random.default_rng(0)
     size = _size(space)
-    if space.partial_sampling:
-        different = len({space.sample(rng) for _ in range(100)})
-        expect(different > 1 or size == 1, "100 draws of sample() are one architecture")
-        return
-    if size <= SMALL_SPACE:
-        drawn = [space.sample(rng) for _ in range(max(2000, 5 * size))]
-        _expect_distribution(drawn, dict.fromkeys(space.enumerate(), 1.0), "sample()")
-        return
-    drawn = [space.sample(rng)[:1] for _ in range(4000)]
-    n = space.arity(())
-    total = space._count(()) if space.arities is None else None  # may be more than any float
-    weights = [(space._count((option,)) or 0) / total if total else 1.0 for option in range(n)]
-    _expect_distribution(drawn, {(option,): weights[option] for option in range(n)}, "first decision of sample()")
+    small = size <= SMALL_SPACE
+    n = max(2000, 5 * size) if small else 4000
+    length = None if small else 1
+    firsts: dict[Architecture, float] = {(option,): 1.0 for option in range(space.arity(()))}
+    overs: dict[Over, Mapping[Architecture, float]] = {"architectures": firsts, "decisions": firsts}
+    if small:
+        chances = {member: _chance(space, member) for member in space.enumerate()}
+        overs = {"architectures": dict.fromkeys(chances, 1.0), "decisions": chances}
+    elif space.arities is None and (total := space._count(())):
+        counted: dict[Architecture, float] = {
+            first: (space._count(first) or 0) / total for first in firsts
+        }  # may be more than any float
+        overs = {"architectures": counted, "decisions": firsts}
+    for over, weights in overs.items():
+        if over == "decisions" and space.partial_sampling:
+            different = len({space.sample(rng) for _ in range(100)})
+            expect(different > 1 or size == 1, "100 draws of sample() are one architecture")
+            return
+        if over == "decisions" and type(space)._draw is not Space._draw:
+            continue
+        drawn = [space.sample(rng, over)[:length] for _ in range(n)]
+        _expect_distribution(drawn, weights, f"sample(rng, {over!r})")
     if space.arities is not None:
         for i, column in enumerate(space.sample_batch(rng, 4000).T.tolist()):
             _expect_distribution(column, dict.fromkeys(range(space.arities[i]), 1.0), f"decision {i} of sample_batch()")
 
 
+def _chance(space: Space, architecture: Architecture) -> float:
+    """The probability that decisions drawn uniformly one after another are those of an architecture."""
+    return math.prod(1 / space.arity(architecture[:i]) for i in range(len(architecture)))
+
+
 def _expect_distribution(drawn: Sequence[Any], weights: Mapping[Any, float], what: str) -> None:
     """Chi-square test at 5 standard deviations, by the Wilson-Hilferty approximation of its quantile."""
-    total, freedom = sum(weights.values()), len(weights) - 1
+    total = sum(weights.values())
     counts = dict.fromkeys(weights, 0)
     for outcome in drawn:
         expect(outcome in counts, f"{what}: {outcome!r} is not among the {len(weights)} that there are")
         counts[outcome] += 1
+    expected = {key: len(drawn) * weight / total for key, weight in weights.items()}
+    # The approximation needs a few of each: what is rarer counts as one.
+    rare = [key for key, mean in expected.items() if mean < RAREST]
+    pairs = [(counts[key], mean) for key, mean in expected.items() if mean >= RAREST]
+    if rare:
+        pairs.append((sum(counts[key] for key in rare), sum(expected[key] for key in rare)))
+    freedom = len(pairs) - 1
     if freedom == 0:
         return
-    expected = {key: len(drawn) * weight / total for key, weight in weights.items()}
-    statistic = sum((counts[key] - mean) ** 2 / mean for key, mean in expected.items())
+    statistic = sum((count - mean) ** 2 / mean for count, mean in pairs)
     limit = freedom * (1 - 2 / (9 * freedom) + 5 * math.sqrt(2 / (9 * freedom))) ** 3
     expect(
         statistic <= limit,

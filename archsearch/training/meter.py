@@ -99,7 +99,7 @@ class Sizes:
         return self._known[architecture]
 
     def _mean(self) -> tuple[int, int]:
-        sizes = [self.of(self._space.sample(stream(i, "size"))) for i in range(SIZED_PATHS)]
+        sizes = [self.of(self._space.sample(stream(i, "size"), "architectures")) for i in range(SIZED_PATHS)]
         macs, parameters = np.mean(sizes, axis=0)
         return round(macs), round(parameters)
 

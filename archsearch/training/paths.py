@@ -52,7 +52,7 @@ class UniformPaths:
 
     def draw(self, progress: float) -> Sequence[Route]:
         """The paths of the next update; ``progress`` is the share of the updates that are done."""
-        return [self.space.sample(self.rng)]
+        return [self.space.sample(self.rng, "architectures")]
 
 
 class FairPaths(UniformPaths):
