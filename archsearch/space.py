@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.checks import is_option
 from archsearch.basics.decisions import Decisions, as_tuples
 from archsearch.basics.decisions import tokens as tokens
 from archsearch.basics.decisions import vocabulary as vocabulary
@@ -112,11 +113,10 @@ class Space:
         return str(len(prefix))
 
     def meanings(self, prefix: Architecture) -> Sequence[int]:
-        """What the options of the decision that follows ``prefix`` stand for, as numbers.
+        """What the options of the decision that follows ``prefix`` stand for; by default each for itself.
 
-        Equal numbers mean the same wherever a decision of that label is made; by default an option is its own number.
-        A space in which some options are not there after some prefixes overrides it, and mutation and crossover keep
-        what is meant.
+        Numbers that are equal wherever the same is meant by decisions of that label: mutation and crossover keep that,
+        in spaces where some options are not there after some prefixes.
         """
         return range(self.arity(prefix))
 
@@ -131,10 +131,10 @@ class Space:
             return False
         if self.arities is not None:
             return len(architecture) == len(self.arities) and all(
-                _is_option(option, n) for option, n in zip(architecture, self.arities, strict=True)
+                is_option(option, n) for option, n in zip(architecture, self.arities, strict=True)
             )
         for i, option in enumerate(architecture):
-            if not _is_option(option, self.arity(architecture[:i])):
+            if not is_option(option, self.arity(architecture[:i])):
                 return False
         return self.arity(architecture) == 0
 
@@ -201,7 +201,8 @@ class Space:
         Raises:
             UsageError: If the space is not of fixed length.
         """
-        self._need_fixed("sample_batch")
+        if self.arities is None:
+            raise UsageError(f"sample_batch needs a space of fixed length; {type(self).__name__} has no fixed arities")
         options: npt.NDArray[np.int64] = (rng.random((n, self.max_length)) * self._arity_array).astype(np.int64)
         return options
 
@@ -303,14 +304,9 @@ class Space:
 
         Nodes carry ``label``; edges may carry ``label``.
         """
-        import networkx
+        from archsearch.basics.text_graphs import chain_of
 
-        graph = networkx.MultiDiGraph()
-        for i, option in enumerate(architecture):
-            graph.add_node(i, label=f"{self.label(architecture[:i])}={option}")
-            if i:
-                graph.add_edge(i - 1, i)
-        return graph
+        return chain_of([f"{self.label(architecture[:i])}={option}" for i, option in enumerate(architecture)])
 
     def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
         """The graphs of operations that the architectures stand for; by default a chain with an operation per decision.
@@ -335,10 +331,6 @@ class Space:
         return self._named
 
     # -- helpers -------------------------------------------------------------------------------
-
-    def _need_fixed(self, what: str) -> None:
-        if self.arities is None:
-            raise UsageError(f"{what} needs a space of fixed length; {type(self).__name__} has no fixed arities")
 
     def _by_label(self, architecture: Architecture) -> dict[str, int]:
         return {self.label(architecture[:i]): self.meanings(architecture[:i])[o] for i, o in enumerate(architecture)}
@@ -366,13 +358,11 @@ class Space:
             return self._complete((), {}, rng)
         prefix: Architecture = ()
         while n := self.arity(prefix):
-            total, target, chosen = self._count(prefix) or 1, rng.random(), n - 1
-            for option in range(n - 1):
-                target -= (self._count((*prefix, option)) or 0) / total  # a quotient: counts may exceed any float
-                if target < 0:
-                    chosen = option
-                    break
-            prefix = (*prefix, chosen)
+            total, target, option = self._count(prefix) or 1, rng.random(), 0
+            # Quotients: counts may exceed any float.
+            while option < n - 1 and (target := target - (self._count((*prefix, option)) or 0) / total) >= 0:
+                option += 1
+            prefix = (*prefix, option)
         return prefix
 
     def _completions(self, prefix: Architecture, wishes: dict[str, int] | None = None) -> Iterator[Architecture]:
@@ -386,8 +376,7 @@ class Space:
 
     def _count(self, prefix: Architecture) -> int | None:
         """Leaves below ``prefix``, or None once ``COUNT_LIMIT`` kinds of sub-trees were seen."""
-        key = self.subtree(prefix)
-        if key in self._counts:
+        if (key := self.subtree(prefix)) in self._counts:
             return self._counts[key]
         if len(self._counts) >= COUNT_LIMIT or self.max_length > MAX_COUNTED_LENGTH:
             return None
@@ -409,7 +398,3 @@ class Space:
 
     def __hash__(self) -> int:
         return hash((type(self), self.max_length, self.max_options))
-
-
-def _is_option(option: object, n: int) -> bool:
-    return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
