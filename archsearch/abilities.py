@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -55,6 +55,55 @@ class Morphable(Protocol):
         Returns:
             Whether the child computes the same function, up to rounding, in evaluation mode.
         """
+        ...
+
+
+class Move(NamedTuple):
+    """An edit of an architecture.
+
+    Attributes:
+        kind: What is done, such as ``widen``.
+        architecture: What it leads to.
+        inverse: Kind of a move that leads back; None: there is none.
+        preserves: Whether ``morph`` gives the child the function of its parent.
+        inherits: Whether a child is to begin with its parent's weights at all.
+    """
+
+    kind: str
+    architecture: Architecture
+    inverse: str | None = None
+    preserves: bool = False
+    inherits: bool = True
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """A space whose architectures grow by moves."""
+
+    @property
+    def start(self) -> Architecture:
+        """Where a search that grows begins."""
+        ...
+
+    def moves(self, architecture: Architecture) -> Sequence[Move]:
+        """All moves that are possible."""
+        ...
+
+    def move(self, architecture: Architecture, rng: np.random.Generator) -> Move | None:
+        """Draws one; None if there is none."""
+        ...
+
+    def preserves(self, parent: Architecture, child: Architecture) -> bool:
+        """Whether ``morph`` gives a child the function of a parent, however many moves lead from one to the other."""
+        ...
+
+
+@runtime_checkable
+class Prescribing(Protocol):
+    """A space whose architectures say something of their own training, such as the learning rate."""
+
+    def recipe(self, architecture: Architecture) -> Mapping[str, float]:
+        """Values of fields of the training's recipe, of those that say how weights are updated."""
         ...
 
 

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from archsearch.controllers.elitist_evolution import ElitistEvolution as ElitistEvolution
     from archsearch.controllers.finalists import Finalists as Finalists
     from archsearch.controllers.greedy_growth import GreedyGrowth as GreedyGrowth
+    from archsearch.controllers.hill_climbing import HillClimbing as HillClimbing
+    from archsearch.controllers.lemonade import Lemonade as Lemonade
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
+    from archsearch.controllers.move_policy import MovePolicy as MovePolicy
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
     from archsearch.controllers.one_plus_lambda import OnePlusLambda as OnePlusLambda
+    from archsearch.controllers.pair_tournament import PairTournament as PairTournament
     from archsearch.controllers.progressive import Progressive as Progressive
     from archsearch.controllers.random_search import RandomSearch as RandomSearch
     from archsearch.controllers.regularized_evolution import RegularizedEvolution as RegularizedEvolution
@@ -35,10 +39,14 @@ _MODULES = {
     "ElitistEvolution": "elitist_evolution",
     "Finalists": "finalists",
     "GreedyGrowth": "greedy_growth",
+    "HillClimbing": "hill_climbing",
     "Hyperband": "successive_halving",
+    "Lemonade": "lemonade",
     "LocalSearch": "local_search",
+    "MovePolicy": "move_policy",
     "NSGA2": "nsga2",
     "OnePlusLambda": "one_plus_lambda",
+    "PairTournament": "pair_tournament",
     "Progressive": "progressive",
     "RandomSearch": "random_search",
     "RegularizedEvolution": "regularized_evolution",

@@ -27,12 +27,15 @@ class Function(Evaluator):
     - ConvChain: The layers of each stage.
     - DARTS: The two cells as lists of edges with operation names.
     - DARTSCell: The nodes with names of activations.
+    - EAS: The graph.
     - ENASCell: The nodes with names of activations.
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
     - EvoNet: The graph.
     - GOLDNAS: The text of the architecture.
+    - LEMONADE: The graph.
     - MobileNet: The text of the architecture.
+    - NASBOT: The graph.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - NASBench201: The official string.
     - NASBenchMacro: The text of the architecture.
@@ -42,6 +45,7 @@ class Function(Evaluator):
     - NASRLCell: The tree with names.
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - PNAS: For each kind of cell the two edges of each node, with operation names.
+    - PathLevel: The graph.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
     - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
     - SinglePath: The text of the architecture.

@@ -38,7 +38,8 @@ class Inherit(BuiltOnTraining):
         training: How to train; None: ``Training(task)``.
         task: A task by name or path, or a ``Task``: short for a ``training`` with nothing else.
         steps: Updates of a child, >= 0; None: a quarter of a full training, rounded up to whole epochs.
-        learning_rate: Of a child, at the start of its cosine schedule; None: that of the training.
+        learning_rate: Of a child, at the start of its cosine schedule; None: that of the training, or what the
+            architecture itself says, as in ``EvoNet``.
         morph: Whether to use the space's function-preserving edits, if it has them. Otherwise values are taken over
             where names and shapes agree.
 
@@ -112,11 +113,11 @@ class Inherit(BuiltOnTraining):
     def _train(self, run: Run, is_child: bool, meter: Meter) -> None:
         trainer = self.trainer
         total = full = trainer.recipe.epochs * trainer.updates_per_epoch
-        rate = trainer.recipe.learning_rate
+        rate = None
         if is_child:
             quarter = -(-trainer.recipe.epochs // 4) * trainer.updates_per_epoch
             total = min(quarter if self.steps is None else self.steps, full)
-            rate = self.learning_rate or rate
+            rate = self.learning_rate
         trainer.train(run, total, max(total, 1), meter, rate)
 
     def _take_over(self, run: Run, parent: int | None) -> tuple[float, bool]:

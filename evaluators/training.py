@@ -56,7 +56,8 @@ class Training(Evaluator):
             where batch normalisation has nothing to average over; with 2 and an odd number of images one batch has 3.
             Of tasks of tokens: streams side by side.
         optimizer: sgd or adamw.
-        learning_rate: The highest, > 0; a cosine schedule takes it to 0.
+        learning_rate: The highest, > 0; a cosine schedule takes it to 0. In spaces such as ``EvoNet`` architectures
+            have their own.
         warm_up: Epochs over which the learning rate rises in equal steps before that, >= 0.
         momentum: Of sgd, 0 <= momentum < 1.
         nesterov: Whether the momentum is Nesterov's.

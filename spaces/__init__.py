@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.darts import DARTS as DARTS
     from archsearch.spaces.darts import RDARTS as RDARTS
     from archsearch.spaces.darts_cell import DARTSCell as DARTSCell
+    from archsearch.spaces.eas import EAS as EAS
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
+    from archsearch.spaces.lemonade import LEMONADE as LEMONADE
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
     from archsearch.spaces.nas_rl import NASRL as NASRL
     from archsearch.spaces.nasbench101 import NASBench101 as NASBench101
     from archsearch.spaces.nasbench201 import NASBench201 as NASBench201
     from archsearch.spaces.nasbench_nlp import NASBenchNLP as NASBenchNLP
+    from archsearch.spaces.nasbot import NASBOT as NASBOT
     from archsearch.spaces.nash import NASH as NASH
     from archsearch.spaces.nasnet import NASNet as NASNet
     from archsearch.spaces.nasrl_cell import NASRLCell as NASRLCell
     from archsearch.spaces.nb1shot1 import NB1Shot1 as NB1Shot1
+    from archsearch.spaces.path_level import PathLevel as PathLevel
     from archsearch.spaces.pnas import PNAS as PNAS
     from archsearch.spaces.randwire import RandWire as RandWire
     from archsearch.spaces.single_path import SinglePath as SinglePath
@@ -47,6 +51,7 @@ _MODULES = {
     "ConvChain": "conv_chain",
     "DARTS": "darts",
     "DARTSCell": "darts_cell",
+    "EAS": "eas",
     "ENASCell": "enas_cell",
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
@@ -54,7 +59,9 @@ _MODULES = {
     "GOLDNAS": "gold_nas",
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
+    "LEMONADE": "lemonade",
     "MobileNet": "mobilenet",
+    "NASBOT": "nasbot",
     "NASBench101": "nasbench101",
     "NASBench201": "nasbench201",
     "NASBenchMacro": "mobilenet",
@@ -65,6 +72,7 @@ _MODULES = {
     "NASRLCell": "nasrl_cell",
     "NB1Shot1": "nb1shot1",
     "PNAS": "pnas",
+    "PathLevel": "path_level",
     "RDARTS": "darts",
     "RandWire": "randwire",
     "SinglePath": "single_path",

@@ -7,8 +7,9 @@ Reference: Elsken, Metzen & Hutter, "Simple and efficient architecture search fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
-from archsearch.basics.checks import at_least_one
+from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.graphs.graph import ADD, CONCAT, Graph, Node, attributes_of, chain
 from archsearch.graphs.moves import Kind, connected, inserted, stepped
 from archsearch.graphs.shapes import channels_of
@@ -29,13 +30,14 @@ class NASH(GraphSpace):
         channels: Of the narrowest convolution, >= 1; there are 1, 2, 4 and 8 times as wide ones.
     """
 
+    filters: ClassVar[tuple[str, ...]] = ("conv",)
+    """Operations that have them."""
+
     def __init__(self, nodes: int = 16, channels: int = 8) -> None:
-        self.nodes = at_least_one("NASH", "nodes", nodes)
-        self.channels = at_least_one("NASH", "channels", channels)
-        operations: Operations = {
-            "conv": {"channels": [channels * factor for factor in (1, 2, 4, 8)], "kernel": [3, 5]},
-            "max_pool": {"size": [2]},
-        }
+        self.nodes = whole_number(type(self).__name__, "nodes", nodes, 5)
+        self.channels = at_least_one(type(self).__name__, "channels", channels)
+        layer = {"channels": [channels * factor for factor in (1, 2, 4, 8)], "kernel": [3, 5]}
+        operations: Operations = {**dict.fromkeys(self.filters, layer), "max_pool": {"size": [2]}}
         super().__init__(operations, nodes, inputs=3, merges=(ADD, CONCAT))
 
     @property

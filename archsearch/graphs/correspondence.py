@@ -129,16 +129,13 @@ class _Follower:
     def _copied(self, node: Node) -> tuple[Part, Carried]:
         assert node.origin is not None
         old, channels = self.parent.node(node.origin), self.new_channels[len(self.carried)]
-        if node.operation != old.operation:
-            self.exact = False
-            return self._free(node)
         merged = self._merged(old, node)
         if old.has("channels"):
             own = self.old_channels[node.origin]
             outputs = tuple(c if c < own else FREE for c in range(node.part, node.part + channels))
         else:
             outputs = merged.channels
-        if not (merged.exact and _only_grown(old, node)):
+        if not (merged.exact and old.operation == node.operation and _only_grown(old, node)):
             self.exact = False
         part = Part("copies", node.origin, merged.scales, merged.channels, outputs)
         return part, Carried(node.origin, outputs)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from archsearch.graphs.graph import Attributes, Graph, Node, Value
-from archsearch.trial import Architecture
 
 Edit = Callable[[Graph], Iterable[Graph]]
 
@@ -35,24 +34,6 @@ class Kind(NamedTuple):
     mass: float = 1.0
 
 
-class Move(NamedTuple):
-    """An edit of an architecture.
-
-    Attributes:
-        kind: Name of its kind.
-        architecture: What it leads to.
-        inverse: See ``Kind``.
-        preserves: See ``Kind``.
-        inherits: See ``Kind``.
-    """
-
-    kind: str
-    architecture: Architecture
-    inverse: str | None
-    preserves: bool
-    inherits: bool
-
-
 # -- edits -------------------------------------------------------------------------------------
 
 
@@ -74,6 +55,18 @@ def inserted(make: Callable[[Graph, int], Iterable[Node]]) -> Edit:
             for node in make(graph, before):
                 for chosen in (readers, *([each] for each in readers if len(readers) > 1)):
                     yield graph.inserted(before + 1, node.reading([before]), chosen, before)
+
+    return edit
+
+
+def inserted_on_edges(make: Callable[[Graph, int], Iterable[Node]]) -> Edit:
+    """A node on one edge between two others; see ``inserted``."""
+
+    def edit(graph: Graph) -> Iterator[Graph]:
+        for before in range(len(graph) + 1):
+            for node in make(graph, before):
+                for reader in graph.readers(before):
+                    yield graph.inserted(before + 1, node.reading([before]), [reader], before)
 
     return edit
 

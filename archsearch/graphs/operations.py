@@ -66,6 +66,7 @@ def _avg_pool(_inputs: int, node: Node) -> nn.Module:
 
 OPERATIONS: Mapping[str, Callable[[int, Node], nn.Module]] = {
     "conv": Conv,
+    **dict.fromkeys(("conv3", "conv5", "conv7"), Conv),
     "separable": Separable,
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,

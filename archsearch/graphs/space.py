@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from archsearch.abilities import Move
 from archsearch.errors import UsageError
 from archsearch.graphs.correspondence import Correspondence, aligned, correspond
 from archsearch.graphs.graph import ADD, CONCAT, Graph, Value
 from archsearch.graphs.keys import Key
-from archsearch.graphs.moves import Kind, Move
+from archsearch.graphs.moves import Kind
+from archsearch.graphs.shapes import IMAGES
 from archsearch.graphs.texts import read_graph, written
 from archsearch.graphs.tree import Tree
 from archsearch.space import Space
@@ -169,10 +171,20 @@ class GraphSpace(Space, abc.ABC):
         found = dict.fromkeys(m.architecture for m in self.moves(architecture) if m.architecture != architecture)
         yield from found or super().neighbours(architecture)
 
+    def preserves(self, parent: Architecture, child: Architecture) -> bool:
+        """Whether ``morph`` gives a child the function of a parent, however many moves lead from one to the other.
+
+        Which ones they were is not asked: where nodes lie is found again from the two graphs, and seldom cannot be.
+        """
+        return self.correspondence(parent, child).exact
+
     def _legal(self, kind: Kind, graph: Graph) -> Iterator[Graph]:
-        for child in kind.edit(graph):
+        for child in self._edited(kind, graph):
             if self.tree.fits(child) and not (kind.preserves and not correspond(graph, child).exact):
                 yield child
+
+    def _edited(self, kind: Kind, graph: Graph) -> Iterator[Graph]:
+        return (child for each in kind.edit(graph) if (child := self.tree.normal(each)) is not None)
 
     # -- networks ------------------------------------------------------------------------------
 
@@ -182,10 +194,10 @@ class GraphSpace(Space, abc.ABC):
 
         return GraphNetwork(architecture, self.decode(architecture), task)
 
-    def correspondence(self, parent: Architecture, child: Architecture, images: int) -> Correspondence:
+    def correspondence(self, parent: Architecture, child: Architecture, images: int = IMAGES) -> Correspondence:
         """What of a parent's network lives on in a child's, by a move that leads from one to the other.
 
-        If there is none, nodes are matched in order: of operations of the same name as many as possible.
+        If none does, or loses something, nodes are matched in order, as many of one operation as possible.
 
         Args:
             parent: An architecture.
@@ -195,12 +207,13 @@ class GraphSpace(Space, abc.ABC):
         old, new = self.tree.graph(parent), self.tree.graph(child)
         begun = old.begun()
         known = [begun] if old == new else self._ways(begun, new)
-        found = [correspond(begun, each, images) for each in known or [aligned(begun, new)]]
-        return max(found, key=lambda each: each.exact)
+        found = (correspond(begun, each, images) for each in (*known, aligned(begun, new)))
+        first = next(found)
+        return first if first.exact else next((each for each in found if each.exact), first)
 
     def _ways(self, graph: Graph, child: Graph) -> list[Graph]:
         """The children of all moves that are this graph, each with its nodes' origins."""
-        every: Iterable[Graph] = (each for kind in self.edits().values() for each in kind.edit(graph))
+        every = (each for kind in self.edits().values() for each in self._edited(kind, graph))
         return [each for each in every if each == child]
 
     def morph(self, network: Network, child: Network, generator: torch.Generator) -> bool:

@@ -69,6 +69,8 @@ def _copy(part: Part, source: Conv, target: Conv) -> None:
     if not rows:
         return
     filters = _taken(source.conv.weight[kept], part.inputs, 1)
+    if isinstance(target, Separable) and not isinstance(source, Separable):
+        filters = _separated(target, _resized(filters, target.depthwise.kernel_size))
     target.conv.weight[rows] = _resized(filters, target.conv.kernel_size)
     if source.conv.bias is not None and target.conv.bias is not None:
         target.conv.bias[rows] = source.conv.bias[kept]
@@ -79,6 +81,16 @@ def _copy(part: Part, source: Conv, target: Conv) -> None:
         rows = [c for c, channel in enumerate(part.inputs) if channel != FREE]
         depthwise = source.depthwise.weight[[part.inputs[c] for c in rows]]
         target.depthwise.weight[rows] = _resized(depthwise, target.depthwise.kernel_size)
+
+
+def _separated(target: Separable, filters: torch.Tensor) -> torch.Tensor:
+    """The separable convolution nearest to some filters: of each input channel the best approximation of rank 1.
+
+    Sets the depthwise filters, and gives those of the 1x1 convolution.
+    """
+    left, values, right = torch.linalg.svd(filters.flatten(2).transpose(0, 1), full_matrices=False)
+    target.depthwise.weight.copy_(right[:, :1].reshape_as(target.depthwise.weight))
+    return (left[:, :, 0] * values[:, :1]).T[:, :, None, None]
 
 
 def _resized(filters: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -52,21 +52,21 @@ class Tree:
 
     def place(self, prefix: Architecture) -> Place:
         """What is decided after ``prefix``."""
-        found = _Reading(prefix)
-        self._walk(found)
+        found = Reading(prefix)
+        self.walk(found)
         return found.next
 
     def holds(self, architecture: tuple[object, ...]) -> bool:
         """Whether these are the decisions of a whole graph."""
-        reading = _Reading(architecture)
-        self._walk(reading)
+        reading = Reading(architecture)
+        self.walk(reading)
         return reading.complete
 
     def graph(self, architecture: Architecture) -> Graph:
         """The graph that a whole architecture is."""
-        return self._walk(_Reading(architecture))
+        return self.walk(Reading(architecture))
 
-    def _walk(self, reading: _Reading) -> Graph:
+    def walk(self, reading: Reading) -> Graph:
         """Follows the options as far as they go; then ``reading.next`` says what is decided next."""
         settings, nodes = [], list[Node]()
         for name, values in self.settings.items():
@@ -83,7 +83,7 @@ class Tree:
             nodes.append(node)
         return Graph(tuple(nodes), tuple(settings))
 
-    def _node(self, reading: _Reading, number: int, operation: str) -> Node | None:
+    def _node(self, reading: Reading, number: int, operation: str) -> Node | None:
         attributes = []
         for name, values in self.operations[operation].items():
             if (option := reading.take(f"node {number} {name}", len(values))) is None:
@@ -115,6 +115,10 @@ class Tree:
 
     # -- graphs to options ---------------------------------------------------------------------
 
+    def normal(self, graph: Graph) -> Graph | None:
+        """The same graph with the numbers that the decisions give; None if the space has no such graphs."""
+        return graph
+
     def fits(self, graph: Graph) -> bool:
         """Whether a graph whose operations and attributes are the space's own is not too large."""
         return len(graph) <= self.nodes and all(
@@ -130,13 +134,13 @@ class Tree:
         """
         if len(graph) > self.nodes:
             raise InvalidArchitecture(f"{who}: expected at most {self.nodes} nodes, got {len(graph)}")
-        found = list(_chosen(f"{who}: settings", self.settings, graph.settings))
+        found = list(chosen(f"{who}: settings", self.settings, graph.settings))
         for number, node in enumerate(graph.nodes, 1):
             where = f"{who}: node {number}"
             if node.operation not in self.operations:
                 raise InvalidArchitecture(f"{where}: expected one of {', '.join(self.names)}, got {node.operation!r}")
             found.append(1 + self.names.index(node.operation))
-            found += _chosen(f"{where}: {node.operation}", self.operations[node.operation], node.attributes)
+            found += chosen(f"{where}: {node.operation}", self.operations[node.operation], node.attributes)
             found += self._inputs(where, number, node)
         if len(graph) < self.nodes:
             found.append(0)
@@ -170,7 +174,7 @@ class Tree:
                 yield self.merges.index(node.merge)
 
 
-def _chosen(where: str, declared: Mapping[str, Sequence[Value]], attributes: Attributes) -> Iterator[int]:
+def chosen(where: str, declared: Mapping[str, Sequence[Value]], attributes: Attributes) -> Iterator[int]:
     """The options that attributes are."""
     if [name for name, _ in attributes] != list(declared):
         raise InvalidArchitecture(
@@ -184,7 +188,7 @@ def _chosen(where: str, declared: Mapping[str, Sequence[Value]], attributes: Att
             yield values.index(value)
 
 
-class _Reading:
+class Reading:
     """Takes the options of a prefix one after another; ``next`` says what comes where they end."""
 
     def __init__(self, prefix: Sequence[object]) -> None:

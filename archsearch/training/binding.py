@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from archsearch.abilities import SharedWeights, expect_kind, skeleton_settings, trainable
+from archsearch.abilities import Prescribing, SharedWeights, expect_kind, skeleton_settings, trainable
 from archsearch.basics.kinds import IMAGES
 from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
@@ -18,7 +19,7 @@ from archsearch.space import Space
 from archsearch.task import Task, kind_of, load_task
 from archsearch.training.batches import normalises_one, updates_in
 from archsearch.training.meter import SIZED_PATHS, Sizes
-from archsearch.training.recipe import Recipe
+from archsearch.training.recipe import UPDATES, Recipe, check_recipe
 from archsearch.trial import Architecture
 
 
@@ -165,6 +166,23 @@ class Bound:
             return space.network(architecture, self.data, **self.skeleton_used)
         assert isinstance(space, SharedWeights)
         return space.super_network(self.data, **self.skeleton_used)
+
+    def recipe_of(self, architecture: Architecture | None) -> Recipe:
+        """The recipe, with what an architecture says of its own training; None: the super-network.
+
+        Raises:
+            UsageError: If it says anything but how weights are updated.
+        """
+        if architecture is None or not isinstance(self.space, Prescribing):
+            return self.recipe
+        own = dict(self.space.recipe(architecture))
+        if strange := own.keys() - UPDATES:
+            raise UsageError(
+                f"{type(self.space).__name__}.recipe: expected any of {', '.join(UPDATES)}, got {', '.join(strange)}"
+            )
+        recipe = dataclasses.replace(self.recipe, **own)
+        check_recipe(recipe)
+        return recipe
 
     @property
     def skeleton_used(self) -> dict[str, int]:

@@ -50,6 +50,9 @@ class Recipe:
     dropout: float = 0.0
 
 
+UPDATES = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "clip_norm")
+"""Fields that an architecture can have values of its own for; see ``archsearch.abilities.Prescribing``."""
+
 THIN = {"channels": 8, "cells": 1, "layers": 4, "modules": 1}
 DIGITS = Recipe(skeleton=THIN)
 DIGITS201 = Recipe(

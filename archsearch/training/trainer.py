@@ -107,7 +107,8 @@ class Trainer(Bound):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # up to twice as fast
         generator = torch.Generator().manual_seed(seed ^ _ORDER)
         network.generator, network.dropout = generator, self.recipe.dropout
-        return Run(architecture, network, make_optimizer(network, self.recipe, self.where), generator, self.data.goal)
+        optimizer = make_optimizer(network, self.recipe_of(architecture), self.where)
+        return Run(architecture, network, optimizer, generator, self.data.goal)
 
     def train(
         self,
@@ -128,7 +129,7 @@ class Trainer(Bound):
             until: Where to stop.
             total: Where the learning rate reaches 0.
             meter: Adds up what is spent.
-            learning_rate: At the start of the schedule; None: the recipe's.
+            learning_rate: At the start of the schedule; None: the recipe's, or what the architecture says.
             paths: Of a super-network: gives the paths whose gradients, added up, make the next update, when it is told
                 the share of the updates that are done.
             macs: Multiply-adds to bill for an image; None: those of the architecture.
@@ -139,11 +140,10 @@ class Trainer(Bound):
             TrainingDiverged: If the loss is no longer finite.
         """
         if step is None:
-            highest, rising = learning_rate or self.recipe.learning_rate, self.recipe.warm_up * self.updates_per_epoch
+            recipe = self.recipe_of(run.architecture)
+            highest, rising = learning_rate or recipe.learning_rate, recipe.warm_up * self.updates_per_epoch
             macs = self.size(run.architecture)[0] if macs is None else macs
-            step = supervised(
-                self.recipe, meter, lambda done: highest * share_of_rate(done, total, rising), macs, paths
-            )
+            step = supervised(recipe, meter, lambda done: highest * share_of_rate(done, total, rising), macs, paths)
         validates = validate and run.architecture is not None
         after = functools.partial(self.validate, run, meter) if validates else None
         run_epochs(run, until, total, functools.partial(self.epoch, run), step, self.recipe.drop_path, after)
