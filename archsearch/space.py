@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.basics.decisions import Decisions, as_tuples, is_option, uniform_leaf
+from archsearch.basics.checks import is_option
+from archsearch.basics.decisions import Decisions, as_tuples, uniform_leaf
 from archsearch.basics.decisions import tokens as tokens
 from archsearch.basics.decisions import vocabulary as vocabulary
 from archsearch.basics.descriptions import Described
@@ -113,11 +114,10 @@ class Space(Described):
         return str(len(prefix))
 
     def meanings(self, prefix: Architecture) -> Sequence[int]:
-        """What the options of the decision that follows ``prefix`` stand for, as numbers.
+        """What the options of the decision that follows ``prefix`` stand for; by default each for itself.
 
-        Equal numbers mean the same wherever a decision of that label is made; by default an option is its own number.
-        A space in which some options are not there after some prefixes overrides it, and mutation and crossover keep
-        what is meant.
+        Numbers that are equal wherever the same is meant by decisions of that label: mutation and crossover keep that,
+        in spaces where some options are not there after some prefixes.
         """
         return range(self.arity(prefix))
 
@@ -200,7 +200,8 @@ class Space(Described):
         Raises:
             UsageError: If the space is not of fixed length.
         """
-        self._need_fixed("sample_batch")
+        if self.arities is None:
+            raise UsageError(f"sample_batch needs a space of fixed length; {type(self).__name__} has no fixed arities")
         options: npt.NDArray[np.int64] = (rng.random((n, self.max_length)) * self._arity_array).astype(np.int64)
         return options
 
@@ -302,14 +303,9 @@ class Space(Described):
 
         Nodes carry ``label``; edges may carry ``label``.
         """
-        import networkx
+        from archsearch.basics.text_graphs import chain_of
 
-        graph = networkx.MultiDiGraph()
-        for i, option in enumerate(architecture):
-            graph.add_node(i, label=f"{self.label(architecture[:i])}={option}")
-            if i:
-                graph.add_edge(i - 1, i)
-        return graph
+        return chain_of([f"{self.label(architecture[:i])}={option}" for i, option in enumerate(architecture)])
 
     def operation_graphs(self, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> OperationGraphs:
         """The graphs of operations that the architectures stand for; by default a chain with an operation per decision.
@@ -334,10 +330,6 @@ class Space(Described):
         return self._named
 
     # -- helpers -------------------------------------------------------------------------------
-
-    def _need_fixed(self, what: str) -> None:
-        if self.arities is None:
-            raise UsageError(f"{what} needs a space of fixed length; {type(self).__name__} has no fixed arities")
 
     def _by_label(self, architecture: Architecture) -> dict[str, int]:
         return {self.label(architecture[:i]): self.meanings(architecture[:i])[o] for i, o in enumerate(architecture)}
@@ -375,8 +367,7 @@ class Space(Described):
 
     def _count(self, prefix: Architecture) -> int | None:
         """Leaves below ``prefix``, or None once ``COUNT_LIMIT`` kinds of sub-trees were seen."""
-        key = self.subtree(prefix)
-        if key in self._counts:
+        if (key := self.subtree(prefix)) in self._counts:
             return self._counts[key]
         if len(self._counts) >= COUNT_LIMIT or self.max_length > MAX_COUNTED_LENGTH:
             return None

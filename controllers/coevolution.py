@@ -66,7 +66,8 @@ class CoEvolution(Controller):
         self.fresh = number("CoEvolution", "fresh", fresh, low=0, high=1)
 
     def _start(self) -> None:
-        self._slots = self.space.modules if isinstance(self.space, Modular) else 0
+        self._modular = self.space if isinstance(self.space, Modular) else None  # asked once: it is slow to tell
+        self._slots = self._modular.modules if self._modular else 0
         self._begun = 0  # proposals, which is also the id of the next one
         self._plans = _Population(self.blueprints, self.species, DISTANT)
         self._parts = _Population(self.modules, max(1, self._slots), 0.0)
@@ -137,7 +138,7 @@ class CoEvolution(Controller):
         return prefix
 
     def _part(self, label: str) -> tuple[int | None, str]:
-        return self.space.module_of(label) if isinstance(self.space, Modular) else (None, label)
+        return self._modular.module_of(label) if self._modular else (None, label)
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -152,7 +153,7 @@ class CoEvolution(Controller):
             genes[part][name] = self.space.meanings(prefix)[option]
         score = trial.evaluation.score
         self._plans.told(plan, genes[None], score, trial.id)
-        used = self.space.used_modules(trial.architecture) if isinstance(self.space, Modular) else ()
+        used = self._modular.used_modules(trial.architecture) if self._modular else frozenset()
         for slot, part_id in enumerate(parts):
             if slot in used:
                 self._parts.told(part_id, genes[slot], score, trial.id)

@@ -27,7 +27,7 @@ MUTATIONS = 100
 
 
 class OnePlusLambda(Controller):
-    """(1 + lambda) evolution: children of the best, changed until it shows; silent genes drift (Suganuma et al. 2017).
+    """Evolution (1 + lambda): children of the best, changed until it shows; silent genes drift (Suganuma et al. 2017).
 
     Args:
         children: Of a generation, the paper's lambda, >= 1. The paper has 2.

@@ -116,7 +116,7 @@ class AdaNet(Space):
         depths = self.decode(architecture)
         for member, depth in enumerate(depths):
             for layer in range(depth):
-                graph.add_node((member, layer), label=f"{member + 1}.{layer + 1}")
+                graph.add_node((member, layer), label=f"conv {member + 1}.{layer + 1}")
                 graph.add_edge((member, layer - 1) if layer else "input", (member, layer))
                 if layer and member and layer <= depths[member - 1]:
                     graph.add_edge((member - 1, layer - 1), (member, layer))

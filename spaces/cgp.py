@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.space import Space
+from archsearch.space import Over, Space
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -203,16 +203,14 @@ class CGP(Space):
 
     # -- drawing -----------------------------------------------------------------------------------
 
-    def sample(
-        self, rng: np.random.Generator, over: Literal["decisions", "architectures"] = "decisions"
-    ) -> Architecture:
+    def sample(self, rng: np.random.Generator, over: Over = "decisions") -> Architecture:
         """Uniform over the genomes with ``least`` to ``most`` active nodes; over all ``architectures`` if asked.
 
         Raises:
             UsageError: If there is none among ``DRAWS``.
         """
         for _ in range(DRAWS):
-            architecture = super().sample(rng)
+            architecture = super().sample(rng, over)
             if over == "architectures" or self._fits(architecture):
                 return architecture
         raise UsageError(

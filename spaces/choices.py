@@ -32,6 +32,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archsearch.basics.text_graphs import chain_of
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import COUNT_LIMIT, Space
 from archsearch.spaces.choices_constraints import Constraint, Language
@@ -323,10 +324,7 @@ class Choices(Space):
 
     def graph(self, architecture: Architecture) -> networkx.MultiDiGraph:
         """The chain of decisions, each node labelled with its name and value, such as ``kernel=3``."""
-        graph = super().graph(architecture)
-        for node, (name, value) in enumerate(self._made(architecture).items()):
-            graph.nodes[node]["label"] = f"{name}={value}"
-        return graph
+        return chain_of([f"{name}={value}" for name, value in self._made(architecture).items()])
 
 
 class _Walk(NamedTuple):

@@ -7,10 +7,12 @@ stands for a species of modules; a network is a blueprint in which each node is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from archsearch.basics.checks import at_least_one
+from archsearch.errors import InvalidArchitecture
 from archsearch.graphs.graph import CONCAT, Graph, Node
 from archsearch.graphs.keys import Key
 from archsearch.spaces.choices import Choices
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     import networkx
 
     from archsearch.networks.network import InputShape, Network
+
+_NODE = re.compile(r"(?P<what>[0-9]+)\((?P<source>[0-9]+)(?:,(?P<also>[0-9]+))?\)", re.ASCII)
+_LAYER = re.compile(
+    r"(?P<what>[0-9]+)k(?P<kernel>[0-9]+)(?P<pool>p?)\((?P<source>[0-9]+)(?:,(?P<also>[0-9]+))?\)", re.ASCII
+)
 
 NOTHING = -1
 """The second input of what has only one."""
@@ -34,6 +41,9 @@ class CoDeepNEAT(Choices):
     Nodes and layers read what comes into blueprint or module, 0, or earlier ones; what no other reads is the output. In
     a network several inputs are concatenated, in depth, at the height and width of the first. Modules of species that
     the blueprint does not name change nothing (``canonical``). There is no super-network.
+
+    Texts are blueprint and modules, each node with what it reads, such as ``1(0) 2(0,1) ; 8k3(0) ; 16k1p(0) 8k3(1)``:
+    the module of species 1 is a convolution of 8 filters and kernel 3; ``p``: pooling.
 
     Args:
         species: Of modules, >= 1.
@@ -63,6 +73,7 @@ class CoDeepNEAT(Choices):
         decisions = _graph("blueprint", self.nodes, {"species": list(range(1, self.species + 1))})
         for k in range(1, self.species + 1):
             decisions |= _graph(f"module.{k}", self.layers, layer)
+        self._graphs = ["blueprint", *(f"module.{k}" for k in range(1, self.species + 1))]
         super().__init__(decisions)
 
     # -- blueprints and modules --------------------------------------------------------------------
@@ -107,6 +118,53 @@ class CoDeepNEAT(Choices):
                 inner.append((len(nodes),))
             outputs.append(_loose(values, module, inner))
         return Graph(tuple(nodes))
+
+    def format(self, architecture: Architecture) -> str:
+        """The nodes of the blueprint and of the modules; see the class."""
+        values = self.decode(architecture)
+        parts = []
+        for name in self._graphs:
+            words = []
+            for node in range(1, values[f"{name}.size"] + 1):
+                own = f"{name}.{node}"
+                also = "" if values[f"{own}.also"] == NOTHING else f",{values[f'{own}.also']}"
+                if name == "blueprint":
+                    what = str(values[f"{own}.species"])
+                else:
+                    what = f"{values[f'{own}.filters']}k{values[f'{own}.kernel']}{'p' * values[f'{own}.pool']}"
+                words.append(f"{what}({values[f'{own}.from']}{also})")
+            parts.append(" ".join(words))
+        return " ; ".join(parts)
+
+    def parse(self, text: str) -> Architecture:
+        """Reads what ``format`` wrote.
+
+        Raises:
+            InvalidArchitecture: If ``text`` is no architecture of this space.
+        """
+        parts, values = [part.split() for part in text.split(";")], {}
+        if len(parts) != len(self._graphs):
+            self._refuse(text, f"{len(parts)} parts between semicolons instead of {len(self._graphs)}")
+        for name, words in zip(self._graphs, parts, strict=True):
+            values[f"{name}.size"] = len(words)
+            for node, word in enumerate(words, 1):
+                match = (_NODE if name == "blueprint" else _LAYER).fullmatch(word)
+                if match is None:
+                    self._refuse(text, f"{word!r} is no node of a {name.partition('.')[0]}")
+                what, source, also = match["what"], int(match["source"]), match["also"]
+                own = {"from": source, "also": NOTHING if also is None else int(also)}
+                if name == "blueprint":
+                    own["species"] = int(what)
+                else:
+                    own |= {"filters": int(what), "kernel": int(match["kernel"]), "pool": match["pool"] == "p"}
+                values |= {f"{name}.{node}.{key}": value for key, value in own.items()}
+        return self.encode(values)
+
+    def _refuse(self, text: str, why: str) -> NoReturn:
+        example = self.format(next(self.enumerate()))
+        raise InvalidArchitecture(
+            f"{text!r:.200} is no architecture of CoDeepNEAT: {why}; expected a text such as {example!r}"
+        )
 
     # -- what it stands for ------------------------------------------------------------------------
 

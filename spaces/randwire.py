@@ -116,12 +116,12 @@ class RandWire(Choices):
         begin = "input"
         for stage, sources, loose in self.wiring(architecture):
             for node, read in enumerate(sources):
-                graph.add_node((stage, node), label=f"{stage + 1}.{node}")
+                graph.add_node((stage, node), label=f"sep_conv {stage + 1}.{node}")
                 for source in read:
                     graph.add_edge((stage, source), (stage, node))
                 if not read:
                     graph.add_edge(begin, (stage, node))
-            end = f"stage {stage + 1}"
+            end = f"mean {stage + 1}"
             graph.add_node(end, label=end)
             for node in loose:
                 graph.add_edge((stage, node), end)

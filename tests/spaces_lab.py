@@ -88,12 +88,12 @@ def naive_one_hot(space: Space, architectures) -> np.ndarray:
 
 def naive_one_hot_by_name(space: Space, architectures) -> np.ndarray:
     """Of all architectures of a space, by the names that they have; an absent decision has a last option of its own."""
-    decided = [{space.label(a[:i]): option for i, option in enumerate(a)} for a in architectures]
+    decided = [{space.label(a[:i]): space.meanings(a[:i])[option] for i, option in enumerate(a)} for a in architectures]
     arities = {}
     for architecture in architectures:
         for i in range(len(architecture)):
             name = space.label(architecture[:i])
-            arities[name] = max(arities.get(name, 0), space.arity(architecture[:i]))
+            arities[name] = max(arities.get(name, 0), 1 + max(space.meanings(architecture[:i])))
     names = space.by_name.names
     assert sorted(names) == sorted(arities)
     levels = [(name, option) for name in names for option in [*range(arities[name]), None]]

@@ -10,19 +10,13 @@ import pytest
 import torch
 
 from archsearch.controllers import CoEvolution
-from archsearch.errors import UsageError
+from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.networks.network import InputShape, build
 from archsearch.spaces import CoDeepNEAT
 from archsearch.trial import Evaluation, Trial
 
 SPACE = CoDeepNEAT(species=2, nodes=3, layers=2, filters=[4, 8])
-TEXT = (
-    "blueprint.size=3,blueprint.1.species=1,blueprint.1.from=0,blueprint.1.also=-1,"
-    "blueprint.2.species=1,blueprint.2.from=1,blueprint.2.also=-1,"
-    "blueprint.3.species=1,blueprint.3.from=1,blueprint.3.also=2,"
-    "module.1.size=1,module.1.1.filters=4,module.1.1.kernel=3,module.1.1.pool=False,module.1.1.from=0,module.1.1.also=-1,"
-    "module.2.size=1,module.2.1.filters=8,module.2.1.kernel=1,module.2.1.pool=True,module.2.1.from=0,module.2.1.also=-1"
-)
+TEXT = "1(0) 1(1) 1(1,2) ; 4k3(0) ; 8k1p(0)"
 
 
 def by_labels(architecture):
@@ -35,19 +29,15 @@ def test_a_module_is_there_as_often_as_the_blueprint_names_its_species():
     assert [(node["channels"], node.inputs) for node in graph.nodes] == [(4, (0,)), (4, (1,)), (4, (1, 2))]
     assert SPACE.used_modules(thrice) == {0}
     # A change of the module changes every use of it; of a module that is not used nothing.
-    wide = SPACE.assembled(SPACE.parse(TEXT.replace("module.1.1.filters=4", "module.1.1.filters=8")))
+    wide = SPACE.assembled(SPACE.parse(TEXT.replace("4k3", "8k3")))
     assert [node["channels"] for node in wide.nodes] == [8, 8, 8]
-    other = SPACE.parse(TEXT.replace("module.2.1.filters=8", "module.2.1.filters=4"))
-    narrow = SPACE.parse(TEXT.replace("module.1.1.kernel=3", "module.1.1.kernel=1"))
+    other = SPACE.parse(TEXT.replace("8k1p", "4k1"))
+    narrow = SPACE.parse(TEXT.replace("4k3", "4k1"))
     assert SPACE.canonical(other) == SPACE.canonical(thrice) != SPACE.canonical(narrow)
 
 
 def test_what_no_other_reads_is_the_output_of_a_module():
-    text = TEXT.replace("module.1.size=1", "module.1.size=2").replace(
-        "module.1.1.also=-1",
-        "module.1.1.also=-1,module.1.2.filters=8,module.1.2.kernel=1,module.1.2.pool=True,module.1.2.from=0,module.1.2.also=-1",
-    )
-    graph = SPACE.assembled(SPACE.parse(text))
+    graph = SPACE.assembled(SPACE.parse("1(0) 1(1) ; 4k3(0) 8k1p(0) ; 8k1(0)"))
     # Both layers read what comes in; the second module reads the convolution and the pooling of the first.
     assert [node.inputs for node in graph.nodes][:5] == [(0,), (0,), (2,), (1, 3), (1, 3)]
 
@@ -143,3 +133,21 @@ def test_settings_out_of_range_are_refused():
         CoEvolution(fresh=2)
     with pytest.raises(UsageError, match="CoDeepNEAT: species: expected a whole number >= 1, got 0"):
         CoDeepNEAT(species=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("1(0) ; 4k3(0)", "2 parts between semicolons instead of 3"),
+        ("1(0) ; 4k3 ; 8k1(0)", "'4k3' is no node of a module"),
+        ("1k(0) ; 4k3(0) ; 8k1(0)", "'1k(0)' is no node of a blueprint"),
+        ("3(0) ; 4k3(0) ; 8k1(0)", "blueprint.1.species=3: expected one of 1, 2"),
+        ("1(1) ; 4k3(0) ; 8k1(0)", "blueprint.1.from=1: expected one of 0"),
+        ("1(0) ; 5k3(0) ; 8k1(0)", "module.1.1.filters=5: expected one of 4, 8"),
+        ("1(0) ; 4k3(0) ;", "module.2.size=0: expected one of 1, 2"),
+    ],
+)
+def test_texts_that_are_wrong_are_named(text, why):
+    with pytest.raises(InvalidArchitecture) as caught:
+        SPACE.parse(text)
+    assert why in str(caught.value)

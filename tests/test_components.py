@@ -129,7 +129,7 @@ def test_nothing_near_lists_what_there_is():
     with pytest.raises(UnknownName) as caught:
         load("Qzx", "spaces")
     assert "did you mean" not in str(caught.value)
-    assert "Known: AmoebaNet, Choices, ConvChain, " in str(caught.value)
+    assert "Known: AdaNet, AmoebaNet, CGP, " in str(caught.value)
 
 
 # -- settings of a base with other defaults --------------------------------------------------------

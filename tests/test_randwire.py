@@ -50,7 +50,7 @@ def test_every_node_lies_between_the_input_of_its_stage_and_the_output():
         graph = PAPER.graph(PAPER.sample(rng))
         assert networkx.is_directed_acyclic_graph(graph)
         assert {node for node, degree in graph.in_degree if not degree} == {"input"}
-        assert {node for node, degree in graph.out_degree if not degree} == {"stage 3"}
+        assert {node for node, degree in graph.out_degree if not degree} == {"mean 3"}
 
 
 def test_a_ring_that_is_not_rewired_is_one_network_whatever_its_seeds():

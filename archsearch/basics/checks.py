@@ -23,6 +23,11 @@ def is_finite(value: object) -> bool:
         return False
 
 
+def is_option(option: object, n: int) -> bool:
+    """Whether ``option`` is one of the ``n`` options of a decision, counted from 0; True and False are none."""
+    return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
+
+
 def whole_number(owner: str, name: str, value: int, low: int = 0, high: int | None = None) -> int:
     """``value`` as an ``int`` if it is a whole number from ``low`` up to ``high``.
 

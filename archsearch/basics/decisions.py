@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +49,10 @@ class Tree(Protocol):
         """See ``Space``."""
         ...
 
+    def meanings(self, prefix: Architecture) -> Sequence[int]:
+        """See ``Space``."""
+        ...
+
     def subtree(self, prefix: Architecture) -> Hashable:
         """See ``Space``."""
         ...
@@ -56,11 +60,6 @@ class Tree(Protocol):
     def sample(self, rng: np.random.Generator) -> Architecture:
         """See ``Space``."""
         ...
-
-
-def is_option(option: object, n: int) -> bool:
-    """Whether it is one of the first ``n`` whole numbers; True and False are none."""
-    return isinstance(option, int) and not isinstance(option, bool) and 0 <= option < n
 
 
 def uniform_leaf(
@@ -101,14 +100,14 @@ def walk(tree: Tree) -> Iterator[tuple[str, int] | None]:
         key = (name, tree.subtree(prefix))
         if key not in seen:
             seen.add(key)
-            yield name, arity
+            yield name, 1 + max(tree.meanings(prefix))
             waiting.extend((*prefix, option) for option in range(arity))
     if waiting:
         rng = np.random.default_rng(0)
         for _ in range(SAMPLED):
             architecture = tree.sample(rng)
             for i in range(len(architecture)):
-                yield tree.label(architecture[:i]), tree.arity(architecture[:i])
+                yield tree.label(architecture[:i]), 1 + max(tree.meanings(architecture[:i]))
         yield None
 
 
@@ -138,25 +137,30 @@ class Decisions:
         self.names = [*found, *(f"at place {place}" for place in range(places))]
         self.options = np.array([*found.values(), *[most] * places], np.int64)
         self._columns = {name: column for column, name in enumerate(found)}
-        self._label: Callable[[Architecture], str] = tree.label
-        self._known: dict[Architecture, int] = {}
+        self._tree = tree
+        self._known: dict[Architecture, tuple[int, Sequence[int]]] = {}
 
     def column(self, prefix: Architecture) -> int:
         """Of the decision that follows ``prefix``."""
-        column = self._known.get(prefix)
-        if column is None:
-            column = self._columns.get(self._label(prefix), len(self._columns) + len(prefix))
+        return self._at(prefix)[0]
+
+    def _at(self, prefix: Architecture) -> tuple[int, Sequence[int]]:
+        """The column of the decision that follows ``prefix``, and what its options stand for."""
+        known = self._known.get(prefix)
+        if known is None:
+            column = self._columns.get(self._tree.label(prefix), len(self._columns) + len(prefix))
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[prefix] = column
-        return column
+            known = self._known[prefix] = column, self._tree.meanings(prefix)
+        return known
 
     def table(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.int64]:
         """The option of each decision, shape (n, columns); ``ABSENT`` where an architecture has no such decision."""
         found = np.full((len(architectures), len(self.names)), ABSENT)
         for row, architecture in enumerate(architectures):
-            columns = [self.column(architecture[:i]) for i in range(len(architecture))]
-            found[row, columns] = architecture
+            for i, option in enumerate(architecture):
+                column, meanings = self._at(architecture[:i])
+                found[row, column] = meanings[option]
         return found
 
     def one_hot(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float32]:
@@ -173,7 +177,8 @@ class Decisions:
         found = np.zeros((len(architectures), length), np.int64)
         for row, architecture in enumerate(architectures):
             for i, option in enumerate(architecture):
-                found[row, i] = 1 + self.column(architecture[:i]) * most + option
+                column, meanings = self._at(architecture[:i])
+                found[row, i] = 1 + column * most + meanings[option]
         return found
 
     def __getstate__(self) -> dict[str, Any]:

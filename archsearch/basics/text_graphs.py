@@ -1,13 +1,26 @@
-"""An architecture's graph as plain text, for which no library of pictures is needed."""
+"""Graphs of architectures: chains, and any as plain text, for which no library of pictures is needed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from archsearch.basics.words import plain
 
 if TYPE_CHECKING:
     import networkx
+
+
+def chain_of(labels: Sequence[str]) -> networkx.MultiDiGraph:
+    """The graph of nodes with these labels, one after another."""
+    import networkx
+
+    graph = networkx.MultiDiGraph()
+    for i, label in enumerate(labels):
+        graph.add_node(i, label=label)
+        if i:
+            graph.add_edge(i - 1, i)
+    return graph
 
 
 def text_graph(graph: networkx.MultiDiGraph) -> str:

@@ -186,7 +186,8 @@ class LatencyTable:
                 yield (block, 0), times
             return
         for position, option in enumerate(architecture):
-            yield (self._space.label(architecture[:position]), option), 1
+            prefix = architecture[:position]
+            yield (self._space.label(prefix), self._space.meanings(prefix)[option]), 1
 
     def _name(self, decision: str, option: int) -> str:
         if self._composition is not None and decision in self._composition.blocks:
