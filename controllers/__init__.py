@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.finalists import Finalists as Finalists
     from archsearch.controllers.lanas import LaNAS as LaNAS
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
+    from archsearch.controllers.nao import NAO as NAO
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
     from archsearch.controllers.ppo import PPO as PPO
     from archsearch.controllers.progressive import Progressive as Progressive
@@ -38,6 +39,7 @@ _MODULES = {
     "Hyperband": "successive_halving",
     "LaNAS": "lanas",
     "LocalSearch": "local_search",
+    "NAO": "nao",
     "NSGA2": "nsga2",
     "PPO": "ppo",
     "Progressive": "progressive",
