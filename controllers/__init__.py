@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.lemonade import Lemonade as Lemonade
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
     from archsearch.controllers.move_policy import MovePolicy as MovePolicy
+    from archsearch.controllers.nao import NAO as NAO
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
     from archsearch.controllers.one_plus_lambda import OnePlusLambda as OnePlusLambda
     from archsearch.controllers.pair_tournament import PairTournament as PairTournament
@@ -50,6 +51,7 @@ _MODULES = {
     "Lemonade": "lemonade",
     "LocalSearch": "local_search",
     "MovePolicy": "move_policy",
+    "NAO": "nao",
     "NSGA2": "nsga2",
     "PPO": "ppo",
     "OnePlusLambda": "one_plus_lambda",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
@@ -23,9 +24,9 @@ from archsearch.trial import Architecture
 
 BATCH = 100
 RATE = 0.001
-DECAY = 1e-3
+DECAY = 1e-4
 CLIP = 5.0
-"""Of the authors' code: examples per step, Adam's learning rate and weight decay, and the largest norm of a gradient."""
+"""Examples per step, the least of Adam's learning rates, weight decay, largest norm of a gradient; see ``fitted``."""
 
 
 class Read(NamedTuple):
@@ -135,9 +136,10 @@ def fitted(
     width: int,
     epochs: int,
     weight: float,
+    noise: float,
     seed: int,
 ) -> Autoencoder:
-    """Trains all three parts together.
+    """Trains all three parts together: Adam, whose learning rate rises to ten times ``RATE`` and falls (ours).
 
     Args:
         space: Where the architectures are from.
@@ -146,7 +148,8 @@ def fitted(
         width: Of the networks.
         epochs: Passes over the architectures.
         weight: Of the loss of the predictor, 0 to 1; the decoder has the rest.
-        seed: Decides initial weights and batches.
+        noise: Standard deviation of what is added to the encoder's outputs.
+        seed: Decides initial weights, batches and noise.
     """
     given, wanted = read(space, architectures), torch.tensor(targets, dtype=torch.float32)
     fed = functional.pad(given.options, (1, 0))[:, :-1]
@@ -160,6 +163,7 @@ def fitted(
             for places in torch.randperm(len(wanted), generator=random).chunk(rows):
                 some = Read(given.options[places], given.arities[places])
                 outputs = network.encode(some)
+                outputs = outputs + noise * torch.randn(outputs.shape, generator=random) * some.there[..., None]
                 logits = _possible(network.decode(outputs, fed[places])[0], some.arities)
                 told = functional.cross_entropy(logits[some.there], some.options[some.there] - 1)
                 loss = weight * functional.mse_loss(network.predict(outputs), wanted[places]) + (1 - weight) * told
@@ -169,6 +173,13 @@ def fitted(
                 optimiser.step()
                 schedule.step()
     return network
+
+
+@torch.no_grad()
+def predicted(network: Autoencoder, space: Space, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
+    """What the predictor says of architectures, shape (n,), from 0 to 1."""
+    with one_thread():
+        return network.predict(network.encode(read(space, architectures))).double().numpy()
 
 
 def moved(network: Autoencoder, given: Read, step: float) -> torch.Tensor:

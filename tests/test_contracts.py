@@ -51,6 +51,7 @@ FACTORIES = {
     "OneShot": lambda: load("OneShot")(training=FACTORIES["Training"](), epochs=2),
     "Predictor": lambda: load("Predictor")(labels=20),
     "LaNAS": lambda: load("LaNAS")(every=30),
+    "NAO": lambda: load("NAO")(initial=100, batch=150, epochs=10, width=16, seeds=20),
     "PPO": lambda: load("PPO")(hidden_size=16),
     "QLearning": lambda: load("QLearning")(models=400),
     "Progressive": lambda: load("Progressive")(load("RandomForest")(trees=10), beam=40, first=40, labels=60),
@@ -75,6 +76,9 @@ FACTORIES = {
     "Function": lambda: load("Function")(shares_of_ones),
 }
 """For classes that cannot be made without arguments, or take long to show what they do with their defaults."""
+
+LEARNERS = {"NAO": lambda: load("NAO")(initial=60, batch=100, epochs=60, width=24, seeds=50)}
+"""For ``beats_random_search``, where what is quick does not learn."""
 
 SPACES = dict.fromkeys(
     ("Cascade", "Differentiable", "Inherit", "LearningCurve", "OneShot", "Training", "ZeroCost"), "NASBench201"
@@ -107,12 +111,14 @@ def space_for(evaluator_name) -> Space:
 SLOW = {
     ("Differentiable", "default_settings_evaluate"),
     ("OneShot", "default_settings_evaluate"),
+    ("NAO", "beats_random_search"),
+    ("NAO", "cost_stays_flat"),
     ("PPO", "beats_random_search"),
     ("Reinforce", "beats_random_search"),
 }
 """Super-networks trained for as many epochs as by default: all but the length of this, ``test_presets.py`` runs too.
 The default policy, an LSTM: ``test_reinforce.py`` and ``test_ppo.py`` show that it learns, and the quick policy is
-checked below."""
+checked below. Networks that are trained for long: see ``test_nao.py``."""
 
 
 def pairs(kind, checks):
@@ -152,7 +158,8 @@ def test_every_class_can_be_made_for_the_suites(kind):
 
 @pytest.mark.parametrize(("name", "check"), pairs("controllers", testing.CONTROLLER_CHECKS))
 def test_controller(name, check):
-    testing.CONTROLLER_CHECKS[check](factory("controllers", name))
+    learner = LEARNERS.get(name) if check == "beats_random_search" else None
+    testing.CONTROLLER_CHECKS[check](learner or factory("controllers", name))
 
 
 @pytest.mark.parametrize(("name", "settings_"), [("Reinforce", {}), ("PPO", {"learning_rate": 0.05})])
@@ -236,7 +243,7 @@ class Mixture(RuleBasedStateMachine):
 @pytest.mark.parametrize("name", shelf("controllers"))
 def test_any_mixture_of_asking_telling_and_restarting(name):
     machine = type("Machine", (Mixture,), {"make": staticmethod(factory("controllers", name))})
-    examples = 6 if name in ("PPO", "Reinforce") else 15  # policies take a gradient step for every few trials
+    examples = 6 if name in ("NAO", "PPO", "Reinforce") else 15  # they take gradient steps for every few trials
     quick = settings(max_examples=examples, stateful_step_count=30, deadline=None, derandomize=True, database=None)
     run_state_machine_as_test(machine, settings=quick)
 
