@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -39,6 +39,8 @@ class Controller(Described):
     Attributes:
         space: The space being searched (after ``start``).
         rng: The only source of randomness that a controller may use (after ``start``).
+        allowed: Whether an architecture keeps the limits of the search, which sets this; None: there are none. What
+            breaks them may be proposed all the same: it is told as failed, and not evaluated.
         state: Names of the attributes that change during a search. Their values must be JSON data:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
         learns: Whether results change which architectures are proposed; False for random search.
@@ -57,6 +59,7 @@ class Controller(Described):
 
     space: Space
     rng: np.random.Generator
+    allowed: Callable[[Architecture], bool] | None = None
 
     @property
     def finished(self) -> bool:

@@ -14,6 +14,9 @@ among them. A space that has no more architectures than there are candidates is 
   less unsure around them, and looks elsewhere.
 - Scores are replaced by the normal scores of their ranks (see ``archsearch.model``), and it is on that scale that
   improvement is expected: above what the model expects of the best label, since scores are noisy.
+- Limits of the search are known before anything is evaluated, so that the probability of feasibility (Schonlau, Welch &
+  Jones, "Global versus local search in constrained optimization of computer models", 1998), by which the improvement is
+  multiplied, is 0 or 1: of the candidates the best are taken that keep the limits.
 - Nothing is proposed twice, nor what computes the same network (``Space.canonical``), as long as others are found.
   Once a small space is used up, proposals are random, and no model is fitted.
 - Time and memory are bounded: the model is fitted to at most ``labels`` results, the newest half of them and the best
@@ -39,6 +42,9 @@ from archsearch.trial import Architecture, Trial
 
 BELIEVED = 100
 """Most results that are due, the newest, that the model is told its own expectation of."""
+
+MOST_DRAWS = 100
+"""Of a random architecture that keeps the limits of the search."""
 
 MOST_MUTATIONS = 20
 """Of one candidate, one after another."""
@@ -105,7 +111,18 @@ class BayesianOptimization(Controller):
         return self._round.pop(0)
 
     def _random(self) -> Architecture:
-        return self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
+        return self._proposed.sample(self._drawn, self.space.canonical)
+
+    def _drawn(self) -> Architecture:
+        """A random architecture that keeps the limits, if one is found."""
+        for _ in range(MOST_DRAWS):
+            architecture = self.space.sample(self.rng)
+            if self._keeps_limits(architecture):
+                break
+        return architecture
+
+    def _keeps_limits(self, architecture: Architecture) -> bool:
+        return self.allowed is None or self.allowed(architecture)
 
     def _is_used_up(self) -> bool:
         """Whether the space is small, and all of it was proposed: then there is nothing for a model to choose."""
@@ -133,7 +150,7 @@ class BayesianOptimization(Controller):
         chosen: list[Candidate] = []
         # Where nothing is worth anything, the model's expectation decides.
         for place in np.lexsort((-prediction.mean, -self._worth(prediction))).tolist():
-            if self._is_new(candidates[place].architecture):
+            if self._keeps_limits(candidates[place].architecture) and self._is_new(candidates[place].architecture):
                 chosen.append(candidates[place])
                 if len(chosen) == self.batch:
                     break

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from archsearch.evaluators.function import Function as Function
     from archsearch.evaluators.inherit import Inherit as Inherit
     from archsearch.evaluators.learning_curve import LearningCurve as LearningCurve
+    from archsearch.evaluators.on_device import OnDevice as OnDevice
     from archsearch.evaluators.one_shot import OneShot as OneShot
     from archsearch.evaluators.predictor import Predictor as Predictor
     from archsearch.evaluators.tabular import Tabular as Tabular
@@ -25,6 +26,7 @@ _MODULES = {
     "Function": "function",
     "Inherit": "inherit",
     "LearningCurve": "learning_curve",
+    "OnDevice": "on_device",
     "OneShot": "one_shot",
     "Predictor": "predictor",
     "Tabular": "tabular",

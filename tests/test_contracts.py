@@ -48,6 +48,7 @@ FACTORIES = {
     "Finalists": lambda: load("Finalists")(samples=20, finalists=4),
     "Inherit": lambda: load("Inherit")(training=FACTORIES["Training"]()),
     "LearningCurve": lambda: load("LearningCurve")(FACTORIES["Training"]()),
+    "OnDevice": lambda: load("OnDevice")(load("Tabular")(), 0.02),
     "OneShot": lambda: load("OneShot")(training=FACTORIES["Training"](), epochs=2),
     "Predictor": lambda: load("Predictor")(labels=20),
     "LaNAS": lambda: load("LaNAS")(every=30),

@@ -8,6 +8,7 @@ from typing import Any
 from archsearch.abilities import SharedWeights, trainable
 from archsearch.evaluator import Built
 from archsearch.networks.blocks import Block, blocks_of
+from archsearch.networks.memory import bytes_of
 from archsearch.networks.network import Network
 from archsearch.networks.structure import Structure
 from archsearch.space import Space
@@ -44,6 +45,10 @@ class Composition:
             return whole
         alone: Network = self._space.network(architecture, self._built, **self._built.skeleton)
         return alone
+
+    def bytes(self, architecture: Architecture) -> dict[str, int]:
+        """What an architecture's network needs memory for; see ``archsearch.networks.memory.bytes_of``."""
+        return bytes_of(self._structure.network(architecture), self._built.input_shape, self._batch)
 
     def count(self, architecture: Architecture) -> Counter[str]:
         """How often an architecture's network calls each block, by key."""

@@ -13,6 +13,7 @@ import numbers
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,8 +25,14 @@ from archsearch.limits.latency import LatencyTable
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
+if TYPE_CHECKING:
+    from archsearch.limits.composition import Composition
+
 LATENCY = "latency_seconds"
 """What a latency table gives."""
+
+MEMORY = ("weight_bytes", "activation_bytes", "cache_bytes")
+"""What is counted of a network that an evaluator builds, for one example; see ``archsearch.networks.memory``."""
 
 REMEMBERED = 10_000
 """Architectures whose figures are remembered: proposals repeat, and measuring a network takes milliseconds."""
@@ -33,6 +40,9 @@ REMEMBERED = 10_000
 
 class Limits:
     """Says whether an architecture may be evaluated.
+
+    What can be limited: what the evaluator measures; ``latency_seconds`` of a table; and of an evaluator that builds
+    networks their bytes: ``weight_bytes``, ``activation_bytes``, ``cache_bytes``.
 
     Args:
         space: What is searched.
@@ -51,6 +61,11 @@ class Limits:
         self.limits = dict(limits)
         self._evaluator = evaluator
         self._latency = None if latency_table is None else LatencyTable(latency_table, space)
+        self._memory: Composition | None = None
+        if evaluator.built is not None and not self.limits.keys().isdisjoint(MEMORY):
+            from archsearch.limits.composition import Composition
+
+            self._memory = Composition(space, evaluator.built)
         if self._latency is not None:
             self._latency.check_built(evaluator.built, type(evaluator).__name__)
         self._check_names(self._first_measure(space.sample(np.random.default_rng(0))))
@@ -69,18 +84,21 @@ class Limits:
 
     def _check_names(self, measured: Mapping[str, float]) -> None:
         known = [*measured, *([LATENCY] if self._latency and LATENCY not in measured else [])]
+        known += MEMORY if self._memory is not None else ()
         unknown = [name for name in self.limits if name not in known]
         if not unknown:
             return
         name = type(self._evaluator).__name__
         gives = ", ".join(measured) if measured else "nothing of an architecture before it scores it"
         hint = f"; give a latency_table for {LATENCY}" if LATENCY in unknown else ""
+        hint += f"; {name} builds no networks whose bytes could be counted" if set(unknown) & set(MEMORY) else ""
         raise UsageError(f"limits: {', '.join(unknown)} cannot be limited: {name} measures {gives}{hint}")
 
     def _figures(self, architecture: Architecture) -> dict[str, float]:
         """What is limited, of one architecture; NaN: not known."""
         measured: Mapping[str, float] = {}
-        if self.limits.keys() - {LATENCY} or not self._latency:
+        counted = {*([LATENCY] if self._latency else []), *(MEMORY if self._memory is not None else [])}
+        if self.limits.keys() - counted:
             try:
                 measured = figures_of(self._evaluator, architecture)
             except Exception as error:  # of somebody's own code, which must not end a search
@@ -93,6 +111,8 @@ class Limits:
         found = {name: measured[name] if is_finite(measured.get(name)) else math.nan for name in self.limits}
         if self._latency and LATENCY in found:
             found[LATENCY] = self._latency.seconds(architecture)
+        if self._memory is not None:
+            found |= {name: float(size) for name, size in self._memory.bytes(architecture).items() if name in found}
         return found
 
     def excess(self, architecture: Architecture) -> str:
@@ -109,6 +129,10 @@ class Limits:
             for name, limit in self.limits.items()
             if not figures[name] <= limit
         )
+
+    def allows(self, architecture: Architecture) -> bool:
+        """Whether an architecture exceeds no limit."""
+        return not self.excess(architecture)
 
     def describe(self, least: Mapping[str, float]) -> str:
         """The limits as text, with the least that was seen of each figure."""

@@ -1,11 +1,22 @@
-"""How many bytes the passes of a network keep for their way back: what a training on it needs memory for."""
+"""How many bytes a network takes: its weights, what a pass computes, what a training keeps for the way back.
+
+All are counted, not measured: they are the same on every device and every time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from archsearch.networks.multiply_adds import without_fast_path
 
 
 class Activations:
@@ -81,3 +92,95 @@ class _Kept:
 
     def __del__(self) -> None:
         self.counted.let_go(*self.place)
+
+
+# -- inference -----------------------------------------------------------------------------------
+
+
+def bytes_of(network: nn.Module, input_shape: Sequence[int], batch: int = 1) -> dict[str, int]:
+    """What a network needs memory for where it is only used, in bytes.
+
+    ``weight_bytes``: parameters and buffers. ``activation_bytes``: the most that a forward pass holds at one time of its
+    inputs and of what it computes, operation by operation as PyTorch does it, without work spaces. ``cache_bytes``: the
+    keys and values of all attention for these examples, which a transformer keeps as it goes on; 0 without attention.
+
+    Args:
+        network: A stand-alone one in evaluation mode, on the processor; its values do not matter.
+        input_shape: Of one example.
+        batch: Examples in the pass, >= 1.
+    """
+    weights = [*network.parameters(), *network.buffers()]
+    inputs = torch.zeros(batch, *input_shape, dtype=getattr(network, "input_dtype", None))
+    with torch.no_grad(), without_fast_path(), _Live(inputs) as live, _Cached() as cached:
+        network(inputs)
+    return {
+        "weight_bytes": sum(each.numel() * each.element_size() for each in weights),
+        "activation_bytes": live.peak,
+        "cache_bytes": cached.bytes,
+    }
+
+
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what operations make, for as long as it is there.
+
+    Args:
+        inputs: Counted from the start.
+
+    Attributes:
+        peak: The most bytes at one time.
+    """
+
+    def __init__(self, inputs: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._there: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._count(inputs)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = {each.untyped_storage()._cdata for each in _tensors((args, kwargs))} - self._there.keys()
+        output = func(*args, **(kwargs or {}))
+        for tensor in _tensors(output):
+            if tensor.untyped_storage()._cdata not in given:  # a view of a weight, which is counted as such
+                self._count(tensor)
+        return output
+
+    def _count(self, tensor: torch.Tensor) -> None:
+        self._there = {key: each for key, each in self._there.items() if not each[0].expired()}
+        storage = tensor.untyped_storage()
+        self._there[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.peak = max(self.peak, sum(size for _, size in self._there.values()))
+
+
+class _Cached(TorchFunctionMode):
+    """Counts the keys and values that attention reads.
+
+    Attributes:
+        bytes: So far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        if func is functional.scaled_dot_product_attention:
+            key, value = (given[n] if n in given else args[i] for i, n in ((1, "key"), (2, "value")))
+            self.bytes += key.numel() * key.element_size() + value.numel() * value.element_size()
+        elif func is functional.multi_head_attention_forward:
+            key = given["key"] if "key" in given else args[1]
+            width = given["embed_dim_to_check"] if "embed_dim_to_check" in given else args[3]
+            self.bytes += 2 * key.shape[:-1].numel() * width * key.element_size()
+        return func(*args, **given)
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [found for each in value for found in _tensors(each)]
+    return _tensors(list(value.values())) if isinstance(value, dict) else []

@@ -72,7 +72,7 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, ...], architecture
     try:
         for module in training:
             module.training = False
-        with torch.no_grad(), _without_fast_path(), _ShapesAlone() as counter:
+        with torch.no_grad(), without_fast_path(), _ShapesAlone() as counter:
             network(torch.zeros(1, *input_shape, dtype=getattr(network, "input_dtype", None), device=device), *path)
     finally:
         for module in training:
@@ -81,7 +81,7 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, ...], architecture
 
 
 @contextlib.contextmanager
-def _without_fast_path() -> Iterator[None]:
+def without_fast_path() -> Iterator[None]:
     """Inside, PyTorch's transformer layers do their operations one by one: the fused ones have no formula."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

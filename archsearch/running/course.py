@@ -82,6 +82,7 @@ class Course:
         self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
+        controller.allowed = None if limits is None else limits.allows
         controller.start(space, history.seed)
         self._next_id = 0
         self._pending: dict[int, Job] = {}
