@@ -13,10 +13,14 @@ from torch import nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
+from archsearch.chain.blocks import MBConv, Shuffle
+from archsearch.chain.chain import Chain as ChainSpace
+from archsearch.chain.rules import Rules
 from archsearch.errors import UsageError
 from archsearch.evaluators.chain_scoring import HEAD, STEM, Chain, score_chains
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import InputShape, build
+from archsearch.spaces import SinglePath
 from archsearch.spaces.mobilenet import MobileNet, NASBenchMacro
 from archsearch.spaces.nasbench201 import NASBench201
 
@@ -186,6 +190,41 @@ def test_images_keep_their_memory_format():
     score_chains(network, sampled(space, 3), images, labels, "recomputed", batches)
     assert seen
     assert all(seen[2:])  # the first ones are those of the measuring
+
+
+BLOCKS = [MBConv((3, 5), 2, squeeze=0.25), MBConv(3, 1, 2, expands=True), MBConv(5, 3, activation="swish")]
+OTHERS = {
+    "blocks": ChainSpace(Rules([(8, 2, 1), (12, 2, 2)], BLOCKS, "always", stem_channels=8)),
+    "shuffled": ChainSpace(Rules([(8, 2, 1), (12, 2, 2)], [Shuffle(5), Shuffle(3, xception=True)])),
+    "single_path": SinglePath([(4, 2, 1), (8, 2, 2)], stem_channels=4, head_channels=None),
+}
+
+
+@pytest.mark.parametrize("statistics", ["recomputed", "inherited"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_all_chains_can_be_scored_together(name, statistics):
+    space = OTHERS[name]
+    network, architectures = super_network(space), evolved(space, 4)
+    found = together(network, architectures, statistics).scores
+    assert_equal(found, one_by_one(network, architectures, *data(IMAGES), statistics))
+    assert len({loss for _, loss in found}) == len({space.canonical(each) for each in architectures})
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("sizes", [(5, 5, 5), (6, 5, 5), (5,)])
+def test_batches_of_any_sizes_give_the_statistics_of_separate_passes(sizes, channels_last, monkeypatch):
+    space = SPACES["mobilenet"]
+    network, architectures = super_network(space), [*sampled(space, 5), *evolved(space, 5)]
+    batches = [data(n, 2 + i)[0] for i, n in enumerate(sizes)]
+    if channels_last:
+        batches = [batch.to(memory_format=torch.channels_last) for batch in batches]
+    images, labels = data(IMAGES)
+    found = score_chains(network, architectures, images, labels, "recomputed", batches, BATCH)
+    monkeypatch.setitem(globals(), "statistics_batches", lambda: batches)
+    assert_equal(found.scores, one_by_one(network, architectures, images, labels, "recomputed"))
+    depth_first = score_chains(network, architectures, images, labels, "recomputed", batches, BATCH, 2_000_000)
+    assert_equal(depth_first.scores, found.scores)
+    assert depth_first.computed == found.computed
 
 
 # -- the network is left as it was -----------------------------------------------------------------
