@@ -310,11 +310,12 @@ def hash_of(name, i):
 
 
 def test_a_relaxed_search_on_fbnet(tmp_path):
+    from archsearch.differentiable.relaxations import Gumbel
     from archsearch.evaluators import Differentiable, Training
 
     space = FBNet(small=True)
-    training = Training("digits", train_examples=64, batch_size=32, skeleton={"channels": 4})
-    evaluator = Differentiable(training, epochs=1)
+    training = Training("digits", train_examples=32, batch_size=16, skeleton={"channels": 4})
+    evaluator = Differentiable(training, epochs=1, relaxation=Gumbel(hard=True))
     evaluator.folder = tmp_path
     evaluator.start(space)
     evaluator.prepare()
