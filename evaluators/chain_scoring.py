@@ -260,7 +260,7 @@ class _Walker:
 
         Small batches take hardly less time than large ones.
         """
-        level = {(): self._compute(STEM, [()], [images])[0]}
+        level: dict[Architecture, torch.Tensor] = {(): self._compute(STEM, [()], [images])[0]}
         for i in range(len(architectures[0])):
             following: dict[Architecture, torch.Tensor] = {}
             for option, prefixes in by_last(architectures, i + 1).items():
@@ -302,6 +302,7 @@ class _Walker:
         self.normalisation.forget()
 
     def _measure(self, piece: Piece, x: torch.Tensor) -> torch.Tensor:
+        self.normalisation.forget()  # the pieces of a layer stand behind one prefix here, whatever their widths
         # In inference mode the recorder would see compound operations, whose insides it does not know.
         with torch.inference_mode(False), torch.no_grad(), _Recorder() as recorder:
             (output,) = self._compute(piece, [()], [x])
@@ -320,4 +321,4 @@ class _Walker:
             x = self._network.layer(piece[0], x, piece[1])
         else:
             x = self._network.stem(x) if piece == STEM else self._network.head(x)
-        return [x] if len(inputs) == 1 else x.split(len(inputs[0]))
+        return [x] if len(inputs) == 1 else torch.split(x, len(inputs[0]))

@@ -155,10 +155,10 @@ class Normalisation:
         """Normalises batch after batch."""
         parts, sizes = [], list(self.batches or ())
         for i, part in enumerate(torch.split(x, sizes * len(self.prefixes))):
-            kept = (x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])) if found is not None else (None, None)
-            parts.append(functional.batch_norm(part, *kept, weight, bias, True, 1.0, eps))
-            if found is not None and kept[0] is not None and kept[1] is not None:
-                found[i // len(sizes)].add(*kept, 1)
+            mean, variance = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])  # the batch's own, after the call
+            parts.append(functional.batch_norm(part, mean, variance, weight, bias, True, 1.0, eps))
+            if found is not None:
+                found[i // len(sizes)].add(mean, variance, 1)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -307,3 +307,34 @@ def test_spos_never_evaluates_twice():
 def hash_of(name, i):
     """Some number, the same in every process."""
     return (sum(map(ord, name)) * (i + 3)) % 17
+
+
+def test_a_relaxed_search_on_fbnet(tmp_path):
+    from archsearch.differentiable.relaxations import Gumbel
+    from archsearch.evaluators import Differentiable, Training
+
+    space = FBNet(small=True)
+    training = Training("digits", train_examples=32, batch_size=16, skeleton={"channels": 4})
+    evaluator = Differentiable(training, epochs=1, relaxation=Gumbel(hard=True))
+    evaluator.folder = tmp_path
+    evaluator.start(space)
+    evaluator.prepare()
+    assert evaluator.derived() in space
+    assert np.isclose(sum(evaluator.probabilities(())), 1)
+    with torch.device("meta"):
+        network = space.super_network(DIGITS, channels=4)
+    assert len(space.relaxed_choices()) == len(network.layers) == 12
+
+
+def test_blocks_without_groups_are_handed_on_exactly():
+    space = FBNet(small=True)
+    parent, grown, grouped = (
+        build(lambda t=t: space.network(space.parse(f"k3e1-{t}" + "-k3e3" * 9), DIGITS, channels=4), i).eval()
+        for i, t in enumerate(("k3e3-identity", "k5e6-k3e1", "k3e1g2-identity"))
+    )
+    images = torch.rand(4, *DIGITS.input_shape, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    assert space.morph(parent, grown, generator)
+    with torch.no_grad():
+        torch.testing.assert_close(grown(images), parent(images), rtol=1e-4, atol=1e-5)
+    assert not space.morph(parent, grouped, generator)
