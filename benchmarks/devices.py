@@ -43,9 +43,7 @@ class Widths(Training):
 
 
 def main(names: list[str]) -> None:
-    print(
-        f"{'space':12} {'runtime':12} {'milliseconds':>14} {'sums: rank, error':>19} {'table: rank, error':>20}   wanted"
-    )
+    print(f"{'space':12} {'runtime':12} {'milliseconds':>14} {'sums: rank, error':>19} {'table: rank, error':>20}")
     for name in names or SPACES:
         space, skeleton, wanted = SPACES[name]
         for runtime in ("pytorch", "onnxruntime"):

@@ -2,7 +2,7 @@
 
 Reference: Tan et al., "MnasNet: platform-aware neural architecture search for mobile", CVPR 2019, section 3: the reward
 is ACC * (LAT / T)^w, with w = alpha where the latency keeps the target, else beta. The soft reward has alpha = beta =
--0.07, so that doubling the latency costs 4.74 % of it, which is about what an architecture of twice the latency gains in
+-0.07, so that doubling the latency costs 4.74 % of it, about what an architecture of twice the latency gains in
 accuracy; the hard one has alpha = 0 and beta = -1.
 """
 

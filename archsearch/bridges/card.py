@@ -184,7 +184,7 @@ class Card:
             "```",
         ]
         for file, found in compared.items():
-            lines += ["", f"`{file}` {SAID_OF[file]}, for any number of images. {str(found).capitalize()}."]
+            lines += ["", f"`{file}` {SAID_OF[file]}, for any number of images. R{str(found)[1:]}."]
         return "\n".join(lines)
 
     def _loading(self) -> list[str]:

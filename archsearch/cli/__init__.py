@@ -1,5 +1,4 @@
-"""The command line: ``archsearch run | resume | compare | status | report | verify | export | profile | show |
-list``.
+"""The command line: ``archsearch run``, ``resume``, ``compare``, ``status``, ``report``, ``verify`` and so on.
 
 Options come from the signatures and docstrings of the classes themselves. Only what a command needs is imported, so
 that ``archsearch --help`` is quick.

@@ -34,8 +34,8 @@ def profile(arguments: Sequence[str]) -> int:
     check_files(arguments)
     parser = make_parser(
         "profile",
-        "Measure every block of a space's networks on a device, write the table that --latency_table reads, and say how "
-        "well it predicts whole networks.",
+        "Measure every block of a space's networks on a device, write the table that --latency_table reads, and say "
+        "how well it predicts whole networks.",
     )
     parser.add_argument(
         "--preset", type=str | None, default=None, help="take space and evaluator of this method, see 'list presets'"

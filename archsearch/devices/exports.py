@@ -1,8 +1,9 @@
 """Networks as files for other runtimes: ONNX, PyTorch's ``torch.export``, ONNX in 8-bit whole numbers.
 
 Whatever is written is run once in the runtime that it is for, and compared with the network that it was made of.
-Quantisation is static (Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
-inference", CVPR 2018): the ranges of activations are those of training images; weights have a scale for each channel.
+Quantisation is static (Jacob et al., "Quantization and training of neural networks for efficient
+integer-arithmetic-only inference", CVPR 2018): the ranges of activations are those of training images; weights have a
+scale for each channel.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,9 @@ from archsearch.networks.blocks import tensors_in
 
 TOGETHER = 24
 """Modules in one export."""
+
+DEDUPLICATION = "onnx_ir.passes.common.initializer_deduplication"
+"""Logger that says which constants it leaves as they are."""
 
 EXPORTER = "torch.onnx._internal.exporter._registration"
 """Logger of PyTorch that says that torchvision's operations, which no network here has, are not there."""
@@ -44,8 +48,8 @@ class _Beside(nn.Module):
 
 def onnx_models(
     calls: Sequence[tuple[nn.Module, tuple[Any, ...], dict[str, Any]]],
-) -> list[tuple[bytes, dict[str, Any]]]:
-    """The model of each call, as bytes, and its inputs by name.
+) -> list[tuple[bytes, dict[str, Any]] | None]:
+    """The model of each call, as bytes, and its inputs by name; None where the exporter found a constant.
 
     Args:
         calls: Modules in evaluation mode with their arguments.
@@ -57,13 +61,17 @@ def onnx_models(
         outputs = [len(tensors_in(module(*arguments, **keywords))) for module, arguments, keywords in calls]
     ins = [[f"part{i}_in{j}" for j in range(len(some))] for i, some in enumerate(inputs)]
     outs = [[f"part{i}_out{j}" for j in range(some)] for i, some in enumerate(outputs)]
-    model = exported(_Beside(calls).eval(), tuple(sum(inputs, [])), sum(ins, []), sum(outs, []))
+    flat = tuple(itertools.chain(*inputs))
+    model = exported(_Beside(calls).eval(), flat, list(itertools.chain(*ins)), list(itertools.chain(*outs)))
+    made = {name for node in model.graph.node for name in node.output}
     extractor = onnx.utils.Extractor(model)
     return [
         (
             extractor.extract_model(names, named).SerializeToString(),
             {name: value.numpy() for name, value in zip(names, values, strict=True)},
         )
+        if made.issuperset(named)
+        else None
         for names, named, values in zip(ins, outs, inputs, strict=True)
     ]
 
@@ -78,7 +86,7 @@ def exported(module: nn.Module, inputs: tuple[Any, ...], names: list[str], outpu
         outputs: Names of the outputs.
         **more: Of ``torch.onnx.export``.
     """
-    with warnings.catch_warnings(), quiet(EXPORTER):
+    with warnings.catch_warnings(), quiet(EXPORTER), quiet(DEDUPLICATION):
         # PyTorch of itself; in pytree, which it copies.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
         program = torch.onnx.export(

@@ -22,9 +22,10 @@ from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.basics.seeding import root_seed, stream
 from archsearch.components import describe
 from archsearch.devices.correction import Fit, Judged, additive, fitted, judged
+from archsearch.devices.energy import counter_of, joules_each
 from archsearch.devices.result import Profile
 from archsearch.devices.rows import added, by_decision, discover
-from archsearch.devices.runtimes import Part, Runtime, make_runtime, processor_name
+from archsearch.devices.runtimes import Part, Runtime, make_runtime, processor_name, with_values
 from archsearch.devices.timing import Clock, Seconds, in_turn
 from archsearch.errors import UsageError
 from archsearch.evaluator import Built, Evaluator
@@ -140,6 +141,7 @@ class _Profiler:
         self._how = how
         self._say = on_progress
         self._composition = Composition(space, built, how.batch)
+        self._energy: dict[str, Any] | None = None
 
     def run(self, path: Path) -> Profile:
         how, composition = self._how, self._composition
@@ -161,40 +163,53 @@ class _Profiler:
         )
         judgements = judged(sums, measured), judged(predicted, measured)
         rows = self._rows(fit, seconds, dict(zip(keys, blocks, strict=True)), empty)
-        facts = self._facts(fit, judgements, len(keys), measured)
+        facts = self._facts(fit, judgements, measured, networks[how.fit :])
         _write(path, rows, facts)
         return Profile(path, facts, *judgements, measured.tolist(), predicted.tolist())
 
     def _draw(self, n: int, rng: np.random.Generator) -> list[Architecture]:
-        """Different networks, as many as wanted."""
-        drawn: dict[Any, Architecture] = {}
+        """Different networks, as many as wanted, but those that do not look at their input: runtimes may skip them."""
+        drawn: set[Any] = set()
+        found: list[Architecture] = []
         for _ in range(MAX_DRAWS * n):
-            if len(drawn) == n:
-                break
+            if len(found) == n:
+                return found
             architecture = self._space.sample(rng)
-            drawn.setdefault(self._space.canonical(architecture), architecture)
-        if len(drawn) < n:
-            raise UsageError(
-                f"profile: networks, fit: expected together at most as many as {type(self._space).__name__} has "
-                f"different ones, of which {len(drawn)} were found, got {n}"
-            )
-        return list(drawn.values())
+            name = self._space.canonical(architecture)
+            if name not in drawn:
+                drawn.add(name)
+                if self._looks(architecture):
+                    found.append(architecture)
+        raise UsageError(
+            f"profile: networks, fit: expected together at most as many as {type(self._space).__name__} has different "
+            f"ones, of which {len(found)} were found, got {n}"
+        )
+
+    def _part(self, architecture: Architecture) -> Part:
+        """A network as a whole."""
+        import torch
+
+        with torch.device("meta"):
+            network = self._composition.network(architecture)
+        return Part(network, (Shaped((self._how.batch, *self._built.input_shape), network.input_dtype),), {})
+
+    def _looks(self, architecture: Architecture) -> bool:
+        """Whether what a network computes depends on its input."""
+        import torch
+
+        network, (inputs,), _ = with_values(self._part(architecture), "cpu", self._how.seed)
+        with torch.no_grad():
+            return not inputs.dtype.is_floating_point or not torch.equal(network(inputs), network(inputs * -2 + 1))
 
     def _measure(self, keys: list[str], networks: list[Architecture], rng: np.random.Generator) -> list[Seconds]:
         """Seconds of a call that computes nothing, of each block, and of each network."""
-        import torch
-
         how, runtime = self._how, self._runtime
         blocks = [self._composition.blocks[key] for key in keys]
         parts = [Part(block.module, block.arguments, block.keywords) for block in blocks]
-        for architecture in networks:
-            with torch.device("meta"):
-                network = self._composition.network(architecture)
-            images = Shaped((how.batch, *self._built.input_shape), network.input_dtype)
-            parts.append(Part(network, (images,), {}))
+        parts += map(self._part, networks)
         with runtime.session():
             calls = runtime.calls(parts, how.seed, lambda done: self._say("preparing", done, len(parts)))
-            return in_turn(
+            times = in_turn(
                 [runtime.empty(), *calls],
                 clock=how.clock,
                 quantile=how.quantile,
@@ -204,6 +219,11 @@ class _Profiler:
                 rng=rng,
                 on_round=lambda done: self._say("measuring", done, how.repeats),
             )
+            counter = counter_of(how.device)
+            if counter is not None:
+                joules = joules_each(calls[len(keys) :][-how.networks :], counter, runtime.synchronise)
+                self._energy = {"joules": joules, "counter": counter.name}
+        return times
 
     def _fitted(
         self, counts: list[Counter[str]], alone: Mapping[str, float], whole: list[Seconds], empty: float
@@ -240,20 +260,23 @@ class _Profiler:
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     def _facts(
-        self, fit: Fit, judgements: tuple[Judged, Judged], blocks: int, measured: np.ndarray[Any, Any]
+        self, fit: Fit, judgements: tuple[Judged, Judged], measured: np.ndarray[Any, Any], networks: list[Architecture]
     ) -> dict[str, Any]:
         how = dataclasses.asdict(self._how)
         sums, corrected = judgements
+        memory = [self._composition.bytes(architecture) for architecture in networks]
         return {
             "space": describe(self._space),
             "built": self._built._asdict() | {"skeleton": dict(self._built.skeleton)},
             **how,
             "version": self._runtime.version,
             "processor": processor_name(),
-            "blocks": blocks,
+            "blocks": len(self._composition.blocks),
             "sums": sums._asdict(),
             "corrected": corrected._asdict(),
             "correction": fit._asdict() | {"factors": dict(fit.factors)},
+            "bytes": {name: float(np.median([each[name] for each in memory])) for name in memory[0]},
+            "energy": self._energy,
             "range_seconds": [float(measured.min()), float(measured.max())],
         }
 

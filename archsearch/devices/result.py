@@ -50,6 +50,8 @@ class Profile(NamedTuple):
             f"networks  {count} random ones measured whole: {low * 1e3:.3g} to {high * 1e3:.3g} ms",
             f"sums      {_judged_text(self.sums)}",
             f"table     {table}",
+            f"memory    {_bytes_text(facts['bytes'])}",
+            f"energy    {_energy_text(facts['energy'])}",
             f"saved     {self.path}",
         ]
         return "\n".join(lines)
@@ -60,3 +62,18 @@ def _judged_text(judged: Judged) -> str:
         f"rank correlation {judged.rank_correlation:.3f}, mean absolute error {judged.error:.1%}, "
         f"largest {judged.largest:.1%}"
     )
+
+
+def _bytes_text(found: Mapping[str, float]) -> str:
+    """Medians of whole networks."""
+    cache = f", cache {found['cache_bytes'] / 1024:,.0f} KiB" if found["cache_bytes"] else ""
+    return (
+        f"weights {found['weight_bytes'] / 1024:,.0f} KiB, activations at most {found['activation_bytes'] / 1024:,.0f} "
+        f"KiB{cache} (medians, counted)"
+    )
+
+
+def _energy_text(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "not measured: there is no counter here that can be read (RAPL, NVML)"
+    return f"{found['joules'] * 1e3:.3g} mJ a pass ({found['counter']}, with whatever else ran)"

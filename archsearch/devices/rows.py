@@ -63,7 +63,7 @@ def by_decision(
     fixed = Counter(count(base))
     found: dict[tuple[str, int], Counter[str]] = {}
     for position, arity in enumerate(space.arities):
-        changed = [base[:position] + (option,) + base[position + 1 :] for option in range(arity)]
+        changed = [(*base[:position], option, *base[position + 1 :]) for option in range(arity)]
         if any(each not in space for each in changed):
             return None
         counts = [count(each) for each in changed]

@@ -69,6 +69,7 @@ class Runtime(abc.ABC):
         """Inside, calls are measured."""
         yield
 
+    @abc.abstractmethod
     def synchronise(self) -> None:
         """Waits until the device has done what it was given."""
 
@@ -137,7 +138,7 @@ class OnnxRuntime(Runtime):
             some = [
                 with_values(part, "cpu", seed + begin + i) for i, part in enumerate(parts[begin : begin + TOGETHER])
             ]
-            made += [self._bound(model, inputs) for model, inputs in onnx_models(some)]
+            made += [self.empty() if found is None else self._bound(*found) for found in onnx_models(some)]
             on_part(min(begin + TOGETHER, len(parts)))
         return made
 
@@ -151,6 +152,9 @@ class OnnxRuntime(Runtime):
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
         return self._bound(model.SerializeToString(), {"in": np.zeros(1, np.float32)})
+
+    def synchronise(self) -> None:
+        """See ``Runtime``; a call comes back when it is done."""
 
     def _bound(self, model: bytes, inputs: dict[str, Any]) -> Call:
         import onnxruntime

@@ -130,10 +130,11 @@ class LatencyTable:
         needed = self._composition.count(self._space.sample(np.random.default_rng(0)))
         missing = [key for key in needed if (key, 0) not in self._seconds]
         if missing:
+            first = self._composition.blocks[missing[0]].name
             raise TableError(
-                f"{self._where}: measured for {one_line(self.facts['space'])} on another version of it or of PyTorch; "
-                f"of the blocks of {one_line(describe(self._space))} {len(missing):,} of {len(needed):,} are not there, "
-                f"the first is {self._composition.blocks[missing[0]].name}; profile that space"
+                f"{self._where}: measured for {one_line(self.facts['space'])}; of the blocks of "
+                f"{one_line(describe(self._space))} {len(missing):,} of {len(needed):,} are not there, the first is "
+                f"{first}; profile that space"
             )
 
     @property

@@ -100,9 +100,10 @@ class _Kept:
 def bytes_of(network: nn.Module, input_shape: Sequence[int], batch: int = 1) -> dict[str, int]:
     """What a network needs memory for where it is only used, in bytes.
 
-    ``weight_bytes``: parameters and buffers. ``activation_bytes``: the most that a forward pass holds at one time of its
-    inputs and of what it computes, operation by operation as PyTorch does it, without work spaces. ``cache_bytes``: the
-    keys and values of all attention for these examples, which a transformer keeps as it goes on; 0 without attention.
+    ``weight_bytes``: parameters and buffers. ``activation_bytes``: the most that a forward pass holds at one time of
+    its inputs and of what it computes, operation by operation as PyTorch does it, without work spaces. ``cache_bytes``:
+    the keys and values of all attention for these examples, which a transformer keeps as it goes on; 0 without
+    attention.
 
     Args:
         network: A stand-alone one in evaluation mode, on the processor; its values do not matter.
