@@ -63,8 +63,8 @@ class NAO(Controller):
 
     def __init__(
         self,
-        initial: int = 50,
-        batch: int = 50,
+        initial: int = 100,
+        batch: int = 100,
         seeds: int = 100,
         width: int = 32,
         epochs: int = 100,

@@ -106,3 +106,9 @@ def test_the_page_of_spaces_has_each_of_them_once():
     table = (ROOT / "docs" / "spaces.md").read_text().split("## ")[0]
     listed = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
     assert listed == sorted(entry_points("spaces"), key=str.lower)
+
+
+def test_the_page_of_controllers_has_each_of_them_once():
+    table = (ROOT / "docs" / "controllers.md").read_text().split("## ")[0]
+    listed = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert listed == sorted(entry_points("controllers"), key=str.lower)

@@ -27,9 +27,9 @@ def ones(architecture):
 def learnt(request):
     """A space, some of its architectures, networks that were trained on them, and they as tensors."""
     space, rng = SPACES[request.param], np.random.default_rng(0)
-    architectures = sorted({space.sample(rng) for _ in range(70)})
+    architectures = sorted({space.sample(rng) for _ in range(80)})
     targets = [ones(architecture) for architecture in architectures]
-    settings = {"width": 24, "epochs": 100, "weight": 0.8, "noise": 0.1, "seed": 1}
+    settings = {"width": 24, "epochs": 130, "weight": 0.8, "noise": 0.1, "seed": 1}
     network = networks.fitted(space, architectures, targets, **settings)
     return space, architectures, network, networks.read(space, architectures)
 
