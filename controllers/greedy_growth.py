@@ -51,7 +51,11 @@ class GreedyGrowth(OnePlusLambda):
         return self._growing.smallest(1, self.rng)[0] if self._grows else super()._first()
 
     def _child(self) -> Architecture:
-        return tuple(self._queue.pop()) if self._queue else super()._child()
+        if not self._queue:
+            return super()._child()
+        child = tuple(self._queue.pop())
+        self._proposed.add(self.space.canonical(child))
+        return child
 
     def _objective(self, trial: Trial) -> float:
         space, architecture = self.space, trial.architecture

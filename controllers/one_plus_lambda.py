@@ -10,7 +10,8 @@ not evaluated; it is mutated on, and what was changed so far stays changed.
 
 Where we differ: proposals never wait. A generation ends when its results are in; if more is asked for before, the next
 one begins with the best that there is, and a late child counts in the generation in which it comes in. Random
-architectures are proposed until the first result is in. With one worker it is the paper's.
+architectures are proposed until the first result is in. What was proposed before is not proposed again as long as
+others are found: such a child is mutated on, too. With one worker the rest is the paper's.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from typing import Any, ClassVar
 from archsearch.abilities import Drifting
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Controller
+from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.trial import Architecture, Trial
 
 MUTATIONS = 100
-"""Mutations of a child, until its canonical form is another one than the parent's."""
+"""Mutations of a child, until its canonical form is one that was not proposed before."""
 
 
 class OnePlusLambda(Controller):
     """Evolution (1 + lambda): children of the best, changed until it shows; silent genes drift (Suganuma et al. 2017).
+
+    The state has a constant 171 KiB for the proposals that are remembered.
 
     Args:
         children: Of a generation, the paper's lambda, >= 1. The paper has 2.
@@ -36,14 +40,15 @@ class OnePlusLambda(Controller):
         UsageError: If a setting is out of range.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("_parent", "_proposed", "_size", "_asked", "_due", "_won")
+    state: ClassVar[tuple[str, ...]] = ("_parent", "_count", "_size", "_asked", "_due", "_won")
 
     def __init__(self, children: int = 2) -> None:
         self.children = at_least_one("OnePlusLambda", "children", children)
 
     def _start(self) -> None:
         self._parent: list[Any] | None = None  # score, id, architecture
-        self._proposed = 0  # which is also the id of the next proposal
+        self._count = 0  # of proposals, which is also the id of the next one
+        self._proposed = _Proposed()
         self._begin()
 
     def _begin(self) -> None:
@@ -54,14 +59,16 @@ class OnePlusLambda(Controller):
         self._won: list[Any] | None = None  # like the parent: its best child so far, if better
 
     def _ask(self) -> Architecture | tuple[Architecture, int | None]:
-        self._proposed += 1
+        self._count += 1
         if self._parent is None:
-            return self._first()
+            first = self._first()
+            self._proposed.add(self.space.canonical(first))
+            return first
         if self._asked == self._size:
             self._end()
         child = self._child()
         self._asked += 1
-        self._due.append(self._proposed - 1)
+        self._due.append(self._count - 1)
         return child, self._parent[1]
 
     def _first(self) -> Architecture:
@@ -76,10 +83,9 @@ class OnePlusLambda(Controller):
     def _child(self) -> Architecture:
         assert self._parent is not None
         child = tuple(self._parent[2])
-        form = self.space.canonical(child)
         for _ in range(MUTATIONS):
             child = self.space.mutate(child, self.rng)
-            if self.space.canonical(child) != form:
+            if self._proposed.add(self.space.canonical(child)):
                 break
         return child
 
@@ -104,3 +110,10 @@ class OnePlusLambda(Controller):
             self._due.remove(trial.id)
             if self._asked == self._size and not self._due:
                 self._end()
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {**super()._state_dict(), "proposed": self._proposed.state()}
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        super()._load_state_dict(state)
+        self._proposed = _Proposed(**state["proposed"])
