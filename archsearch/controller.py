@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,18 @@ __all__ = ["Answer", "Controller", "without_budgets"]
 
 Answer = Architecture | tuple[Architecture, int | None] | tuple[Architecture, int | None, Budget | None]
 """What an author's ``_ask`` gives: an architecture, also with the id of its parent trial, also with a budget."""
+
+
+class Plan(NamedTuple):
+    """What a controller may know of a search when that begins, to choose settings that were left out.
+
+    Attributes:
+        trials: Completed trials after which it ends; None: not known.
+        workers: Parallel evaluations.
+    """
+
+    trials: int | None = None
+    workers: int = 1
 
 
 class Controller:
@@ -56,6 +68,18 @@ class Controller:
 
     space: Space
     rng: np.random.Generator
+
+    plan: Plan = Plan()
+    """What is known of the search when it begins; set by the search, before ``start``."""
+
+    say: Callable[[str], None] | None = None
+    """Tells the user something; set by the search, before ``start``."""
+
+    refusal: Callable[[Architecture], str] | None = None
+    """Why a search would not evaluate an architecture, empty if it would; set by the search, before ``start``.
+
+    A controller may leave out what is refused; it hears of a failure otherwise. None: nobody knows.
+    """
 
     @property
     def finished(self) -> bool:

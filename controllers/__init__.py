@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.controllers.auto import Auto as Auto
     from archsearch.controllers.bananas import Bananas as Bananas
     from archsearch.controllers.bayesian_optimization import BayesianOptimization as BayesianOptimization
     from archsearch.controllers.deap_toolbox import DeapToolbox as DeapToolbox
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.successive_halving import SuccessiveHalving as SuccessiveHalving
 
 _MODULES = {
+    "Auto": "auto",
     "Bananas": "bananas",
     "BayesianOptimization": "bayesian_optimization",
     "DeapToolbox": "deap_toolbox",
