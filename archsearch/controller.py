@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,18 @@ Answer = Architecture | tuple[Architecture, int | None] | tuple[Architecture, in
 """What an author's ``_ask`` gives: an architecture, also with the id of its parent trial, also with a budget."""
 
 
+class Plan(NamedTuple):
+    """What a controller may know of a search when that begins, to choose settings that were left out.
+
+    Attributes:
+        trials: Completed trials after which it ends; None: not known.
+        workers: Parallel evaluations.
+    """
+
+    trials: int | None = None
+    workers: int = 1
+
+
 class Controller(Described):
     """Base class of all controllers.
 
@@ -39,8 +51,6 @@ class Controller(Described):
     Attributes:
         space: The space being searched (after ``start``).
         rng: The only source of randomness that a controller may use (after ``start``).
-        allowed: Whether an architecture keeps the limits of the search, which sets this; None: there are none. What
-            breaks them may be proposed all the same: it is told as failed, and not evaluated.
         state: Names of the attributes that change during a search. Their values must be JSON data:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
         learns: Whether results change which architectures are proposed; False for random search.
@@ -59,7 +69,18 @@ class Controller(Described):
 
     space: Space
     rng: np.random.Generator
-    allowed: Callable[[Architecture], bool] | None = None
+
+    plan: Plan = Plan()
+    """What is known of the search when it begins; set by the search, before ``start``."""
+
+    say: Callable[[str], None] | None = None
+    """Tells the user something; set by the search, before ``start``."""
+
+    refusal: Callable[[Architecture], str] | None = None
+    """Why a search would not evaluate an architecture, empty if it would; set by the search, before ``start``.
+
+    A controller may leave out what is refused; it hears of a failure otherwise. None: nobody knows.
+    """
 
     @property
     def finished(self) -> bool:

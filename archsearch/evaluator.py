@@ -144,6 +144,17 @@ class Evaluator(Described):
         self.check(space)
         self.space = space
 
+    def refusal(self, architecture: Architecture) -> str:
+        """Why it can never score an architecture, such as one that its table lacks; empty: it may be able to.
+
+        A search does not ask for what is refused: the controller hears of a failure, free of charge, and there is no
+        trial. By default nothing is refused.
+
+        Args:
+            architecture: A member of ``self.space``.
+        """
+        return ""
+
     def draw(self, n: int, rng: np.random.Generator) -> list[Architecture]:
         """Up to ``n`` different architectures that it can score, at random: fewer if there are not as many."""
         known = self.architectures

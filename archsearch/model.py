@@ -63,6 +63,7 @@ class Model(Described):
         scores: Their scores, shape (labels,).
         targets: What the model learns: normal scores of the ranks of the scores, mean 0, shape (labels,).
         notes: JSON data that are kept with it in its file.
+        quick: Whether it may round otherwise in other company (``rounds_alike`` or not), where that saves time.
     """
 
     takes_features: ClassVar[bool] = False
@@ -76,6 +77,8 @@ class Model(Described):
     _features: Features | None = None
     _raw_features: Features | None = None
     _seed: int = 0
+    _given: tuple[float, ...] = ()
+    quick: bool = False
     _label_curve: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]
     """Targets of the labels in rising order, their scores, and the mean slope from one to the other."""
 
@@ -107,6 +110,14 @@ class Model(Described):
         return {}
 
     @property
+    def learnt(self) -> list[float]:
+        """What a fit to slightly other labels may keep, such as lengths, which saves most of the time.
+
+        By default nothing. ``_fit`` finds it in ``self._given``.
+        """
+        return []
+
+    @property
     def features(self) -> Features | None:
         """Further figures of the labelled architectures, if it was fitted with some."""
         return self._raw_features
@@ -120,6 +131,7 @@ class Model(Described):
         scores: npt.ArrayLike,
         seed: int = 0,
         features: npt.ArrayLike | None = None,
+        learnt: Sequence[float] = (),
     ) -> None:
         """Learns from labelled architectures; a second call forgets what was learned before.
 
@@ -129,12 +141,14 @@ class Model(Described):
             scores: One finite score for each.
             seed: The only source of randomness, >= 0.
             features: Further figures of each, shape (labels, figures), for models that take them.
+            learnt: What an earlier fit has ``learnt``, to be kept; none: that is learnt anew.
 
         Raises:
             UsageError: If there are fewer than two, lengths differ, a value is not finite, or the model takes no
                 features.
         """
         self._take(space, architectures, scores, seed, features)
+        self._given = tuple(learnt)
         self._fit(np.random.default_rng(seed))
 
     def predict(self, architectures: Sequence[Architecture], features: npt.ArrayLike | None = None) -> Prediction:

@@ -166,8 +166,9 @@ class Trial(NamedTuple):
         seconds: Wall seconds that the evaluation, its last try, took (for ``simulated``: billed seconds).
         worker: Number of the worker that ran it.
         attempts: How many times it was tried.
-        failure: Empty, or one of ``exception``, ``invalid_score``, ``timeout``, ``worker_died``, ``out_of_memory``; a
-            controller is also told of ``limit``: the architecture is beyond the search's limits, and was not scored.
+        failure: Empty, or one of ``exception``, ``invalid_score``, ``timeout``, ``worker_died``, ``out_of_memory``,
+            ``refused``; a controller is also told of ``limit``: the architecture is beyond the search's limits, or the
+            evaluator says beforehand that it cannot score it, and it was not asked to.
         error: Error text of a failed trial.
         budget: How long to train was asked for; None: full length.
         lost_seconds: Wall seconds of the tries before the last one, which are billed, too.

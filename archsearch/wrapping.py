@@ -58,6 +58,10 @@ class Around(Evaluator):
         """As the evaluator's."""
         return self.evaluator.built
 
+    def refusal(self, architecture: Architecture) -> str:
+        """As the evaluator's."""
+        return self.evaluator.refusal(architecture)
+
     def draw(self, n: int, rng: np.random.Generator) -> list[Architecture]:
         """As the evaluator does."""
         return self.evaluator.draw(n, rng)

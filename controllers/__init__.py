@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.controllers.auto import Auto as Auto
     from archsearch.controllers.bananas import Bananas as Bananas
     from archsearch.controllers.bayesian_optimization import BayesianOptimization as BayesianOptimization
     from archsearch.controllers.coevolution import CoEvolution as CoEvolution
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.tree_search import TreeSearch as TreeSearch
 
 _MODULES = {
+    "Auto": "auto",
     "Bananas": "bananas",
     "BayesianOptimization": "bayesian_optimization",
     "CoEvolution": "coevolution",

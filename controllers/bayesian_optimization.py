@@ -20,12 +20,14 @@ among them. A space that has no more architectures than there are candidates is 
 - Nothing is proposed twice, nor what computes the same network (``Space.canonical``), as long as others are found.
   Once a small space is used up, proposals are random, and no model is fitted.
 - Time and memory are bounded: the model is fitted to at most ``labels`` results, the newest half of them and the best
-  of all others.
+  of all others. What takes most of the time, lengths and noise, is learnt anew where there are 15 % more results.
+- What the search says it would not evaluate, beyond a limit or missing in a table, is no candidate.
 - A fitted model is no part of the state, but the proposals of the round are: a resumed search goes on exactly.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -34,7 +36,7 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
-from archsearch.controllers.elitist_evolution import _Proposed
+from archsearch.controllers.elitist_evolution import RANDOM_DRAWS, _Proposed
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
 from archsearch.models.gaussian_process import GaussianProcess
@@ -43,8 +45,8 @@ from archsearch.trial import Architecture, Trial
 BELIEVED = 100
 """Most results that are due, the newest, that the model is told its own expectation of."""
 
-MOST_DRAWS = 100
-"""Of a random architecture that keeps the limits of the search."""
+LEARNT_FOR = 1.15
+"""Lengths and noise of a model are kept until there are so many times the results that they were learnt from."""
 
 MOST_MUTATIONS = 20
 """Of one candidate, one after another."""
@@ -60,7 +62,7 @@ class BayesianOptimization(Controller):
         model: What predicts scores. None: ``GaussianProcess()``.
         initial: Results that are waited for, with random proposals, until the model is fitted, >= 2.
         batch: Proposals of a round, which has one fit, >= 1.
-        candidates: What a round chooses from, >= 1: half of them random, half mutations of the best.
+        candidates: What a round chooses from, >= 1: a quarter of them random, the others mutations of the best.
         parents: How many of the best architectures are mutated, >= 1.
         more_mutations: Probability, from 0 to below 1, that a mutation is mutated once more, and so on. One that has
             been proposed is so in any case.
@@ -73,12 +75,12 @@ class BayesianOptimization(Controller):
     def __init__(
         self,
         model: Model | None = None,
-        initial: int = 10,
-        batch: int = 10,
-        candidates: int = 500,
+        initial: int = 6,
+        batch: int = 3,
+        candidates: int = 400,
         parents: int = 5,
         more_mutations: float = 0.5,
-        labels: int = 300,
+        labels: int = 500,
     ) -> None:
         owner = type(self).__name__
         self.model = model
@@ -93,6 +95,10 @@ class BayesianOptimization(Controller):
 
     def _start(self) -> None:
         self._model = GaussianProcess() if self.model is None else self.model.clone()
+        self._model.quick = True
+        self._learnt: list[float] = []
+        self._learn_at = 0  # results at which lengths and noise are learnt anew
+        self._told = 0
         self._labels: list[Label] = []
         self._round: list[Candidate] = []  # what is left of it
         self._proposed = _Proposed()
@@ -111,18 +117,14 @@ class BayesianOptimization(Controller):
         return self._round.pop(0)
 
     def _random(self) -> Architecture:
-        return self._proposed.sample(self._drawn, self.space.canonical)
-
-    def _drawn(self) -> Architecture:
-        """A random architecture that keeps the limits, if one is found."""
-        for _ in range(MOST_DRAWS):
-            architecture = self.space.sample(self.rng)
-            if self._keeps_limits(architecture):
+        for _ in range(RANDOM_DRAWS):
+            architecture = self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
+            if self._is_possible(architecture):
                 break
         return architecture
 
-    def _keeps_limits(self, architecture: Architecture) -> bool:
-        return self.allowed is None or self.allowed(architecture)
+    def _is_possible(self, architecture: Architecture) -> bool:
+        return self.refusal is None or not self.refusal(architecture)
 
     def _is_used_up(self) -> bool:
         """Whether the space is small, and all of it was proposed: then there is nothing for a model to choose."""
@@ -138,19 +140,25 @@ class BayesianOptimization(Controller):
         seed = int(self.rng.integers(2**63))
         architectures = [label.architecture for label in self._labels]
         scores = [label.score for label in self._labels]
-        self._model.fit(self.space, architectures, scores, seed)
+        if self._told >= self._learn_at:
+            self._learnt, self._learn_at = [], math.ceil(self._told * LEARNT_FOR)
+        self._model.fit(self.space, architectures, scores, seed, learnt=self._learnt)
+        self._learnt = self._model.learnt
         if due := list(self._pending.values())[-BELIEVED:]:
             believed = self._model.predict(due).mean
-            self._model.fit(self.space, architectures + due, [*scores, *believed], seed)
+            self._model.fit(self.space, architectures + due, [*scores, *believed], seed, learnt=self._learnt)
 
     def _chosen(self) -> list[Candidate]:
         """The best candidates, as many as a round has; random architectures if too few are new."""
-        candidates = list({each.architecture: each for each in self._candidates()}.values())
+        found = {each.architecture: each for each in self._candidates()}.values()
+        candidates = [each for each in found if self._is_possible(each.architecture)]
+        if not candidates:
+            return [Candidate(self._random())]
         prediction = self._model.predict_targets([each.architecture for each in candidates])
         chosen: list[Candidate] = []
         # Where nothing is worth anything, the model's expectation decides.
         for place in np.lexsort((-prediction.mean, -self._worth(prediction))).tolist():
-            if self._keeps_limits(candidates[place].architecture) and self._is_new(candidates[place].architecture):
+            if self._is_new(candidates[place].architecture):
                 chosen.append(candidates[place])
                 if len(chosen) == self.batch:
                     break
@@ -161,10 +169,10 @@ class BayesianOptimization(Controller):
         if size is not None and size <= self.candidates:
             yield from map(Candidate, self.space.enumerate())
             return
-        half = self.candidates // 2
-        for _ in range(half):
+        drawn = self.candidates // 4
+        for _ in range(drawn):
             yield Candidate(self.space.sample(self.rng))
-        yield from self._mutations(self.candidates - half)
+        yield from self._mutations(self.candidates - drawn)
 
     def _mutations(self, n: int) -> Iterator[Candidate]:
         """``n`` mutations, as many of each of the best architectures."""
@@ -205,6 +213,7 @@ class BayesianOptimization(Controller):
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:
             return
+        self._told += 1
         self._labels.append(Label(trial.id, trial.evaluation.score, trial.architecture))
         if len(self._labels) > self.labels:
             older = self._labels[: -(self.labels // 2) or None]
@@ -213,12 +222,19 @@ class BayesianOptimization(Controller):
     # -- state -----------------------------------------------------------------------------------
 
     def _state_dict(self) -> dict[str, Any]:
-        return {"labels": list(self._labels), "round": list(self._round), "proposed": self._proposed.state()}
+        return {
+            "labels": list(self._labels),
+            "round": list(self._round),
+            "proposed": self._proposed.state(),
+            "learnt": [self._told, self._learn_at, list(self._learnt)],
+        }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         self._labels = [Label(id_, score, tuple(options)) for id_, score, options in state["labels"]]
         self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
         self._proposed = _Proposed(**state["proposed"])
+        self._told, self._learn_at, learnt = state.get("learnt", [len(self._labels), 0, []])
+        self._learnt = list(learnt)
         self._used_up = False
 
 

@@ -12,6 +12,12 @@ With ``removal="none"`` the population grows, and a tournament may be a share of
 Where we differ: proposals never wait for results. The first ``population_size`` proposals are random; after
 them the tournament is drawn from the members that have come back so far (random again if there is none). Failed
 trials never enter the population. ``immigrants`` is an addition, off by default.
+
+The paper's population of 100 is random search for the first 100 trials. So what is left out goes by the trials that
+the search is to have, where that is known when it begins: a tenth of them are the population, at least ``LEAST`` and at
+most the paper's, and half of these a tournament. Measured (regret on three kinds of problems, 20 seeds): after 100
+trials 10 and 5 have 0.09, 3.5 and 8.2, where 20 and 5 have 0.22, 3.8 and 10.0; after 300 trials 20 and 10 have 0.07, 1.0
+and 2.0, where 100 and 25 have 0.02, 1.4 and 3.5.
 """
 
 from __future__ import annotations
@@ -24,19 +30,29 @@ from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
 Removal = Literal["oldest", "none"]
+Defaults = Literal["trials", "paper"]
+
+LEAST = 10
+"""Members of a population whose size is left out."""
+
+POPULATION, TOURNAMENT = 100, 25
+"""The paper's."""
 
 
 class RegularizedEvolution(Controller):
     """Regularized evolution: tournament winner is mutated, the oldest member dies (Real et al. 2019).
 
     Args:
-        population_size: Members of the population, >= 1. The paper uses 100.
+        population_size: Members of the population, >= 1. The paper uses 100. None: see ``defaults``.
         tournament_size: Members drawn, with replacement, to choose a parent from: a whole number >= 1, or below 1 a
             share of the members that there are at that time, rounded to at least one. The paper uses 25.
+            None: see ``defaults``.
         immigrants: Probability, 0 to 1, that a proposal is drawn at random instead of being mutated. The paper
             has none (0). A small value keeps a converged population moving when repeats are not evaluated.
         removal: Who dies for each child: the ``oldest`` member, or ``none``. Then ``population_size`` is that of the
             first, random population, and memory and saved states grow with the trials.
+        defaults: What sizes that are left out are: ``trials``: by the number of trials (see the module), and as in the
+            paper where that is not known; ``paper``: as in the paper.
 
     Raises:
         UsageError: If a setting is out of range, or there is no such removal.
@@ -46,33 +62,50 @@ class RegularizedEvolution(Controller):
 
     def __init__(
         self,
-        population_size: int = 100,
-        tournament_size: int | float = 25,
+        population_size: int | None = None,
+        tournament_size: int | float | None = None,
         immigrants: float = 0.0,
         removal: Removal = "oldest",
+        defaults: Defaults = "trials",
     ) -> None:
         name = "RegularizedEvolution"
-        self.population_size = at_least_one(name, "population_size", population_size)
+        self.population_size = population_size
+        if population_size is not None:
+            self.population_size = at_least_one(name, "population_size", population_size)
+        self.tournament_size: int | float | None = None
         if isinstance(tournament_size, float):
             self.tournament_size = number(name, "tournament_size", tournament_size, above=0, below=1)
-        else:
+        elif tournament_size is not None:
             self.tournament_size = at_least_one(name, "tournament_size", tournament_size)
         self.immigrants = number(name, "immigrants", immigrants, low=0, high=1)
         if removal not in get_args(Removal):
             raise UsageError(f"{name}: removal: expected one of {', '.join(get_args(Removal))}, got {removal!r}")
         self.removal: Removal = removal
+        if defaults not in get_args(Defaults):
+            raise UsageError(f"{name}: defaults: expected one of {', '.join(get_args(Defaults))}, got {defaults!r}")
+        self.defaults: Defaults = defaults
 
     def _start(self) -> None:
+        self._population, self._tournament = self._sizes()
         self._asked = 0
         self._told = 0
-        # Three lists; if the oldest dies, a ring: position _told % population_size holds the oldest member.
+        # Three lists; if the oldest dies, a ring: position _told % population holds the oldest member.
         self._members: list[Architecture] = []
         self._scores: list[float] = []
         self._ids: list[int] = []
 
+    def _sizes(self) -> tuple[int, int | float]:
+        """Of population and tournament."""
+        trials = self.plan.trials if self.defaults == "trials" else None
+        usual = POPULATION if trials is None else min(max(LEAST, trials // 10), POPULATION)
+        population = self.population_size or usual
+        if self.tournament_size is not None:
+            return population, self.tournament_size
+        return population, min(population, TOURNAMENT) if trials is None else max(1, population // 2)
+
     def _ask(self) -> Architecture | tuple[Architecture, int | None]:
         self._asked += 1
-        if self._asked <= self.population_size or not self._members:
+        if self._asked <= self._population or not self._members:
             return self.space.sample(self.rng)
         if self.immigrants and self.rng.random() < self.immigrants:
             return self.space.sample(self.rng)
@@ -82,18 +115,18 @@ class RegularizedEvolution(Controller):
 
     def _drawn(self) -> int:
         """Members of a tournament."""
-        size = self.tournament_size
+        size = self._tournament
         return size if isinstance(size, int) else max(1, round(size * len(self._members)))
 
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:
             return
-        if self.removal == "none" or len(self._members) < self.population_size:
+        if self.removal == "none" or len(self._members) < self._population:
             self._members.append(trial.architecture)
             self._scores.append(trial.evaluation.score)
             self._ids.append(trial.id)
         else:
-            oldest = self._told % self.population_size
+            oldest = self._told % self._population
             self._members[oldest] = trial.architecture
             self._scores[oldest] = trial.evaluation.score
             self._ids[oldest] = trial.id

@@ -11,22 +11,17 @@ column comes from.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from archsearch.basics.checks import whole_number
-from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, TableError, UsageError
+from archsearch.errors import InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Device, Published, Rows, Selection
+from archsearch.evaluators.own_table import OwnTable, Repeated
 from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint
-from archsearch.files.tables import numbers, read_table
-from archsearch.keeping.columns import RESERVED_COLUMNS
 from archsearch.space import Space
-from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from archsearch.trial import Architecture, Cost, Evaluation, Query
 
 MEASURED = ("params", "flops", "latency_seconds", "energy_joules")
 """Columns that are known of an architecture without training it."""
@@ -67,7 +62,8 @@ class Tabular(Evaluator):
         run: Embedded table: a single run, or the mean of all.
         table: Path of a ``.parquet`` or ``.csv`` file to use instead of an embedded table.
         architecture: Own table: the column that identifies the architecture: text that the space can parse, or a list
-            of options.
+            of options. Or several columns, each with the name of a decision: of ``Choices`` with its values, of other
+            spaces with numbers of options, counted from 0; empty where an architecture has no such decision.
         score: Own table: the column to search on.
         metrics: Own table: columns to report; None: all other columns of numbers.
         cost: Own table: column of seconds to bill.
@@ -75,6 +71,9 @@ class Tabular(Evaluator):
         zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a published score at initialisation to search
             on, in place of the accuracy that ``epochs`` and ``run`` select.
         device: Embedded table of ``cifar10``, ``cifar100`` or ``ImageNet16-120``: whose latency and energy to report.
+        where: Own table: which rows count: name of a column to the value, or list of values, that it must have.
+        repeated: Own table: what several rows of one architecture are: ``refuse``: a mistake; ``mean``: their mean
+            counts; ``runs``: each trial gets one of them, by its seed.
 
     Raises:
         UsageError: If settings exclude each other, or the embedded table has no such run.
@@ -87,27 +86,29 @@ class Tabular(Evaluator):
         epochs: int | None = None,
         run: int | Literal["mean"] = "mean",
         table: str | None = None,
-        architecture: str | None = None,
+        architecture: str | list[str] | None = None,
         score: str | None = None,
         metrics: list[str] | None = None,
         cost: str | None = None,
         maximize: bool = True,
         zero_cost: Published | None = None,
         device: Device | None = None,
+        where: dict[str, Any] | None = None,
+        repeated: Repeated = "refuse",
     ) -> None:
         epochs = None if epochs is None else whole_number("Tabular", "epochs", epochs)
         if not isinstance(run, str):
             run = whole_number("Tabular", "run", run)
         self._selection = Selection(dataset, epochs, run, zero_cost, device)
-        own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost}
+        own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost, "where": where}
         if table is None:
             given = [name for name, value in own.items() if value is not None]
-            if given or not maximize:
-                raise UsageError(
-                    f"Tabular: {', '.join(given) or 'maximize'} goes with a table of your own; give table=PATH too"
-                )
+            given += [] if maximize else ["maximize"]
+            given += [] if repeated == "refuse" else ["repeated"]
+            if given:
+                raise UsageError(f"Tabular: {', '.join(given)} goes with a table of your own; give table=PATH too")
             self._selection.check()
-        elif architecture is None or score is None:
+        elif not architecture or score is None:
             raise UsageError(f"Tabular: table={str(table)!r} needs the names of two columns: architecture and score")
         elif self._selection != ("cifar10", None, "mean", None, None):
             raise UsageError(
@@ -125,10 +126,25 @@ class Tabular(Evaluator):
         self.maximize = maximize
         self.zero_cost = zero_cost
         self.device = device
+        self.where = where
+        self.repeated: Repeated = repeated
+        self._own = None if self.table is None else self._own_table(self.table)
         self._evaluations: Rows = {}
+        self._runs: dict[Architecture, list[Evaluation]] = {}
+        self._equal: dict[Hashable, Evaluation] = {}  # of a table of one's own: by canonical form
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
         self._read = ""  # the fingerprint of the table of one's own that was read
+
+    def _own_table(self, path: str) -> OwnTable:
+        if self.repeated not in get_args(Repeated):
+            known = ", ".join(get_args(Repeated))
+            raise UsageError(f"Tabular: repeated: expected one of {known}, got {self.repeated!r}")
+        if self.where is not None and not isinstance(self.where, Mapping):
+            raise UsageError(f"Tabular: where: expected names of columns and their values, got {self.where!r}")
+        keys = [self.architecture] if isinstance(self.architecture, str) else list(self.architecture or ())
+        score, where = str(self.score), self.where or {}
+        return OwnTable(path, keys, score, self.metrics, self.cost, self.maximize, where, self.repeated)
 
     @classmethod
     def of_task(cls, space: Space, task: str) -> Tabular | None:
@@ -170,7 +186,14 @@ class Tabular(Evaluator):
             return
         self._evaluations, self._measured = {}, None  # should reading fail, nothing of the last space remains
         super().start(space)
-        rows = self._selection.rows(space, self._selection.length) if self.table is None else _own(self, space)
+        self._runs, self._equal = {}, {}
+        if self._own is None:
+            rows = self._selection.rows(space, self._selection.length)
+        else:
+            rows, self._runs = self._own.read(space)
+            for architecture, found in rows.items():
+                if found is not None:
+                    self._equal.setdefault(space.canonical(architecture), found)
         self._read = "" if self.table is None else file_fingerprint(self.table)
         self._evaluations, self._shorter = rows, {}
 
@@ -185,24 +208,39 @@ class Tabular(Evaluator):
         """All that have a score (after ``start``)."""
         return [architecture for architecture, found in self._evaluations.items() if found is not None]
 
+    def _row(self, architecture: Architecture) -> Evaluation | None:
+        """What the table has of an architecture, or of one that computes the same."""
+        found = self._evaluations.get(architecture)
+        if found is None and self._equal:
+            return self._equal.get(self.space.canonical(architecture))
+        return found
+
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
-        """``params``, ``flops`` and ``latency_seconds``, as far as the table has them; NaN where a row lacks them."""
+        """``params``, ``flops``, ``latency_seconds`` and ``energy_joules``, as far as the table has them.
+
+        Of a table of one's own all metrics; NaN where a row lacks them.
+        """
         if self._measured is None:
             known = {name for found in self._evaluations.values() if found is not None for name in found.metrics}
-            self._measured = [name for name in MEASURED if name in known]
-        found = self._evaluations.get(architecture)
+            self._measured = [name for name in MEASURED if name in known] if self._own is None else sorted(known)
+        found = self._row(architecture)
         return {name: math.nan if found is None else found.metrics.get(name, math.nan) for name in self._measured}
 
+    def refusal(self, architecture: Architecture) -> str:
+        """See ``Evaluator``: the table has no such architecture, or no score for it."""
+        return "" if self._row(architecture) is not None else str(self._missing(architecture))
+
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
-        """Looks the architecture up; ``seed`` is not used.
+        """Looks the architecture up; ``seed`` decides between repeated rows, if they are ``runs``.
 
         Raises:
             InvalidArchitecture: If the table has no such architecture, or no score for it.
         """
-        evaluation = self._evaluations.get(architecture)
+        evaluation = self._row(architecture)
         if evaluation is None:
             raise self._missing(architecture)
-        return evaluation
+        runs = self._runs.get(architecture)
+        return runs[seed % len(runs)] if runs else evaluation
 
     def evaluate_query(self, query: Query) -> Evaluation:
         """Looks up the result after the budget's epochs; bills the added ones or, of EC-NAS, the whole training."""
@@ -232,7 +270,7 @@ class Tabular(Evaluator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers read the table themselves, so it is not sent to them."""
-        return {**self.__dict__, "_evaluations": {}, "_shorter": {}}
+        return {**self.__dict__, "_evaluations": {}, "_shorter": {}, "_runs": {}, "_equal": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -244,63 +282,3 @@ class Tabular(Evaluator):
                     f"{self.table} was edited while the search runs, and results of both would be mixed: put back what "
                     "it was, or begin a new run"
                 )
-
-
-# -- a table of the user's own -----------------------------------------------------------------
-
-
-def _own(evaluator: Tabular, space: Space) -> Rows:
-    where = str(evaluator.table)
-    needed = [str(evaluator.architecture), str(evaluator.score), *(evaluator.metrics or [])]
-    if evaluator.cost is not None:
-        needed.append(evaluator.cost)
-    table = read_table(where, needed)
-    names = evaluator.metrics if evaluator.metrics is not None else _other_numbers(table, needed)
-    reserved = RESERVED_COLUMNS.intersection(names)
-    if reserved:
-        raise TableError(
-            f"{where}: {', '.join(sorted(reserved))} cannot name a metric, since the history has such columns; "
-            "rename them, or list in metrics what to report"
-        )
-    architectures = _identify(table[evaluator.architecture].to_pylist(), space, where)
-    scores = numbers(table, str(evaluator.score), where)
-    metrics = [numbers(table, name, where) for name in names]
-    costs = numbers(table, evaluator.cost, where) if evaluator.cost else [0.0] * table.num_rows
-    wrong = [cost for cost in costs if cost is not None and not 0 <= cost < math.inf]
-    if wrong:
-        raise TableError(f"{where}: column {evaluator.cost!r}: expected seconds >= 0, got {wrong[0]}")
-    sign = 1.0 if evaluator.maximize else -1.0
-    rows: Rows = {}
-    for i, architecture in enumerate(architectures):
-        if scores[i] is None:
-            rows[architecture] = None
-            continue
-        values = {name: column[i] for name, column in zip(names, metrics, strict=True) if column[i] is not None}
-        cost = Cost(recorded_seconds=costs[i]) if costs[i] else NO_COST
-        rows[architecture] = Evaluation(sign * scores[i], values, cost)
-    return rows
-
-
-def _other_numbers(table: pa.Table, taken: Sequence[Any]) -> list[str]:
-    import pyarrow.types as types
-
-    fields = [field for field in table.schema if field.name not in taken]
-    names = [field.name for field in fields if types.is_integer(field.type) or types.is_floating(field.type)]
-    return [name for name in names if table[name].null_count < table.num_rows]
-
-
-def _identify(cells: Sequence[Any], space: Space, where: str) -> list[Architecture]:
-    architectures = []
-    for row, cell in enumerate(cells):
-        try:
-            architectures.append(space.validate(cell) if isinstance(cell, list) else space.parse(str(cell)))
-        except ArchsearchError as error:
-            raise TableError(f"{where}, row {row}: {error}") from None
-    repeated = [(architecture, times) for architecture, times in Counter(architectures).items() if times > 1]
-    if repeated:
-        first, times = repeated[0]
-        raise TableError(
-            f"{where}: {len(repeated)} architectures have more than one row, the first is {space.format(first)} "
-            f"({times} rows); keep one row each, such as the mean"
-        )
-    return architectures

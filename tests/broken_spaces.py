@@ -178,7 +178,7 @@ SPACES = [
     case("crossover_stays_in_it", CutsBlindly),
     case("crossover_stays_in_it", CrossesAtRandom),
     case("neighbours_are_others", ItsOwnNeighbour),
-    case("decisions_keep_their_bounds", LongerThanSaid, "encodings_tell_apart"),
+    case("decisions_keep_their_bounds", LongerThanSaid),
     case("text_round_trip", FormatsBackwards),
     case("nonsense_is_refused", GuessesWhatYouMean),
     case("wrong_architectures_are_outside", TakesBools),

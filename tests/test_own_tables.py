@@ -63,7 +63,9 @@ def test_lists_of_options_identify_architectures(tmp_path):
     evaluator = started(SPACE, table=str(path), architecture="options", score="score", metrics=[])
     assert evaluator.evaluate((1, 1), 0) == Evaluation(2.0, {})
     pq.write_table(pa.table({"options": [[0, 0], [1, None]], "score": [1.0, 2.0]}), path)
-    with pytest.raises(TableError, match=r"lists\.parquet, row 1: architecture \(1, None\) is not in Choices"):
+    with pytest.raises(
+        TableError, match=r"lists\.parquet, row 1, column 'options': architecture \(1, None\) is not in Choices"
+    ):
         started(SPACE, table=str(path), architecture="options", score="score")
 
 
@@ -98,7 +100,11 @@ def test_columns_without_any_value_are_not_reported_unless_asked_for(write):
         ({}, {"cost": "note"}, "column 'note' holds string, expected numbers"),
         ({"accuracy": pa.array([None] * 3, pa.float64())}, {}, "column 'accuracy' has no values"),
         ({"cell": ["kernel=3,width=16"] * 3}, {}, "1 architectures have more than one row, the first is kernel=3"),
-        ({"cell": ["kernel=3,width=16", "kernel=7,width=16", "x"]}, {}, "row 1: Choices: kernel='7': expected one of"),
+        (
+            {"cell": ["kernel=3,width=16", "kernel=7,width=16", "x"]},
+            {},
+            "row 1, column 'cell': Choices: kernel='7': expected one of",
+        ),
         ({"worker": [1, 2, 3]}, {}, "worker cannot name a metric"),
         ({"hours": [1.0, -1.0, 2.0]}, {"cost": "hours"}, "column 'hours': expected seconds >= 0, got -1.0"),
         ({"hours": [1.0, math.inf, 2.0]}, {"cost": "hours"}, "column 'hours': expected seconds >= 0, got inf"),

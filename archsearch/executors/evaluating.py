@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from archsearch.basics.texts import shortened
-from archsearch.errors import ArchsearchError
+from archsearch.errors import ArchsearchError, InvalidArchitecture
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import ENDING_SIGNALS, Job, Outcome
 from archsearch.executors.gate import Refused, admit, admit_cost
@@ -166,6 +166,8 @@ def _failure(error: BaseException, timeout: float | None = None) -> tuple[str, s
     """Kind and text of the failure that an exception makes."""
     if isinstance(error, EvaluationTimeout):
         return "timeout", f"no result within {timeout:g} s"
+    if isinstance(error, InvalidArchitecture):
+        return "refused", str(error)
     if not _is_out_of_memory(error):
         return "exception", _text(error)
     traceback.clear_frames(error.__traceback__)  # lets go of what filled it: the text needs some

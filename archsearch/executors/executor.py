@@ -14,7 +14,7 @@ from typing import NamedTuple
 from archsearch.evaluator import Evaluator
 from archsearch.trial import Architecture, Budget, Evaluation, Query, Trial
 
-FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory")
+FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory", "refused")
 FAULTS = (*FAILURES, "node_died", "driver_died")
 """Kinds of faults: a try that failed, a worker or node that was lost, an earlier session that did not end in order."""
 

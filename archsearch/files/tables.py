@@ -71,8 +71,16 @@ def numbers(table: pa.Table, column: str, where: str) -> list[Any]:
     try:
         values = cells.cast(pa.float64()).to_pylist()
     except pa.ArrowException:
-        raise TableError(f"{where}: column {column!r} holds {cells.type}, expected numbers") from None
+        first = next((f", row {row}: {cell!r}" for row, cell in enumerate(cells.to_pylist()) if _no_number(cell)), "")
+        raise TableError(f"{where}: column {column!r} holds {cells.type}, expected numbers{first}") from None
     values = [None if value is None or math.isnan(value) else value for value in values]
     if not any(value is not None for value in values):
         raise TableError(f"{where}: column {column!r} has no values")
     return values
+
+
+def _no_number(cell: Any) -> bool:
+    try:
+        return cell is not None and float(cell) is None
+    except (TypeError, ValueError):
+        return True

@@ -151,10 +151,19 @@ def memory_key(space: Space, architecture: Architecture, budget: Budget | None) 
     return space.canonical(architecture), budget.stop if budget else 0
 
 
-def known_evaluations(trials: Iterable[Trial], space: Space) -> dict[Hashable, tuple[int, Evaluation]]:
-    """Trial id and evaluation (the first of several) by ``memory_key``, for searches that evaluate nothing twice."""
+def known_answers(
+    trials: Iterable[Trial], space: Space
+) -> tuple[dict[Hashable, tuple[int, Evaluation]], dict[Hashable, str]]:
+    """By ``memory_key``, for searches that ask for nothing twice.
+
+    Returns:
+        Trial id and evaluation, the first of several; and why what was refused was.
+    """
     known: dict[Hashable, tuple[int, Evaluation]] = {}
+    refused: dict[Hashable, str] = {}
     for trial in trials:
         if trial.evaluation is not None:
             known.setdefault(memory_key(space, trial.architecture, trial.budget), (trial.id, trial.evaluation))
-    return known
+        elif trial.failure == "refused":
+            refused[memory_key(space, trial.architecture, trial.budget)] = trial.error
+    return known, refused

@@ -7,7 +7,7 @@ row, for each of which a controller may fit a model.
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from archsearch.limits.limits import Limits
 from archsearch.space import Space
@@ -30,12 +30,20 @@ class Exhaustion:
         space: What is searched.
         budgets: Lengths of training that the controller asks for; empty if it leaves that to the evaluator.
         limits: What may be evaluated; None: everything.
+        excess: Why an architecture is not to be evaluated; empty: it may be. None: as the limits say.
     """
 
-    def __init__(self, space: Space, budgets: Iterable[int], limits: Limits | None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        budgets: Iterable[int],
+        limits: Limits | None,
+        excess: Callable[[Architecture], str] | None = None,
+    ) -> None:
         self._space = space
         self._lengths = max(1, len(set(budgets)))
         self._limits = limits
+        self._excess = excess
 
     def complete(self, known: Iterable[Hashable], pending: Iterable[Hashable] = ()) -> bool:
         """Whether so many were evaluated, or are about to be, that there are no others.
@@ -56,4 +64,6 @@ class Exhaustion:
         return len(forms) * self._lengths
 
     def _allows(self, architecture: Architecture) -> bool:
+        if self._excess is not None:
+            return not self._excess(architecture)
         return self._limits is None or not self._limits.excess(architecture)

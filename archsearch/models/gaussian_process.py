@@ -37,6 +37,9 @@ ITERATIONS = 60
 MANY = 1_000
 """Labels from which threads are worth while in linear algebra."""
 
+LEARNT_FROM = 250
+"""Most labels, drawn at random, that lengths, weight and noise are learnt from."""
+
 ROWS = 1_024
 """Architectures that are predicted at a time, so that the kernel stays small."""
 
@@ -44,7 +47,8 @@ ROWS = 1_024
 class GaussianProcess(Encoded):
     """Gaussian process with a Matérn kernel whose lengths differ by encoding: precise with few labels.
 
-    Fitting takes time that grows with the cube of the labels: it is meant for up to a few thousand.
+    Fitting takes time that grows with the cube of the labels: it is meant for up to a few thousand. Lengths, weight and
+    noise are learnt from ``LEARNT_FROM`` of them.
 
     Args:
         encodings: What the kernel compares; see ``archsearch.models.encoding``. None: operations, paths and counts,
@@ -57,23 +61,39 @@ class GaussianProcess(Encoded):
     rounds_alike: ClassVar[bool] = True
 
     def _fit(self, rng: np.random.Generator) -> None:
-        from scipy.optimize import minimize
-
         groups = self._groups(self.architectures, self._features)
         self._scales = [math.sqrt(np.mean(_among(group), dtype=float)) for group in groups]
+        with one_thread() if len(self.targets) < MANY else contextlib.nullcontext():
+            logs = np.array(self._given) if len(self._given) == len(groups) + 2 else self._learn(groups, rng)
+            self._settle(logs, groups)
+
+    def _learn(self, groups: Groups, rng: np.random.Generator) -> Array:
+        """The logarithms of lengths, weight and noise."""
+        from scipy.optimize import minimize
+
+        targets = self.targets
+        if len(targets) > LEARNT_FROM:
+            some = rng.permutation(len(targets))[:LEARNT_FROM]
+            groups, targets = [group[some] for group in groups], targets[some]
         squares = self._squares(groups)
         names = ["length"] * len(squares) + ["weight", "noise"]
-        with one_thread() if len(squares[0]) < MANY else contextlib.nullcontext():
-            found = minimize(
-                _loss_and_gradient,
-                [PRIORS[name][0] for name in names],
-                (squares, self.targets, np.array([PRIORS[name] for name in names])),
-                "L-BFGS-B",
-                jac=True,
-                bounds=[BOUNDS[name] for name in names],
-                options={"maxiter": ITERATIONS},
-            )
-            self._settle(found.x, groups)
+        found = minimize(
+            _loss_and_gradient,
+            [PRIORS[name][0] for name in names],
+            (squares, targets, np.array([PRIORS[name] for name in names])),
+            "L-BFGS-B",
+            jac=True,
+            bounds=[BOUNDS[name] for name in names],
+            options={"maxiter": ITERATIONS},
+        )
+        logs: Array = found.x
+        return logs
+
+    @property
+    def learnt(self) -> list[float]:
+        """Logarithms of lengths, weight and noise, after ``fit``."""
+        logs: list[float] = self._logs.tolist()
+        return logs
 
     def _settle(self, logs: Array, groups: Groups) -> None:
         """Keeps what predicting needs."""
@@ -88,12 +108,12 @@ class GaussianProcess(Encoded):
 
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
         inputs = self._scaled(self._groups(architectures, features))
-        weight = np.exp(self._logs[-2])
+        weight, product = np.exp(self._logs[-2]), _product if self.quick else _row_by_row
         mean, spread = np.empty(len(inputs)), np.empty(len(inputs))
         for begin in range(0, len(inputs), ROWS):
             rows = slice(begin, begin + ROWS)
-            kernel = _matern(_squared_distances(inputs[rows], self._inputs, _row_by_row), np.float32(weight))
-            solved = _row_by_row(kernel, self._solver)
+            kernel = _matern(_squared_distances(inputs[rows], self._inputs, product), np.float32(weight))
+            solved = product(kernel, self._solver)
             mean[rows], halves = solved[:, -1], solved[:, :-1]
             explained = np.einsum("ij,ij->i", halves, halves)
             spread[rows] = np.sqrt(np.maximum(weight - explained, JITTER))

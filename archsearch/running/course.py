@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import time
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from archsearch.basics.texts import name_of, well_formed
@@ -22,6 +21,7 @@ from archsearch.keeping.history import History, memory_key
 from archsearch.keeping.remembered import Remembered
 from archsearch.limits import Limits
 from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
+from archsearch.limits.rejections import Rejections
 from archsearch.running.advances import Advances
 from archsearch.running.progress import Display
 from archsearch.running.settings import DEFAULT_RETRIES, Listener, Settings
@@ -76,13 +76,14 @@ class Course:
         self.history = history
         self.listeners = listeners
         self._show = Display(settings, progress)
-        self._limits = limits
-        self._exhaustion = Exhaustion(space, controller.budgets, limits)
+        self._rejections = Rejections(limits, evaluator)
+        self._exhaustion = Exhaustion(space, controller.budgets, limits, self._rejections.why)
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
         self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
+        self._refused: dict[Hashable, str] = {}  # what would be refused again, and why, if it is remembered
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
-        controller.allowed = None if limits is None else limits.allows
+        controller.refusal, controller.say = self._rejections.why, self.say
         controller.start(space, history.seed)
         self._next_id = 0
         self._pending: dict[int, Job] = {}
@@ -93,10 +94,8 @@ class Course:
         self.completed = 0
         self.failed = 0
         self.reused = 0
-        self.rejected = 0
         self._answered_in_a_row = 0  # proposals that led to no evaluation
-        self._rejected_in_a_row = 0  # those of them that were beyond the limits
-        self._least: dict[str, float] = {}  # figures of these
+        self._refused_in_a_row = 0  # evaluations that were refused
         self._failures_in_a_row = 0
         self._first_failure = ""
         self.faults: Counter[str] = Counter()
@@ -108,6 +107,11 @@ class Course:
         self._advances = Advances(evaluator.interval) if evaluator.interval > 0 else None
         self._remembered = Remembered()
         self._stopped: str | None = None
+
+    @property
+    def rejected(self) -> int:
+        """Proposals that were not evaluated since they are beyond the limits, or cannot be scored."""
+        return self._rejections.count
 
     def say(self, note: str) -> None:
         """Tells the user something, in the log and on the terminal."""
@@ -136,16 +140,23 @@ class Course:
             id_, architecture, parent, budget = proposal
             if budget is not None or (parent is not None and type(parent) is not int):
                 parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
-            if self._limits is not None and (excess := self._limits.excess(architecture)):
-                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=excess, budget=budget)
-                self._reject(trial, self._limits.figures(architecture))
+            if why := self._rejections.why(architecture):
+                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=why, budget=budget)
+                self._reject(trial)
                 continue
-            known = self._known.get(memory_key(self.space, architecture, budget)) if self._known is not None else None
+            known = None
+            if self._known is not None:
+                key = memory_key(self.space, architecture, budget)
+                known = self._known.get(key)
+                if error := self._refused.get(key):
+                    trial = Trial(id_, architecture, parent, attempts=0, failure="refused", error=error, budget=budget)
+                    self._reject(trial)
+                    continue
             if known is not None:
                 self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
                 continue
             if self._answered_in_a_row:
-                self._answered_in_a_row = self._rejected_in_a_row = 0
+                self._answered_in_a_row = self._rejections.in_a_row = 0
             # What a trial goes on from is with the one that was evaluated.
             parent = None if parent is None else self._answered_by.get(parent, parent)
             if budget is not None and budget.origin is not None:
@@ -162,41 +173,31 @@ class Course:
             del self._answered_by[next(iter(self._answered_by))]
         self.reused += 1
         self._answered_in_a_row += 1
-        self._rejected_in_a_row = 0
+        self._rejections.in_a_row = 0
         self._hand_over(trial)
 
-    def _reject(self, trial: Trial, figures: Mapping[str, float]) -> None:
-        if not self._rejected_in_a_row:
-            self._least = {}
-        for name, figure in figures.items():
-            if figure < self._least.get(name, math.inf):
-                self._least[name] = figure
-        self.rejected += 1
+    def _reject(self, trial: Trial) -> None:
+        self._rejections.add(trial.architecture, trial.error)
         self._answered_in_a_row += 1
-        self._rejected_in_a_row += 1
         self._hand_over(trial)
 
     def _asked_in_vain(self) -> bool:
         """Whether so many proposals in a row led to no evaluation that only a result may change that."""
-        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejected_in_a_row >= MAX_REJECTED_IN_A_ROW:
+        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejections.in_a_row >= MAX_REJECTED_IN_A_ROW:
             return True
         if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
             return False
         pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
-        return self._exhaustion.complete(self._known, pending)
+        return self._exhaustion.complete([*self._known, *self._refused], pending)
 
     def _give_up(self) -> None:
         """Ends the search, unless there are results to come."""
         if self._pending:
             return
-        if self._rejected_in_a_row < MAX_REJECTED_IN_A_ROW:
+        if self._rejections.in_a_row < MAX_REJECTED_IN_A_ROW:
             self._stopped = "exhausted"
             return
-        assert self._limits is not None
-        raise ConstraintError(
-            f"{type(self.controller).__name__} made {self._rejected_in_a_row:,} proposals in a row that are beyond the "
-            f"limits: {self._limits.describe(self._least)}. Set wider limits, or search a space that keeps within these"
-        )
+        raise ConstraintError(self._rejections.told(type(self.controller).__name__))
 
     def _advanced(self, advances: Advances, cost: Cost) -> None:
         """Everything that follows from an advance that is on disk."""
@@ -207,7 +208,7 @@ class Course:
             return
         advances.scored_from = self._next_id
         if self._known is not None:
-            self._known = {}
+            self._known, self._refused = {}, {}
 
     # -- finished trials -----------------------------------------------------------------------------
 
@@ -217,7 +218,7 @@ class Course:
         if untold > 0.0:  # an executor's own tries, or a line that the journal has lost
             self._bill_failed(untold)
         if self._answered_in_a_row and self._asked_in_vain():  # what is proposed may change now
-            self._answered_in_a_row = self._rejected_in_a_row = 0
+            self._answered_in_a_row = self._rejections.in_a_row = 0
         self._count(trial)
         self._hand_over(trial)
         for listener in self.listeners:
@@ -227,17 +228,21 @@ class Course:
         evaluation = trial.evaluation
         if evaluation is None:
             self.failed += 1
+            self._refused_in_a_row += trial.failure == "refused"
+            if trial.failure == "refused" and self._refused_in_a_row < MAX_REJECTED_IN_A_ROW:
+                self._bill_failed(trial.seconds)
+                return
             if not self._failures_in_a_row:
                 name = name_of(self.space, trial.architecture)
                 self._first_failure = f"trial {trial.id}, {name}: {trial.failure}: {trial.error}"
-            self._failures_in_a_row += 1
+            self._failures_in_a_row += self._refused_in_a_row if trial.failure == "refused" else 1
             self._bill_failed(trial.seconds)
             return
         self._costs[_WALL] += trial.seconds
         self.completed += 1
         if self._advances is not None:
             self._advances.sample.append(trial)
-        self._failures_in_a_row = 0
+        self._failures_in_a_row = self._refused_in_a_row = 0
         cost = evaluation.cost
         self.billed_seconds += cost.billed_seconds or trial.seconds
         if cost is not NO_COST:
@@ -271,9 +276,13 @@ class Course:
 
     def _tell(self, trial: Trial) -> None:
         self.controller.tell((trial,))
-        if self._known is not None and trial.evaluation is not None and self._is_fresh(trial):
+        if self._known is None or not self._is_fresh(trial):
+            return
+        if trial.evaluation is not None:
             key = memory_key(self.space, trial.architecture, trial.budget)
             self._known.setdefault(key, (trial.id, trial.evaluation))
+        elif trial.failure == "refused":
+            self._refused[memory_key(self.space, trial.architecture, trial.budget)] = trial.error
 
     def _is_fresh(self, trial: Trial) -> bool:
         """Whether the evaluator has not advanced since."""
@@ -340,10 +349,8 @@ class Course:
             "completed": self.completed,
             "failed": self.failed,
             "reused": self.reused,
-            "rejected": self.rejected,
             "answered_in_a_row": self._answered_in_a_row,
-            "rejected_in_a_row": self._rejected_in_a_row,
-            "least": self._least,
+            **self._rejections.state(),
             "answered_by": list(self._answered_by.items()),
             "failures_in_a_row": self._failures_in_a_row,
             "first_failure": self._first_failure,
@@ -371,10 +378,8 @@ class Course:
         self._told_up_to = state["told_up_to"]
         self._clock = state["clock"]
         self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
-        self.rejected = state.get("rejected", 0)
+        self._rejections.load(state)
         self._answered_in_a_row = state.get("answered_in_a_row", 0)
-        self._rejected_in_a_row = state.get("rejected_in_a_row", 0)
-        self._least = state.get("least", {})
         self._answered_by = dict(state.get("answered_by", ()))
         self._failures_in_a_row = state["failures_in_a_row"]
         self._first_failure = state["first_failure"]

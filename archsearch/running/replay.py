@@ -10,7 +10,7 @@ from archsearch.executors.executor import Fault
 from archsearch.executors.local import LocalExecutor
 from archsearch.files.damage import readable
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.history import known_evaluations
+from archsearch.keeping.history import known_answers
 from archsearch.keeping.journal import Gap
 from archsearch.running.course import Course
 from archsearch.trial import Cost, Trial
@@ -41,7 +41,7 @@ class Resumable(Course):
                 )
                 if self.settings.lag:  # told in id order, not as they finished
                     told = sorted(told, key=lambda trial: trial.id)
-                self._known = known_evaluations(told, self.space)
+                self._known, self._refused = known_answers(told, self.space)
         self._replay(events, folder)
         self._clock = max(self._clock, self._remembered.clock)
         self._failures_in_a_row = 0

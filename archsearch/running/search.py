@@ -14,7 +14,7 @@ from archsearch.abilities import distribution_of
 from archsearch.basics.checks import at_least_one, instance_of
 from archsearch.basics.seeding import root_seed
 from archsearch.components import describe, import_object, load, not_trusted_message
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Plan
 from archsearch.errors import NotTrusted, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor
@@ -100,6 +100,7 @@ def search(
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers)
     history = History(space, seed)
+    controller.plan = Plan(settings.trials, workers)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
@@ -166,6 +167,8 @@ def resume(
     if known is not None:
         check_fingerprints(directory, known, _fingerprints(controller, evaluator, settings))
     history = History(space, config["seed"])
+    with readable(where):  # as it was known at the start
+        controller.plan = Plan(config["settings"]["trials"], config["workers"])
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     history.folder = RunFolder.open(directory)
     if known is None and _fingerprints(controller, evaluator, settings):

@@ -1,0 +1,77 @@
+"""Proposals that are not evaluated: beyond the limits, or of no use to ask for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from archsearch.evaluator import Evaluator
+from archsearch.limits.limits import Limits
+from archsearch.trial import Architecture
+
+
+class Rejections:
+    """Says what is not to be evaluated, and keeps count of how much in a row was not.
+
+    Args:
+        limits: What may be evaluated; None: everything.
+        evaluator: Started; it may say what it can never score.
+
+    Attributes:
+        count: How many there were.
+        in_a_row: How many there were since something could be evaluated.
+    """
+
+    def __init__(self, limits: Limits | None, evaluator: Evaluator) -> None:
+        self._limits = limits
+        self._evaluator = evaluator
+        self.count = 0
+        self.in_a_row = 0
+        self._least: dict[str, float] = {}  # figures of those in a row
+        self._first = ""
+
+    def why(self, architecture: Architecture) -> str:
+        """Why an architecture is not to be evaluated; empty: it may be."""
+        beyond = "" if self._limits is None else self._limits.excess(architecture)
+        return beyond or self._evaluator.refusal(architecture)
+
+    def add(self, architecture: Architecture, why: str) -> None:
+        """Counts one."""
+        if not self.in_a_row:
+            self._least, self._first = {}, why
+        figures = {} if self._limits is None else self._limits.figures(architecture)
+        for name, figure in figures.items():
+            if figure < self._least.get(name, math.inf):
+                self._least[name] = figure
+        self.count += 1
+        self.in_a_row += 1
+
+    def told(self, who: str) -> str:
+        """What to tell of those in a row.
+
+        Args:
+            who: Who proposed them.
+        """
+        told = f"{who} made {self.in_a_row:,} proposals in a row that"
+        if self._limits is None or (self._first and not self._least):
+            return f"{told} cannot be scored; the first of them: {self._first}"
+        return (
+            f"{told} are beyond the limits: {self._limits.describe(self._least)}. Set wider limits, or search a space "
+            "that keeps within these"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What ``load`` needs, as JSON data."""
+        return {
+            "rejected": self.count,
+            "rejected_in_a_row": self.in_a_row,
+            "least": self._least,
+            "first_rejection": self._first,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes what ``state`` gave out of the state of a search."""
+        self.count = state.get("rejected", 0)
+        self.in_a_row = state.get("rejected_in_a_row", 0)
+        self._least = state.get("least", {})
+        self._first = state.get("first_rejection", "")
