@@ -142,6 +142,15 @@ class Controller(Described):
         self._pending: dict[int, Architecture] = {}
         self._start()
 
+    def begin(self, inner: Controller) -> None:
+        """Starts a controller inside this one, which then knows of the search what this one knows.
+
+        Args:
+            inner: Which; its seed comes from ``self.rng``.
+        """
+        inner.plan, inner.say, inner.refusal = self.plan, self.say, self.refusal
+        inner.start(self.space, int(self.rng.integers(2**63)))
+
     def ask(self, n: int = 1) -> list[Proposal]:
         """Proposes ``n`` architectures, however many results are still due; fewer only if it is ``finished`` then.
 

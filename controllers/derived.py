@@ -66,7 +66,7 @@ class Derived(Controller):
         self.handed = False
         self._searched = 0
         if self.controller is not None:
-            self.controller.start(self.space, int(self.rng.integers(2**63)))
+            self.begin(self.controller)
 
     # -- the controller that searches first ----------------------------------------------------
 

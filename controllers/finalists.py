@@ -78,7 +78,7 @@ class Finalists(Controller):
         self.budgets = (self.budget, self.full_budget)
 
     def _start(self) -> None:
-        self._inner.start(self.space, int(self.rng.integers(2**63)))
+        self.begin(self._inner)
         self._asked = 0
         self._running: dict[int, _Running] = {}
         self._trial_ids = TrialIds(runs=ROUNDS)

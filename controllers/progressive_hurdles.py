@@ -64,7 +64,7 @@ class ProgressiveDynamicHurdles(Controller):
         self.learns = self._inner.learns
 
     def _start(self) -> None:
-        self._inner.start(self.space, int(self.rng.integers(2**63)))
+        self.begin(self._inner)
         self._asked = 0
         self._running: dict[int, _Model] = {}
         self._waiting: deque[_Model] = deque()  # those that go on, the oldest first

@@ -83,7 +83,7 @@ class SuccessiveHalving(Controller):
         return [(1, lengths)]
 
     def _start(self) -> None:
-        self._inner.start(self.space, int(self.rng.integers(2**63)))
+        self.begin(self._inner)
         self._asked = 0
         self._running: dict[int, _Running] = {}
         self._trial_ids = TrialIds(proposals=PARENTS)
