@@ -10,7 +10,7 @@ on the validation part is the target. Printed: after how many trials and seconds
 accuracy of both on the test part, and, every tenth of the trials, the best and the mean of the last 50.
 
 ``preserve``: of every space that claims to keep the function, networks of random architectures, several moves away from
-the start, are trained for an epoch; of each a random move is made, and the child, which is not trained, is scored on
+the start, are trained for some epochs; of each a random move is made, and the child, which is not trained, is scored on
 the validation part. Printed: of how many the accuracy is within 1e-4 percent of the parent's, and by how much outputs
 differ at most.
 """
@@ -106,17 +106,21 @@ def preserve(arguments: argparse.Namespace) -> None:
     for name in arguments.spaces:
         space = load(name, "spaces")()
         assert isinstance(space, GraphSpace)
-        kept, apart = preserved(space, arguments.moves)
-        print(f"{name}: {kept} of {arguments.moves} children within 1e-4; outputs differ by at most {apart:.1e}")
+        kept, apart, scores = preserved(space, arguments.moves, arguments.epochs)
+        print(
+            f"{name}: {kept} of {arguments.moves} children within 1e-4; outputs differ by at most {apart:.1e}; parents "
+            f"have {min(scores):.1f} to {max(scores):.1f} %, median {statistics.median(scores):.1f} %",
+            flush=True,
+        )
 
 
-def preserved(space: GraphSpace, moves: int) -> tuple[int, float]:
-    """How many children have their parent's accuracy, and the largest difference of outputs."""
-    training = Training(TASK, epochs=1)
+def preserved(space: GraphSpace, moves: int, epochs: int) -> tuple[int, float, list[float]]:
+    """How many children have their parent's accuracy, how far outputs are apart, and the parents' accuracies."""
+    training = Training(TASK, epochs=epochs)
     training.start(space)
     trainer, rng = training.trainer, stream(0, "preserve")
-    images = trainer.first("valid", 256).inputs
-    kept, apart, architecture = 0, 0.0, space.start
+    images, total = trainer.first("valid", 256).inputs, epochs * trainer.updates_per_epoch
+    kept, apart, scores, architecture = 0, 0.0, list[float](), space.start
     for i in range(moves):
         if i % 8 == 0 or not _claimed(space, architecture):  # a new line of descendants
             architecture = space.start
@@ -125,16 +129,16 @@ def preserved(space: GraphSpace, moves: int) -> tuple[int, float]:
         child = children[int(rng.integers(len(children)))]
         with trainer.session() as meter:
             run = trainer.begin(architecture, i)
-            trainer.train(run, trainer.updates_per_epoch, trainer.updates_per_epoch, meter, validate=False)
+            trainer.train(run, total, total, meter, validate=False)
             network = trainer.begin(child, i + 1).network
             space.morph(run.network, network, torch.Generator().manual_seed(i))
-            before = trainer.judge(run, "valid", meter).score
+            scores.append(trainer.judge(run, "valid", meter).score)
             with torch.inference_mode():
                 apart = max(apart, (run.network.eval()(images) - network.eval()(images)).abs().max().item())
             run.network, run.architecture = network, child
-            kept += abs(trainer.judge(run, "valid", meter).score - before) <= 1e-4
+            kept += abs(trainer.judge(run, "valid", meter).score - scores[-1]) <= 1e-4
         architecture = child
-    return kept, apart
+    return kept, apart, scores
 
 
 def _claimed(space: GraphSpace, architecture: Architecture) -> dict[str, list[Architecture]]:
@@ -158,6 +162,7 @@ def main() -> None:
     evolving.set_defaults(run=evolve)
     preserving = commands.add_parser("preserve")
     preserving.add_argument("--moves", type=int, default=100)
+    preserving.add_argument("--epochs", type=int, default=3, help="of each parent")
     preserving.add_argument("--spaces", nargs="+", default=PRESERVING)
     preserving.set_defaults(run=preserve)
     arguments = parser.parse_args()

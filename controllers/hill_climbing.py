@@ -14,19 +14,15 @@ from __future__ import annotations
 from archsearch.abilities import Moving
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Controller
-from archsearch.controllers.moved import begun, moved
+from archsearch.controllers.moved import begun, known, moved
 from archsearch.trial import Architecture, Trial
-
-DRAWS = 20
-"""Children that are drawn, at most, until one is found that keeps its parent's function; then fewer moves are made."""
 
 
 class HillClimbing(Controller):
     """Children of the best architecture, several moves away; the best never gets worse (NASH, Elsken et al. 2017).
 
-    In spaces with moves that keep the function, such as ``NASH``, children are drawn that ``Inherit`` can begin as
-    their parents; a move without such a claim ends a child's moves. In spaces without moves a child is one mutation
-    away.
+    In spaces with moves that keep the function, such as ``NASH``, ``Inherit`` begins each child as its parent; a move
+    without such a claim ends a child's moves. In spaces without moves a child is one mutation away.
 
     Args:
         neighbours: Results by which an incumbent is judged, >= 1. The paper has 8.
@@ -66,17 +62,13 @@ class HillClimbing(Controller):
     def _child(self, parent: Architecture) -> Architecture:
         if not isinstance(self.space, Moving):
             return self.space.mutate(parent, self.rng)
-        for draw in range(DRAWS):
-            moves = self.moves if draw < DRAWS // 2 else 1
-            child, claimed = parent, True
-            for _ in range(moves):
-                move = moved(self.space, child, self.rng)
-                child, claimed = move.architecture, claimed and move.preserves
-                if not move.preserves:
-                    break
-            if not claimed or self.space.preserves(parent, child):
-                break
-        return child
+        ways: list[Architecture] = []
+        for _ in range(self.moves):
+            move = moved(self.space, ways[-1] if ways else parent, self.rng)
+            ways.append(move.architecture)
+            if not move.preserves:
+                return move.architecture
+        return ways[known(self.space, parent, ways) - 1]
 
     def _tell(self, trial: Trial) -> None:
         score = None if trial.evaluation is None else trial.evaluation.score

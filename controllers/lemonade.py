@@ -77,7 +77,7 @@ class Lemonade(Controller):
     @property
     def front(self) -> list[Member]:
         """See the class."""
-        return [Member(tuple(architecture), *others) for architecture, *others in self._front]
+        return [Member(tuple(architecture), score, size, id_) for architecture, score, size, id_ in self._front]
 
     def _ask(self) -> Architecture | tuple[Architecture, int | None]:
         self._asked += 1
@@ -121,7 +121,8 @@ def sparsely(sizes: npt.NDArray[np.float64], population: npt.NDArray[np.float64]
     steps = (np.log(sizes)[:, None] - np.log(population)) / BANDWIDTH
     density = np.exp(-(np.minimum(np.abs(steps), 6.0) ** 2) / 2).mean(1)  # beyond six steps all is equally far
     chances: npt.NDArray[np.float64] = 1 / density
-    return chances / chances.sum()
+    chances /= chances.sum()
+    return chances
 
 
 def size_of(space: Space, architecture: Architecture) -> float:

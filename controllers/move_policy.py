@@ -22,7 +22,7 @@ import numpy as np
 from archsearch.abilities import Moving
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Controller
-from archsearch.controllers.moved import begun
+from archsearch.controllers.moved import begun, known
 from archsearch.controllers.policies import SoftmaxPolicy
 from archsearch.controllers.policy_loss import PolicyLoss
 from archsearch.space import Space
@@ -88,8 +88,12 @@ class MovePolicy(Controller):
         if id_ == 0:
             return self.base
         episode = self._policy.sample(1, self.rng)[0]
+        ways, claimed = self._episodes.ways(episode)
+        if claimed and isinstance(self.space, Moving):
+            moves = known(self.space, self.base, ways)
+            episode, ways = episode[: 2 * moves], ways[:moves]
         self._running[id_] = (self._stage, episode)
-        return self._episodes.reached(episode), self._id
+        return ways[-1] if ways else self.base, self._id
 
     def _tell(self, trial: Trial) -> None:
         stage, episode = self._running.pop(trial.id, (-1, ()))
@@ -154,6 +158,7 @@ class Episodes(Space):
     def __init__(self, space: Space, base: Architecture, steps: int) -> None:
         self.space, self.base, self.steps = space, base, steps
         self._moves: dict[Architecture, Mapping[str, Sequence[Architecture]]] = {}
+        self._claiming: set[str] = set()  # kinds that do
         super().__init__(max_length=2 * steps, max_options=PLACES)
 
     def arity(self, prefix: Architecture) -> int:
@@ -164,12 +169,14 @@ class Episodes(Space):
         """The kinds that are decided on, or the kind whose moves are; the policy has learnt something of each."""
         return self._follow(prefix)[0]
 
-    def reached(self, episode: Architecture) -> Architecture:
-        """What a whole sequence leads to."""
-        architecture, places = self.base, iter(episode)
-        for kind in places:
-            architecture = list(self._of(architecture).values())[kind][next(places)]
-        return architecture
+    def ways(self, episode: Architecture) -> tuple[list[Architecture], bool]:
+        """What each move of a whole sequence leads to, and whether all claim to keep the function."""
+        found, claimed = [self.base], bool(episode)
+        for kind, which in zip(episode[::2], episode[1::2], strict=True):
+            name, children = list(self._of(found[-1]).items())[kind]
+            found.append(children[which])
+            claimed = claimed and name in self._claiming
+        return found[1:], claimed
 
     def _follow(self, prefix: Architecture) -> tuple[str, int]:
         """Label and arity of what comes next; arity 0 at the end."""
@@ -202,7 +209,10 @@ class Episodes(Space):
 
     def _every(self, architecture: Architecture) -> Iterator[tuple[str, Architecture]]:
         if isinstance(self.space, Moving):
-            yield from ((move.kind, move.architecture) for move in self.space.moves(architecture))
+            for move in self.space.moves(architecture):
+                if move.preserves:
+                    self._claiming.add(move.kind)
+                yield move.kind, move.architecture
             return
         for i, option in enumerate(architecture):
             for other in range(self.space.arity(architecture[:i])):

@@ -51,11 +51,14 @@ class PairTournament(Controller):
         architecture, id_ = tuple(self._members[better]), self._ids[better]
         # This child is among those that are due.
         if len(self._members) + self._due > self.population_size:
-            for members in (self._members, self._scores, self._ids):
-                members[worse] = members[-1]  # type: ignore[index]
-                members.pop()
+            self._remove(worse)
         move = moved(self.space, architecture, self.rng)
         return move.architecture, id_ if move.inherits else None
+
+    def _remove(self, i: int) -> None:
+        """The last member takes the place of one."""
+        self._members[i], self._scores[i], self._ids[i] = self._members[-1], self._scores[-1], self._ids[-1]
+        del self._members[-1], self._scores[-1], self._ids[-1]
 
     def _tell(self, trial: Trial) -> None:
         self._due = max(0, self._due - 1)

@@ -173,10 +173,9 @@ class Nested(Tree):
     def series(self, graph: Graph) -> Series | None:
         """The tree that a graph is; None if it is none."""
         try:
-            found, at = _followed(graph, 0, None)
-        except ValueError:
+            return _followed(graph)
+        except ValueError:  # of a graph with several loose ends, too
             return None
-        return found if graph.loose() == [at] and found else None
 
 
 def size_of(element: Node | Branches) -> int:
@@ -202,31 +201,37 @@ def built(series: Series) -> Graph:
     return Graph(tuple(nodes))
 
 
-def _followed(graph: Graph, source: int, first: int | None) -> tuple[Series, int]:
-    """The series behind a node, or that begins with ``first``, and its last node; ``ValueError`` if there is none."""
-    found: list[Node | Branches] = []
-    at = source
-    while True:
-        readers = graph.readers(at) if first is None else [first]
-        first = None
-        if len(readers) > 1:
-            branches = [_followed(graph, at, reader) for reader in readers]
-            merges = {tuple(graph.readers(end)) for _, end in branches}
-            if len(merges) > 1 or len(merge := next(iter(merges))) != 1:
-                raise ValueError("branches that are not merged together")
-            node = graph.node(merge[0])
-            ends = {end: series for series, end in branches}
-            if set(node.inputs) != set(ends) or node.operation != MERGE:
-                raise ValueError("a merge of other than branches")
-            found.append(Branches(node.merge, tuple(ends[end] for end in node.inputs), node))
-            at = merge[0]
-        elif not readers or len(graph.node(readers[0]).inputs) > 1:
-            return tuple(found), at
-        else:
-            if graph.node(readers[0]).operation == MERGE:
-                raise ValueError("a merge of one")
-            found.append(graph.node(readers[0]))
-            at = readers[0]
+def _followed(graph: Graph) -> Series:
+    """The tree of a graph, from its output backwards; ``ValueError``: it is none."""
+    seen: list[int] = []
+    # What lies on all ways from the input to each node; the last of them is where its branches begin.
+    on_all: list[set[int]] = [{0}]
+    for i in graph.numbers():
+        on_all.append(set.intersection(*(on_all[source] for source in graph.node(i).inputs)) | {i})
+
+    def series(at: int, begin: int) -> Series:
+        found: list[Node | Branches] = []
+        while at != begin:
+            seen.append(at)
+            node = graph.node(at)
+            if (len(node.inputs) > 1) != (node.operation == MERGE):
+                raise ValueError("a layer that merges, or a merge of one")
+            if node.operation == MERGE:
+                source = max(on_all[at] - {at})
+                found.append(Branches(node.merge, tuple(series(each, source) for each in node.inputs), node))
+                at = source
+            else:
+                found.append(node)
+                at = node.inputs[0]
+        if not found:
+            raise ValueError("a branch without layers")
+        return tuple(reversed(found))
+
+    (end,) = graph.loose()
+    whole = series(end, 0)
+    if sorted(seen) != list(graph.numbers()):
+        raise ValueError("nodes that are part of two branches, or of none")
+    return whole
 
 
 # -- texts -------------------------------------------------------------------------------------

@@ -188,10 +188,11 @@ def test_the_distance_of_nasbot_is_a_pseudo_metric():
 
 def test_path_level_trees_round_trip_as_texts_and_as_graphs():
     space = PathLevel()
-    text = "conv 8 3 ; ( conv 8 3 + separable 8 3 ; ( conv 4 1 & conv 4 1 ) ) ; max_pool 2"
-    architecture = space.parse(text)
-    assert space.format(architecture) == text
-    assert space.tree.normal(space.decode(architecture)) == space.decode(architecture)
+    nested = "( ( conv 4 3 & conv 4 3 ) ; conv 8 1 + max_pool 2 + ( conv 8 1 + conv 8 3 ) )"
+    for text in ("conv 8 3 ; ( conv 8 3 + separable 8 3 ; ( conv 4 1 & conv 4 1 ) ) ; max_pool 2", nested):
+        architecture = space.parse(text)
+        assert space.format(architecture) == text
+        assert space.tree.normal(space.decode(architecture)) == space.decode(architecture)
     for wrong in ("( conv 8 3 )", "conv 8 3 ; ( conv 8 3 + conv 8 3 & conv 8 3 )", "identity", "conv 9 3", "conv 8"):
         with pytest.raises(InvalidArchitecture, match="PathLevel"):
             space.parse(wrong)

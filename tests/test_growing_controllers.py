@@ -1,4 +1,4 @@
-"""Controllers of searches that grow: pair tournaments, hill climbing, Lemonade, a policy over moves; with ``Inherit``."""
+"""Controllers of searches that grow: pair tournaments, hill climbing, Lemonade, a policy over moves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archsearch.controllers import HillClimbing, Lemonade, MovePolicy, PairTourn
 from archsearch.controllers.lemonade import size_of, sparsely
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function, Inherit, Training
-from archsearch.spaces import EAS, LEMONADE, NASH, EvoNet
+from archsearch.spaces import EAS, LEMONADE, NASH, EvoNet, PathLevel
 from archsearch.testing import FixedSpace
 from archsearch.trial import Evaluation, Trial
 
@@ -102,12 +102,17 @@ def test_neighbours_keep_the_function_of_the_incumbent_and_one_of_eight_is_the_i
     assert len({c.architecture for c in children}) > 8
 
 
-def test_children_start_at_their_parents_accuracy_before_their_updates(tmp_path):
+@pytest.mark.parametrize(
+    ("space", "controller"),
+    [(NASH(), HillClimbing()), (EAS(), MovePolicy()), (PathLevel(), MovePolicy())],
+    ids=lambda part: type(part).__name__,
+)
+def test_children_start_at_their_parents_accuracy_before_their_updates(space, controller, tmp_path):
     evaluator = Inherit(Training(TASK, epochs=1), steps=0)
-    history = search(NASH(), HillClimbing(), evaluator, trials=10, seed=0, out=tmp_path / "run").history
+    history = search(space, controller, evaluator, trials=7, seed=0, out=tmp_path / "run").history
     trials = {trial.id: trial for trial in history}
     children = [trial for trial in trials.values() if trial.parent is not None]
-    assert len(children) == 9
+    assert len(children) == 6
     for child in children:
         assert child.metrics["function_preserved"] == 1
         assert child.score == pytest.approx(trials[child.parent].score, abs=1e-4)

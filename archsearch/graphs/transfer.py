@@ -90,7 +90,8 @@ def _separated(target: Separable, filters: torch.Tensor) -> torch.Tensor:
     """
     left, values, right = torch.linalg.svd(filters.flatten(2).transpose(0, 1), full_matrices=False)
     target.depthwise.weight.copy_(right[:, :1].reshape_as(target.depthwise.weight))
-    return (left[:, :, 0] * values[:, :1]).T[:, :, None, None]
+    pointwise: torch.Tensor = left[:, :, 0] * values[:, :1]
+    return pointwise.T[:, :, None, None]
 
 
 def _resized(filters: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -175,7 +176,7 @@ class Bound:
         """
         if architecture is None or not isinstance(self.space, Prescribing):
             return self.recipe
-        own = dict(self.space.recipe(architecture))
+        own: dict[str, Any] = dict(self.space.recipe(architecture))
         if strange := own.keys() - UPDATES:
             raise UsageError(
                 f"{type(self.space).__name__}.recipe: expected any of {', '.join(UPDATES)}, got {', '.join(strange)}"
