@@ -230,6 +230,6 @@ PEERS: dict[str, Make] = {
     "plain evolution": lambda space, seed, _: PlainEvolution(space, seed),
     "Optuna TPE": lambda space, seed, _: Optuna(space, "TPE", seed),
     "Optuna GP": lambda space, seed, _: Optuna(space, "GP", seed),
-    "Nevergrad NGOpt": lambda space, seed, trials: Nevergrad(space, seed, trials),
+    "Nevergrad NGOpt": Nevergrad,
     "scikit-optimize (extra trees)": lambda space, seed, _: Skopt(space, seed),
 }
