@@ -11,8 +11,10 @@ import networkx
 import numpy as np
 import pytest
 
+from archsearch.bridges.environment import ArchitectureEnv
 from archsearch.components import load
 from archsearch.errors import InvalidArchitecture, UsageError
+from archsearch.evaluators import Function
 from archsearch.graphs.graph import ADD, CONCAT, Graph, Node, chain
 from archsearch.graphs.keys import Key, coloured, isomorphic
 from archsearch.graphs.space import GraphSpace
@@ -231,6 +233,19 @@ def test_a_space_of_nothing_is_refused():
         Nothing({}, 3)
     with pytest.raises(UsageError, match="NASH: nodes"):
         NASH(nodes=2)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_an_agent_of_gymnasium_builds_a_graph(name):
+    space, rng = SPACES[name](), np.random.default_rng(9)
+    env = ArchitectureEnv(space, Function(len))
+    _, info = env.reset(seed=0)
+    done = False
+    while not done:
+        options = np.flatnonzero(info["action_mask"])
+        _, reward, done, _, info = env.step(int(options[rng.integers(len(options))]))
+    assert info["architecture"] in space
+    assert reward == len(space.decode(info["architecture"]))
 
 
 def test_the_spaces_need_no_torch():

@@ -184,7 +184,9 @@ class GraphSpace(Space, abc.ABC):
                 yield child
 
     def _edited(self, kind: Kind, graph: Graph) -> Iterator[Graph]:
-        return (child for each in kind.edit(graph) if (child := self.tree.normal(each)) is not None)
+        for each in kind.edit(graph):
+            if len(each) <= self.tree.nodes and (child := self.tree.normal(each)) is not None:
+                yield child
 
     # -- networks ------------------------------------------------------------------------------
 
