@@ -107,7 +107,7 @@ class AroundSeveral(Together):
     @property
     def built(self) -> Built | None:
         """As that of the last one that builds any: what is cheap comes first."""
-        return next((each.built for each in reversed(self.asked.values()) if each.built is not None), None)
+        return next((each.built for each in reversed([*self.asked.values()]) if each.built is not None), None)
 
     @property
     def folder(self) -> Path | None:

@@ -24,6 +24,7 @@ WORK = {
     "show": ("showing.status", "shown"),
     "verify": ("judging.verification", "verify"),
     "export": ("bridges.export", "export"),
+    "profile": ("devices.profiler", "profile"),
     "compare": ("judging.comparison", "compare"),
     "compare --controllers": ("contests.controller_comparison", "compare_controllers"),
 }

@@ -11,6 +11,7 @@
     network.pt2           what torch.export makes of it
     README.md             a model card: where it comes from, scores, cost, limits of use
 
+The order is that of the newest verification, if there is one; what it has not scored follows in the search's order.
 Weights are those of the evaluator whose score decides the order, if it has any (``Evaluator.trained``): of the newest
 verification, else of the search. A folder appears whole or not at all. What leaves for another runtime is run there
 once, and compared.
@@ -81,16 +82,14 @@ def export(
 ) -> list[Path]:
     """Writes the best architectures of a run to folders of their own, with weights where there are any; prints which.
 
-    The order is that of the newest verification, if there is one; what it has not scored follows in the search's order.
-
     Args:
         directory: The run folder. The search may still be running if no weights are taken from its evaluator.
         top: How many architectures, >= 1; fewer if the run has fewer.
         trial: Id of a completed trial, instead of the best.
-        evaluator: Trains the network; None: the one that scored it, if it has weights.
+        evaluator: Trains the network; None: who scored it, if it has weights.
         out: Where the folders are made; None: ``DIRECTORY/export``.
         onnx: Whether to write the network as ONNX, too.
-        quantize: Whether to write it as ONNX in 8-bit whole numbers, too; its accuracy is measured again.
+        quantize: And as ONNX in 8-bit whole numbers, whose accuracy is measured again.
         pt2: Whether to write what ``torch.export`` makes of it, too.
         task: The task of the run, where that was a ``Task`` of your own.
         space: The run's, where it is a class of your own; must equal it.
@@ -100,19 +99,15 @@ def export(
         The folders: rank and trial id, such as ``1-17``.
 
     Raises:
-        NotTrusted: If the run's space, or the evaluator whose weights are wanted, is not installed, and neither given
-            nor trusted.
+        NotTrusted: If the run's space, or the evaluator of the weights, is neither installed, given nor trusted.
         RunFolderError: If there is no run, no trial has completed, or the run whose weights are wanted is in progress.
-        UsageError: If there is no such trial, a folder is occupied, ONNX is asked for where there are no weights or
-            networks read tokens, or the packages that it needs are missing.
-        ExportError: If another runtime computes something else than the network.
+        UsageError: If there is no such trial, a folder is occupied, or ONNX cannot be had; the message says why.
+        ExportError: If another runtime computes something else.
     """
     at_least_one("export", "top", top)
     folder = RunFolder(directory)
     space = space_of_run(folder, space, trust=trust)
-    forms = Forms(onnx=onnx or quantize, quantize=quantize, program=pt2)
-    if forms.onnx:
-        need_onnx(space)
+    forms = _forms(space, onnx, quantize, pt2)
     history = folder.table(space)
     verification = newest_verification(folder, history)
     chosen = _choose(folder, history, verification, top, trial)
@@ -120,19 +115,25 @@ def export(
     if trial is None:
         _print_order(verification)
     with Trainings(folder, space, verification, evaluator, task, trust) as trainings:
-        if forms.any and not all(map(trainings.source, chosen)):
-            asked = "onnx" if forms.onnx else "pt2"
-            raise UsageError(f"{asked}: not all of these have weights. {trainings.why_none}")
+        without = not all(map(trainings.source, chosen))
+        if forms.any and without:
+            raise UsageError(f"{forms.first}: not all of these have weights. {trainings.why_none}")
         for each in chosen:
             weights = trainings.weights(each)
             card = Card(folder, space, history, verification, each, weights)
             compared = _write(paths[each.trial], space, each, weights, card, forms)
-            _print(paths[each.trial], each, weights)
-            for file, found in compared.items():
-                say(f"          {file}: {found}")
-        if not all(map(trainings.source, chosen)):
+            _print(paths[each.trial], each, weights, compared)
+        if without:
             say(f"weights   none. {trainings.why_none}")
     return list(paths.values())
+
+
+def _forms(space: Space, onnx: bool, quantize: bool, pt2: bool) -> Forms:
+    """What is to be written, if it can be."""
+    forms = Forms(onnx=onnx or quantize, quantize=quantize, program=pt2)
+    if forms.onnx:
+        need_onnx(space)
+    return forms
 
 
 def _free_paths(target: Path, space: Space, chosen: Sequence[Chosen]) -> dict[int, Path]:
@@ -266,7 +267,7 @@ def _genotype(space: Space, architecture: Architecture, trial: int, trained: Tra
     return genotype
 
 
-def _print(path: Path, chosen: Chosen, weights: Weights | None) -> None:
+def _print(path: Path, chosen: Chosen, weights: Weights | None, compared: Mapping[str, Compared]) -> None:
     say(f"exported  {path}")
     say(f"          {chosen.row['name']}")
     score = f"score {number_text(chosen.row['score'])} in the search"
@@ -275,3 +276,5 @@ def _print(path: Path, chosen: Chosen, weights: Weights | None) -> None:
     if weights is not None:
         score += f"; of these weights {weights.comparison}"
     say(f"          {score}")
+    for file, found in compared.items():
+        say(f"          {file}: {found}")

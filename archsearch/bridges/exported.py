@@ -77,6 +77,11 @@ class Forms:
         return self.onnx or self.quantize or self.program
 
     @property
+    def first(self) -> str:
+        """What is asked for, for a message."""
+        return "onnx" if self.onnx else "pt2"
+
+    @property
     def options(self) -> str:
         """As on the command line."""
         given = {"--onnx": self.onnx, "--quantize": self.quantize, "--pt2": self.program}

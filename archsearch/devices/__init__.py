@@ -1,5 +1,6 @@
 """Devices: how long networks take where they are to run, measured, and how well a table of parts predicts that."""
 
-from archsearch.devices.profiler import Profile, profile
+from archsearch.devices.profiler import profile
+from archsearch.devices.result import Profile
 
 __all__ = ["Profile", "profile"]

@@ -78,7 +78,8 @@ class Nvml:
         import pynvml
 
         pynvml.nvmlInit()
-        self._read = lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByIndex(index))
+        gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
+        self._read: Callable[[], int] = lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu))
         self.joules()
 
     def joules(self) -> float:

@@ -122,13 +122,14 @@ def save_quantized(path: Path, model: Path, network: Network, task: Task) -> Com
     """
     import numpy as np
     import onnxruntime.quantization as quantization
+    import torch
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
         """Training images, ten at a time."""
 
         def __init__(self) -> None:
-            self._left: Iterator[Any] = iter(_images(task, CALIBRATION, "train").split(10))
+            self._left: Iterator[Any] = iter(torch.split(_images(task, CALIBRATION, "train"), 10))
 
         def get_next(self) -> Any:
             """See ``CalibrationDataReader``."""
@@ -171,12 +172,13 @@ def run_onnx(path: Path, images: torch.Tensor, together: int = 256) -> npt.NDArr
     """
     import numpy as np
     import onnxruntime
+    import torch
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    found = [session.run(None, {"images": some.contiguous().numpy()})[0] for some in images.split(together)]
+    found = [session.run(None, {"images": some.contiguous().numpy()})[0] for some in torch.split(images, together)]
     return np.concatenate(found)
 
 
@@ -189,7 +191,7 @@ def _logits(network: Network, images: torch.Tensor) -> npt.NDArray[np.float32]:
     import torch
 
     with torch.no_grad():
-        logits = torch.cat([network(some) for some in images.split(256)])
+        logits = torch.cat([network(some) for some in torch.split(images, 256)])
     found: npt.NDArray[np.float32] = logits.numpy()
     return found
 

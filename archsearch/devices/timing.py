@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 Clock = Literal["wall", "processor"]
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.thread_time}
@@ -73,7 +74,7 @@ def in_turn(
     return [summary(column, quantile) for column in measured.T]
 
 
-def summary(values: Sequence[float], quantile: float = 0.5) -> Seconds:
+def summary(values: Sequence[float] | npt.NDArray[np.float64], quantile: float = 0.5) -> Seconds:
     """A quantile of some measurements and its interval; where they are too few for one, the interval is their range."""
     from scipy.stats import binom
 

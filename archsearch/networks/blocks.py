@@ -89,7 +89,8 @@ def blocks_of(network: nn.Module, input_shape: Sequence[int], batch: int = 1) ->
     inputs = torch.zeros(batch, *input_shape, dtype=getattr(network, "input_dtype", None))
     with torch.no_grad(), _Trace(network) as trace:
         network(inputs)
-    return trace.blocks
+    found: list[Block] = trace.blocks
+    return found
 
 
 class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -114,10 +115,10 @@ class _Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 module.register_forward_hook(self._end),
             ):
                 self._stack.callback(handle.remove)
-        return super().__enter__()
+        return super().__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *failure: Any) -> None:
-        super().__exit__(*failure)
+        super().__exit__(*failure)  # type: ignore[no-untyped-call]
         self._stack.close()
 
     def _begin(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:

@@ -148,9 +148,9 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def _count(self, tensor: torch.Tensor) -> None:
-        self._there = {key: each for key, each in self._there.items() if not each[0].expired()}
+        self._there = {key: each for key, each in self._there.items() if not each[0].expired()}  # type: ignore[no-untyped-call]
         storage = tensor.untyped_storage()
-        self._there[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self._there[storage._cdata] = StorageWeakRef(storage), storage.nbytes()  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, sum(size for _, size in self._there.values()))
 
 
@@ -162,7 +162,7 @@ class _Cached(TorchFunctionMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.bytes = 0
 
     def __torch_function__(
