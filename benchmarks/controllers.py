@@ -184,7 +184,7 @@ def fill(options, names):
 
 
 def show(folder, names):
-    """The table, as Markdown: mean regrets, seeds, and CPU per trial."""
+    """The table, as Markdown: mean regrets, and of each space the seeds and the median CPU per trial."""
     heads = [f"{problem} {mark}" for problem in PROBLEMS for mark in MARKS]
     print("| controller | " + " | ".join(heads) + " | seeds | CPU ms a trial |\n|" + "---|" * (len(heads) + 3))
     for name in names:
@@ -197,12 +197,12 @@ def show(folder, names):
             found = [row["regret"][str(mark)] for row in fine[problem]]
             columns.append(f"{statistics.fmean(found):.{2 if problem == 'cells' else 3}f}" if found else "–")
         seeds = ", ".join(str(len(fine[problem])) for problem in PROBLEMS)
-        cost = [row["ms"] for some in fine.values() for row in some]
+        cost = [f"{statistics.median(row['ms'] for row in some):.2g}" for some in fine.values() if some]
         if not cost:
             reasons = {row["left_out"] for some in rows.values() for row in some if "left_out" in row}
             print(f"| `{name}` | left out: {'; '.join(sorted(reasons))} |")
             continue
-        print(f"| `{name}` | {' | '.join(columns)} | {seeds} | {statistics.median(cost):.2g} |")
+        print(f"| `{name}` | {' | '.join(columns)} | {seeds} | {', '.join(cost)} |")
 
 
 if __name__ == "__main__":
