@@ -57,7 +57,7 @@ def _statements(module: str) -> list[ast.stmt]:
 
 
 def _preset_lines() -> list[str]:
-    return [f"  {name:<22}{path.read_text().splitlines()[0].lstrip('# ')}" for name, path in _presets().items()]
+    return [f"  {name:<21} {path.read_text().splitlines()[0].lstrip('# ')}" for name, path in _presets().items()]
 
 
 def preset_file(name: str) -> Path:
@@ -80,7 +80,7 @@ def _presets() -> dict[str, Path]:
 
 def _line(name: str, cls: Any) -> str:
     """For a class, or a docstring of one."""
-    return f"  {name:<22}{summary(cls)}"
+    return f"  {name:<21} {summary(cls)}"
 
 
 def _kind(cls: Any) -> str:
@@ -104,7 +104,7 @@ def compatibility(name: str) -> list[str]:
     lines = [f"{others} for {name}"]
     for other in entry_points(others):
         pair = (cls, load(other, others)) if kind == "evaluators" else (load(other, others), cls)
-        lines.append(f"  {other:<22}{_fit(*pair)}")
+        lines.append(f"  {other:<21} {_fit(*pair)}")
     if kind == "spaces":
         lines += ["every controller works with it"]
     return lines
