@@ -33,14 +33,14 @@ class Function(Evaluator):
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
     - EfficientNet: The text of the architecture.
+    - EvoNet: The graph.
     - FBNet: The text of the architecture.
     - FairNAS: The text of the architecture.
-    - EvoNet: The graph.
     - GOLDNAS: The text of the architecture.
+    - LEMONADE: The graph.
+    - MetaQNN: The layers; the last one is the end, SM or GAP.
     - MixConv: The text of the architecture.
     - MnasNet: The text of the architecture.
-    - MetaQNN: The layers; the last one is the end, SM or GAP.
-    - LEMONADE: The graph.
     - MobileNet: The text of the architecture.
     - NASBOT: The graph.
     - NASBench101: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
@@ -53,12 +53,11 @@ class Function(Evaluator):
     - NB1Shot1: Adjacency matrix (1 at row i, column j: an edge from i to j) and operations, from input to output.
     - OnceForAll: ``resolution`` (None: as images come) and ``units``: of each the layers, (kernel, expansion).
     - PNAS: For each kind of cell the two edges of each node, with operation names.
-    - ProxylessNAS: The text of the architecture.
     - PathLevel: The graph.
+    - ProxylessNAS: The text of the architecture.
     - RDARTS: For each kind of cell the two edges of each node, with operation names.
-    - SPOS: The text of the architecture.
-    - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``.
     - RandWire: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
+    - SPOS: The text of the architecture.
     - SinglePath: The text of the architecture.
 
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with

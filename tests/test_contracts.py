@@ -78,7 +78,10 @@ FACTORIES = {
 }
 """For classes that cannot be made without arguments, or take long to show what they do with their defaults."""
 
-LEARNERS = {"NAO": lambda: load("NAO")(initial=60, batch=100, epochs=60, width=24, seeds=50)}
+LEARNERS = {
+    "NAO": lambda: load("NAO")(initial=60, batch=100, epochs=60, width=24, seeds=50),
+    "PPO": lambda: load("PPO")(),
+}
 """For ``beats_random_search``, where what is quick does not learn."""
 
 SPACES = dict.fromkeys(

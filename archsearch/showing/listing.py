@@ -41,7 +41,7 @@ def components(names: list[str]) -> dict[str, dict[str, str]]:
 
 def lines_of(components: Mapping[str, Mapping[str, str]]) -> list[str]:
     """What ``components`` found, as lines for people."""
-    parts = [[kind, *(f"  {name:<22}{line}" for name, line in each.items()), ""] for kind, each in components.items()]
+    parts = [[kind, *(f"  {name:<21} {line}" for name, line in each.items()), ""] for kind, each in components.items()]
     return [line for part in parts for line in part][:-1]
 
 
@@ -122,7 +122,7 @@ class Fits(NamedTuple):
     def __str__(self) -> str:
         head = [f"{'spaces' if self.kind == 'evaluators' else 'evaluators'} for {self.name}"] if self.others else []
         return "\n".join(
-            [*head, *(f"  {name:<22}{fit}" for name, fit in self.others.items()), *filter(None, [self.note])]
+            [*head, *(f"  {name:<21} {fit}" for name, fit in self.others.items()), *filter(None, [self.note])]
         )
 
 
