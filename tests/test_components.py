@@ -144,7 +144,10 @@ def test_a_class_with_other_defaults_has_all_settings_of_its_base():
     base, own = (dict(inspect.signature(cls).parameters) for cls in (BayesianOptimization, Bananas))
     assert list(own) == list(base)
     changed = {name: own[name].default for name in own if own[name] != base[name]}
-    assert changed == {"candidates": 800, "parents": 2, "more_mutations": 0.8}
+    assert changed == {
+        **{"initial": 10, "batch": 10, "labels": 300},
+        **{"candidates": 800, "parents": 2, "more_mutations": 0.8},
+    }
     assert {name: p.annotation for name, p in own.items()} == {name: p.annotation for name, p in base.items()}
     assert describe(Bananas(parents=3))["init_args"]["candidates"] == 800
     assert describe(BayesianOptimization())["init_args"]["candidates"] == 500
@@ -253,7 +256,7 @@ def test_described_components_are_built_again(component):
         ({1: (2,)}, {"1": [2]}),
         (len, "builtins.len"),
         (Plain, f"{__name__}.Plain"),
-        (import_path, "archsearch.components.import_path"),
+        (import_path, "archsearch.basics.descriptions.import_path"),
     ],
 )
 def test_values_become_plain_data(value, stored):
@@ -297,7 +300,7 @@ def test_build_says_what_it_cannot_make():
 
 def test_functions_are_stored_by_import_path():
     again = build(describe(Function(import_path)), trust=True)
-    assert again.function == "archsearch.components.import_path"
+    assert again.function == "archsearch.basics.descriptions.import_path"
     assert again._call is import_path
 
 
