@@ -80,7 +80,7 @@ FACTORIES = {
 
 LEARNERS = {
     "NAO": lambda: load("NAO")(initial=60, batch=100, epochs=60, width=24, seeds=50),
-    "PPO": lambda: load("PPO")(),
+    "PPO": load("PPO", "controllers"),
 }
 """For ``beats_random_search``, where what is quick does not learn."""
 
