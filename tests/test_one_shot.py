@@ -249,13 +249,20 @@ def test_budgets_are_batches_of_images(trained):
 # -- several at a time ---------------------------------------------------------------------------
 
 
+def rounded(found):
+    """The score, and the metrics with a loss as near as 1e-5: what is scored together is summed in another order."""
+    return found.score, {**found.metrics, "valid_loss": pytest.approx(found.metrics["valid_loss"], abs=1e-5)}
+
+
 @pytest.mark.parametrize("statistics", ["recomputed", "batch", "inherited"])
 @pytest.mark.parametrize("name", ["macro", "mobile"])
 def test_what_is_scored_together_is_scored_as_alone(name, statistics, request):
     evaluator = like(request.getfixturevalue(name), statistics=statistics)
     asked = queries(evaluator.space, 4) * 2 + queries(evaluator.space, 2, seed=1)
     together, alone = evaluator.evaluate_batch(asked), [evaluator.evaluate_query(query) for query in asked]
-    assert [repr(found[:2]) for found in together] == [repr(found[:2]) for found in alone], "the metrics too"
+    assert [rounded(found) for found in together] == [(found.score, found.metrics) for found in alone], (
+        "the metrics too"
+    )
     assert [found.curve for found in together] == [found.curve for found in alone]
     assert same_values(evaluator, request.getfixturevalue(name))
     bills = [found.cost for found in together]
@@ -293,7 +300,7 @@ def test_budgets_of_a_batch_may_differ(macro, monkeypatch):
     assert sorted(groups) == [1, 1, 2, 2], "where a training would go on from plays no part"
     for query, evaluation in zip(asked, found, strict=True):
         alone = macro.evaluate_query(query)
-        assert (evaluation.score, evaluation.metrics) == (alone.score, alone.metrics)
+        assert rounded(evaluation) == (alone.score, alone.metrics)
 
 
 def test_where_memory_is_short_a_batch_is_one_after_another(macro, monkeypatch):
@@ -308,8 +315,10 @@ def test_a_search_by_batches_gives_what_a_search_one_by_one_does():
     results = [
         search(NASBenchMacro(), RandomSearch(), make(training=MACRO), trials=7, seed=0, batch=batch) for batch in (1, 4)
     ]
-    facts = [[(trial.id, trial.architecture, trial.score, trial.metrics) for trial in r.history] for r in results]
-    assert facts[0] == facts[1]
+    one_by_one, batches = ([(trial.id, trial.architecture) for trial in r.history] for r in results)
+    assert one_by_one == batches
+    for alone, together in zip(results[0].history, results[1].history, strict=True):
+        assert rounded(together) == (alone.score, alone.metrics)
     assert results[1].cost.flops < results[0].cost.flops
 
 
