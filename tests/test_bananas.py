@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ def share(architecture: Architecture) -> float:
 
 
 def started(kind: Callable[..., BayesianOptimization], space: Space | None = None, seed: int = 0, **changes: object):
-    controller = kind(**{"model": Share(), **changes})
+    controller = kind(**{"model": Share(), "initial": 10, "batch": 10, **changes})
     controller.start(FixedSpace() if space is None else space, seed)
     return controller
 
@@ -78,7 +79,7 @@ def fits(controller: BayesianOptimization) -> list[tuple[list[Architecture], npt
         {"batch": 0},
         {"candidates": 0},
         {"parents": 0},
-        {"labels": 9},
+        {"labels": 5},
         {"labels": 2.5},
         {"more_mutations": 1.0},
         {"more_mutations": -0.1},
@@ -100,6 +101,31 @@ def test_the_model_of_the_caller_is_left_alone(kind: type[BayesianOptimization])
 
 
 # -- rounds ------------------------------------------------------------------------------------------
+
+
+def test_bayesian_optimization_fits_after_six_results_and_every_three() -> None:
+    controller = started(
+        BayesianOptimization, initial=BayesianOptimization().initial, batch=BayesianOptimization().batch
+    )
+    run(controller, 20)
+    assert [len(architectures) for architectures, _, _ in fits(controller)] == [6, 9, 12, 15, 18]
+
+
+def test_lengths_are_kept_until_there_are_more_results_by_an_eighth(monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[int] = []
+    learn = GaussianProcess._learn
+
+    def counted(self: GaussianProcess, groups: Any, rng: np.random.Generator) -> Any:
+        learnt.append(len(self.targets))
+        return learn(self, groups, rng)
+
+    monkeypatch.setattr(GaussianProcess, "_learn", counted)
+    controller = started(BayesianOptimization, model=GaussianProcess(), initial=6, batch=3, candidates=20)
+    run(controller, 60)
+    assert learnt == [6, 9, 12, 15, 18, 21, 27, 33, 39, 45, 54]
+    restored = started(BayesianOptimization, model=GaussianProcess(), initial=6, batch=3, candidates=20)
+    restored.load_state_dict(controller.state_dict())
+    assert [p.architecture for p in run(restored, 9)] == [p.architecture for p in run(controller, 9)]
 
 
 @BOTH

@@ -157,8 +157,8 @@ def resume(
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
     with readable(where):
+        controller.plan = Plan(config["settings"]["trials"], config["workers"])  # as it was at the start
         settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
-    listeners = _listeners(on_trial)
     if executor is None:
         engine = executor_of_run(config, where, workers=workers, trust=trust)
     else:
@@ -167,9 +167,7 @@ def resume(
     if known is not None:
         check_fingerprints(directory, known, _fingerprints(controller, evaluator, settings))
     history = History(space, config["seed"])
-    with readable(where):  # as it was known at the start
-        controller.plan = Plan(config["settings"]["trials"], config["workers"])
-    loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
+    loop = Search(space, controller, evaluator, engine, settings, history, _listeners(on_trial), progress, limits)
     history.folder = RunFolder.open(directory)
     if known is None and _fingerprints(controller, evaluator, settings):
         loop.say(f"{directory}: begun by 0.1.0, which noted no fingerprints: nobody knows whether its tables changed")
