@@ -23,6 +23,11 @@ COMMANDS = {
     "export": (["export", "run"], "export"),
     "show": (["show", "run"], "architecture"),
     "list": (["list"], "list"),
+    "profile": (
+        ["profile", "--space", "NASBenchMacro", "--evaluator.task", "digits", "--evaluator.skeleton", "{channels: 4}"]
+        + ["--repeats", "2", "--warm_up", "1", "--networks", "3", "--fit", "0", "--quiet", "--out", "table.parquet"],
+        "profile",
+    ),
     "compare": (
         ["compare", "--controllers+", "RandomSearch", "--controllers+", "LocalSearch", "--seeds", "3", "--trials", "8"],
         "comparison",

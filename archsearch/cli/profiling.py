@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from archsearch.basics.words import say
+from archsearch.cli.answers import Answer
 from archsearch.cli.options import (
     DEFAULTS,
     add_component,
@@ -25,7 +26,7 @@ SECONDS = 5.0
 """Between two lines that say how far a measurement is."""
 
 
-def profile(arguments: Sequence[str]) -> int:
+def profile(arguments: Sequence[str]) -> Answer:
     """Measures the networks of a space on a device."""
     from archsearch.devices.profiler import Measuring
     from archsearch.devices.profiler import profile as profile_space
@@ -54,16 +55,14 @@ def profile(arguments: Sequence[str]) -> int:
     objects = instantiate(parser, config)
     measuring = Measuring(**{name: given[name] for name in Measuring.__dataclass_fields__})
     name = f"{type(objects.space).__name__}-{measuring.device}-{measuring.runtime}.parquet".replace(":", "")
-    say(
-        profile_space(
-            objects.space,
-            objects.evaluator,
-            given["out"] or name,
-            measuring,
-            on_progress=None if given["quiet"] else _teller(),
-        )
+    found = profile_space(
+        objects.space,
+        objects.evaluator,
+        given["out"] or name,
+        measuring,
+        on_progress=None if given["quiet"] else _teller(),
     )
-    return 0
+    return Answer(str(found), {"table": found.path, "facts": found.facts})
 
 
 def _teller() -> Callable[[str, int, int], None]:

@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from archsearch.basics.checks import at_least_one, whole_number
+from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.basics.seeding import root_seed, stream
 from archsearch.components import describe
 from archsearch.devices.correction import Fit, Judged, additive, fitted, judged
