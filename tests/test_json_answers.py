@@ -24,8 +24,7 @@ COMMANDS = {
     "show": (["show", "run"], "architecture"),
     "list": (["list"], "list"),
     "profile": (
-        ["profile", "--space", "NASBenchMacro", "--evaluator.task", "digits", "--evaluator.skeleton", "{channels: 4}"]
-        + ["--repeats", "2", "--warm_up", "1", "--networks", "3", "--fit", "0", "--quiet", "--out", "table.parquet"],
+        ["profile", "--space", "NASBenchMacro", "--evaluator.task", "digits", "--evaluator.skeleton.channels", "4", "--repeats", "2", "--warm_up", "1", "--networks", "3", "--fit", "0", "--quiet", "--out", "table.parquet"],
         "profile",
     ),
     "compare": (
