@@ -78,6 +78,8 @@ OPTIONAL = {
     "datasets": "images",
     "torchvision": "vision",
     "mlflow": "mlflow",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
 }
 """Packages that the library imports only where they are asked for, with the extra that has them."""
 

@@ -6,6 +6,7 @@ Counters know the whole package or board, so that what else runs on it counts, t
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,8 +76,7 @@ class Nvml:
     name = "NVML"
 
     def __init__(self, index: int) -> None:
-        import pynvml
-
+        pynvml = importlib.import_module("pynvml")  # comes with drivers and tools of NVIDIA, not with this package
         pynvml.nvmlInit()
         gpu = pynvml.nvmlDeviceGetHandleByIndex(index)
         self._read: Callable[[], int] = lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu))

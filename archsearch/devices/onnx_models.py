@@ -1,4 +1,7 @@
-"""Modules as ONNX models: several exported at once, since most of an export's time is for each export."""
+"""Modules as ONNX models: several exported at once, since most of an export's time is for each export.
+
+Needs the extra ``archsearch[onnx]``, as whoever asks for such models has checked.
+"""
 
 from __future__ import annotations
 
