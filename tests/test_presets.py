@@ -217,14 +217,14 @@ def test_list(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "spso"], "no preset is called 'spso'; did you mean spos? Known: bender, darts, darts_first"),
+        (["--preset", "spso"], "no preset is called 'spso'; did you mean spos? Known: bender, bignas, darts"),
         (["--preset", "../presets/spos"], "no preset is called"),
         (["--preset="], "no preset is called ''"),
         (["--preset"], "expected one argument"),
         (["--preset", "spos", "--preset", "enas"], "expected one, got spos, enas"),
         (["--config", "c.yaml"], "a file with options cannot name one"),
         (["--preset", "spos", "--config", "none.yaml"], "does not exist"),
-        (["--preset", "spos", "--config", "bad.yaml"], "Problems parsing config"),
+        (["--preset", "spos", "--config", "bad.yaml"], "bad.yaml: line 2, column 1: no YAML"),
         (["--preset", "spos", "--controller", "Elitist"], "no controller is called 'Elitist'"),
     ],
 )
