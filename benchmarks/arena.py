@@ -55,12 +55,13 @@ def tables(lines: list[dict[str, object]]) -> str:
         found[str(line["problem"])][str(line["searcher"])].append(line)
     text = []
     for problem in (name for name in PROBLEMS if name in found):
-        text += [f"### {problem}", "", f"| searcher | {' | '.join(map(str, AT))} | ms a trial | seeds |"]
-        text += ["|---" * (len(AT) + 3) + "|"]
+        at = AT[: min(len(line["regret"]) for some in found[problem].values() for line in some)]
+        text += [f"### {problem}", "", f"| searcher | {' | '.join(map(str, at))} | ms a trial | seeds |"]
+        text += ["|---" * (len(at) + 3) + "|"]
         rows = {}
         for name, some in found[problem].items():
-            regrets = np.array([line["regret"] for line in some], float)
-            error = regrets.std(0, ddof=1) / np.sqrt(len(regrets)) if len(regrets) > 1 else np.full(len(AT), np.nan)
+            regrets = np.array([line["regret"][: len(at)] for line in some], float)
+            error = regrets.std(0, ddof=1) / np.sqrt(len(regrets)) if len(regrets) > 1 else np.zeros(len(at))
             rows[name] = regrets.mean(0), error, float(np.mean([line["ms"] for line in some])), len(some)
         least = np.min([mean for mean, *_ in rows.values()], axis=0)
         for name in [name for name in (*OURS, *PEERS) if name in rows]:

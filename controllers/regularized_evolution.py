@@ -126,6 +126,8 @@ class RegularizedEvolution(Controller):
 
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:
+            if trial.failure in ("limit", "refused") and self._told < self._population:
+                self._asked -= 1  # another random one takes its place: certain failures are no part of the beginning
             return
         if self.removal == "none" or len(self._members) < self._population:
             self._members.append(trial.architecture)
