@@ -1,6 +1,6 @@
 """Auto: picks a controller by what is known at the start of a search, switches when another is better, and says so.
 
-What it goes by was measured on problems of several kinds (``docs/arena.md``); it is no published method.
+It is no published method. Its order follows ``docs/controllers.md`` and ``docs/arena.md``; its thresholds are not measured.
 
 - With several ``objectives``: ``NSGA2``.
 - With one: ``BayesianOptimization`` for the first ``modelled`` results. From then on ``LocalSearch`` from the best that

@@ -89,7 +89,7 @@ class Poison(Evaluator):
 
 
 def _evolution():
-    return RegularizedEvolution(population_size=10)
+    return RegularizedEvolution(population_size=10, tournament_size=25)  # the first version's
 
 
 def _predictor():

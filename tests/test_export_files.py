@@ -86,7 +86,7 @@ def test_card(run):
         "- its set-up: ",
         "300 examples",
         "- these weights: ",
-        "- controller: RandomSearch()",
+        "- controller: RandomSearch(over='decisions')",
         "- seed of the search: 2",
         "torch ",
         f"archsearch export {run} --trial {row['id']}",

@@ -207,7 +207,7 @@ def test_list(capsys):
     assert status == 0
     heading, *lines = out.splitlines()
     assert heading == "presets"
-    assert [line.split()[0] for line in lines] == sorted([*NAMES, *OWN, *PARTS])
+    assert [line.split()[0] for line in lines] == sorted([*NAMES, *OWN, *ELASTIC, *PARTS])
     assert all(f"# {line[24:]}" == preset_file(line.split()[0]).read_text().splitlines()[0] for line in lines)
     everything = run(capsys, "list")[1]
     assert out.strip() in everything
