@@ -1,6 +1,6 @@
 """Auto: picks a controller by what is known at the start of a search, switches when another is better, and says so.
 
-It is no published method. Its order follows ``docs/controllers.md`` and ``docs/arena.md``; its thresholds are not measured.
+It is no published method. Its order follows ``docs/controllers.md`` and ``docs/arena.md``; its thresholds are guesses.
 
 - With several ``objectives``: ``NSGA2``.
 - With one: ``BayesianOptimization`` for the first ``modelled`` results. From then on ``LocalSearch`` from the best that

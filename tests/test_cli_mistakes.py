@@ -67,9 +67,9 @@ def test_another_space_on_resume_is_refused(capsys):
 
 def test_occupied_folder_is_refused(capsys):
     assert run(capsys, "run", "--trials", "5", "--out", "r", "--quiet")[0] == 0
-    status, _, err = run(capsys, "run", "--trials", "5", "--out", "r", "--quiet")
+    status, _, err = run(capsys, "run", "--trials", "6", "--out", "r", "--quiet")
     assert status == 2
-    assert f"archsearch resume {Path('r').absolute()}" in err
+    assert "'archsearch resume r --trials 6' changes that" in err
 
 
 @pytest.mark.parametrize(
