@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.basics.checks import at_least_one
+from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -125,9 +125,7 @@ class OnceForAll(Space):
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise UsageError(f"OnceForAll: kernels: expected odd numbers, got {list(kernels)}")
         self.stem_channels = at_least_one("OnceForAll", "stem_channels", stem_channels)
-        if stem_stride not in (1, 2):
-            raise UsageError(f"OnceForAll: stem_stride: expected 1 or 2, got {stem_stride!r}")
-        self.stem_stride = stem_stride
+        self.stem_stride = whole_number("OnceForAll", "stem_stride", stem_stride, 1, 2)
         if len(head_channels) != 2:
             raise UsageError(f"OnceForAll: head_channels: expected two numbers, got {head_channels!r}")
         self.head_channels = [at_least_one("OnceForAll", "head_channels", number) for number in head_channels]

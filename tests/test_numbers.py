@@ -23,6 +23,7 @@ NEEDED = {
     "Choices": lambda: {"decisions": {"a": [1, 2]}},
     "Function": lambda: {"function": len},
     "LearningCurve": lambda: {"evaluator": Training(epochs=9)},
+    "OnDevice": lambda: {"evaluator": Tabular(), "target": 0.02},
     "OneShot": dict,
 }
 """Arguments that have no default."""
@@ -55,7 +56,7 @@ def test_no_component_takes_what_is_no_number_for_one(cls, name, found):
         wrong += [1.5, 2.0, np.float64(2.0)]
     for value in wrong:
         with pytest.raises(UsageError) as caught:
-            cls(**others, **{name: value})
+            cls(**{**others, name: value})
         assert name in str(caught.value), value
         assert "\n" not in str(caught.value)
 
@@ -67,16 +68,16 @@ def test_numbers_of_numpy_are_taken_and_kept_as_plain_ones(cls, name, found):
         others["epochs"] = 200
     default = inspect.signature(cls.__init__).parameters[name].default
     accepted = False
-    for plain in (default, 0.25, 1, 2, 3, 7, 10, 50, 100, 200, 777):
+    for plain in (default, 0.25, -0.25, 1, 2, 3, 7, 10, 50, 100, 200, 777):
         if isinstance(plain, (str, list, type(None))):
             continue
         try:
-            cls(**others, **{name: plain})
+            cls(**{**others, name: plain})
         except UsageError:
             continue
         accepted = True
         given = np.int64(plain) if isinstance(plain, int) else np.float64(plain)
-        kept = describe(cls(**others, **{name: given}))["init_args"][name] if cls is not SimulatedExecutor else plain
+        kept = describe(cls(**{**others, name: given}))["init_args"][name] if cls is not SimulatedExecutor else plain
         assert kept == plain
         assert type(kept) is type(plain)
     assert accepted
