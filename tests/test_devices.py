@@ -68,10 +68,10 @@ def test_blocks_of_a_chain_are_its_layers():
     names = [block.name for block in blocks_of(network, (3, 12, 12), batch=2)]
     assert names == [
         "Sequential 2x3x12x12",
-        "MBConv 2x8x12x12",
+        "MBConvLayer 2x8x12x12",
         "aten.add.Tensor 2x8x12x12 2x8x12x12",
-        "MBConv 2x8x12x12",
-        "MBConv 2x12x6x6",
+        "MBConvLayer 2x8x12x12",
+        "MBConvLayer 2x12x6x6",
         "aten.add.Tensor 2x12x6x6 2x12x6x6",
         "Sequential 2x12x6x6",
         "Linear 2x16",
@@ -364,7 +364,8 @@ def test_bayesian_optimisation_keeps_limits():
     assert result.rejected == 0, "one cell in eight keeps these limits, and others are not proposed"
     assert all(trial.metrics[name] <= limit for trial in result.history for name, limit in limits.items())
     assert search(NASBench201(), controller, Tabular(), trials=12, seed=0).completed == 12
-    assert controller.allowed is None
+    assert controller.refusal is not None
+    assert not controller.refusal((3,) * 6), "the limits were those of the search before"
 
 
 # -- energy ----------------------------------------------------------------------------------------
@@ -374,13 +375,13 @@ def test_energy_where_a_counter_exists(tmp_path):
     package = tmp_path / "intel-rapl:0"
     package.mkdir()
     (tmp_path / "intel-rapl:0:0").mkdir()  # a part of the package, which counts it already
-    (package / "max_energy_range_uj").write_text("10000000\n")
+    (package / "max_energy_range_uj").write_text("10000000000\n")
     energy = package / "energy_uj"
-    energy.write_text("9000000\n")
+    energy.write_text("9999000000\n")
     counter = Rapl(tmp_path)
 
     def burn():
-        energy.write_text(f"{(int(energy.read_text()) + 500_000) % 10_000_000}\n")
+        energy.write_text(f"{(int(energy.read_text()) + 500_000) % 10_000_000_000}\n")
 
     assert joules_each([burn, burn], counter, lambda: None, seconds=0.02) == pytest.approx(0.5)
     with pytest.raises(OSError, match="no RAPL counter"):

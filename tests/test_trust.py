@@ -97,7 +97,7 @@ def test_a_space_that_is_not_installed_is_not_made(stranger, attack, command, ca
 @pytest.mark.parametrize(("what", "attack"), [(what, attack) for what in REST for attack in REST[what]])
 def test_nothing_else_that_a_folder_names_is_made(stranger, what, attack, command, capsys):
     edit(stranger, **{what: REST[what][attack]}, **({"executor": "ray"} if what == "executor_settings" else {}))
-    passed_over = command == "export" and (what, attack) == ("evaluator", "calls")
+    passed_over = command == "export" and (what, attack) in [("evaluator", "calls"), ("evaluator", "labels")]
     told = pytest.warns(UserWarning, match="weights are passed over") if passed_over else contextlib.nullcontext()
     with told:
         assert refused(READING[command], stranger) == (command == "resume")

@@ -132,21 +132,22 @@ def _has_weights(run: RunFolder, trust: bool) -> bool:
     """Whether the evaluator of a run scores networks with weights; of one that is neither installed nor trusted, no."""
     try:
         described = run.config()["evaluator"]
-        path = described["class_path"]
-        cls: Any = installed(path, ("evaluators",))
-        if cls is None and not trust:
-            warnings.warn(
-                f"{run.path}: its weights are passed over, since {path!r:.80} is not installed; if you made this "
-                "folder or trust who did: --trust (in Python trust=True)",
-                stacklevel=2,
-            )
-            return False
-        cls = cls or load(path)
-        while cls.weights_from:  # an evaluator that asks another one, which may be the default
-            described = described["init_args"][cls.weights_from]
+        while True:
+            path = described["class_path"]
+            cls: Any = installed(path, ("evaluators",))
+            if cls is None and not trust:
+                warnings.warn(
+                    f"{run.path}: its weights are passed over, since {path!r:.80} is not installed; if you made this "
+                    "folder or trust who did: --trust (in Python trust=True)",
+                    stacklevel=2,
+                )
+                return False
+            cls = cls or load(path)
+            if not cls.weights_from:
+                break
+            described = described["init_args"].get(cls.weights_from)  # it asks another one, which may be the default
             if described is None:
                 return False
-            cls = load(described["class_path"])
         return bool(cls.trained is not Evaluator.trained)
     except UnknownName:  # of a package that is not here
         return False
