@@ -133,6 +133,9 @@ def test_what_cannot_be_sent_is_refused_before_anything_is_written(tmp_path):
         def __init__(self):
             self.lock = threading.Lock()
 
+        def evaluate(self, architecture, seed):
+            return Evaluation(0.0)
+
     for settings in ({"timeout": 5.0}, {"executor": LocalExecutor(isolate=True)}):
         with pytest.raises(UsageError, match=r"Locked cannot be sent to the worker process .*lock"):
             search(SPACE, RandomSearch(), Locked(), trials=5, out=tmp_path / "r", **settings)
@@ -143,6 +146,9 @@ def test_an_evaluator_that_cannot_be_loaded_ends_the_search_with_one_line():
     class Here(Evaluator):
         def __reduce__(self):
             return misbehaving_lab.made_in, (os.getpid(),)
+
+        def evaluate(self, architecture, seed):
+            return Evaluation(0.0)
 
     with pytest.raises(ExecutorError, match="cannot be loaded in the worker process: ImportError: no such module here"):
         search(SPACE, RandomSearch(), Here(), trials=5, timeout=5.0)

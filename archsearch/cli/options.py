@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from archsearch.cli.answers import Answer, result_document
 from archsearch.cli.settled import settle
 from archsearch.errors import ArchsearchError, UsageError
-from archsearch.files.yaml_files import read_yaml, yaml_text
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -74,6 +71,9 @@ def _preset_text(preset: str, files: Sequence[str], options: Sequence[str], only
     Else jsonargparse would hand on settings that happen to have the same name: the epochs of a super-network would
     become those of each training.
     """
+    import yaml
+
+    from archsearch.files.yaml_files import read_yaml, yaml_text
     from archsearch.showing.listing import preset_file
 
     content: dict[str, Any] = read_yaml(preset_file(preset).read_text())
@@ -194,7 +194,10 @@ def add_component(
 
 def _named_class(option: str, arguments: Sequence[str]) -> str | None:
     """The class that the user gives for a component, on the command line or in files; None: none that can be told."""
+    import yaml
+
     from archsearch.components import import_path, load
+    from archsearch.files.yaml_files import read_yaml
 
     found: Any = None
     for name, value in _with_values(arguments):
