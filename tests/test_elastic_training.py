@@ -351,7 +351,7 @@ def test_refusals(settings, space, error, message):
         ({"depths": [3, 2]}, r"depths: expected rising numbers, got \[3, 2\]"),
         ({"expansions": []}, r"expansions: expected a list of numbers, got \[\]"),
         ({"head_channels": [8]}, r"head_channels: expected two numbers, got \[8\]"),
-        ({"stem_stride": 3}, "stem_stride: expected 1 or 2, got 3"),
+        ({"stem_stride": 3}, "stem_stride: expected a whole number from 1 to 2, got 3"),
     ],
 )
 def test_refusals_of_the_space(settings, message):
