@@ -62,17 +62,31 @@ class Rising(Expression):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Divided(Expression):
-    """A quotient, its whole part, or a remainder."""
+class Pair(Expression):
+    """Two parts, and a sign between them."""
 
     sign: str
     first: Expression
     second: Expression
 
+    @classmethod
+    def made(cls, sign: str, first: Expression, second: Expression) -> Expression:
+        """The expression, or what is certain of it."""
+        raise NotImplementedError
+
     def put(self, i: int, value: Any) -> Expression | None:
         """See ``Expression``."""
         first, second = self.first.put(i, value), self.second.put(i, value)
         return None if first is None or second is None else self.made(self.sign, first, second)
+
+    def names(self) -> set[int]:
+        """See ``Expression``."""
+        return names_of((self.first, self.second))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Divided(Pair):
+    """A quotient, its whole part, or a remainder."""
 
     @classmethod
     def made(cls, sign: str, first: Expression, second: Expression) -> Expression:
@@ -83,23 +97,10 @@ class Divided(Expression):
             return Value(0 if sign == "%" else math.inf)
         return Value(DIVISIONS[sign](first.value, second.value))
 
-    def names(self) -> set[int]:
-        """See ``Expression``."""
-        return names_of((self.first, self.second))
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Compared(Expression):
+class Compared(Pair):
     """Whether two parts are in an order."""
-
-    sign: str
-    first: Expression
-    second: Expression
-
-    def put(self, i: int, value: Any) -> Expression | None:
-        """See ``Expression``."""
-        first, second = self.first.put(i, value), self.second.put(i, value)
-        return None if first is None or second is None else self.made(self.sign, first, second)
 
     @classmethod
     def made(cls, sign: str, first: Expression, second: Expression) -> Expression:
@@ -124,10 +125,6 @@ class Compared(Expression):
     def bounds(self) -> Bounds | None:
         """See ``Expression``."""
         return (0, 1)
-
-    def names(self) -> set[int]:
-        """See ``Expression``."""
-        return names_of((self.first, self.second))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

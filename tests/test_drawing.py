@@ -16,7 +16,7 @@ from archsearch.showing import placing as showing_placing
 from archsearch.showing import style as style
 from archsearch.showing.curves import draw_learning_curve
 from archsearch.showing.graphs import draw_graph
-from archsearch.showing.report_pictures import best_so_far
+from archsearch.showing.report_pictures import _best_so_far
 from archsearch.space import Space
 from archsearch.testing import ConditionalSpace
 
@@ -200,7 +200,7 @@ def test_the_unit_of_cost_suits_its_size(seconds, unit):
     assert style.time_unit(seconds)[0] == unit
 
 
-def testbest_so_far_is_of_the_longest_training():
+def test_best_so_far_is_of_the_longest_training():
     table = pa.table({"score": [5.0, 9.0, 7.0, 8.0, 6.0, 9.5], "budget": [1, 1, 3, 3, 9, 1]})
-    assert best_so_far(table, table["score"].to_numpy()).tolist() == [5, 9, 7, 8, 6, 6]
-    assert best_so_far(table.drop_columns("budget"), table["score"].to_numpy()).tolist() == [5, 9, 9, 9, 9, 9.5]
+    assert _best_so_far(table, table["score"].to_numpy()).tolist() == [5, 9, 7, 8, 6, 6]
+    assert _best_so_far(table.drop_columns("budget"), table["score"].to_numpy()).tolist() == [5, 9, 9, 9, 9, 9.5]

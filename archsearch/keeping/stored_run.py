@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import RunFolderError
 from archsearch.files.checksums import Damaged, open_json
@@ -142,17 +142,23 @@ class StoredRun(Stored):
             isinstance(event, list) and event[0] == "v" for event in later
         )
 
-    def faults(self) -> Counter[str]:
-        """How often what went wrong, over all sessions of the run."""
-        path, counts, bad = self.path / FAULTS_FILE, Counter[str](), 0
+    def fault_lines(self) -> Iterator[dict[str, Any]]:
+        """What went wrong, over all sessions of the run: each sound line of ``faults.jsonl``, which has a ``kind``."""
+        path, bad = self.path / FAULTS_FILE, 0
         for line in path.read_bytes().splitlines() if path.is_file() else ():
             try:
-                counts[text(open_json(line, sealed=False)["kind"])] += 1
+                fault = open_json(line, sealed=False)
+                text(fault["kind"])
             except (Damaged, KeyError):  # also half-written, on a full disk
                 bad += 1
+            else:
+                yield fault
         if bad:
             self.notices.tell(path, f"has {bad:,} damaged line{'s' if bad != 1 else ''}, which are not counted")
-        return counts
+
+    def faults(self) -> Counter[str]:
+        """How often what went wrong, by its kind."""
+        return Counter(text(fault["kind"]) for fault in self.fault_lines())
 
     # -- verifications: beside the search, which may be running --------------------------------------
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from archsearch.basics.checks import at_least_one
+from archsearch.basics.decisions import ABSENT
 from archsearch.plot.sources import Searched, Source, searched
-from archsearch.ranking.importance import ABSENT, Importance, columns_by_label
+from archsearch.ranking.importance import Importance, columns_by_label
 from archsearch.ranking.importance import importance as importance_of_scores
 from archsearch.showing.style import BLUE, GREY, INK, legend_label, save_figure
 

@@ -14,8 +14,6 @@ from archsearch.errors import RunFolderError
 from archsearch.keeping.folder import RunFolder
 from archsearch.showing.report import space_or_none
 
-FAULTS = "faults.jsonl"
-
 
 class Frames(NamedTuple):
     """Tables over many runs; each has a column ``run``, the folder, by which they can be joined.
@@ -93,16 +91,8 @@ def _run(folder: RunFolder) -> dict[str, Any]:
 
 
 def _faults(folder: RunFolder) -> list[dict[str, Any]]:
-    path = folder.path / FAULTS
-    found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
-        try:
-            fault = json.loads(line)
-        except ValueError:
-            continue  # half a line, of a process that was killed
-        if isinstance(fault, dict):
-            found.append({"run": str(folder.path), **{name: fault.get(name) for name in _FAULTS.names[1:]}})
-    return found
+    names = _FAULTS.names[1:]
+    return [{"run": str(folder.path), **{name: fault.get(name) for name in names}} for fault in folder.fault_lines()]
 
 
 def _curves(table: pa.Table, folder: RunFolder) -> pa.Table:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from archsearch.errors import UsageError
-from archsearch.keeping.columns import has_status
-from archsearch.keeping.ledger import billed_seconds
 from archsearch.pareto import Direction, front_of
 from archsearch.plot.sources import Source, searched
-from archsearch.showing.curves import draw_front, draw_learning_curve
+from archsearch.showing.curves import draw_front
 from archsearch.showing.graphs import draw_graph
-from archsearch.showing.report_pictures import best_so_far
+from archsearch.showing.report_pictures import draw_curve
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -33,13 +29,8 @@ def learning_curve(source: Source, *, over: Literal["trials", "cost"] = "trials"
     if over not in ("trials", "cost"):
         raise UsageError(f"learning_curve: over: expected trials or cost, got {over!r}")
     found = searched(source, trust)
-    completed = found.completed
-    scores = completed["score"].to_numpy()
-    seconds = None
-    if over == "cost":
-        seconds = np.cumsum(billed_seconds(found.trials))[np.asarray(has_status(found.trials, "completed"))]
-    label = "completed trials" if seconds is None else ""
-    return draw_learning_curve(None, scores, best_so_far(completed, scores), label, found.name, seconds)
+    found.need_completed()
+    return draw_curve(found.trials, None, found.name, by_cost=over == "cost")
 
 
 def front(source: Source, objectives: Mapping[str, Direction], *, trust: bool = False) -> Figure:

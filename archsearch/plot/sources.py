@@ -33,17 +33,15 @@ class Searched(NamedTuple):
 
     @property
     def completed(self) -> pa.Table:
-        """The rows of completed trials.
+        """The rows of completed trials; see ``need_completed``."""
+        self.need_completed()
+        return self.trials.filter(has_status(self.trials, "completed"))
 
-        Raises:
-            RunFolderError: If there are none.
-        """
-        found = self.trials.filter(has_status(self.trials, "completed"))
-        if not len(found):
-            raise RunFolderError(
-                f"{self.name or 'this search'}: no trial has completed yet, so there is nothing to show"
-            )
-        return found
+    def need_completed(self) -> None:
+        """Raises ``RunFolderError`` if no trial has completed."""
+        if not has_status(self.trials, "completed").to_numpy().any():
+            where = self.name or "this search"
+            raise RunFolderError(f"{where}: no trial has completed yet, so there is nothing to show")
 
     def known_space(self, function: str) -> Space:
         """The space.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.decisions import ABSENT
 from archsearch.errors import UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -21,7 +22,6 @@ Floats = npt.NDArray[np.float64]
 
 LEAST, MOST = 20, 2_000
 """Trials that are needed, and the most that are used, evenly chosen."""
-ABSENT = -1
 
 
 class Importance(NamedTuple):

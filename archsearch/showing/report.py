@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archsearch.basics.checks import at_least_one
 from archsearch.basics.words import say
@@ -30,6 +30,7 @@ from archsearch.showing.rows import (
     shown_columns,
 )
 from archsearch.space import Space
+from archsearch.trial import Cost
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,7 +88,7 @@ def report(
     rows = best_rows(table, top)
     if not rows:
         raise RunFolderError(f"{directory}: {_why_nothing(folder)}, so there is nothing to report")
-    facts = facts_of(folder, config, table)
+    facts = facts_of(folder, config, table, bill_of(folder, table))
     objectives = objectives or _objectives(config, table)
     verification, front = newest_verification(folder, table), front_of(table, objectives) if objectives else None
     searched = _searched(folder, space, truth)
@@ -165,7 +166,26 @@ def _why_nothing(folder: RunFolder) -> str:
     return folder.notices.lines[0] if folder.notices.lines else "no trial has completed yet"
 
 
-def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table) -> dict[str, str]:
+class Bill(NamedTuple):
+    """What a run cost and what went wrong, read from its folder.
+
+    Attributes:
+        trials: Cost of all tries, those that are not done yet included.
+        set_up: Cost of the evaluator's one-off work.
+        faults: How often what went wrong, by kind.
+    """
+
+    trials: Cost
+    set_up: Cost
+    faults: Mapping[str, int]
+
+
+def bill_of(folder: RunFolder, table: pa.Table) -> Bill:
+    """The bill of a run with these trials."""
+    return Bill(total_cost(table) + folder.pending_cost(), folder.setup_cost(), folder.faults())
+
+
+def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table, bill: Bill) -> dict[str, str]:
     """What was run and what it cost, as text."""
     from archsearch.basics.words import format_cost, format_faults
     from archsearch.keeping.stored_run import NOTE
@@ -177,11 +197,10 @@ def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table) -> dict
         facts["trials"] += f", {folder.lost:,} finished ones lost to damage"
     if failures:
         facts["failed"] = format_faults({f["values"]: f["counts"] for f in failures})
-    setup_cost = folder.setup_cost()
-    if faults := folder.faults():
-        facts["faults"] = f"{format_faults(faults)} (in faults.jsonl)"
-    facts["cost"] = format_cost(total_cost(table) + folder.pending_cost())
-    facts["set-up"] = format_cost(setup_cost)
+    if bill.faults:
+        facts["faults"] = f"{format_faults(bill.faults)} (in faults.jsonl)"
+    facts["cost"] = format_cost(bill.trials)
+    facts["set-up"] = format_cost(bill.set_up)
     note = folder.path / "evaluator" / NOTE
     if note.is_file():
         facts["note"] = note.read_text(encoding="utf-8", errors="replace")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+    from matplotlib.figure import Figure
 
     from archsearch.pareto import Front
     from archsearch.ranking.derived import Searched, Truth
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 def draw_curves(table: pa.Table, target: Path, title: str) -> None:
     """The learning curve over trials, and over billed cost where there is some."""
+    draw_curve(table, target / "learning_curve.png", title)
+    draw_curve(table, target / "learning_curve_cost.png", title, by_cost=True)
+
+
+def draw_curve(table: pa.Table, path: Path | None, title: str, *, by_cost: bool = False) -> Figure:
+    """The learning curve of a run's trials, over completed trials or billed cost."""
     import numpy as np
 
     from archsearch.showing.curves import draw_learning_curve
@@ -30,13 +37,12 @@ def draw_curves(table: pa.Table, target: Path, title: str) -> None:
     is_completed = has_status(table, "completed")
     completed = table.filter(is_completed)
     scores = completed["score"].to_numpy()
-    seconds = np.cumsum(billed_seconds(table))[np.asarray(is_completed)]
-    best = best_so_far(completed, scores)
-    draw_learning_curve(target / "learning_curve.png", scores, best, xlabel="completed trials", title=title)
-    draw_learning_curve(target / "learning_curve_cost.png", scores, best, title=title, seconds=seconds)
+    seconds = np.cumsum(billed_seconds(table))[np.asarray(is_completed)] if by_cost else None
+    label = "" if by_cost else "completed trials"
+    return draw_learning_curve(path, scores, _best_so_far(completed, scores), label, title, seconds)
 
 
-def best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The best score after each trial: with budgets, of those trained longest, so that it may fall."""
     import numpy as np
 

@@ -15,8 +15,8 @@ from archsearch.files.damage import reads_folder
 from archsearch.files.lock import left_running
 from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.ledger import ends, total_cost
-from archsearch.showing.report import RECENT_TRIALS, facts_of, space_or_none
+from archsearch.keeping.ledger import ends
+from archsearch.showing.report import RECENT_TRIALS, bill_of, facts_of, space_or_none
 from archsearch.showing.rows import best_rows, number_text, shown_columns
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -60,7 +60,8 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     folder = RunFolder(directory)
     config, running = folder.config(), folder.in_use()
     table = folder.table(space_or_none(folder, config, trust))
-    facts = facts_of(folder, config, table)
+    bill = bill_of(folder, table)
+    facts = facts_of(folder, config, table, bill)
     completed = table.filter(has_status(table, "completed")).num_rows
     limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
     limits = {name: value for name, value in limits.items() if value is not None}
@@ -74,9 +75,9 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
         "stops_at": limits,
         "trials_a_second": _rate(table),
         "best": _best(best[0]) if best else None,
-        "cost": (total_cost(table) + folder.pending_cost()).amounts(),
-        "setup_cost": folder.setup_cost().amounts(),
-        "faults": folder.faults(),
+        "cost": bill.trials.amounts(),
+        "setup_cost": bill.set_up.amounts(),
+        "faults": bill.faults,
         "damage": list(folder.notices.lines),
     }
     if killed:

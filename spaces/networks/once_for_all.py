@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from archsearch.chain.elastic import ElasticConvBN
 from archsearch.elastic import ElasticBatchNorm2d, ElasticConv2d, Units
 from archsearch.elastic.sorting import l1_norm
 from archsearch.networks.network import GlobalAveragePool, InputShape, Network
@@ -42,7 +43,7 @@ class OnceForAllNetwork(Network):
         form = _largest(space) if architecture is None else space.form(architecture)
         kernels = None if architecture is None else ()
         width = space.stem_channels
-        self.stem = ConvBN(task.input_shape[0], width, 3, space.stem_stride, "hard_swish")
+        self.stem = ElasticConvBN(task.input_shape[0], width, 3, space.stem_stride, activation=nn.Hardswish)
         self.first = MBConv(width, width, (3,), 1, 1, "relu", squeeze=False)
         self.units = nn.ModuleList()
         for given, layers in zip(space.units, form.units, strict=True):
@@ -58,7 +59,7 @@ class OnceForAllNetwork(Network):
                 width = unit.channels
             self.units.append(stack)
         last, mixed = space.head_channels
-        self.last = nn.Sequential(ConvBN(width, last, 1, 1, "hard_swish"), GlobalAveragePool())
+        self.last = nn.Sequential(ElasticConvBN(width, last, 1, activation=nn.Hardswish), GlobalAveragePool())
         self.mix = nn.Linear(last, mixed, bias=False)
         self.classifier = nn.Linear(mixed, task.classes)
 
@@ -85,28 +86,6 @@ def scaled(images: torch.Tensor, resolution: int | None) -> torch.Tensor:
     if resolution is None or tuple(images.shape[2:]) == (resolution, resolution):
         return images
     return functional.interpolate(images, (resolution, resolution), mode="bilinear", align_corners=False)
-
-
-class ConvBN(nn.Module):
-    """Convolution, batch normalisation and activation.
-
-    Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        kernel: Size of the convolution, odd.
-        stride: Of the convolution.
-        activation: Its name.
-    """
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, activation: str) -> None:
-        super().__init__()
-        self.conv = ElasticConv2d(inputs, outputs, (kernel,), stride)
-        self.bn = ElasticBatchNorm2d(outputs)
-        self.activation = ACTIVATIONS[activation]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Shape (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride), rounded up."""
-        return self.activation(self.bn(self.conv(x)))
 
 
 class MBConv(nn.Module):
