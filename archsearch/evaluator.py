@@ -128,6 +128,14 @@ class Evaluator(Described):
         """How it builds networks (after ``start``); None: it builds none, or does not say."""
         return None
 
+    @property
+    def priced(self) -> bool:
+        """Whether what it bills is what its answers cost (after ``start``).
+
+        False of a table whose rows have no seconds: what they cost is not known, and looking them up costs nothing.
+        """
+        return True
+
     @staticmethod
     def folder_in(folder: Path | None, name: str) -> Path | None:
         """A folder for an evaluator that this one asks, inside its own; made if need be. None where there is none."""

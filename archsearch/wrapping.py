@@ -58,6 +58,11 @@ class Around(Evaluator):
         """As the evaluator's."""
         return self.evaluator.built
 
+    @property
+    def priced(self) -> bool:
+        """As the evaluator's."""
+        return self.evaluator.priced
+
     def refusal(self, architecture: Architecture) -> str:
         """As the evaluator's."""
         return self.evaluator.refusal(architecture)
@@ -103,6 +108,11 @@ class AroundSeveral(Together):
         super().start(space)
         for evaluator in self.asked.values():
             evaluator.start(space)
+
+    @property
+    def priced(self) -> bool:
+        """Whether all of them are."""
+        return all(each.priced for each in self.asked.values())
 
     @property
     def built(self) -> Built | None:

@@ -215,6 +215,11 @@ class Tabular(Evaluator):
             return self._equal.get(self.space.canonical(architecture))
         return found
 
+    @property
+    def priced(self) -> bool:
+        """Whether its rows have seconds; published scores at initialisation, and some tables, have none."""
+        return any(each is not None and each.cost.recorded_seconds for each in self._evaluations.values())
+
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """``params``, ``flops``, ``latency_seconds`` and ``energy_joules``, as far as the table has them.
 

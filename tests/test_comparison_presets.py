@@ -12,7 +12,7 @@ from archsearch.errors import UnknownName, UsageError
 from archsearch.evaluators import Tabular
 from archsearch.files.parquet import read_parquet
 from archsearch.judging.comparison import compare
-from archsearch.judging.comparison_report import figures
+from archsearch.judging.comparison_figures import figures
 from archsearch.ranking.derived import read_searched
 from archsearch.spaces import NASBench201
 

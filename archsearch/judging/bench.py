@@ -189,6 +189,7 @@ class Bench:
         if len(self._truth) < MIN_SAMPLES:
             raise UsageError(self._too_few(trials))
         self._reference_cost = mean([trial.cost for trial in trials])
+        self._unit = self._reference_cost.billed_seconds
         scores = {trial.architecture: trial.score for trial in trials}
         known = [each for each in drawn if each in self._truth]
         self._scores = np.array([scores[each] for each in known], np.float64)
@@ -236,12 +237,17 @@ class Bench:
             )
         return [known[i] for i in rng.permutation(len(known))[: self.settings.samples]]
 
-    def _sizes(self, judge: Prepared, architectures: Sequence[Architecture]) -> tuple[Floats | None, str | None]:
-        """The size of each architecture, where the reference knows it, and what that is."""
+    def _sizes(self, architectures: Sequence[Architecture]) -> tuple[Floats | None, Size | None]:
+        """The size of each architecture, where the reference knows it, and what tells it; None where it does not."""
+        counting = anew(self.reference)  # not the judge: that has counted some already, and what is known is free
+        counting.start(self.space)
         for name in SIZES:
-            sizes = np.array([judge.measure(each).get(name, math.nan) for each in architectures])
+            size = Size(counting, name)
+            sizes = np.array([size.of(each)[0] for each in architectures])
             if np.isfinite(sizes).all():
-                return sizes, name
+                return sizes, size
+            counting = anew(self.reference)
+            counting.start(self.space)
         return None, None
 
     def _prepared(self, evaluator: Evaluator, folder: str) -> Prepared:
@@ -278,18 +284,31 @@ class Bench:
 class Size(Evaluator):
     """Ranks by size alone, the largest first.
 
+    What counting an architecture took is billed whenever it is asked for: an evaluator that remembers counts would be
+    free in one place and not in another.
+
     Args:
-        evaluator: What knows the size; started.
+        evaluator: What knows the size; started, and nothing measured yet.
         figure: What size is.
     """
 
     def __init__(self, evaluator: Evaluator, figure: str) -> None:
         self.evaluator = evaluator
         self.figure = figure
+        self._known: dict[Architecture, tuple[float, float]] = {}
+
+    def of(self, architecture: Architecture) -> tuple[float, float]:
+        """The size, NaN if it is not known, and the processor seconds that counting it took."""
+        if architecture not in self._known:
+            begun = time.process_time()
+            size = float(self.evaluator.measure(architecture).get(self.figure, math.nan))
+            self._known[architecture] = size, time.process_time() - begun
+        return self._known[architecture]
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """The figure as the score."""
-        return Evaluation(float(self.evaluator.measure(architecture)[self.figure]))
+        size, seconds = self.of(architecture)
+        return Evaluation(size, cost=Cost(device_seconds=seconds))
 
 
 class Random(Evaluator):
@@ -297,7 +316,9 @@ class Random(Evaluator):
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """A number that the architecture has nothing to do with."""
-        return Evaluation(float(stream(seed, RANDOM).random()))
+        begun = time.process_time()
+        score = float(stream(seed, RANDOM).random())
+        return Evaluation(score, cost=Cost(device_seconds=time.process_time() - begun))
 
 
 def anew(evaluator: Evaluator, number: int = 0) -> Evaluator:

@@ -55,6 +55,7 @@ class Compared:
         note: What it says of its set-up, or why its searches ended early.
         derived: What the reference says of the architecture that it ends with itself, once per seed; NaN where the
             reference cannot score it. None: it has no distribution over the space (``archsearch.abilities``).
+        priced: Whether what it bills is what it costs; not where a table without seconds was looked up.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Compared:
     evaluations: Floats | None = None
     note: str = ""
     derived: Floats | None = None
+    priced: bool = True
 
     def total(self, n: float) -> float:
         """Billed seconds for ``n`` architectures, set-up included."""
@@ -112,9 +114,10 @@ class Findings:
         budgets: Billed seconds at which picks were compared.
         best: The best truth there is, or that was seen.
         average: Mean truth of the sample: what a random pick is worth.
-        random_search: What random search with the reference finds for each budget, on average: the expected truth of
-            the best of as many architectures as the budget pays for (at most ``trials``), by the reference's scores of
-            the sample under another seed. NaN where that is none, or more than the sample has.
+        random_search: What random search with the reference finds for each budget, mean and standard deviation: the
+            truth of the best of as many architectures as the budget pays for (at most ``trials``), by the reference's
+            scores of the sample under other seeds. NaN where that is none, or more than the sample has.
+        reference_priced: Whether what the reference bills is what it costs.
         seed: The root seed.
         seconds: How long this call took; less than all, if it went on with what was there.
     """
@@ -133,7 +136,8 @@ class Findings:
     budgets: tuple[float, ...]
     best: float
     average: float
-    random_search: tuple[float, ...]
+    random_search: tuple[tuple[float, float], ...]
+    reference_priced: bool
     seed: int
     seconds: float
 
@@ -151,18 +155,24 @@ class Findings:
             other: The other; None: the reference.
 
         Returns:
-            At least 1; infinity if it never is.
+            At least 1; infinity if it never is; NaN where what one of them costs is not known.
         """
         first = self[name]
+        if not (first.priced and (self.reference_priced if other is None else self[other].priced)):
+            return math.nan
         set_up, each = (
             (self.reference_set_up, self.reference_cost) if other is None else (self[other].set_up, self[other].each)
         )
         own = (set_up_seconds(first.set_up), first.each.billed_seconds)
         return break_even(*own, set_up_seconds(set_up), each.billed_seconds)
 
+    def affordable(self, row: Compared) -> bool:
+        """Whether it is known what it finds for a cost: not where its own is not, unlike that of the reference."""
+        return row.priced or not self.reference_priced
+
     def recommendations(self) -> list[Recommendation]:
         """One for each budget; see ``recommend``."""
-        searched = {row.name: row.picks for row in self.rows if row.picks is not None}
+        searched = {row.name: row.picks for row in self.rows if row.picks is not None and self.affordable(row)}
         return recommend(searched, self.budgets) if searched else []
 
 

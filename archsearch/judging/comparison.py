@@ -33,6 +33,7 @@ from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor
 from archsearch.files.yaml_files import read_yaml
+from archsearch.judging import comparison_figures
 from archsearch.judging import comparison_report as report
 from archsearch.judging.bench import CONFIG, ComparisonOptions, ComparisonSettings
 from archsearch.judging.compared import CEILING, RANDOM, Findings
@@ -71,7 +72,7 @@ class Comparison(Findings):
 
     def figures(self) -> pa.Table:
         """Every figure in long form: evaluator, kind, figure, at (where there are several), value, low, high, unit."""
-        return report.figures(self)
+        return comparison_figures.figures(self)
 
     def save(self, out: str | Path, command: str = "") -> Path:
         """Writes every figure as Parquet, pictures, and one HTML page.

@@ -25,6 +25,9 @@ HIGHLIGHTED = len(PALETTE)
 STYLES = ("-", "--", "-.")
 LABEL_POINTS = 8
 
+APART = 30.0
+"""How many times cheaper than the cheapest what has no known cost is drawn."""
+
 CLOSE = 3.0
 """Points that are so many lines of text apart, from left to right, or less, are named together."""
 
@@ -36,12 +39,13 @@ def draw_cost_and_rank(comparison: Findings, path: Path | None) -> Figure:
     n = comparison.trials or comparison.samples
     rows = [(row, row.agreement.tau) for row in comparison.rows if row.agreement is not None and row.kind != "ceiling"]
     figure, axes = _axes(f"billed cost of {n:,} architectures", "Kendall's tau with the reference", height=5.5)
-    costs = [max(row.total(n), 1e-9) for row, _ in rows]
+    costs = _placed([row for row, _ in rows], n)
     for cost, (row, tau) in zip(costs, rows, strict=True):
         colour = INK if row.kind == "reference" else GREY if row.kind == "trivial" else PALETTE[0]
         errors = [[max(0.0, tau.value - tau.low)], [max(0.0, tau.high - tau.value)]]
-        axes.errorbar(cost, tau.value, errors, fmt="o", color=colour, markersize=5, elinewidth=1, capsize=0)
-    _draw_front(axes, costs, [tau.value for _, tau in rows])
+        inside = colour if row.priced else "white"
+        axes.errorbar(cost, tau.value, errors, fmt="o", color=colour, markersize=5, elinewidth=1, capsize=0, mfc=inside)
+    _draw_front(axes, costs, rows)
     ceiling = next((row.agreement for row in comparison.rows if row.kind in ("ceiling", "reference")), None)
     if ceiling is not None and comparison.ceiling_known:
         axes.axhline(ceiling.tau.value, color=INK, linestyle=":", linewidth=1.2)
@@ -59,15 +63,40 @@ def draw_cost_and_rank(comparison: Findings, path: Path | None) -> Figure:
     low, high = min(costs), max(costs)
     axes.set_xlim(low / 3, high * max(30.0, (high / low) ** 0.35))  # room for the names to the right of the points
     _name_points(figure, axes, costs, rows)
-    _time_ticks(axes)
+    _time_ticks(axes, begin=min((c for c, (row, _) in zip(costs, rows, strict=True) if row.priced), default=0.0))
+    _name_unpriced(axes, costs, rows)
     return save_figure(figure, path)
 
 
-def _draw_front(axes: Axes, costs: Sequence[float], taus: Sequence[float]) -> None:
-    """The Pareto front: what nothing cheaper ranks as well as."""
-    points = np.array([costs, taus]).T
+def _placed(rows: Sequence[Compared], n: int) -> list[float]:
+    """Where each stands: at what it costs; at the far left, apart from the others, where that is not known."""
+    known = [max(row.total(n), 1e-9) for row in rows if row.priced] or [1.0]
+    return [max(row.total(n), 1e-9) if row.priced else min(known) / APART for row in rows]
+
+
+def _name_unpriced(axes: Axes, costs: Sequence[float], rows: Sequence[tuple[Compared, Interval]]) -> None:
+    """Says that the column at the left has no place on the axis."""
+    at = next((cost for cost, (row, _) in zip(costs, rows, strict=True) if not row.priced), None)
+    if at is not None:
+        axes.axvline(at * math.sqrt(APART), color=GREY, linewidth=0.8, linestyle="--")
+        axes.annotate(
+            "cost not\nknown",
+            (at, -0.015),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="top",
+            fontsize=LABEL_POINTS,
+        )
+
+
+def _draw_front(axes: Axes, costs: Sequence[float], rows: Sequence[tuple[Compared, Interval]]) -> None:
+    """The Pareto front: what nothing cheaper ranks as well as, of what is known to rank at all, and to cost so much."""
+    told = [(cost, tau.value) for cost, (row, tau) in zip(costs, rows, strict=True) if row.priced and tau.low > 0]
+    if not told:
+        return
+    points = np.array(told)
     xs, ys = np.unique(points[non_dominated(points * [-1.0, 1.0])], axis=0).T  # by rising cost
-    label = "Pareto front"
+    label = "Pareto front of what is told from chance"
     axes.step([*xs, max(costs)], [*ys, ys[-1]], where="post", color=PALETTE[1], linewidth=1.5, label=label)
     axes.legend(loc="lower right", frameon=False, fontsize=LABEL_POINTS)
 
@@ -132,12 +161,13 @@ def draw_break_even(comparison: Findings, path: Path | None) -> Figure:
     figure, axes = _axes("architectures", "billed cost", height=5.5)
     last = 10 ** math.ceil(math.log10(max(1_000, 5 * max(comparison.trials, comparison.samples))))
     counts = np.geomspace(1, last, 200)
-    rows = [row for row in comparison.rows if row.kind in ("evaluator", "reference")]
+    rows = [row for row in comparison.rows if row.kind in ("evaluator", "reference") and row.priced]
     shown = _highlighted(comparison, [row.name for row in rows])
     for row in rows:
         axes.plot(counts, [max(row.total(n), 1e-9) for n in counts], **_look(row.name, shown))
     first, each = set_up_seconds(comparison.reference_set_up), comparison.reference_cost.billed_seconds
-    axes.plot(counts, first + counts * max(each, 1e-9), color=INK, linestyle=":", linewidth=1.5, label="reference")
+    if comparison.reference_priced:
+        axes.plot(counts, first + counts * max(each, 1e-9), color=INK, linestyle=":", linewidth=1.5, label="reference")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(1, last)
@@ -151,6 +181,7 @@ def draw_search(comparison: Findings, path: Path | None) -> Figure:
     what = "" if comparison.truth == "score" else f" in {comparison.truth.replace('_', ' ')}"
     figure, axes = _axes("billed cost, set-up included", f"regret of the pick{what}", height=5.5)
     rows = [row for row in comparison.rows if row.picks is not None and np.isfinite(row.picks).any()]
+    rows = [row for row in rows if comparison.affordable(row)]
     shown = _highlighted(comparison, [row.name for row in rows])
     budgets = np.array(comparison.budgets)
     for row in sorted(rows, key=lambda row: row.name in shown):
@@ -167,7 +198,7 @@ def draw_search(comparison: Findings, path: Path | None) -> Figure:
             axes.fill_between(budgets[paid], lows, highs, color=look["color"], alpha=0.12, linewidth=0)
     axes.plot(
         budgets,
-        comparison.best - np.array(comparison.random_search),
+        comparison.best - np.array(comparison.random_search)[:, 0],
         color=INK,
         linestyle=":",
         linewidth=1.5,
@@ -175,10 +206,29 @@ def draw_search(comparison: Findings, path: Path | None) -> Figure:
     )
     axes.axhline(comparison.best - comparison.average, color=GREY, linestyle=":", linewidth=1.2, label="a random pick")
     axes.set_xscale("log")
-    axes.set_ylim(0, 1.1 * (comparison.best - comparison.average) or 1.0)
+    _frame(axes, comparison, [row for row in rows if row.name not in shown])
     _time_ticks(axes)
     _legend(figure, axes)
     return save_figure(figure, path)
+
+
+def _frame(axes: Axes, comparison: Findings, others: Sequence[Compared]) -> None:
+    """A frame that holds every line with a name; says of how many of the others it holds no point."""
+    named = [line for line in axes.get_lines() if line.get_label() != "others"]
+    heights = [float(y) for line in named for y in np.atleast_1d(np.asarray(line.get_ydata(), np.float64))]
+    top = 1.1 * max([y for y in heights if math.isfinite(y)], default=0.0) or 1.0
+    axes.set_ylim(0, top)
+    above = sum(comparison.best - float(np.nanmax(row.picks)) > top for row in others if row.picks is not None)
+    if above:
+        axes.annotate(
+            f"{above} of the others lie{'s' if above == 1 else ''} above",
+            (0.99, 0.98),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            fontsize=LABEL_POINTS,
+            color=GREY,
+        )
 
 
 def _highlighted(comparison: Findings, names: Sequence[str]) -> list[str]:
@@ -215,10 +265,11 @@ def _legend(figure: Figure, axes: Axes) -> None:
     )
 
 
-def _time_ticks(axes: Axes, which: str = "x") -> None:
-    """Marks an axis of seconds in units that can be read."""
+def _time_ticks(axes: Axes, which: str = "x", begin: float = 0.0) -> None:
+    """Marks an axis of seconds, from ``begin`` on, in units that can be read."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    low = max(low, begin / 3)
     marks = [m for m in TIMES if low <= m <= high]
     if len(marks) < 4:
         marks = [m for m in FINER_TIMES if low <= m <= high]

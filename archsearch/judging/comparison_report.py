@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,19 +14,17 @@ from archsearch.errors import RunFolderError
 from archsearch.files.parquet import write_parquet
 from archsearch.files.writing import write_whole
 from archsearch.judging.compared import RANDOM_SEARCH, Compared, Findings, Recommendation, set_up_seconds
-from archsearch.keeping.columns import COST_COLUMNS
+from archsearch.judging.comparison_figures import figures, picks
 from archsearch.ranking import Agreement, Interval
 from archsearch.showing.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.showing.page import command as command_line
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
 COST_NOTE = (
     "Billed are the recorded seconds of a table, else seconds of the device, else wall time. An evaluator pays off "
-    "from the number of architectures on from which it is cheaper than the reference, set-up included."
+    "from the number of architectures on from which it is cheaper than the reference, set-up included. Not known: it "
+    "was looked up in a table without seconds."
 )
+NOT_KNOWN = "not known"
 RANK_NOTE = (
     "tau: Kendall's tau-b with its 95 % bootstrap interval. tau within: the mean among architectures of similar size. "
     "recall: of the truly best, the share that is scored best. precision: of those scored best, the share that is in "
@@ -36,7 +34,9 @@ RANK_NOTE = (
 )
 SEARCH_NOTE = (
     "Mean and standard deviation over seeds; a dash where the budget does not pay for the set-up and one evaluation. "
-    "evaluations: how many the largest budget paid for, up to the most of a search."
+    "evaluations: how many the largest budget paid for, up to the most of a search. Random search: mean and standard "
+    "deviation over draws of the sample; where the reference is noisy, the best scored of many need not be better than "
+    "that of few. Where a cost is not known, the budget paid for all evaluations."
 )
 
 DERIVED_NOTE = (
@@ -67,6 +67,9 @@ def sentences(comparison: Findings) -> list[str]:
             group = []
         if each is not None:
             group.append(each)
+    unpriced = [row.name for row in comparison.rows if row.picks is not None and not comparison.affordable(row)]
+    if found and unpriced:
+        found.append(f"Not advised, since what they cost is not known: {'; '.join(unpriced)}.")
     if found and comparison.seeds < FEW_SEEDS:
         found.append(f"{comparison.seeds} seeds tell little apart; {FEW_SEEDS} or more would say more.")
     return found
@@ -152,6 +155,8 @@ def _facts(comparison: Findings) -> dict[str, str]:
 
 
 def _reference_cost(comparison: Findings) -> str:
+    if not comparison.reference_priced:
+        return f"{NOT_KNOWN}: it was looked up in a table without seconds, so what pays off is not known either"
     text = f"{_seconds(comparison.reference_cost.billed_seconds)} for an architecture"
     set_up = set_up_seconds(comparison.reference_set_up)
     return f"{_seconds(set_up)} of set-up, {text}" if set_up else text
@@ -172,8 +177,8 @@ def _cost_table(comparison: Findings) -> tuple[list[str], list[list[str]]]:
             [
                 _label(comparison, row),
                 _seconds(set_up) if (set_up := set_up_seconds(row.set_up)) else "-",
-                _seconds(row.each.billed_seconds),
-                _seconds(row.total(n)),
+                _seconds(row.each.billed_seconds) if row.priced else NOT_KNOWN,
+                _seconds(row.total(n)) if row.priced else NOT_KNOWN,
                 *(f"{getattr(total, field):.3g}" for field, _ in amounts),
                 _pays_off(comparison, row),
             ]
@@ -184,7 +189,12 @@ def _cost_table(comparison: Findings) -> tuple[list[str], list[list[str]]]:
 def _pays_off(comparison: Findings, row: Compared) -> str:
     if row.kind in ("reference", "ceiling"):
         return "-"
-    even = comparison.break_even(row.name)
+    return _count(comparison.break_even(row.name))
+
+
+def _count(even: float) -> str:
+    if math.isnan(even):
+        return NOT_KNOWN
     return "never" if math.isinf(even) else f"{even:,.0f}"
 
 
@@ -231,8 +241,7 @@ def _break_even_table(comparison: Findings) -> tuple[list[str], list[list[str]]]
     names = [row.name for row in comparison.rows if row.kind in ("evaluator", "reference")]
     rows = []
     for name in names:
-        evens = [math.nan if name == other else comparison.break_even(name, other) for other in names]
-        rows.append([name, *("" if math.isnan(n) else "never" if math.isinf(n) else f"{n:,.0f}" for n in evens)])
+        rows.append([name, *("" if name == other else _count(comparison.break_even(name, other)) for other in names)])
     return ["evaluator", *(f"than {name}" for name in names)], rows
 
 
@@ -266,14 +275,20 @@ def _search_table(comparison: Findings) -> tuple[list[str], list[list[str]]]:
         if row.picks is not None and row.evaluations is not None:
             best = row.evaluations[-1]
             rows.append([_label(comparison, row), *(_pick(column) for column in row.picks.T), f"{best:,.0f}"])
-    rows.append([RANDOM_SEARCH, *(_pick(np.array([truth])) for truth in comparison.random_search), ""])
+    rows.append([RANDOM_SEARCH, *(_with_spread(*each) for each in comparison.random_search), ""])
     return ["evaluator", *map(format_seconds, comparison.budgets), "evaluations"], rows
 
 
 def _pick(values: Any) -> str:
     if not np.isfinite(values).all():
         return "-"
-    return f"{values.mean():.4g}" + (f" +- {values.std(ddof=1):.2g}" if len(values) > 1 else "")
+    return _with_spread(values.mean(), values.std(ddof=1) if len(values) > 1 else math.nan)
+
+
+def _with_spread(mean: float, spread: float) -> str:
+    if math.isnan(mean):
+        return "-"
+    return f"{mean:.4g}" if math.isnan(spread) else f"{mean:.4g} +- {spread:.2g}"
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -325,65 +340,3 @@ def _page(comparison: Findings, out: Path, pictures: Sequence[str], command: str
     if command:
         parts += [heading("Once more"), command_line(command)]
     return page("Evaluators compared", *parts)
-
-
-def figures(comparison: Findings) -> pa.Table:
-    """Every figure in long form: evaluator, kind, figure, at (of what there are several), value, low, high, unit."""
-    import pyarrow as pa
-
-    rows = [each for row in comparison.rows for each in _figures(comparison, row)]
-    names = ("evaluator", "kind", "figure", "at", "value", "low", "high", "unit")
-    types = (*[pa.string()] * 4, *[pa.float64()] * 3, pa.string())
-    return pa.table(
-        {
-            name: pa.array([row[i] for row in rows], type_)
-            for i, (name, type_) in enumerate(zip(names, types, strict=True))
-        }
-    )
-
-
-def _figures(comparison: Findings, row: Compared) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = []
-
-    def add(figure: str, at: Any, value: float, low: float | None, high: float | None, unit: str) -> None:
-        found.append((row.name, row.kind, figure, str(at), value, low, high, unit))
-
-    for what, cost in (("set-up", row.set_up), ("each", row.each)):
-        for field, column in COST_COLUMNS.items():
-            add(f"{what}_{column}", "", getattr(cost, field), None, None, "s" if field.endswith("seconds") else "")
-        add(f"{what}_billed_seconds", "", cost.billed_seconds, None, None, "s")
-    add("pays_off_from", "reference", comparison.break_even(row.name), None, None, "architectures")
-    for other in comparison.rows:
-        if other is not row:
-            add("pays_off_from", other.name, comparison.break_even(row.name, other.name), None, None, "architectures")
-    add("failed", "", row.failed, None, None, "architectures")
-    for seed, truth in enumerate([] if row.derived is None else row.derived.tolist()):
-        add("derived", seed, truth, None, None, comparison.truth)
-        add("regret_of_derived", seed, comparison.best - truth, None, None, comparison.truth)
-    if row.agreement is not None:
-        several = {"recall": row.agreement.recall, "precision": row.agreement.precision}
-        several["regret_of_best"] = row.agreement.regret_of_best
-        single = {name: getattr(row.agreement, name) for name in ("tau", "tau_within", "spearman", "regret")}
-        for name, at, each in [
-            *((name, "", each) for name, each in single.items() if each is not None),
-            *((name, at, each) for name, intervals in several.items() for at, each in intervals.items()),
-        ]:
-            unit = "score" if row.kind == "ceiling" else comparison.truth
-            add(name, at, each.value, each.low, each.high, unit if name.startswith("regret") else "")
-    return found
-
-
-def picks(comparison: Findings) -> pa.Table:
-    """What the picks of searches are worth: evaluator, seed, budget (seconds), truth (null: could not afford one)."""
-    import pyarrow as pa
-
-    searched = [(row.name, row.picks) for row in comparison.rows if row.picks is not None]
-    rows = [
-        (name, seed, budget, None if math.isnan(truth) else float(truth))
-        for name, table in searched
-        for seed, line in enumerate(table)
-        for budget, truth in zip(comparison.budgets, line, strict=True)
-    ]
-    names = ("evaluator", "seed", "budget_seconds", "truth")
-    types = (pa.string(), pa.int64(), pa.float64(), pa.float64())
-    return pa.table({name: pa.array([row[i] for row in rows], types[i]) for i, name in enumerate(names)})

@@ -23,7 +23,7 @@ from archsearch.judging.bench import MIN_SAMPLES, Bench, Random, Size, anew, mea
 from archsearch.judging.compared import CEILING, POOL, RANDOM, ROUNDING, Compared, Findings, Kind, set_up_seconds
 from archsearch.ranking import Agreement, agreement, best_of
 from archsearch.running.scoring import Listed, Prepared, folder_name, highest_listed, search_or_resume
-from archsearch.trial import NO_COST, Architecture
+from archsearch.trial import NO_COST, Architecture, Cost
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -63,14 +63,15 @@ class Laboratory(Bench):
         judge = self._prepared(anew(self.reference), "reference")
         self._truth = {}
         architectures = self._score_sample(judge)
-        sizes, size = self._sizes(judge, architectures)
-        contenders = self._contenders(judge, size)
+        sizes, size = self._sizes(architectures)
+        contenders = self._contenders(size)
         rows, courses, derived = [], [], []
         for name, (evaluator, kind) in contenders.items():
             row, searched, ended_with = self._measure(name, evaluator, kind, architectures, sizes)
             rows.append(row)
             courses.append(searched)
             derived.append(ended_with)
+        reference_set_up = self._pool_reference(judge, rows)
         self._score_derived(judge, derived)
         rows = [self._with_derived(row, each) for row, each in zip(rows, derived, strict=True)]
         if self.again:
@@ -85,9 +86,10 @@ class Laboratory(Bench):
             rows=tuple(rows),
             reference=names([self.reference])[0],
             truth=self.settings.truth,
-            reference_set_up=judge.set_up,
+            reference_set_up=reference_set_up,
+            reference_priced=judge.priced,
             reference_cost=self._reference_cost,
-            ceiling_known=bool(self.again) or not np.array_equal(self._once_more, self._scores),
+            ceiling_known=bool(self.again) or not (self._once_more == self._scores).all(),
             space=names([self.space])[0],
             controller=names([self.controller])[0] if self._pool is None else POOL.format(len(self._pool)),
             samples=len(architectures),
@@ -96,12 +98,29 @@ class Laboratory(Bench):
             budgets=tuple(budgets) if self.settings.trials else (),
             best=self._best(judge),
             average=float(self._truths(architectures).mean()),
-            random_search=self._random_search(judge, architectures, budgets) if self.settings.trials else (),
+            random_search=self._random_search(reference_set_up, architectures, budgets) if self.settings.trials else (),
             seed=self.seed,
             seconds=time.monotonic() - begun,
         )
 
-    def _contenders(self, judge: Prepared, size: str | None) -> dict[str, tuple[Evaluator, Kind]]:
+    def _pool_reference(self, judge: Prepared, rows: list[Compared]) -> Cost:
+        """Gives the reference one cost, of all that it was asked: its own row is the same evaluator under other seeds.
+
+        Returns:
+            The cost of its set-up.
+        """
+        number = next((i for i, row in enumerate(rows) if row.kind == "reference"), None)
+        if number is None:
+            return judge.set_up
+        row, times = rows[number], self.settings.seeds
+        share = 1 / (1 + times)
+        each = (self._reference_cost + row.each * times) * share
+        set_up = (judge.set_up + row.set_up * times) * share
+        self._reference_cost = each
+        rows[number] = dataclasses.replace(row, each=each, set_up=set_up)
+        return set_up
+
+    def _contenders(self, size: Size | None) -> dict[str, tuple[Evaluator, Kind]]:
         """Everything that is compared, but for the ceiling of other evaluators."""
         found: dict[str, tuple[Evaluator, Kind]] = {}
         own, others = self._described["reference"], self._described["evaluators"]
@@ -109,8 +128,8 @@ class Laboratory(Bench):
             found[name] = (evaluator, "reference" if not self.again and others[name] == own else "evaluator")
         if not self.again and not any(kind == "reference" for _, kind in found.values()):
             found[names([self.reference])[0]] = (anew(self.reference), "reference")
-        if size is not None and size not in found:
-            found[size] = (Size(judge, size), "trivial")
+        if size is not None and size.figure not in found:
+            found[size.figure] = (size, "trivial")
         found[RANDOM] = (Random(), "trivial")
         return found
 
@@ -140,7 +159,7 @@ class Laboratory(Bench):
         if prepared is not None:
             prepared.release()
         if kind == "reference":
-            self._once_more = np.array(scores[0], np.float64)
+            self._once_more = np.array(scores, np.float64)
         row = Compared(
             name=name,
             evaluator=name if kind == "trivial" else names([evaluator])[0],
@@ -150,6 +169,7 @@ class Laboratory(Bench):
             failed=int((~np.isfinite(np.array(scores))).any(axis=0).sum()),
             agreement=self._agreement(architectures, np.array(scores), sizes),
             note=note,
+            priced=evaluator.priced,
         )
         return row, courses, derived
 
@@ -184,7 +204,7 @@ class Laboratory(Bench):
             scores.append(scores_of(trials, architectures))
             costs += [trial.cost for trial in trials]
         table = np.array(scores)
-        self._once_more = table[0]
+        self._once_more = table
         return Compared(
             name=CEILING,
             evaluator=" against ".join(names(self.again)),
@@ -212,8 +232,7 @@ class Laboratory(Bench):
         return agreement(truth[sound], scores[:, sound], None if sizes is None else sizes[sound], seed=self.seed)
 
     def _budgets(self) -> list[float]:
-        unit = self._reference_cost.billed_seconds
-        return list(self.settings.budgets or (times * unit for times in BUDGETS))
+        return list(self.settings.budgets or (times * self._unit for times in BUDGETS))
 
     def _search(self, folder: str, evaluator: Prepared, number: int) -> _Course | None:
         """A search up to the largest budget; None if the set-up alone costs more."""
@@ -286,17 +305,25 @@ class Laboratory(Bench):
         return next((self._truth[each] for each in reversed(incumbents) if each in self._truth), math.nan)
 
     def _random_search(
-        self, judge: Prepared, architectures: Sequence[Architecture], budgets: Sequence[float]
-    ) -> tuple[float, ...]:
-        """See ``Comparison``."""
-        sound = np.isfinite(self._once_more)
-        truth = self._truths(architectures)[sound]
+        self, set_up: Cost, architectures: Sequence[Architecture], budgets: Sequence[float]
+    ) -> tuple[tuple[float, float], ...]:
+        """See ``Findings``.
+
+        One scoring of the sample picks, another one judges: all pairs of these count. A single pair tells of its noise:
+        the best scored of nearly all the sample is one architecture, for better or worse.
+        """
+        truth = self._truths(architectures)
+        pairs = [(scores, truth) for scores in self._once_more]
+        if self.settings.truth == "score" and not self.again:
+            pairs += [(truth, scores) for scores in self._once_more]
+        sound = np.isfinite(self._once_more).all(axis=0) & np.isfinite(truth)
         found = []
         for budget in budgets:
-            left = budget * (1 + ROUNDING) - set_up_seconds(judge.set_up)
+            left = budget * (1 + ROUNDING) - set_up_seconds(set_up)
             paid = left / max(self._reference_cost.billed_seconds, 1e-12)
             n = int(min(max(0.0, paid), self.settings.trials))
-            found.append(best_of(truth, self._once_more[sound], n) if 0 < n <= len(truth) > 1 else math.nan)
+            known = 0 < n <= sound.sum() > 1
+            found.append(_best_of([(a[sound], b[sound]) for a, b in pairs], n) if known else (math.nan, math.nan))
         return tuple(found)
 
     def _best(self, judge: Prepared) -> float:
@@ -304,3 +331,10 @@ class Laboratory(Bench):
         if self.settings.best is not None:
             return self.settings.best
         return max(highest_listed(judge, self.settings.truth), *self._truth.values())
+
+
+def _best_of(pairs: Sequence[tuple[Floats, Floats]], n: int) -> tuple[float, float]:
+    """Mean and standard deviation of what the best scored of ``n`` is worth, over draws and pairs (scores, truth)."""
+    mean = float(np.mean([best_of(truth, scores, n) for scores, truth in pairs]))
+    square = float(np.mean([best_of((truth - mean) ** 2, scores, n) for scores, truth in pairs]))
+    return mean, math.sqrt(square)

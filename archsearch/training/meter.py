@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -24,11 +25,57 @@ REMEMBERED = 10_000
 """Architectures whose sizes are remembered."""
 
 
+class _Warm:
+    """What PyTorch has been made to do already, in this process, so that no evaluation pays for it.
+
+    Attributes:
+        seconds: What that took, by the clock of each device.
+    """
+
+    def __init__(self) -> None:
+        self._done: set[tuple[int, str, str]] = set()
+        self.seconds: dict[str, float] = {}
+
+    def up(self, device: torch.device, what: Callable[[torch.device], None]) -> None:
+        """Does it, once in a process and for a device."""
+        key = os.getpid(), str(device), what.__name__
+        if key in self._done:
+            return
+        self._done.add(key)
+        begun = clock(device)
+        what(device)
+        self.seconds[device.type] = self.seconds.get(device.type, 0.0) + clock(device) - begun
+
+
+WARM = _Warm()
+
+
+def warm_kernels(device: torch.device) -> None:
+    """Has PyTorch load what a first pass forward and backward loads; draws no random numbers."""
+    images = torch.zeros(2, 3, 4, 4, device=device).to(memory_format=torch.channels_last)
+    weights = torch.zeros(3, 3, 3, 3, device=device, requires_grad=True)
+    torch.nn.functional.conv2d(images, weights).relu().sum().backward()  # type: ignore[no-untyped-call]
+
+
+def warm_optimisers(device: torch.device) -> None:
+    """Has PyTorch import what the first optimiser and the first move of a module import: one to two seconds."""
+    module = torch.nn.Flatten().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weight = module(torch.zeros(1, 1, device=device)).requires_grad_()
+    weight.grad = torch.zeros_like(weight)
+    torch.optim.SGD([weight], lr=0.0).step()
+
+
+def clock(device: torch.device) -> float:
+    """Seconds by which a device's time is billed: a processor's own, so that waiting for other programs is free."""
+    synchronise(device)
+    return time.process_time() if device.type == "cpu" else time.perf_counter()
+
+
 class Meter:
-    """Adds up what is spent from when it is made.
+    """Adds up what is spent from when it is made, but for what PyTorch does once in a process.
 
     Args:
-        device: Whose time is billed: for a processor its own, so that waiting for other programs costs nothing.
+        device: Whose time is billed.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -38,8 +85,7 @@ class Meter:
         self._begun = self._clock()
 
     def _clock(self) -> float:
-        synchronise(self._device)
-        return time.process_time() if self._device.type == "cpu" else time.perf_counter()
+        return clock(self._device) - WARM.seconds.get(self._device.type, 0.0)
 
     def updated(self) -> None:
         """One update."""

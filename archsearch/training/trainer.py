@@ -26,7 +26,7 @@ from archsearch.training.batches import STREAMS, Batch, dealt, evaluation_batche
 from archsearch.training.binding import Bound
 from archsearch.training.checkpoints import Checkpoints
 from archsearch.training.loop import Run, Step, expect_finite, run_epochs, supervised
-from archsearch.training.meter import Meter
+from archsearch.training.meter import WARM, Meter, warm_kernels, warm_optimisers
 from archsearch.training.optimizer import make_optimizer, share_of_rate
 from archsearch.training.paths import Route
 from archsearch.training.recipe import Recipe
@@ -91,6 +91,7 @@ class Trainer(Bound):
         torch.set_num_threads(self.threads)
         try:
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+                WARM.up(self.where, warm_kernels)
                 yield Meter(self.where)
         finally:
             torch.set_num_threads(threads)
@@ -103,6 +104,7 @@ class Trainer(Bound):
             seed: Of the initial weights and the order of the images.
             make: Makes the network, where it is another one than ``self.network(architecture)``.
         """
+        WARM.up(self.where, warm_optimisers)
         network: Network = build(make or (lambda: self.network(architecture)), seed, self.where)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # up to twice as fast
         generator = torch.Generator().manual_seed(seed ^ _ORDER)
