@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +24,7 @@ from archsearch.errors import UsageError
 from archsearch.evaluator import Built, Evaluator, Trained
 from archsearch.networks.network import Network
 from archsearch.space import Space
+from archsearch.stacked.training import can_be_trained_together, train_together
 from archsearch.task import Augmentation, Task
 from archsearch.task.reading import absolute
 from archsearch.training.loop import Run
@@ -77,6 +78,9 @@ class Training(Evaluator):
             state and outputs; one mask for all positions of a segment.
         repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
             those that were done are kept; the seconds that they took are billed with the try that failed.
+        together: Whether repeats are trained as one, where the parts of the networks allow it: that takes half the
+            time or less, differs from separate trainings by the order in which numbers are added up, and if it fails,
+            all are lost.
         keep: How many checkpoints are kept, >= 1: those that were written or read last. A training that would go on
             from one that is gone begins anew.
         latency: Whether to measure the time of a forward pass over up to 64 validation images. Such a figure is never
@@ -112,6 +116,7 @@ class Training(Evaluator):
         segment: int | None = None,
         dropout: float | None = None,
         repeats: int = 1,
+        together: bool = True,
         keep: int = 1_000,
         latency: bool = False,
         device: str = "auto",
@@ -139,16 +144,21 @@ class Training(Evaluator):
         self.segment = segment
         self.dropout = dropout
         self.repeats = repeats
+        self.together = together
         self.keep = keep
         self.latency = latency
         self.device = device
         self.threads = threads
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
-        given["skeleton"] = {**PRESETS[preset].skeleton, **(skeleton or {})}
-        changes = {name: value for name, value in given.items() if value is not None}
-        self.recipe = dataclasses.replace(PRESETS[preset], **changes)
+        self.recipe = self._recipe()
         self._check_settings()
         self.trainer = Trainer(self.recipe, skeleton, device, threads, keep, latency)
+
+    def _recipe(self) -> Recipe:
+        """That of the preset, with what was given."""
+        preset = PRESETS[self.preset]
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+        given["skeleton"] = {**preset.skeleton, **(self.skeleton or {})}
+        return dataclasses.replace(preset, **{name: value for name, value in given.items() if value is not None})
 
     def _check_settings(self) -> None:
         check_recipe(self.recipe)
@@ -225,39 +235,51 @@ class Training(Evaluator):
             done = trainer.repeats.of(query)[: self.repeats]
             for each in done:
                 meter.kept(each)
-            for repeat in range(len(done), self.repeats):
-                run = self._run(query, repeat, meter)
-                network = network or run.network
-                done.append(trainer.finish(run, meter))
-                if repeat < self.repeats - 1:
+            for runs in self._trained(query, range(len(done), self.repeats), meter):
+                network = network or runs[0].network
+                done += [trainer.finish(run, meter) for run in runs]
+                if len(done) < self.repeats:
                     trainer.repeats.keep(query, done)
             evaluation = trainer.summary(query.architecture, done, meter, network)
         if self.repeats > 1:
             trainer.repeats.forget(query)
         return evaluation
 
-    def _run(self, query: Query, repeat: int, meter: Meter) -> Run:
+    def _trained(self, query: Query, repeats: Sequence[int], meter: Meter, save: bool = True) -> Iterator[list[Run]]:
+        """Trains repeats as far as the budget goes: all at once where that can be done, else one after the other."""
         trainer, budget = self.trainer, query.budget or Budget(self.recipe.epochs)
-        run = trainer.begin(query.architecture, repeat_seed(query.seed, repeat))
         origin = query.id if budget.origin is None else budget.origin
-        if budget.start:
-            trainer.checkpoints.restore(run, origin, f"{repeat}-{budget.start}")
         per_epoch = trainer.updates_per_epoch
-        trainer.train(run, budget.stop * per_epoch, self.recipe.epochs * per_epoch, meter)
-        if budget.stop < self.recipe.epochs:
-            trainer.checkpoints.save(run, origin, f"{repeat}-{budget.stop}")
-        return run
+        until, total = budget.stop * per_epoch, self.recipe.epochs * per_epoch
+
+        def begun(repeat: int) -> Run:
+            run = trainer.begin(query.architecture, repeat_seed(query.seed, repeat))
+            if budget.start:
+                trainer.checkpoints.restore(run, origin, f"{repeat}-{budget.start}")
+            return run
+
+        def saved(run: Run, repeat: int) -> Run:
+            if save and budget.stop < self.recipe.epochs:
+                trainer.checkpoints.save(run, origin, f"{repeat}-{budget.stop}")
+            return run
+
+        if self.together and len(repeats) > 1:
+            runs = [begun(repeat) for repeat in repeats]
+            if can_be_trained_together(trainer, runs):
+                train_together(trainer, runs, until, total, meter)
+                yield [saved(run, repeat) for run, repeat in zip(runs, repeats, strict=True)]
+                return
+        for repeat in repeats:
+            run = begun(repeat)
+            trainer.train(run, until, total, meter)
+            yield [saved(run, repeat)]
 
     def trained(self, query: Query) -> Trained:
         """Trains as ``evaluate_query`` does, which gives the same weights; of several ``repeats`` the first."""
         self.space.validate(query.architecture)
         trainer, budget = self.trainer, query.budget or Budget(self.recipe.epochs)
         with trainer.session() as meter:
-            run = trainer.begin(query.architecture, query.seed)
-            if budget.start and budget.origin is not None:
-                trainer.checkpoints.restore(run, budget.origin, f"0-{budget.start}")
-            per_epoch = trainer.updates_per_epoch
-            trainer.train(run, budget.stop * per_epoch, self.recipe.epochs * per_epoch, meter)
+            run = next(self._trained(query, range(self.repeats), meter, save=False))[0]
             evaluation = trainer.report(run, meter)
         notes = []
         if self.repeats > 1:

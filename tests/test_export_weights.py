@@ -105,7 +105,7 @@ def test_one_shot_with_statistics_of_the_batch(tmp_path, capsys):
 
 
 def test_repeats_give_the_first(tmp_path):
-    searched(tmp_path / "r", training(repeats=2), 1)
+    searched(tmp_path / "r", training(repeats=2, together=False), 1)
     (folder,) = export(tmp_path / "r")
     trial = next(iter(RunFolder(tmp_path / "r").trials(2)))
     one = training()

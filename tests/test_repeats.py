@@ -14,6 +14,7 @@ from archsearch.trial import Budget, Query
 SPACE = NASBench201()
 CELL = (3, 1, 2, 3, 4, 3)
 SMALL = {"task": "digits", "train_examples": 60, "epochs": 2, "batch_size": 16, "skeleton": {"channels": 2, "cells": 1}}
+SMALL["together"] = False  # one after the other: those that are done are kept
 
 
 class Short(Training):
