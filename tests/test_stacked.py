@@ -25,6 +25,12 @@ SPACES = [
 ]
 
 
+AUGMENTED = {"augmentation": ["crop", "flip", "cutout"], "label_smoothing": 0.1}
+ADAMW = {"optimizer": "adamw", "learning_rate": 1e-3}
+CLIPPED = {"clip_norm": 0.1, "auxiliary_weight": 0.4, "learning_rate": 0.01}
+UPDATES = [(0, AUGMENTED), (0, ADAMW), (0, CLIPPED), (1, CLIPPED), (2, AUGMENTED)]
+
+
 def started(space=None, **settings):
     evaluator = Training(**{**SMALL, **settings})
     evaluator.start(space or NASBench201())
@@ -46,17 +52,11 @@ def of_each(evaluator, runs, until, total, together):
     return meter.cost()
 
 
-@pytest.mark.parametrize(("space", "skeleton"), SPACES, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize(
-    "settings",
-    [
-        {"augmentation": ["crop", "flip", "cutout"], "label_smoothing": 0.1},
-        {"optimizer": "adamw", "learning_rate": 1e-3},
-        {"clip_norm": 0.1, "auxiliary_weight": 0.4, "learning_rate": 0.01},
-    ],
-    ids=["augmented", "adamw", "clipped"],
+    ("where", "settings"), UPDATES, ids=["augmented", "adamw", "clipped", "concatenated", "depthwise"]
 )
-def test_an_update_equals_that_of_separate_trainings(space, skeleton, settings):
+def test_an_update_equals_that_of_separate_trainings(where, settings):
+    space, skeleton = SPACES[where]
     evaluator = started(space, skeleton=skeleton, **settings)
     architecture = space.sample(np.random.default_rng(3))
     apart, together = begun(evaluator, architecture), begun(evaluator, architecture)
