@@ -15,7 +15,6 @@ import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 
@@ -88,7 +87,7 @@ class Training(Evaluator):
         UsageError: If a setting is out of range.
     """
 
-    keeps_files: ClassVar[bool] = True
+    keeps_files = True
 
     def __init__(
         self,
@@ -278,7 +277,7 @@ class BuiltOnTraining(Evaluator, abc.ABC):
         trainer: Trains, by that recipe.
     """
 
-    keeps_files: ClassVar[bool] = True
+    keeps_files = True
 
     @abc.abstractmethod
     def __init__(self, task: str | Task | None, training: Training | None) -> None:
