@@ -74,12 +74,7 @@ def pack(value: Any, where: str, tensors: Tensors) -> Any:
     if isinstance(value, np.generic):
         return pack(value.item(), where, tensors)
     if isinstance(value, torch.Tensor | np.ndarray):
-        is_array = isinstance(value, np.ndarray)
-        # A copy on the processor: a file can hold no two tensors that share memory, as tied weights do.
-        tensor = torch.tensor(value) if isinstance(value, np.ndarray) else value.detach().cpu().clone()
-        name = f"{len(tensors)}.{where}"
-        tensors[name] = tensor
-        return {"array" if is_array else "tensor": name}
+        return _pack_tensor(value, f"{len(tensors)}.{where}", tensors)
     if isinstance(value, Mapping):
         items = [(pack(key, where, tensors), pack(item, f"{where}.{key}", tensors)) for key, item in value.items()]
         return {"dict": items}
@@ -90,6 +85,21 @@ def pack(value: Any, where: str, tensors: Tensors) -> Any:
         f"progress.keep: {where}: expected tensors, arrays, numbers, text, and dicts, lists and tuples of these, got "
         f"{type(value).__name__}; write it yourself: progress.report(step, score, save=...)"
     )
+
+
+def _pack_tensor(value: torch.Tensor | np.ndarray[Any, Any], name: str, tensors: Tensors) -> Any:
+    if isinstance(value, np.ndarray):
+        tensors[name] = torch.tensor(value)
+        return {"array": name}
+    # A copy on the processor: a file can hold no two tensors that share memory, as tied weights do.
+    tensor = value.detach().cpu().clone()
+    if tensor.is_contiguous():
+        tensors[name] = tensor
+        return {"tensor": name}
+    # A file has no layouts, and fused optimisers compute nonsense if their state is not laid out as the weights are.
+    order = sorted(range(tensor.ndim), key=lambda i: -tensor.stride(i))
+    tensors[name] = tensor.permute(order)
+    return {"permuted": [name, [order.index(i) for i in range(tensor.ndim)]]}
 
 
 def unpack(packed: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
@@ -104,12 +114,14 @@ def unpack(packed: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         ((kind, value),) = packed.items()
         if kind == "tensor":
             return tensors[value]
+        if kind == "permuted":
+            return tensors[value[0]].permute(value[1])
         if kind == "array":
             return tensors[value].numpy()
         if kind == "dict":
             return {_key(key): unpack(item, tensors) for key, item in value}
         items = [unpack(item, tensors) for item in value]
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, RuntimeError):
         raise Damaged("what was kept cannot be read") from None
     return tuple(items) if kind == "tuple" else items
 

@@ -13,7 +13,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +168,14 @@ class Progress:
         return Evaluation(reports.curve[-1], reports.metrics, reports.spent, tuple(reports.curve))
 
     def _drive(self, answer: Any) -> None:
-        if isinstance(answer, Iterator):
-            with contextlib.closing(answer) if hasattr(answer, "close") else contextlib.nullcontext():
-                for value in answer:
-                    self._take(value, "the yielded value")
+        if not isinstance(answer, Iterator):
+            return
+        try:
+            for value in answer:
+                self._take(value, "the yielded value")
+        finally:
+            if isinstance(answer, Generator):  # its own clean-up is done now, not when it is collected
+                answer.close()
 
     def _take(
         self, value: Any, what: str, save: Callable[[Path], object] | None = None, saved: str | Path | None = None
