@@ -37,7 +37,7 @@ class Report(transformers.TrainerCallback):
 def train(values, progress):
     """What a script for the Trainer does; its checkpoints are in ``progress.folder``."""
     sizes = {"hidden_size": values["width"], "intermediate_size": 2 * values["width"]}
-    config = BertConfig(20, num_hidden_layers=values["layers"], num_attention_heads=2, num_labels=2, **sizes)
+    config = BertConfig(vocab_size=20, num_hidden_layers=values["layers"], num_attention_heads=2, num_labels=2, **sizes)
     arguments = TrainingArguments(
         progress.folder,
         num_train_epochs=EPOCHS,
