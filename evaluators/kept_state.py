@@ -96,8 +96,9 @@ def _pack_tensor(value: torch.Tensor | np.ndarray[Any, Any], name: str, tensors:
     if tensor.is_contiguous():
         tensors[name] = tensor
         return {"tensor": name}
+    strides = [tensor.stride(i) for i in range(tensor.ndim)]
     # A file has no layouts, and fused optimisers compute nonsense if their state is not laid out as the weights are.
-    order = sorted(range(tensor.ndim), key=lambda i: -tensor.stride(i))
+    order = sorted(range(tensor.ndim), key=lambda i: -strides[i])
     tensors[name] = tensor.permute(order)
     return {"permuted": [name, [order.index(i) for i in range(tensor.ndim)]]}
 

@@ -27,7 +27,7 @@ from archsearch.task import Augmentation, Task
 from archsearch.task.reading import absolute
 from archsearch.training.loop import Run
 from archsearch.training.meter import Meter
-from archsearch.training.recipe import PRESETS, Optimizer, Preset, Recipe, check_recipe
+from archsearch.training.recipe import PRESETS, Optimizer, Precision, Preset, Recipe, check_recipe
 from archsearch.training.repeats import repeat_seed
 from archsearch.training.trainer import Trainer
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query
@@ -74,6 +74,13 @@ class Training(Evaluator):
             one segment to the next.
         dropout: Of recurrent networks: probability, 0 <= dropout < 1, of variational dropout on a cell's inputs, hidden
             state and outputs; one mask for all positions of a segment.
+        accumulate: Parts in which a batch of images is computed, one after the other, >= 1, to need less memory: their
+            gradients, added up, make the update. Without batch normalisation, whose statistics are then those of
+            a part, the update is that of the whole batch.
+        precision: full (float32), or, of images, bf16: forward passes and losses in bfloat16 where PyTorch's
+            autocast deems it safe, in training and scoring; weights and updates stay float32.
+        compiled: Whether updates call stand-alone networks compiled by ``torch.compile``. Each architecture is compiled
+            anew, and that is billed: it pays for long trainings only.
         repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
             those that were done are kept; the seconds that they took are billed with the try that failed.
         keep: How many checkpoints are kept, >= 1: those that were written or read last. A training that would go on
@@ -110,6 +117,9 @@ class Training(Evaluator):
         skeleton: dict[str, int] | None = None,
         segment: int | None = None,
         dropout: float | None = None,
+        accumulate: int | None = None,
+        precision: Precision | None = None,
+        compiled: bool | None = None,
         repeats: int = 1,
         keep: int = 1_000,
         latency: bool = False,
@@ -137,6 +147,9 @@ class Training(Evaluator):
         self.skeleton = skeleton
         self.segment = segment
         self.dropout = dropout
+        self.accumulate = accumulate
+        self.precision = precision
+        self.compiled = compiled
         self.repeats = repeats
         self.keep = keep
         self.latency = latency

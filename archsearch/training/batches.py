@@ -43,6 +43,15 @@ class Batch(NamedTuple):
         """Images or tokens."""
         return self.targets.numel() if self.carried is not None else len(self.targets)
 
+    def parts(self, count: int) -> Iterator[Batch]:
+        """The images dealt out evenly, in their order, to ``count`` batches, of which none is empty."""
+        if count == 1:
+            yield self
+            return
+        for inputs, targets in zip(self.inputs.tensor_split(count), self.targets.tensor_split(count), strict=True):
+            if len(targets):
+                yield Batch(inputs, targets)
+
     def through(self, choice: T) -> tuple[torch.Tensor, T] | tuple[torch.Tensor, T, CarriedState]:
         """Arguments of a network's pass: the inputs, which path or weights, and the hidden state if there is one."""
         return (self.inputs, choice) if self.carried is None else (self.inputs, choice, self.carried)

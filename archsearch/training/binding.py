@@ -63,6 +63,8 @@ class Bound:
         for name, given, fits in (
             ("augmentation", recipe.augmentation, kind == IMAGES),
             ("dropout", recipe.dropout, kind != IMAGES),
+            ("accumulate", recipe.accumulate if recipe.accumulate > 1 else None, kind == IMAGES),
+            ("precision", recipe.precision if recipe.precision != "full" else None, kind == IMAGES),
         ):
             if given and not fits:
                 raise UsageError(f"Training: {name}: expected none, since task {task} is for {kind}, got {given!r}")
@@ -103,7 +105,13 @@ class Bound:
                     f"to train on, got {self.recipe.batch_size}"
                 )
             return
-        if len(self.chosen) >= 2 * self.updates_per_epoch:
+        parts = self.recipe.accumulate
+        if parts > self.recipe.batch_size:
+            raise UsageError(
+                f"Training: accumulate: expected at most {self.recipe.batch_size}, the batch_size, since a batch is "
+                f"computed in so many parts, got {parts}"
+            )
+        if len(self.chosen) >= 2 * parts * self.updates_per_epoch:
             return
         for i in range(SIZED_PATHS):
             with torch.device("meta"):
@@ -112,7 +120,7 @@ class Bound:
                 raise UsageError(
                     f"Training: batch_size: batch normalisation of {type(self.space).__name__}'s networks has no "
                     f"statistics of one image, expected at least 2 images in a batch, got {self.recipe.batch_size} of "
-                    f"{len(self.chosen)} training images"
+                    f"{len(self.chosen)} training images{f', in {parts} parts' if parts > 1 else ''}"
                 )
 
     def note_data(self) -> None:

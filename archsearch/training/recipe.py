@@ -24,6 +24,7 @@ Preset = Literal[
     "grammar",
 ]
 Optimizer = Literal["sgd", "adamw"]
+Precision = Literal["full", "bf16"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,9 @@ class Recipe:
     nesterov: bool = True
     segment: int = 35
     dropout: float = 0.0
+    accumulate: int = 1
+    precision: Precision = "full"
+    compiled: bool = False
 
 
 UPDATES = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "clip_norm")
@@ -106,7 +110,10 @@ def check_recipe(recipe: Recipe) -> None:
     known_augmentation(recipe.augmentation or (), "Training")
     if recipe.optimizer not in get_args(Optimizer):
         raise UsageError(f"Training: optimizer: expected sgd or adamw, got {recipe.optimizer!r}")
+    if recipe.precision not in get_args(Precision):
+        raise UsageError(f"Training: precision: expected full or bf16, got {recipe.precision!r}")
     for name, value in (
+        ("accumulate", recipe.accumulate),
         ("epochs", recipe.epochs),
         ("batch_size", recipe.batch_size),
         ("segment", recipe.segment),

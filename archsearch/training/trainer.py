@@ -25,7 +25,7 @@ from archsearch.training.augmentation import augment
 from archsearch.training.batches import STREAMS, Batch, dealt, evaluation_batches, streams_of, to_score
 from archsearch.training.binding import Bound
 from archsearch.training.checkpoints import Checkpoints
-from archsearch.training.loop import Run, Step, expect_finite, run_epochs, supervised
+from archsearch.training.loop import Run, Step, autocast, expect_finite, run_epochs, supervised
 from archsearch.training.meter import Meter
 from archsearch.training.optimizer import make_optimizer, share_of_rate
 from archsearch.training.paths import Route
@@ -108,7 +108,10 @@ class Trainer(Bound):
         generator = torch.Generator().manual_seed(seed ^ _ORDER)
         network.generator, network.dropout = generator, self.recipe.dropout
         optimizer = make_optimizer(network, self.recipe_of(architecture), self.where)
-        return Run(architecture, network, optimizer, generator, self.data.goal)
+        run = Run(architecture, network, optimizer, generator, self.data.goal)
+        if self.recipe.compiled and architecture is not None:  # of a super-network each path would be compiled anew
+            run.called = torch.compile(network)
+        return run
 
     def train(
         self,
@@ -220,7 +223,7 @@ class Trainer(Bound):
         goal = self.data.goal
         # The statistics of a batch need more than one image; otherwise batches make no difference.
         sizes = evaluation_batches(len(targets), EVALUATION_BATCH) if run.batch_statistics else EVALUATION_BATCH
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.recipe, self.where):
             tallies = [
                 goal.tally(run.network(*batch.through(run.architecture)), batch.targets)
                 for batch in to_score(goal.order, inputs, targets, sizes)

@@ -1,0 +1,88 @@
+"""Means of a training: parts of a batch, bfloat16, compiled networks."""
+
+import pytest
+import torch
+from torch import nn
+from training_lab import CELL, same, started
+
+from archsearch.errors import UsageError
+from archsearch.spaces import DARTSCell, NASBench201
+
+TOKENS = {"task": "grammar", "preset": "grammar", "train_examples": None, "skeleton": {"width": 4}}
+
+
+class Without(NASBench201):
+    """The networks of NAS-Bench-201 without batch normalisation."""
+
+    def network(self, architecture, task, *, channels=None, cells=None):
+        network = super().network(architecture, task, channels=channels, cells=cells)
+        for module in network.modules():
+            for name, child in module.named_children():
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(module, name, nn.Identity())
+        return network
+
+
+def weights_after(updates=8, **settings):
+    """Weights and curve of a short training."""
+    evaluator = started(Without(), learning_rate=0.01, **settings)
+    trainer = evaluator.trainer
+    with trainer.session() as meter:
+        run = trainer.begin(CELL, 3)
+        trainer.train(run, updates, 12, meter)
+    return torch.cat([weight.detach().flatten() for weight in run.network.parameters()]), run, meter.cost()
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7, 16])
+def test_an_accumulated_batch_equals_the_whole_one_without_batch_normalisation(parts):
+    whole, whole_run, whole_cost = weights_after()
+    accumulated, run, cost = weights_after(accumulate=parts)
+    assert (accumulated - whole).abs().max() < 1e-6
+    assert run.train_loss == pytest.approx(whole_run.train_loss, abs=1e-5)
+    assert (cost.examples, cost.updates, cost.flops) == (whole_cost.examples, whole_cost.updates, whole_cost.flops)
+
+
+def test_one_part_is_the_recipe_as_it_was():
+    assert same(started(accumulate=1, precision="full").evaluate(CELL, 7), started().evaluate(CELL, 7))
+
+
+def test_with_bf16_weights_stay_float32_and_scores_are_close():
+    whole, whole_run, _ = weights_after()
+    half, run, _ = weights_after(precision="bf16")
+    assert half.dtype == torch.float32
+    assert 0 < (half - whole).abs().max() < 0.02
+    assert run.valid_loss == pytest.approx(whole_run.valid_loss, rel=0.02)
+    first, second = (started(precision="bf16").evaluate(CELL, 7) for _ in range(2))
+    assert same(first, second)
+
+
+@pytest.mark.parametrize(
+    ("space", "settings", "message"),
+    [
+        (NASBench201(), {"accumulate": 0}, "accumulate: expected a whole number >= 1, got 0"),
+        (NASBench201(), {"accumulate": 17}, "accumulate: expected at most 16, the batch_size"),
+        (NASBench201(), {"precision": "half"}, "precision: expected full or bf16, got 'half'"),
+        (
+            DARTSCell(),
+            {**TOKENS, "accumulate": 2},
+            "accumulate: expected none, since task grammar is for next-token prediction, got 2",
+        ),
+        (
+            DARTSCell(),
+            {**TOKENS, "precision": "bf16"},
+            "precision: expected none, since task grammar is for next-token prediction",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(space, settings, message):
+    with pytest.raises(UsageError, match=message):
+        started(space, **settings)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_as_it_would_otherwise():
+    whole, whole_run, _ = weights_after(updates=4)
+    compiled, run, _ = weights_after(updates=4, compiled=True)
+    assert run.called is not None
+    assert (compiled - whole).abs().max() < 1e-4
+    assert run.valid_loss == pytest.approx(whole_run.valid_loss, rel=1e-3)
