@@ -21,6 +21,7 @@ import torch
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
 from archsearch.evaluator import Built, Evaluator, Trained
+from archsearch.evaluators.together import evaluate_together
 from archsearch.networks.network import Network
 from archsearch.space import Space
 from archsearch.task import Augmentation, Task
@@ -81,6 +82,10 @@ class Training(Evaluator):
             autocast deems it safe, in training and scoring; weights and updates stay float32.
         compiled: Whether updates call stand-alone networks compiled by ``torch.compile``. Each architecture is compiled
             anew, and that is billed: it pays for long trainings only.
+        processes: How many processes of this machine train an architecture together, >= 1, each with a CUDA device, or
+            on the processor, and a share of every batch. Without batch normalisation, whose statistics are then those
+            of a share, the result is that of one process but for rounding. Not for tokens, nor with drop_path, an
+            auxiliary head or compiled networks.
         repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
             those that were done are kept; the seconds that they took are billed with the try that failed.
         keep: How many checkpoints are kept, >= 1: those that were written or read last. A training that would go on
@@ -120,6 +125,7 @@ class Training(Evaluator):
         accumulate: int | None = None,
         precision: Precision | None = None,
         compiled: bool | None = None,
+        processes: int | None = None,
         repeats: int = 1,
         keep: int = 1_000,
         latency: bool = False,
@@ -150,6 +156,7 @@ class Training(Evaluator):
         self.accumulate = accumulate
         self.precision = precision
         self.compiled = compiled
+        self.processes = processes
         self.repeats = repeats
         self.keep = keep
         self.latency = latency
@@ -232,6 +239,8 @@ class Training(Evaluator):
         """
         self.space.validate(query.architecture)
         trainer = self.trainer
+        if self.recipe.processes > 1 and trainer.rank is None:
+            return evaluate_together(self, query, self.recipe.processes)
         with trainer.session() as meter:
             network: Network | None = None
             done = trainer.repeats.of(query)[: self.repeats]
@@ -241,7 +250,7 @@ class Training(Evaluator):
                 run = self._run(query, repeat, meter)
                 network = network or run.network
                 done.append(trainer.finish(run, meter))
-                if repeat < self.repeats - 1:
+                if repeat < self.repeats - 1 and not trainer.rank:
                     trainer.repeats.keep(query, done)
             evaluation = trainer.summary(query.architecture, done, meter, network)
         if self.repeats > 1:
@@ -256,7 +265,7 @@ class Training(Evaluator):
             trainer.checkpoints.restore(run, origin, f"{repeat}-{budget.start}")
         per_epoch = trainer.updates_per_epoch
         trainer.train(run, budget.stop * per_epoch, self.recipe.epochs * per_epoch, meter)
-        if budget.stop < self.recipe.epochs:
+        if budget.stop < self.recipe.epochs and not trainer.rank:
             trainer.checkpoints.save(run, origin, f"{repeat}-{budget.stop}")
         return run
 
@@ -274,6 +283,8 @@ class Training(Evaluator):
         notes = []
         if self.repeats > 1:
             notes.append(f"A recorded score is the mean of {self.repeats} trainings; these weights are the first's.")
+        if self.recipe.processes > 1:
+            notes.append("These weights were trained in one process, the recorded score is of several together.")
         if budget.stop < self.recipe.epochs:
             notes.append(f"The training was stopped after {budget.stop} of {self.recipe.epochs} epochs.")
         return trainer.handed_out(run, evaluation, " ".join(notes))
@@ -300,6 +311,8 @@ class BuiltOnTraining(Evaluator, abc.ABC):
         self.training = Training(task) if training is None else training
         if not isinstance(self.training, Training) or self.training.repeats != 1:
             raise UsageError(f"{name}: training: expected a Training evaluator without repeats, got {training!r}")
+        if self.training.recipe.processes > 1:
+            raise UsageError(f"{name}: processes: only Training itself trains in several processes; leave them out")
         self.task = None  # it is the training's now: a run folder that held both could not be read
 
     @property

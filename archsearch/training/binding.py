@@ -64,6 +64,7 @@ class Bound:
             ("augmentation", recipe.augmentation, kind == IMAGES),
             ("dropout", recipe.dropout, kind != IMAGES),
             ("accumulate", recipe.accumulate if recipe.accumulate > 1 else None, kind == IMAGES),
+            ("processes", recipe.processes if recipe.processes > 1 else None, kind == IMAGES),
             ("precision", recipe.precision if recipe.precision != "full" else None, kind == IMAGES),
         ):
             if given and not fits:
@@ -105,11 +106,13 @@ class Bound:
                     f"to train on, got {self.recipe.batch_size}"
                 )
             return
-        parts = self.recipe.accumulate
-        if parts > self.recipe.batch_size:
+        parts = self.recipe.accumulate * self.recipe.processes
+        smallest = len(self.chosen) // self.updates_per_epoch
+        if parts > smallest:
+            name = "accumulate" if self.recipe.processes == 1 else "processes"
             raise UsageError(
-                f"Training: accumulate: expected at most {self.recipe.batch_size}, the batch_size, since a batch is "
-                f"computed in so many parts, got {parts}"
+                f"Training: {name}: a batch of {smallest} images cannot be computed in {parts} parts; give fewer, or a "
+                "larger batch_size"
             )
         if len(self.chosen) >= 2 * parts * self.updates_per_epoch:
             return

@@ -133,7 +133,7 @@ def supervised(
         routes: Sequence[Route] = (run.architecture,) if paths is None else paths(progress)
         losses = [0.0] * len(routes)
         for part in batch.parts(recipe.accumulate):
-            share = part.examples / batch.examples
+            share = batch.weight * part.examples / batch.examples
             for i, loss in enumerate(_losses(run, part, routes, recipe, distillation)):
                 losses[i] += share * expect_finite(loss.item(), run)
                 (loss if share == 1 else share * loss).backward()  # type: ignore[no-untyped-call]

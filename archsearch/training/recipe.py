@@ -52,6 +52,7 @@ class Recipe:
     accumulate: int = 1
     precision: Precision = "full"
     compiled: bool = False
+    processes: int = 1
 
 
 UPDATES = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "clip_norm")
@@ -114,6 +115,7 @@ def check_recipe(recipe: Recipe) -> None:
         raise UsageError(f"Training: precision: expected full or bf16, got {recipe.precision!r}")
     for name, value in (
         ("accumulate", recipe.accumulate),
+        ("processes", recipe.processes),
         ("epochs", recipe.epochs),
         ("batch_size", recipe.batch_size),
         ("segment", recipe.segment),
@@ -121,6 +123,10 @@ def check_recipe(recipe: Recipe) -> None:
         *((f"skeleton.{name}", value) for name, value in recipe.skeleton.items()),
     ):
         at_least_one("Training", name, value)
+    if recipe.processes > 1:
+        for name in ("drop_path", "dropout", "auxiliary_weight", "compiled"):
+            if given := getattr(recipe, name):
+                raise UsageError(f"Training: {name}: expected none with several processes, got {given!r}")
     whole_number("Training", "warm_up", recipe.warm_up)
     for names, low, high in (
         (("momentum", "label_smoothing", "drop_path", "dropout"), "0 <=", 1.0),

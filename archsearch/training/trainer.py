@@ -54,7 +54,10 @@ class Trainer(Bound):
     Attributes:
         checkpoints: Trainings that may go on.
         repeats: Trainings of trials that may be tried again.
+        rank: Number of this process, from 0, where several train together; None: it is alone.
     """
+
+    rank: int | None = None
 
     def __init__(
         self,
@@ -111,6 +114,8 @@ class Trainer(Bound):
         run = Run(architecture, network, optimizer, generator, self.data.goal)
         if self.recipe.compiled and architecture is not None:  # of a super-network each path would be compiled anew
             run.called = torch.compile(network)
+        if self.rank is not None:
+            run.called = torch.nn.parallel.DistributedDataParallel(network, find_unused_parameters=True)
         return run
 
     def train(
@@ -176,7 +181,8 @@ class Trainer(Bound):
             return
         names = self.data.augmentation if self.recipe.augmentation is None else self.recipe.augmentation
         for numbers in self._dealt(run.generator, chosen):
-            yield Batch(augment(inputs[numbers], names, run.generator), targets[numbers])
+            batch = Batch(augment(inputs[numbers], names, run.generator), targets[numbers])
+            yield batch if self.rank is None else batch.share(self.rank, self.recipe.processes)
 
     def batches(self, generator: torch.Generator, n: int) -> Iterator[torch.Tensor]:
         """Inputs of ``n`` training batches without augmentation, in an order that ``generator`` decides."""
