@@ -1,8 +1,8 @@
 """One training in several processes of one machine, each with a share of every batch, as torchrun would set it up.
 
 Each process has a device of its own (CUDA devices 0, 1, ..., by NCCL; else processors, by gloo), does what a training
-in one process does, and gives PyTorch's ``DistributedDataParallel`` its share of the batches; gradients are averaged, so
-the weights are the same everywhere. They meet by a file: no port is opened for that. The evaluation is that of the
+in one process does, and gives PyTorch's ``DistributedDataParallel`` its share of the batches; gradients are averaged,
+so the weights are the same everywhere. They meet by a file: no port is opened for that. The evaluation is that of the
 first; all of them are billed.
 """
 
