@@ -18,15 +18,13 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
 from archsearch.errors import ArchsearchError, UsageError
+from archsearch.training.trainer import Trainer
 from archsearch.trial import Cost, Evaluation, Query
-
-if TYPE_CHECKING:
-    from archsearch.evaluators.training import Training
 
 CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -36,7 +34,16 @@ LOOK_SECONDS = 0.05
 """Between two looks at which processes have ended."""
 
 
-def evaluate_together(training: Training, query: Query, processes: int) -> Evaluation:
+class Trains(Protocol):
+    """What of ``Training`` is used."""
+
+    trainer: Trainer
+
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """Trains; in one of the processes, by its share."""
+
+
+def evaluate_together(training: Trains, query: Query, processes: int) -> Evaluation:
     """Trains in so many processes; they are ended with this one.
 
     Raises:

@@ -132,8 +132,6 @@ class Training(Evaluator):
         device: str = "auto",
         threads: int = 1,
     ) -> None:
-        if preset not in PRESETS:
-            raise UsageError(f"Training: preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
         self.task = task if isinstance(task, Task) or task is None else absolute(task)
         self.preset = preset
         self.epochs = epochs
@@ -160,17 +158,19 @@ class Training(Evaluator):
         self.repeats = repeats
         self.keep = keep
         self.latency = latency
-        self.device = device
-        self.threads = threads
-        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
-        given["skeleton"] = {**PRESETS[preset].skeleton, **(skeleton or {})}
-        changes = {name: value for name, value in given.items() if value is not None}
-        self.recipe = dataclasses.replace(PRESETS[preset], **changes)
-        self._check_settings()
+        self.device, self.threads = device, threads
+        self.recipe = self._checked_recipe()
         self.trainer = Trainer(self.recipe, skeleton, device, threads, keep, latency)
 
-    def _check_settings(self) -> None:
-        check_recipe(self.recipe)
+    def _checked_recipe(self) -> Recipe:
+        """The preset's recipe with the settings that were given, once all of them are checked."""
+        if self.preset not in PRESETS:
+            raise UsageError(f"Training: preset: expected one of {', '.join(PRESETS)}, got {self.preset!r}")
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+        given["skeleton"] = {**PRESETS[self.preset].skeleton, **(self.skeleton or {})}
+        changes = {name: value for name, value in given.items() if value is not None}
+        recipe = dataclasses.replace(PRESETS[self.preset], **changes)
+        check_recipe(recipe)
         for name in ("repeats", "keep", "threads"):
             at_least_one("Training", name, getattr(self, name))
         if self.device != "auto":
@@ -180,6 +180,7 @@ class Training(Evaluator):
                 raise UsageError(
                     f"Training: device: expected auto or a device of PyTorch such as cpu or cuda:0, got {self.device!r}"
                 ) from None
+        return recipe
 
     # -- the evaluator contract ------------------------------------------------------------------
 

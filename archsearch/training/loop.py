@@ -182,7 +182,8 @@ def outputs_of(run: Run, batch: Batch, path: Route, recipe: Recipe) -> tuple[tor
         return network.mixture(*batch.through(path.options)), None
     if recipe.auxiliary_weight:
         return network.with_auxiliary(*batch.through(path))
-    return (run.called or network)(*batch.through(path)), None
+    called = network if run.called is None else run.called
+    return called(*batch.through(path)), None
 
 
 def loss_of(
