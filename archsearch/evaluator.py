@@ -103,7 +103,7 @@ class Evaluator(Described):
         on_progress: Told how far one-off work is: what is done, steps done, steps in all. None: nobody listens.
     """
 
-    keeps_files: ClassVar[bool] = False
+    keeps_files: bool = False
     comparable: ClassVar[bool] = False
     weights_from: ClassVar[str] = ""
 

@@ -13,7 +13,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Cascade(AroundSeveral):
         UsageError: If a setting is out of range.
     """
 
-    keeps_files: ClassVar[bool] = True
+    keeps_files = True
 
     def __init__(
         self,

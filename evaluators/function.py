@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from archsearch.basics.texts import shown
+from archsearch.basics.checks import at_least_one, number
 from archsearch.components import import_object
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
+from archsearch.evaluators.answers import as_evaluation
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 
 
 class Function(Evaluator):
@@ -63,56 +64,106 @@ class Function(Evaluator):
     If it has a parameter ``seed``, it is given the evaluation's seed there. It returns a number, or a mapping with
     ``score``, further metrics and, optionally, ``cost`` (seconds to bill), or an ``Evaluation``.
 
+    A function that trains yields such a score again and again (a generator function), or has a parameter ``progress``
+    without a default, and calls ``progress.report(step, score)``. Then controllers with budgets (in reports) can stop
+    it and go on with it. The curve is the score of each report, metrics are those of the last one, and costs, each of
+    which is that since the report before, are added up. The global generators of Python, NumPy and PyTorch begin from
+    the seed, and are put back afterwards. What ``progress.keep`` is given, or what the function writes itself, is its
+    checkpoint: see ``archsearch.evaluators.progress``. Without one it begins anew where it is to go on, which is billed
+    again.
+
     Args:
         function: The callable, or its import path, such as ``my_lab.accuracy``.
+        higher_is_better: Whether the function's scores are better the higher they are; if not, as those of a loss, they
+            are turned around: minus them is the score.
+        save_every: Seconds between checkpoints within a trial, >= 0; 0: after each report. There is one at the end of a
+            budget in any case.
+        keep: How many trainings have their checkpoints kept, >= 1: those that were written or read last. Give it at
+            least the number of workers.
 
     Raises:
-        UsageError: If it is neither.
+        UsageError: If the function is none, or a setting is out of range.
     """
 
-    def __init__(self, function: Callable[..., Any] | str) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any] | str,
+        higher_is_better: bool = True,
+        save_every: float = 30.0,
+        keep: int = 1_000,
+    ) -> None:
         called = import_object(function) if isinstance(function, str) else function
         if not callable(called):
             raise UsageError(f"Function: expected a callable or its import path, got {function!r}")
         self.function = function
+        self.higher_is_better = higher_is_better
+        self.save_every = number("Function", "save_every", save_every, low=0)
+        self.keep = at_least_one("Function", "keep", keep)
         self._call = called
-        self._wants_seed = _takes_seed(called)
+        wanted = _parameters(called)
+        self._wants_seed = "seed" in wanted
+        self._wants_progress = "progress" in wanted and wanted["progress"].default is inspect.Parameter.empty
+        self._trains = self._wants_progress or _yields(called)
+        self.keeps_files = self._wants_progress
+
+    def check_budgets(self, budgets: Sequence[int]) -> None:
+        """Raises ``UsageError`` if there are budgets, and the function returns its score once."""
+        if budgets and not self._trains:
+            lengths = ", ".join(map(str, budgets))
+            raise UsageError(
+                f"Function: the function scores architectures in one go, it cannot stop at {lengths}; have it yield a "
+                "score after each epoch, or use a controller without budgets"
+            )
+
+    def prepare(self) -> Cost:
+        """Clears away what a killed process has left half-written."""
+        for left in () if self.folder is None else self.folder.glob("*.tmp"):
+            left.unlink(missing_ok=True)
+        return NO_COST
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
-        """Calls the function.
+        """Calls the function; one that trains is followed to its end.
 
         Raises:
-            TypeError: If it returns none of the accepted kinds.
+            TypeError: If it gives none of the accepted kinds.
         """
-        argument = self.space.decode(self.space.validate(architecture))
-        answer = self._call(argument, seed=seed) if self._wants_seed else self._call(argument)
-        if isinstance(answer, Evaluation):
-            return answer
-        if isinstance(answer, Mapping):
-            return _from_mapping(answer)
-        return Evaluation(_number(answer, "the return value"))
+        return self.evaluate_query(Query(-1, architecture, seed))
+
+    def evaluate_query(self, query: Query) -> Evaluation:
+        """Calls the function; one that trains as far as the budget goes, from its checkpoint if there is one.
+
+        Raises:
+            TypeError: If it gives none of the accepted kinds.
+        """
+        argument = self.space.decode(self.space.validate(query.architecture))
+        named = {"seed": query.seed} if self._wants_seed else {}
+        if self._trains:
+            return self._train(query, argument, named)
+        answer = self._call(argument, **named)
+        if isinstance(answer, Iterator):  # it yields, although it does not look so
+            return self._train(query, argument, named)
+        return as_evaluation(answer, "the return value", self.higher_is_better)
+
+    def _train(self, query: Query, argument: Any, named: dict[str, Any]) -> Evaluation:
+        from archsearch.evaluators.progress import Progress, forget_all_but  # with PyTorch
+
+        progress = Progress(query, self.folder, self.higher_is_better, self.save_every)
+        if self._wants_progress:
+            named = {**named, "progress": progress}
+        evaluation = progress.follow(lambda: self._call(argument, **named))
+        if self.folder is not None:
+            forget_all_but(self.folder, self.keep)
+        return evaluation
 
 
-def _takes_seed(function: Callable[..., Any]) -> bool:
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        return "seed" in inspect.signature(function).parameters
+        return inspect.signature(function).parameters
     except ValueError:  # some built-in functions have no signature
-        return False
+        return {}
 
 
-def _from_mapping(answer: Mapping[str, Any]) -> Evaluation:
-    if "score" not in answer:
-        raise TypeError(f"expected an entry 'score' in what the function returns, got {', '.join(map(str, answer))}")
-    cost = Cost(device_seconds=_number(answer["cost"], "cost")) if "cost" in answer else NO_COST
-    metrics = {name: _number(value, name) for name, value in answer.items() if name not in ("score", "cost")}
-    return Evaluation(_number(answer["score"], "score"), metrics, cost)
-
-
-def _number(value: Any, what: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(
-            f"{what}: expected a number, a mapping with a number as 'score', or an Evaluation, "
-            f"got {type(value).__name__} {shown(value)}"
-        ) from None
+def _yields(function: Callable[..., Any]) -> bool:
+    """Whether calling it makes a generator; of an object, its ``__call__``."""
+    inner = inspect.unwrap(function)
+    return inspect.isgeneratorfunction(inner) or inspect.isgeneratorfunction(type(inner).__call__)

@@ -81,7 +81,7 @@ class LearningCurve(Around):
         UsageError: If a setting is out of range, or the evaluator does not say how long a full training is.
     """
 
-    keeps_files: ClassVar[bool] = True
+    keeps_files = True
     comparable: ClassVar[bool] = True
 
     def __init__(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from archsearch.basics.checks import number
 from archsearch.errors import MissingAbility, UsageError
@@ -50,7 +50,7 @@ class OnDevice(Around):
         UsageError: If a setting is out of range, or the evaluator learns during the search.
     """
 
-    keeps_files: ClassVar[bool] = True
+    keeps_files = True
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ class Predictor(AroundSeveral):
         UsageError: If a setting is out of range.
     """
 
-    keeps_files: ClassVar[bool] = True
+    keeps_files = True
     weights_from: ClassVar[str] = "evaluator"
 
     def __init__(

@@ -15,13 +15,13 @@ import abc
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 
 from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
 from archsearch.evaluator import Built, Evaluator, Trained
+from archsearch.evaluators.together import evaluate_together
 from archsearch.networks.network import Network
 from archsearch.space import Space
 from archsearch.stacked.training import can_be_trained_together, train_together
@@ -29,7 +29,7 @@ from archsearch.task import Augmentation, Task
 from archsearch.task.reading import absolute
 from archsearch.training.loop import Run
 from archsearch.training.meter import Meter
-from archsearch.training.recipe import PRESETS, Optimizer, Preset, Recipe, check_recipe
+from archsearch.training.recipe import PRESETS, Optimizer, Precision, Preset, Recipe, check_recipe
 from archsearch.training.repeats import repeat_seed
 from archsearch.training.trainer import Trainer
 from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Query
@@ -76,6 +76,17 @@ class Training(Evaluator):
             one segment to the next.
         dropout: Of recurrent networks: probability, 0 <= dropout < 1, of variational dropout on a cell's inputs, hidden
             state and outputs; one mask for all positions of a segment.
+        accumulate: Parts in which a batch of images is computed, one after the other, >= 1, to need less memory: their
+            gradients, added up, make the update. Without batch normalisation, whose statistics are then those of
+            a part, the update is that of the whole batch.
+        precision: full (float32), or, of images, bf16: forward passes and losses in bfloat16 where PyTorch's
+            autocast deems it safe, in training and scoring; weights and updates stay float32.
+        compiled: Whether updates call stand-alone networks compiled by ``torch.compile``. Each architecture is compiled
+            anew, and that is billed: it pays for long trainings only.
+        processes: How many processes of this machine train an architecture together, >= 1, each with a CUDA device, or
+            on the processor, and a share of every batch. Without batch normalisation, whose statistics are then those
+            of a share, the result is that of one process but for rounding. Not for tokens, nor with drop_path, an
+            auxiliary head or compiled networks.
         repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
             those that were done are kept; the seconds that they took are billed with the try that failed.
         together: Whether repeats are trained as one, where the parts of the networks allow it: that takes half the
@@ -92,7 +103,7 @@ class Training(Evaluator):
         UsageError: If a setting is out of range.
     """
 
-    keeps_files: ClassVar[bool] = True
+    keeps_files = True
 
     def __init__(
         self,
@@ -115,6 +126,10 @@ class Training(Evaluator):
         skeleton: dict[str, int] | None = None,
         segment: int | None = None,
         dropout: float | None = None,
+        accumulate: int | None = None,
+        precision: Precision | None = None,
+        compiled: bool | None = None,
+        processes: int | None = None,
         repeats: int = 1,
         together: bool = True,
         keep: int = 1_000,
@@ -122,8 +137,6 @@ class Training(Evaluator):
         device: str = "auto",
         threads: int = 1,
     ) -> None:
-        if preset not in PRESETS:
-            raise UsageError(f"Training: preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
         self.task = task if isinstance(task, Task) or task is None else absolute(task)
         self.preset = preset
         self.epochs = epochs
@@ -143,25 +156,27 @@ class Training(Evaluator):
         self.skeleton = skeleton
         self.segment = segment
         self.dropout = dropout
+        self.accumulate = accumulate
+        self.precision = precision
+        self.compiled = compiled
+        self.processes = processes
         self.repeats = repeats
         self.together = together
         self.keep = keep
         self.latency = latency
-        self.device = device
-        self.threads = threads
-        self.recipe = self._recipe()
-        self._check_settings()
+        self.device, self.threads = device, threads
+        self.recipe = self._checked_recipe()
         self.trainer = Trainer(self.recipe, skeleton, device, threads, keep, latency)
 
-    def _recipe(self) -> Recipe:
-        """That of the preset, with what was given."""
-        preset = PRESETS[self.preset]
+    def _checked_recipe(self) -> Recipe:
+        """The preset's recipe with the settings that were given, once all of them are checked."""
+        if self.preset not in PRESETS:
+            raise UsageError(f"Training: preset: expected one of {', '.join(PRESETS)}, got {self.preset!r}")
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
-        given["skeleton"] = {**preset.skeleton, **(self.skeleton or {})}
-        return dataclasses.replace(preset, **{name: value for name, value in given.items() if value is not None})
-
-    def _check_settings(self) -> None:
-        check_recipe(self.recipe)
+        given["skeleton"] = {**PRESETS[self.preset].skeleton, **(self.skeleton or {})}
+        changes = {name: value for name, value in given.items() if value is not None}
+        recipe = dataclasses.replace(PRESETS[self.preset], **changes)
+        check_recipe(recipe)
         for name in ("repeats", "keep", "threads"):
             at_least_one("Training", name, getattr(self, name))
         if self.device != "auto":
@@ -171,6 +186,7 @@ class Training(Evaluator):
                 raise UsageError(
                     f"Training: device: expected auto or a device of PyTorch such as cpu or cuda:0, got {self.device!r}"
                 ) from None
+        return recipe
 
     # -- the evaluator contract ------------------------------------------------------------------
 
@@ -230,6 +246,8 @@ class Training(Evaluator):
         """
         self.space.validate(query.architecture)
         trainer = self.trainer
+        if self.recipe.processes > 1 and trainer.rank is None:
+            return evaluate_together(self, query, self.recipe.processes)
         with trainer.session() as meter:
             network: Network | None = None
             done = trainer.repeats.of(query)[: self.repeats]
@@ -238,7 +256,7 @@ class Training(Evaluator):
             for runs in self._trained(query, range(len(done), self.repeats), meter):
                 network = network or runs[0].network
                 done += [trainer.finish(run, meter) for run in runs]
-                if len(done) < self.repeats:
+                if len(done) < self.repeats and not trainer.rank:
                     trainer.repeats.keep(query, done)
             evaluation = trainer.summary(query.architecture, done, meter, network)
         if self.repeats > 1:
@@ -259,7 +277,7 @@ class Training(Evaluator):
             return run
 
         def saved(run: Run, repeat: int) -> Run:
-            if save and budget.stop < self.recipe.epochs:
+            if save and budget.stop < self.recipe.epochs and not trainer.rank:
                 trainer.checkpoints.save(run, origin, f"{repeat}-{budget.stop}")
             return run
 
@@ -284,6 +302,8 @@ class Training(Evaluator):
         notes = []
         if self.repeats > 1:
             notes.append(f"A recorded score is the mean of {self.repeats} trainings; these weights are the first's.")
+        if self.recipe.processes > 1:
+            notes.append("These weights were trained in one process, the recorded score is of several together.")
         if budget.stop < self.recipe.epochs:
             notes.append(f"The training was stopped after {budget.stop} of {self.recipe.epochs} epochs.")
         return trainer.handed_out(run, evaluation, " ".join(notes))
@@ -300,7 +320,7 @@ class BuiltOnTraining(Evaluator, abc.ABC):
         trainer: Trains, by that recipe.
     """
 
-    keeps_files: ClassVar[bool] = True
+    keeps_files = True
 
     @abc.abstractmethod
     def __init__(self, task: str | Task | None, training: Training | None) -> None:
@@ -310,6 +330,8 @@ class BuiltOnTraining(Evaluator, abc.ABC):
         self.training = Training(task) if training is None else training
         if not isinstance(self.training, Training) or self.training.repeats != 1:
             raise UsageError(f"{name}: training: expected a Training evaluator without repeats, got {training!r}")
+        if self.training.recipe.processes > 1:
+            raise UsageError(f"{name}: processes: only Training itself trains in several processes; leave them out")
         self.task = None  # it is the training's now: a run folder that held both could not be read
 
     @property

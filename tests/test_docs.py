@@ -61,8 +61,19 @@ def as_program(name, arguments):
     runpy.run_path(name, run_name="__main__")
 
 
+EXTRA_OF = {"sb3_contrib": "rl", "lightning": "loops", "transformers": "loops"}
+"""Packages that ``make setup`` may leave out, with their extra: what imports one is skipped where it is not there."""
+
+
+def skip_if_lacking(text, names=()):
+    for name in [*re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE), *names]:
+        if name in EXTRA_OF and importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs the extra {EXTRA_OF[name]}")
+
+
 @pytest.mark.parametrize(("text", "output"), cases("python"))
 def test_python_block_runs_and_prints_what_is_shown(text, output, tmp_path):
+    skip_if_lacking(text)
     (tmp_path / "block.py").write_text(text)
     printed = execute_script("block.py", tmp_path)
     if output is not None:
@@ -126,6 +137,9 @@ SHORTER = {
         'Training("digits", ': 'Training("digits", train_examples=60, ',
         "trials=60": "trials=6",
     },
+    "20_own_loop": {"EPOCHS = 9": "EPOCHS = 2", "trials=40": "trials=6"},
+    "21_lightning": {"trials=12": "trials=4"},
+    "22_transformers": {"trials=8": "trials=3", "EPOCHS = 4": "EPOCHS = 2"},
     "16_predictor": {"cells = truth.architectures": "cells = truth.architectures[::50]"},
 }
 """Of examples that train for long: what is replaced by less of the same; ``make slow`` runs them as they are."""
@@ -137,11 +151,11 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 def test_example_runs(example, tmp_path):
     """Without arguments, but for the one that trains an agent, which gets a tiny budget."""
     arguments = []
-    if example.stem == "05_stable_baselines3":
-        if importlib.util.find_spec("sb3_contrib") is None:
-            pytest.skip("needs the extra rl")
-        arguments = ["--steps", "480"]
     text = example.read_text()
+    if example.stem == "05_stable_baselines3":
+        skip_if_lacking(text, ["sb3_contrib"])  # which it imports late
+        arguments = ["--steps", "480"]
+    skip_if_lacking(text)
     assert len(text.splitlines()) < (120 if example.stem == "19_elastic_vit" else 80)
     for whole, shorter in SHORTER.get(example.stem, {}).items():
         assert text.count(whole) == 1, f"SHORTER: {example.name} has no single {whole!r} any more"

@@ -15,6 +15,8 @@ from archsearch.evaluators import Function
 from archsearch.spaces import NASBench201
 from archsearch.trial import Cost, Evaluation
 
+SETTINGS = {"higher_is_better": True, "save_every": 30.0, "keep": 1000}
+
 
 def accuracy(values) -> float:
     return values["kernel"] + values["width"]
@@ -74,7 +76,7 @@ def test_costs_in_a_mapping_are_billed():
         (None, "the return value: expected a number, .* got NoneType None"),
         ("high", "got str 'high'"),
         ((1.0, 2.0), "got tuple"),
-        ({"accuracy": 1}, "expected an entry 'score' in what the function returns, got accuracy"),
+        ({"accuracy": 1}, "the return value: expected an entry 'score' in a mapping, got accuracy"),
         ({"score": None}, "score: expected a number"),
         ({"score": 1, "size": "big"}, "size: expected a number"),
         ({"score": 1, "cost": []}, "cost: expected a number"),
@@ -104,11 +106,11 @@ def test_errors_of_the_function_are_its_own():
 def test_an_import_path_names_the_function():
     for path in ("math.prod", "math:prod"):
         evaluator = Function(path)
-        assert describe(evaluator)["init_args"] == {"function": path}
+        assert describe(evaluator)["init_args"] == {**SETTINGS, "function": path}
         evaluator = pickle.loads(pickle.dumps(build(describe(evaluator), trust=True)))
         evaluator.start(Numbers())
         assert evaluator.evaluate((1, 2, 3, 4, 4, 4), 0).score == 384.0
-    assert describe(Function(math.prod))["init_args"] == {"function": "math.prod"}
+    assert describe(Function(math.prod))["init_args"] == {**SETTINGS, "function": "math.prod"}
 
 
 @pytest.mark.parametrize("wrong", [3, None, "math.pi"])

@@ -32,16 +32,33 @@ class Batch(NamedTuple):
         inputs: Images, shape (batch, channels, height, width), augmented; or tokens, shape (streams, length).
         targets: Labels, shape (batch,); or the tokens that follow, shape (streams, length).
         carried: Of tokens, the hidden state that the segment before has left.
+        weight: What its loss counts, where it is one of several shares of a batch: 1 on average.
     """
 
     inputs: torch.Tensor
     targets: torch.Tensor
     carried: CarriedState | None = None
+    weight: float = 1.0
 
     @property
     def examples(self) -> int:
         """Images or tokens."""
         return self.targets.numel() if self.carried is not None else len(self.targets)
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        """The images dealt out evenly, in their order, to ``count`` batches, of which none is empty."""
+        if count == 1:
+            yield self
+            return
+        for inputs, targets in zip(self.inputs.tensor_split(count), self.targets.tensor_split(count), strict=True):
+            if len(targets):
+                yield Batch(inputs, targets)
+
+    def share(self, rank: int, shares: int) -> Batch:
+        """One of ``shares`` equal shares of the images, by number from 0."""
+        inputs, targets = self.inputs[rank::shares], self.targets[rank::shares]
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return Batch(inputs, targets, None, len(targets) * shares / len(self.targets))
 
     def through(self, choice: T) -> tuple[torch.Tensor, T] | tuple[torch.Tensor, T, CarriedState]:
         """Arguments of a network's pass: the inputs, which path or weights, and the hidden state if there is one."""

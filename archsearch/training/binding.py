@@ -63,6 +63,9 @@ class Bound:
         for name, given, fits in (
             ("augmentation", recipe.augmentation, kind == IMAGES),
             ("dropout", recipe.dropout, kind != IMAGES),
+            ("accumulate", recipe.accumulate if recipe.accumulate > 1 else None, kind == IMAGES),
+            ("processes", recipe.processes if recipe.processes > 1 else None, kind == IMAGES),
+            ("precision", recipe.precision if recipe.precision != "full" else None, kind == IMAGES),
         ):
             if given and not fits:
                 raise UsageError(f"Training: {name}: expected none, since task {task} is for {kind}, got {given!r}")
@@ -103,7 +106,15 @@ class Bound:
                     f"to train on, got {self.recipe.batch_size}"
                 )
             return
-        if len(self.chosen) >= 2 * self.updates_per_epoch:
+        parts = self.recipe.accumulate * self.recipe.processes
+        smallest = len(self.chosen) // self.updates_per_epoch
+        if parts > smallest:
+            name = "accumulate" if self.recipe.processes == 1 else "processes"
+            raise UsageError(
+                f"Training: {name}: a batch of {smallest} images cannot be computed in {parts} parts; give fewer, or a "
+                "larger batch_size"
+            )
+        if len(self.chosen) >= 2 * parts * self.updates_per_epoch:
             return
         for i in range(SIZED_PATHS):
             with torch.device("meta"):
@@ -112,7 +123,7 @@ class Bound:
                 raise UsageError(
                     f"Training: batch_size: batch normalisation of {type(self.space).__name__}'s networks has no "
                     f"statistics of one image, expected at least 2 images in a batch, got {self.recipe.batch_size} of "
-                    f"{len(self.chosen)} training images"
+                    f"{len(self.chosen)} training images{f', in {parts} parts' if parts > 1 else ''}"
                 )
 
     def note_data(self) -> None:

@@ -203,6 +203,22 @@ def _optimizers(run: Run) -> Iterator[tuple[str, torch.optim.Optimizer]]:
         yield f"optimizer:{name}.", optimizer
 
 
+def forget_oldest(folder: Path, keep: int) -> list[Path]:
+    """Deletes all checkpoints but the ``keep`` that were written or read last; others may do so meanwhile.
+
+    Returns:
+        Those that were deleted.
+    """
+    used = []
+    for path in folder.glob("[0-9]*.safetensors"):
+        with contextlib.suppress(FileNotFoundError):
+            used.append((path.stat().st_mtime_ns, path))
+    forgotten = [path for _, path in sorted(used)[:-keep]]
+    for path in forgotten:
+        path.unlink(missing_ok=True)
+    return forgotten
+
+
 class Checkpoints:
     """The checkpoints of one evaluator: written whole or not at all, the oldest forgotten.
 
@@ -228,16 +244,7 @@ class Checkpoints:
         if self.folder is None:
             return
         write_run(run, self._path(trial, name))
-        self._forget_old(self.folder)
-
-    def _forget_old(self, folder: Path) -> None:
-        """Deletes all checkpoints but the ``keep`` that were written or read last; others may do so meanwhile."""
-        used = []
-        for path in folder.glob("[0-9]*.safetensors"):
-            with contextlib.suppress(FileNotFoundError):
-                used.append((path.stat().st_mtime_ns, path))
-        for _, path in sorted(used)[: -self.keep]:
-            path.unlink(missing_ok=True)
+        forget_oldest(self.folder, self.keep)
 
     def restore(self, run: Run, trial: int, name: str = "") -> bool:
         """Brings a training that has not begun to where a checkpoint was.

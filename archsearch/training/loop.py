@@ -7,6 +7,7 @@ optimisers in ``Run.others``: they are in the checkpoints, too.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -46,6 +47,7 @@ class Run:
         valid_metric: The task's metric then.
         batch_statistics: Whether batch normalisation uses the statistics of the batch when the network is scored.
         others: Further optimisers by name, for steps that update more than the network's weights.
+        called: The network as updates call it, such as compiled; None: as it is.
     """
 
     architecture: Architecture | None
@@ -60,6 +62,7 @@ class Run:
     valid_metric: float = math.nan
     batch_statistics: bool = False
     others: Mapping[str, torch.optim.Optimizer] = dataclasses.field(default_factory=dict)
+    called: Callable[..., torch.Tensor] | None = None
 
 
 class Step(Protocol):
@@ -127,18 +130,15 @@ def supervised(
         nonlocal reached
         for weight in weights_of(run.optimizer) if reached is None else reached:
             weight.grad = None
-        losses = []
-        teacher: torch.Tensor | None = None
-        for path in (run.architecture,) if paths is None else paths(progress):
-            outputs, auxiliary = outputs_of(run, batch, path, recipe)
-            loss = loss_of(run, batch, outputs, auxiliary, recipe)
-            if teacher is not None:
-                loss = (1 - distillation) * loss + distillation * distilled(outputs, teacher)
-            elif distillation:
-                teacher = outputs.detach()
-            losses.append(expect_finite(loss.item(), run))
-            loss.backward()  # type: ignore[no-untyped-call]
-            meter.trained(batch.examples, path.macs if isinstance(path, Mixture) else macs)
+        routes: Sequence[Route] = (run.architecture,) if paths is None else paths(progress)
+        losses = [0.0] * len(routes)
+        for part in batch.parts(recipe.accumulate):
+            share = batch.weight * part.examples / batch.examples
+            for i, loss in enumerate(_losses(run, part, routes, recipe, distillation)):
+                losses[i] += share * expect_finite(loss.item(), run)
+                (loss if share == 1 else share * loss).backward()  # type: ignore[no-untyped-call]
+                path = routes[i]
+                meter.trained(part.examples, path.macs if isinstance(path, Mixture) else macs)
         clipped = run.network.parameters() if recipe.clip_norm else ()
         reached = update(run.optimizer, rate(run.step), clipped, recipe.clip_norm)
         meter.updated()
@@ -147,9 +147,31 @@ def supervised(
     return step
 
 
+def _losses(
+    run: Run, batch: Batch, routes: Sequence[Route], recipe: Recipe, distillation: float
+) -> Iterator[torch.Tensor]:
+    """The loss of each path of a batch, computed as it is taken."""
+    teacher: torch.Tensor | None = None
+    for path in routes:
+        with autocast(recipe, batch.inputs.device):
+            outputs, auxiliary = outputs_of(run, batch, path, recipe)
+            loss = loss_of(run, batch, outputs, auxiliary, recipe)
+            if teacher is not None:
+                loss = (1 - distillation) * loss + distillation * distilled(outputs, teacher)
+            elif distillation:
+                teacher = outputs.detach()
+        yield loss
+
+
+def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Inside, forward passes and losses have the recipe's precision; weights, updates and statistics stay float32."""
+    return torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else contextlib.nullcontext()
+
+
 def task_loss(run: Run, batch: Batch, path: Route, recipe: Recipe) -> torch.Tensor:
     """The loss of what a path makes of a batch, with that of the auxiliary head if the recipe has one."""
-    return loss_of(run, batch, *outputs_of(run, batch, path, recipe), recipe)
+    with autocast(recipe, batch.inputs.device):
+        return loss_of(run, batch, *outputs_of(run, batch, path, recipe), recipe)
 
 
 def outputs_of(run: Run, batch: Batch, path: Route, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -160,7 +182,8 @@ def outputs_of(run: Run, batch: Batch, path: Route, recipe: Recipe) -> tuple[tor
         return network.mixture(*batch.through(path.options)), None
     if recipe.auxiliary_weight:
         return network.with_auxiliary(*batch.through(path))
-    return network(*batch.through(path)), None
+    called = network if run.called is None else run.called
+    return called(*batch.through(path)), None
 
 
 def loss_of(

@@ -24,6 +24,7 @@ Preset = Literal[
     "grammar",
 ]
 Optimizer = Literal["sgd", "adamw"]
+Precision = Literal["full", "bf16"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,10 @@ class Recipe:
     nesterov: bool = True
     segment: int = 35
     dropout: float = 0.0
+    accumulate: int = 1
+    precision: Precision = "full"
+    compiled: bool = False
+    processes: int = 1
 
 
 UPDATES = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "clip_norm")
@@ -106,7 +111,11 @@ def check_recipe(recipe: Recipe) -> None:
     known_augmentation(recipe.augmentation or (), "Training")
     if recipe.optimizer not in get_args(Optimizer):
         raise UsageError(f"Training: optimizer: expected sgd or adamw, got {recipe.optimizer!r}")
+    if recipe.precision not in get_args(Precision):
+        raise UsageError(f"Training: precision: expected full or bf16, got {recipe.precision!r}")
     for name, value in (
+        ("accumulate", recipe.accumulate),
+        ("processes", recipe.processes),
         ("epochs", recipe.epochs),
         ("batch_size", recipe.batch_size),
         ("segment", recipe.segment),
@@ -114,6 +123,10 @@ def check_recipe(recipe: Recipe) -> None:
         *((f"skeleton.{name}", value) for name, value in recipe.skeleton.items()),
     ):
         at_least_one("Training", name, value)
+    if recipe.processes > 1:
+        for name in ("drop_path", "dropout", "auxiliary_weight", "compiled"):
+            if given := getattr(recipe, name):
+                raise UsageError(f"Training: {name}: expected none with several processes, got {given!r}")
     whole_number("Training", "warm_up", recipe.warm_up)
     for names, low, high in (
         (("momentum", "label_smoothing", "drop_path", "dropout"), "0 <=", 1.0),

@@ -25,7 +25,7 @@ from archsearch.training.augmentation import augment
 from archsearch.training.batches import STREAMS, Batch, dealt, evaluation_batches, streams_of, to_score
 from archsearch.training.binding import Bound
 from archsearch.training.checkpoints import Checkpoints
-from archsearch.training.loop import Run, Step, expect_finite, run_epochs, supervised
+from archsearch.training.loop import Run, Step, autocast, expect_finite, run_epochs, supervised
 from archsearch.training.meter import WARM, Meter, warm_kernels, warm_optimisers
 from archsearch.training.optimizer import make_optimizer, share_of_rate
 from archsearch.training.paths import Route
@@ -54,7 +54,10 @@ class Trainer(Bound):
     Attributes:
         checkpoints: Trainings that may go on.
         repeats: Trainings of trials that may be tried again.
+        rank: Number of this process, from 0, where several train together; None: it is alone.
     """
+
+    rank: int | None = None
 
     def __init__(
         self,
@@ -110,7 +113,12 @@ class Trainer(Bound):
         generator = torch.Generator().manual_seed(seed ^ _ORDER)
         network.generator, network.dropout = generator, self.recipe.dropout
         optimizer = make_optimizer(network, self.recipe_of(architecture), self.where)
-        return Run(architecture, network, optimizer, generator, self.data.goal)
+        run = Run(architecture, network, optimizer, generator, self.data.goal)
+        if self.recipe.compiled and architecture is not None:  # of a super-network each path would be compiled anew
+            run.called = torch.compile(network)
+        if self.rank is not None:
+            run.called = torch.nn.parallel.DistributedDataParallel(network, find_unused_parameters=True)
+        return run
 
     def train(
         self,
@@ -175,7 +183,8 @@ class Trainer(Bound):
             return
         names = self.data.augmentation if self.recipe.augmentation is None else self.recipe.augmentation
         for numbers in self._dealt(run.generator, chosen):
-            yield Batch(augment(inputs[numbers], names, run.generator), targets[numbers])
+            batch = Batch(augment(inputs[numbers], names, run.generator), targets[numbers])
+            yield batch if self.rank is None else batch.share(self.rank, self.recipe.processes)
 
     def batches(self, generator: torch.Generator, n: int) -> Iterator[torch.Tensor]:
         """Inputs of ``n`` training batches without augmentation, in an order that ``generator`` decides."""
@@ -222,7 +231,7 @@ class Trainer(Bound):
         goal = self.data.goal
         # The statistics of a batch need more than one image; otherwise batches make no difference.
         sizes = evaluation_batches(len(targets), EVALUATION_BATCH) if run.batch_statistics else EVALUATION_BATCH
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.recipe, self.where):
             tallies = [
                 goal.tally(run.network(*batch.through(run.architecture)), batch.targets)
                 for batch in to_score(goal.order, inputs, targets, sizes)
