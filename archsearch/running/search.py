@@ -297,6 +297,11 @@ def _fit_together(
     space: Space, controller: Controller, evaluator: Evaluator, engine: Executor, settings: Settings
 ) -> Limits | None:
     """Starts the evaluator; raises ``UsageError`` where one of them cannot do what another asks for."""
+    if settings.certainty is not None and evaluator.interval > 0:
+        raise UsageError(
+            f"certainty: {type(evaluator).__name__} learns during a search, so that its scores change on the way; "
+            "leave certainty out, or give an evaluator that does not"
+        )
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     engine.timeout = settings.timeout
     evaluator.start(space)
@@ -378,4 +383,5 @@ def _config(
         "executor_settings": executor_settings,
         "versions": versions,
         "fingerprints": _fingerprints(controller, evaluator, settings),
+        **({} if settings.certainty is None else {"noise": evaluator.noise}),
     }
