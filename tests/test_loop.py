@@ -168,7 +168,7 @@ def test_table_keeps_everything():
     table = trials_to_table(trials, small_space())
     assert set(table.column_names) == RESERVED_COLUMNS | {"a", "b"}
     assert table["status"].to_pylist() == ["completed", "failed", *["completed"] * 2, "failed", *["completed"] * 2]
-    assert table["name"].to_pylist() == ["1-2-0-1", "0-0-0-0", "3-2-4-1", "3-2-4-1", "0-0-0-0"]
+    assert table["name"].to_pylist() == ["1-2-0-1", "0-0-0-0", "3-2-4-1", "3-2-4-1", "0-0-0-0", "1-2-0-1", "3-2-4-1"]
     assert list(table_to_trials(table, 9)) == trials
 
 

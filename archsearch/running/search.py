@@ -33,6 +33,7 @@ from archsearch.keeping.trust import (
     without_secrets,
 )
 from archsearch.limits import Limits
+from archsearch.racing.certainty import certainty_of
 from archsearch.running.listener import Logger
 from archsearch.running.loop import Search
 from archsearch.running.result import Result
@@ -100,7 +101,7 @@ def search(
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers)
     history = History(space, seed)
-    controller.plan = Plan(settings.trials, workers)
+    controller.plan = _plan(settings.trials, settings.certainty, evaluator.noise, workers)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
@@ -157,7 +158,8 @@ def resume(
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
     with readable(where):
-        controller.plan = Plan(config["settings"]["trials"], config["workers"])  # as it was at the start
+        begun, noise = config["settings"], config.get("noise")
+        controller.plan = _plan(begun["trials"], begun.get("certainty"), noise, config["workers"])  # as at the start
         settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
     if executor is None:
         engine = executor_of_run(config, where, workers=workers, trust=trust)
@@ -211,6 +213,14 @@ def executor_of_run(
             return cls(**settings)
         except TypeError as error:
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
+
+
+def _plan(trials: int | None, certainty: Any, noise: float | None, workers: int) -> Plan:
+    """What a controller may know: how many trials it will propose, without those that are kept for repeats."""
+    wanted = certainty_of(certainty)
+    if trials is not None and wanted is not None and noise != 0.0:
+        trials -= wanted.kept(trials)
+    return Plan(trials, workers)
 
 
 def check_components(owner: str, space: object, controller: object, evaluator: object) -> None:

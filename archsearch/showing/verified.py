@@ -330,8 +330,7 @@ class Agreement:
             return f"{equal}: their order can neither hold nor change{lost}"
         score, others = numbers[winners[0]], len(winners) - 1
         ties = sum(before == self.before[0] for before in self.before)
-        if ties > 1 and winners[-1] < ties:
-            # Of equals in the search one is first by the number of its trial, which says nothing.
+        if ties > 1 and winners[0] == 0 and winners[-1] < ties:
             which = " and ".join(str(place + 1) for place in winners)
             are = f"numbers {which} of them are" if others else f"number {which} of them is"
             return f"the search's {ties} best were equal: {are} the best {by} ({score}){lost}; {self.kept}"
@@ -342,7 +341,9 @@ class Agreement:
         numbers_of_best = " and ".join(str(place + 1) for place in winners)
         are = f"numbers {numbers_of_best} of the search are" if others else f"number {numbers_of_best} of the search is"
         against = "" if self.after[0] is None else f" against {numbers[0]} of the search's best"
-        return f"the order changed: {are} the best {by} ({score}{against}){lost}"
+        # Of equals in the search one is first by the number of its trial, which says nothing.
+        what = "the order changed" if self.before[winners[0]] < self.before[0] else "the search's best had equals"
+        return f"{what}: {are} the best {by} ({score}{against}){lost}"
 
     def _scored(self) -> list[tuple[Any, float]]:
         return [(before, after) for before, after in zip(self.before, self.after, strict=True) if after is not None]
