@@ -68,7 +68,8 @@ class Logged(Noisy):
         with Path("calls.log").open("a") as file:
             file.write(f"{seed}\n")
         time.sleep(float(os.environ.get(PAUSE, "0.002")))
-        return super().evaluate(architecture, seed)
+        found = super().evaluate(architecture, seed)
+        return found._replace(cost=Cost(device_seconds=1.0 + seed % 5))  # so that a virtual clock goes by the seed
 
 
 def drive(executor: str, workers: int, lag: int | None) -> None:

@@ -91,13 +91,13 @@ class Track:
         }
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any], seed: int, pending: Iterable[Job] = ()) -> Track:
+    def restored(cls, state: Mapping[str, Any], seed: int, due: Iterable[int | None] = ()) -> Track:
         """A race as it was.
 
         Args:
             state: From ``state``.
             seed: The run's root seed.
-            pending: Jobs of the search that are not finished.
+            due: What those repeat that were asked for and are not in the state: not finished, or kept back by a lag.
         """
         contenders = [event_to_trial(event, seed) for event in state["contenders"]]
         track = cls(contenders, state["error"], state["noise"], state["reason"], state["spent"])
@@ -105,8 +105,8 @@ class Track:
             track._told.append((place, score, equal))
             track._race.expect(place)
             track._race.tell(place, score, equal)
-        for job in pending:
-            if job.repeat_of in track._places:
-                track._race.expect(track._places[job.repeat_of])
+        for id_ in due:
+            if id_ in track._places:
+                track._race.expect(track._places[id_])
         track.open = state["open"]
         return track

@@ -14,6 +14,7 @@ from archsearch.keeping.events import event_to_trial, remembered_trials, trial_t
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.history import known_answers
 from archsearch.keeping.journal import Gap
+from archsearch.racing.certainty import Certainty
 from archsearch.racing.track import Track
 from archsearch.running.course import Course
 from archsearch.trial import COST_FIELDS, Budget, Cost, Trial
@@ -46,6 +47,7 @@ class Resumable(Course):
                     told = sorted(told, key=lambda trial: trial.id)
                 self._known, self._refused = known_answers(told, self.space)
         self._replay(events, folder)
+        self._check_race()
         self._clock = max(self._clock, self._remembered.clock)
         self._failures_in_a_row = 0
         if self.history.recent or len(self._remembered):
@@ -59,6 +61,15 @@ class Resumable(Course):
                     "evaluates in a process of its own"
                 )
             self._fault(Fault("driver_died", text))
+
+    def _check_race(self) -> None:
+        certainty, track = self.settings.certainty, self._track
+        error = certainty.error if isinstance(certainty, Certainty) else None
+        if track is not None and track.open and error != track.error:
+            raise RunFolderError(
+                f"certainty: the race of this run was begun at an error rate of {track.error:g}, got {error}; let it "
+                "end as it was begun"
+            )
 
     def _replay(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
         """Repeats what happened, up to the first damage; what is sound behind it is remembered."""
@@ -205,11 +216,12 @@ class Resumable(Course):
         ]
         self._pending = {job.id: job for job in jobs}
         self._ids.moves = [(first, move) for first, move in state.get("moved_ids", ())]
-        if race := state.get("race"):
-            self._track = Track.restored(race, seed, jobs)
         self._unraced = state.get("unraced", True)
         self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
         self._told_up_to = state["told_up_to"]
+        if race := state.get("race"):
+            due = [*self._pending.values(), *self._waiting.values()]
+            self._track = Track.restored(race, seed, [each.repeat_of for each in due])
         self._clock = state["clock"]
         self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
         self._rejections.load(state)
