@@ -97,17 +97,9 @@ def verify(
     settings = _all_of(len(rows), certainty_of(certainty))
     number, seed = _place(folder, space, architectures, evaluator, seed, settings)
     if read_verification(folder, number) is None:
-        result = search_or_resume(
-            space,
-            Listed(architectures),
-            evaluator,
-            out=verification_folder(folder, number),
-            seed=seed,
-            settings=settings,
-            executor=executor,
-            workers=workers,
-            progress=progress,
-        )
+        how: dict[str, Any] = {"executor": executor, "workers": workers, "progress": progress}
+        out = verification_folder(folder, number)
+        result = search_or_resume(space, Listed(architectures), evaluator, out=out, seed=seed, settings=settings, **how)
         if not result.completed:
             raise TooManyFailures(f"none of the {len(rows)} architectures could be scored; start again")
         folder.write_verification(number, _table(number, rows, result, evaluator))

@@ -220,8 +220,9 @@ class Resumable(Course):
         self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
         self._told_up_to = state["told_up_to"]
         if race := state.get("race"):
-            due = [*self._pending.values(), *self._waiting.values()]
-            self._track = Track.restored(race, seed, [each.repeat_of for each in due])
+            due = [job.repeat_of for job in self._pending.values()]
+            due += [trial.repeat_of for trial in self._waiting.values()]
+            self._track = Track.restored(race, seed, due)
         self._clock = state["clock"]
         self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
         self._rejections.load(state)

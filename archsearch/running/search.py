@@ -158,8 +158,7 @@ def resume(
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
     with readable(where):
-        begun, noise = config["settings"], config.get("noise")
-        controller.plan = _plan(begun["trials"], begun.get("certainty"), noise, config["workers"])  # as at the start
+        controller.plan = _plan_of_run(config)
         settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
     if executor is None:
         engine = executor_of_run(config, where, workers=workers, trust=trust)
@@ -221,6 +220,12 @@ def _plan(trials: int | None, certainty: Any, noise: float | None, workers: int)
     if trials is not None and wanted is not None and noise != 0.0:
         trials -= wanted.kept(trials)
     return Plan(trials, workers)
+
+
+def _plan_of_run(config: Mapping[str, Any]) -> Plan:
+    """What the controller of a run knew when that began."""
+    begun = config["settings"]
+    return _plan(begun["trials"], begun.get("certainty"), config.get("noise"), config["workers"])
 
 
 def check_components(owner: str, space: object, controller: object, evaluator: object) -> None:
