@@ -9,6 +9,7 @@ from typing import Any
 
 from archsearch.basics.checks import number
 from archsearch.errors import UsageError
+from archsearch.evaluator import Evaluator
 
 MOST_ERROR, MOST_SHARE = 0.5, 0.9
 
@@ -69,3 +70,27 @@ def certainty_of(value: Any) -> Certainty | None:
 def contenders(repeats: int) -> int:
     """How many a race begins with that can afford so many repeats; 0: there can be none."""
     return 0 if repeats < FEWEST else max(2, repeats // REPEATS_EACH)
+
+
+def proposals(trials: int | None, certainty: Any, noise: float | None) -> int | None:
+    """How many of so many trials are proposals, without those that are kept for repeats; None: not known.
+
+    Args:
+        trials: In all.
+        certainty: As ``certainty_of`` takes it.
+        noise: What the evaluator says is the standard deviation of a score; None: nothing.
+    """
+    wanted = certainty_of(certainty)
+    if trials is None or wanted is None or noise == 0.0:
+        return trials
+    return trials - wanted.kept(trials)
+
+
+def noise_of(evaluator: Evaluator) -> float | None:
+    """What an evaluator says is the standard deviation of its scores under other seeds; None: nothing.
+
+    Raises:
+        UsageError: If it says anything but a finite number >= 0.
+    """
+    noise = evaluator.noise
+    return None if noise is None else float(number(type(evaluator).__name__, "noise", noise, low=0))

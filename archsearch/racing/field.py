@@ -119,4 +119,5 @@ def same(one: Evaluation | None, other: Evaluation | None) -> bool:
     """Whether an evaluator said exactly the same, whatever it cost."""
     if one is None or other is None:
         return False
-    return one.score == other.score and one.curve == other.curve and dict(one.metrics) == dict(other.metrics)
+    # As text, since NaN differs from itself.
+    return repr((one.score, one.curve, dict(one.metrics))) == repr((other.score, other.curve, dict(other.metrics)))

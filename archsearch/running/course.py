@@ -20,7 +20,7 @@ from archsearch.keeping.remembered import Remembered
 from archsearch.limits import Limits
 from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
 from archsearch.limits.rejections import Rejections
-from archsearch.racing.certainty import Certainty
+from archsearch.racing.certainty import Certainty, noise_of
 from archsearch.racing.ids import Ids
 from archsearch.racing.race import NO_NOISE
 from archsearch.racing.track import Track
@@ -364,7 +364,7 @@ class Course:
     @property
     def _noiseless(self) -> bool:
         """Whether an evaluation under another seed is known to give the same."""
-        return self.evaluator.noise == 0.0 or (self._track is not None and self._track.ended == NO_NOISE)
+        return noise_of(self.evaluator) == 0.0 or (self._track is not None and self._track.ended == NO_NOISE)
 
     def _now(self) -> float:
         return self.executor.now() if self._running else self._clock

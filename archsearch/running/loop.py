@@ -22,7 +22,7 @@ from archsearch.executors.evaluating import advance, prepare
 from archsearch.executors.executor import Fault, Job
 from archsearch.executors.gate import admit_trial, note_of
 from archsearch.keeping.stored_run import NOTE
-from archsearch.racing.certainty import Certainty, contenders
+from archsearch.racing.certainty import Certainty, contenders, noise_of
 from archsearch.racing.field import Field
 from archsearch.racing.race import NO_NOISE
 from archsearch.racing.standing import standing_of
@@ -221,11 +221,12 @@ class Search(Resumable):
         certainty, now = self.settings.certainty, self.executor.now()
         assert isinstance(certainty, Certainty)
         spent = {"trials": self.completed, "max_cost": self.billed_seconds, "max_seconds": now}
-        field = Field(self.history, certainty.error, self.evaluator.noise)
+        noise = noise_of(self.evaluator)
+        field = Field(self.history, certainty.error, noise)
         best = field.contenders(contenders(self._repeats_left(certainty, spent)))
         if len(best) < 2:
             return False
-        track = Track(best, certainty.error, 0.0 if field.noiseless else self.evaluator.noise, reason, spent)
+        track = Track(best, certainty.error, 0.0 if field.noiseless else noise, reason, spent)
         self.history.note(["r", now, track.state()])
         self._track, self._unraced = track, False
         if not track.ended:
@@ -327,7 +328,7 @@ class Search(Resumable):
         certainty, standing = self.settings.certainty, None
         if isinstance(certainty, Certainty):
             planned = self.settings.trials
-            noise = self.evaluator.noise
+            noise = noise_of(self.evaluator)
             standing = standing_of(self.history, certainty, noise=noise, planned=planned)
         return Result(
             best=self.best if standing is None else standing.trial,

@@ -33,7 +33,7 @@ from archsearch.keeping.trust import (
     without_secrets,
 )
 from archsearch.limits import Limits
-from archsearch.racing.certainty import certainty_of
+from archsearch.racing.certainty import noise_of, proposals
 from archsearch.running.listener import Logger
 from archsearch.running.loop import Search
 from archsearch.running.result import Result
@@ -101,7 +101,7 @@ def search(
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers)
     history = History(space, seed)
-    controller.plan = _plan(settings.trials, settings.certainty, evaluator.noise, workers)
+    controller.plan = Plan(proposals(settings.trials, settings.certainty, noise_of(evaluator)), workers)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
@@ -214,18 +214,10 @@ def executor_of_run(
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
 
 
-def _plan(trials: int | None, certainty: Any, noise: float | None, workers: int) -> Plan:
-    """What a controller may know: how many trials it will propose, without those that are kept for repeats."""
-    wanted = certainty_of(certainty)
-    if trials is not None and wanted is not None and noise != 0.0:
-        trials -= wanted.kept(trials)
-    return Plan(trials, workers)
-
-
 def _plan_of_run(config: Mapping[str, Any]) -> Plan:
     """What the controller of a run knew when that began."""
     begun = config["settings"]
-    return _plan(begun["trials"], begun.get("certainty"), config.get("noise"), config["workers"])
+    return Plan(proposals(begun["trials"], begun.get("certainty"), config.get("noise")), config["workers"])
 
 
 def check_components(owner: str, space: object, controller: object, evaluator: object) -> None:
@@ -398,5 +390,5 @@ def _config(
         "executor_settings": executor_settings,
         "versions": versions,
         "fingerprints": _fingerprints(controller, evaluator, settings),
-        **({} if settings.certainty is None else {"noise": evaluator.noise}),
+        **({} if settings.certainty is None else {"noise": noise_of(evaluator)}),
     }
