@@ -7,6 +7,7 @@ import signal
 import certainty_lab
 import forked
 import jsonschema
+import pyarrow.compute as pc
 import pytest
 from certainty_lab import Noisy, space
 from common import run_command
@@ -15,7 +16,9 @@ from archsearch import resume, search, verify
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving
 from archsearch.errors import RunFolderError
 from archsearch.keeping.folder import RunFolder
+from archsearch.pareto import front_of
 from archsearch.showing.report import report
+from archsearch.showing.report_pictures import _best_so_far
 from archsearch.showing.status import standing
 
 SURE = {"error": 0.05, "share": 0.5}
@@ -173,6 +176,17 @@ def test_everything_says_the_same_of_the_winner(tmp_path, capsys):
     assert "Scored again" in page.read_text()
     first = next(line.split() for line in printed.splitlines() if line.strip().startswith("1 "))
     assert int(first[1]) == result.best.id
+
+
+def test_pictures_and_fronts_go_by_the_scores_of_the_search(tmp_path):
+    result = run(controller=RandomSearch(), sigma=2.0)
+    table = result.history.table()
+    completed = table.filter(pc.equal(table["status"], "completed"))
+    own = table.filter(pc.is_null(table["repeat_of"]))["score"].to_numpy()
+    assert completed["score"].to_numpy().max() > own.max(), "no repeat was luckier: this test shows nothing"
+    assert _best_so_far(completed, completed["score"].to_numpy())[-1] == own.max()
+    front = front_of(table, {"score": "max", "started_seconds": "min"})
+    assert max(row["score"] for row in front.rows) == own.max()
 
 
 def test_a_verification_is_as_sure_as_it_is_asked_to_be(tmp_path):
