@@ -26,8 +26,8 @@ EACH = 2
 TRIES = 2
 """Repeats that may fail before a contender is repeated no more."""
 
-NO_NOISE, ALONE, SPENT, FAILED = "no noise", "decided", "spent", "failed"
-"""How a race ended: repeats change nothing, one is left, the share of the budget was, or none can be repeated."""
+NO_NOISE, ALONE, FAILED = "no noise", "decided", "failed"
+"""How a race ended: repeats change nothing, one is left, or the others cannot be repeated."""
 
 
 class Race:
@@ -51,7 +51,7 @@ class Race:
         self.counts = [0] * size
         self.means = [0.0] * size
         self.out = [False] * size
-        self.noise = Noise(size, error / WAYS, noise)
+        self.noise = Noise(EACH * size, error / WAYS, noise)  # and again at twice that, about where the race ends
         self.repeats = 0
         self.ended = NO_NOISE if noise == 0.0 else ""
         self._failures = [0] * size
