@@ -114,7 +114,8 @@ class Resumable(Course):
             self._advanced(self._advances, Cost(*cost))
         elif event[0] == "r":
             self._clock = max(self._clock, event[1])
-            self._track, self._unraced = Track.restored(event[2], self.history.seed), False
+            with readable("what the journal says of a race"):
+                self._track, self._unraced = Track.restored(event[2], self.history.seed), False
         elif event[0] == "e":
             if self._track is not None:
                 self._track.open = False

@@ -27,6 +27,7 @@ from archsearch.showing.rows import (
     make_tables,
     number_text,
     print_rows,
+    repeats_in,
     searched_facts,
     shown_columns,
     standing_of_run,
@@ -197,6 +198,8 @@ def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table, bill: B
     failures = table.filter(has_status(table, "failed"))["failure"].value_counts().to_pylist()
     facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
+    if repeats := repeats_in(table):
+        facts["trials"] += f", {repeats:,} of them repeats"
     if folder.lost:
         facts["trials"] += f", {folder.lost:,} finished ones lost to damage"
     if failures:

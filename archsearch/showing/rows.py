@@ -69,6 +69,15 @@ def standing_of_run(folder: RunFolder, config: Mapping[str, Any]) -> Standing | 
     return standing_of(folder.trials(config["seed"]), certainty, noise=noise, planned=planned)
 
 
+def repeats_in(table: pa.Table) -> int:
+    """How many of the completed trials are repeats."""
+    import pyarrow.compute as pc
+
+    if REPEAT not in table.column_names:
+        return 0
+    return int(table.filter(pc.and_(has_status(table, "completed"), pc.is_valid(table[REPEAT]))).num_rows)
+
+
 def certainty_parts(standing: Standing | None) -> list[ReportFacts | ReportTable]:
     """What a report says of a run's winner: in words, and as a table of what was scored again."""
     if standing is None:
