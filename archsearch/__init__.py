@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from archsearch.judging.comparison import compare as compare
     from archsearch.judging.verification import verify as verify
     from archsearch.plot.frames import frames as frames
+    from archsearch.racing.certainty import Certainty as Certainty
     from archsearch.running.result import Result as Result
     from archsearch.running.search import resume as resume
     from archsearch.running.search import search as search
@@ -40,6 +41,7 @@ _MODULES = {
     "ArchitectureEnv": "bridges.environment",
     "Architecture": "trial",
     "Budget": "trial",
+    "Certainty": "racing.certainty",
     "Comparison": "judging.comparison",
     "Controller": "controller",
     "Cost": "trial",

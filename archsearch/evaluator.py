@@ -119,6 +119,14 @@ class Evaluator(Described):
         return None
 
     @property
+    def noise(self) -> float | None:
+        """Standard deviation of a score under other seeds, where that is known: 0 if the seed changes nothing.
+
+        A search that is asked for ``certainty`` repeats nothing where it is 0. None: it is to be measured.
+        """
+        return None
+
+    @property
     def note(self) -> str:
         """What the one-off work came to, in one line, for people; empty if there is nothing to say."""
         return ""

@@ -89,6 +89,8 @@ def front_of(table: pa.Table, objectives: Mapping[str, Direction]) -> Front | No
     completed = table.filter(pc.equal(table["status"], "completed"))
     if "budget" in table.column_names:  # scores of unequally long trainings cannot be compared
         completed = completed.filter(pc.equal(completed["budget"], pc.max(completed["budget"])))
+    if "repeat_of" in table.column_names:  # of what was scored again the first score counts, as that of all others
+        completed = completed.filter(pc.is_null(completed["repeat_of"]))
     points = np.array([completed[name].to_numpy() for name in objectives], np.float64).T
     sound = np.isfinite(points).all(axis=1)
     if not sound.any():

@@ -172,6 +172,8 @@ class Trial(NamedTuple):
         error: Error text of a failed trial.
         budget: How long to train was asked for; None: full length.
         lost_seconds: Wall seconds of the tries before the last one, which are billed, too.
+        repeat_of: Of a repeat, which the search makes by itself to tell the best from others: the id of the trial whose
+            architecture is scored again under another seed. None: it answers a proposal.
     """
 
     id: int
@@ -187,6 +189,7 @@ class Trial(NamedTuple):
     error: str = ""
     budget: Budget | None = None
     lost_seconds: float = 0.0
+    repeat_of: int | None = None
 
     @property
     def rank(self) -> tuple[int, float]:

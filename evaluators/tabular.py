@@ -208,6 +208,11 @@ class Tabular(Evaluator):
         """All that have a score (after ``start``)."""
         return [architecture for architecture, found in self._evaluations.items() if found is not None]
 
+    @property
+    def noise(self) -> float | None:
+        """See ``Evaluator``: 0, but where the seed chooses between rows."""
+        return None if self.repeated == "runs" else 0.0
+
     def _row(self, architecture: Architecture) -> Evaluation | None:
         """What the table has of an architecture, or of one that computes the same."""
         found = self._evaluations.get(architecture)

@@ -68,6 +68,14 @@ class PaysYouBack(Toy):
         return super().evaluate(architecture, seed)._replace(cost=Cost(device_seconds=-1.0))
 
 
+class SaysItIsQuiet(Toy):
+    noise = 0.0
+
+
+class IsNoisyBelowZero(Toy):
+    noise = -1.0
+
+
 class ShadowsColumn(Toy):
     def evaluate(self, architecture, seed):
         return super().evaluate(architecture, seed)._replace(metrics={"score": 1.0})
@@ -222,6 +230,8 @@ EVALUATORS = [
     case("scores_are_finite", ScoresNaN),
     case("scores_are_finite", ScoresInNumPy),
     case("costs_are_not_negative", PaysYouBack),
+    case("noise_is_as_said", SaysItIsQuiet),
+    case("noise_is_as_said", IsNoisyBelowZero),
     case("metrics_can_be_stored", ShadowsColumn),
     case("metrics_can_be_stored", NamesWithEscapes),
     case("answers_stay_as_they_were", ReusesItsMetrics, "batch_equals_one_by_one"),

@@ -35,6 +35,16 @@ def test_equals_of_the_search_have_no_order_that_could_change():
     )
 
 
+def test_the_first_of_equals_was_not_the_best_before():
+    assert said([2.0, 2.0, 1.0], [5.0, 4.0, 3.0]) == (
+        "the search's 2 best were equal: number 1 of them is the best by X (5.0); "
+        "no two changed places, but there are equal scores"
+    )
+    assert said([2.0, 2.0, 1.0], [5.0, 5.0, 3.0]).startswith(
+        "the search's 2 best were equal: numbers 1 and 2 of them are the best by X (5.0)"
+    )
+
+
 @pytest.mark.parametrize(
     ("after", "sentence"),
     [

@@ -69,7 +69,11 @@ def check(document, name):
 def test_the_schema_is_one_and_every_command_is_tried():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert set(COMMANDS) == set(cli.COMMANDS)
-    assert {each["$ref"].rpartition("/")[2] for each in SCHEMA["anyOf"]} == set(SCHEMA["$defs"]) - {"cost", "trial"}
+    assert {each["$ref"].rpartition("/")[2] for each in SCHEMA["anyOf"]} == set(SCHEMA["$defs"]) - {
+        "certainty",
+        "cost",
+        "trial",
+    }
 
 
 def test_every_command_answers_with_one_document(tmp_path, monkeypatch, capsys):

@@ -161,12 +161,14 @@ def test_table_keeps_everything():
             budget=Budget(3, 1, origin=1),
         ),
         Trial(4, (0, 0, 0, 0), None, None, evaluation_seed(9, 4), failure="timeout", budget=Budget(1)),
+        Trial(5, (1, 2, 0, 1), None, Evaluation(0.25), evaluation_seed(9, 5), repeat_of=0),
+        Trial(6, (3, 2, 4, 1), 1, Evaluation(0.75), evaluation_seed(9, 6), budget=Budget(3), repeat_of=3),
     ]
     assert [event_to_trial(json.loads(json.dumps(trial_to_event(trial))), 9) for trial in trials] == trials
     table = trials_to_table(trials, small_space())
     assert set(table.column_names) == RESERVED_COLUMNS | {"a", "b"}
-    assert table["status"].to_pylist() == ["completed", "failed", "completed", "completed", "failed"]
-    assert table["name"].to_pylist() == ["1-2-0-1", "0-0-0-0", "3-2-4-1", "3-2-4-1", "0-0-0-0"]
+    assert table["status"].to_pylist() == ["completed", "failed", *["completed"] * 2, "failed", *["completed"] * 2]
+    assert table["name"].to_pylist() == ["1-2-0-1", "0-0-0-0", "3-2-4-1", "3-2-4-1", "0-0-0-0", "1-2-0-1", "3-2-4-1"]
     assert list(table_to_trials(table, 9)) == trials
 
 

@@ -15,6 +15,7 @@ TESTS = Path(__file__).parent
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
 
 import advancing_lab  # noqa: E402  (the workers must find these, too)
+import certainty_lab  # noqa: E402
 import faulty_lab  # noqa: E402
 
 from archsearch import RayExecutor, Space, search  # noqa: E402
@@ -360,3 +361,23 @@ def test_labels_of_a_predictor_are_evaluated_by_the_workers(tmp_path):
     assert os.getpid() not in processes
     assert len(predictor.labelled_scores) == 20
     assert result.completed == 5
+
+
+def test_a_race_is_the_same_on_ray():
+    settings = {"trials": 60, "seed": 1, "lag": 4, "certainty": {"error": 0.05, "share": 0.5}}
+    found = [
+        search(certainty_lab.space(), RandomSearch(), certainty_lab.Noisy(0.5), executor=executor, **settings)
+        for executor in (RayExecutor(3), "local")
+    ]
+    paths = [sorted((t.id, t.architecture, t.score, t.repeat_of) for t in result.history) for result in found]
+    assert paths[0] == paths[1]
+    assert found[0].certainty.repeats > 10
+    free = search(
+        certainty_lab.space(),
+        RandomSearch(),
+        certainty_lab.Noisy(0.5),
+        executor=RayExecutor(3),
+        **settings | {"lag": None},
+    )
+    assert free.certainty.repeats > 10
+    assert free.stopped == "trials"

@@ -54,7 +54,7 @@ from archsearch.errors import RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator, Trained
 from archsearch.judging.verification import space_of_run
 from archsearch.keeping.folder import RunFolder
-from archsearch.showing.rows import best_rows, number_text
+from archsearch.showing.rows import best_rows, number_text, standing_of_run
 from archsearch.showing.verified import OUTDATED, Verification, newest_verification
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -167,7 +167,7 @@ def _choose(
         if not rows or rows[0]["status"] != "completed":
             raise UnknownName(f"{folder.path}: there is no completed trial {trial}")
         return [Chosen(1, rows[0], verified.get(trial))]
-    best = best_rows(history, top + len(verified))
+    best = best_rows(history, top + len(verified), standing_of_run(folder, folder.config()))
     if not best:
         raise RunFolderError(f"{folder.path}: no trial has completed yet, so there is nothing to export")
     known = [id_ for id_, each in verified.items() if each.score is not None]

@@ -78,6 +78,7 @@ def result_document(result: Result, out: str) -> dict[str, Any]:
         "setup_cost": result.setup_cost.amounts(),
         "faults": result.faults,
         "note": result.note,
+        "certainty": None if result.certainty is None else result.certainty.document(),
     }
 
 
@@ -91,6 +92,7 @@ def verification_document(verification: Verification) -> dict[str, Any]:
         "sentence": verification.sentence,
         "kendall_tau": verification.kendall_tau,
         "outdated": verification.outdated,
+        "certainty": None if verification.standing is None else verification.standing.document(),
         "cost": verification.cost.amounts(),
         "setup_cost": verification.set_up.amounts(),
         "architectures": [{name: getattr(each, name) for name in names} for each in verification.ranked],

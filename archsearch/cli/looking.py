@@ -8,6 +8,7 @@ from typing import Literal
 from archsearch.cli.answers import Answer, verification_document
 from archsearch.cli.options import (
     DEFAULTS,
+    add_certainty,
     add_component,
     add_executor,
     add_out,
@@ -79,6 +80,7 @@ def verify(arguments: Sequence[str]) -> Answer:
     add_top(parser, 5)
     add_seed(parser, search)
     add_executor(parser, search)
+    add_certainty(parser)
     add_trust(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     config = parser.parse_args(list(arguments))
@@ -96,6 +98,7 @@ def verify(arguments: Sequence[str]) -> Answer:
         top=given["top"],
         seed=given["seed"],
         progress=not given["quiet"],
+        certainty=given["certainty"],
         trust=given["trust"],
         **chosen_executor(given),
     )

@@ -371,6 +371,16 @@ def add_fields(parser: jsonargparse.ArgumentParser, cls: Any, optional: bool = F
         parser.add_argument(f"--{field.name}", type=type_, default=default, help=text)
 
 
+def add_certainty(parser: jsonargparse.ArgumentParser) -> None:
+    """Adds ``--certainty`` of settings to a command that has no others."""
+    import typing
+
+    from archsearch.running.settings import Settings, field_texts
+
+    text = " ".join(field_texts(Settings)["certainty"].split())
+    parser.add_argument("--certainty", type=typing.get_type_hints(Settings)["certainty"], default=None, help=text)
+
+
 def finish(result: Result, out: str) -> Answer:
     """What a search found, as the answer of a command."""
     lines = [str(result), f"saved     {out}"]

@@ -38,6 +38,7 @@ def finished(job: Job, outcome: Outcome, started: float, worker: int) -> Trial:
         outcome.error and shortened(outcome.error),
         job.budget,
         job.lost_seconds,
+        job.repeat_of,
     )
 
 

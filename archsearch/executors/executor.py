@@ -38,6 +38,7 @@ class Job(NamedTuple):
         budget: How long to train; None: full length.
         lost_seconds: Wall seconds of the tries before this one.
         spared: Tries before this one that it is not to blame for: they were lost with a worker that others shared.
+        repeat_of: See ``Trial``.
     """
 
     id: int
@@ -50,6 +51,7 @@ class Job(NamedTuple):
     budget: Budget | None = None
     lost_seconds: float = 0.0
     spared: int = 0
+    repeat_of: int | None = None
 
     @property
     def query(self) -> Query:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,10 +29,11 @@ from archsearch.executors.executor import Executor
 from archsearch.keeping.columns import COST_COLUMNS
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.trust import refuse_links, stored_component
+from archsearch.racing.certainty import Certainty, certainty_of
 from archsearch.running.result import Result
 from archsearch.running.scoring import Listed, search_or_resume
 from archsearch.running.settings import ExecutorName, Settings
-from archsearch.showing.rows import best_rows, without_none
+from archsearch.showing.rows import best_rows, standing_of_run, without_none
 from archsearch.showing.verified import (
     COLUMNS,
     FURTHER_COLUMNS,
@@ -57,6 +59,7 @@ def verify(
     executor: ExecutorName | Executor = "local",
     workers: int = 1,
     progress: bool = False,
+    certainty: Certainty | Mapping[str, float] | float | None = None,
     space: Space | None = None,
     trust: bool = False,
 ) -> Verification:
@@ -74,6 +77,8 @@ def verify(
         executor: See ``search``.
         workers: See ``search``.
         progress: Whether to show a progress bar on standard error.
+        certainty: How sure to be of the order's first: see ``Settings``. The share is one of all evaluations that the
+            verification then makes: of 5 architectures, a share of 0.8 is 20 repeats.
         space: The run's, where it is a class of your own; must equal it.
         trust: See ``archsearch.resume``.
 
@@ -89,19 +94,12 @@ def verify(
     _refuse_what_learns(evaluator)
     folder, space, rows = _best_of(directory, space, top, trust)
     architectures = [list(row["architecture"]) for row in rows]
-    number, seed = _place(folder, space, architectures, evaluator, seed)
+    settings = _all_of(len(rows), certainty_of(certainty))
+    number, seed = _place(folder, space, architectures, evaluator, seed, settings)
     if read_verification(folder, number) is None:
-        result = search_or_resume(
-            space,
-            Listed(architectures),
-            evaluator,
-            out=verification_folder(folder, number),
-            seed=seed,
-            settings=_all_of(len(rows)),
-            executor=executor,
-            workers=workers,
-            progress=progress,
-        )
+        how: dict[str, Any] = {"executor": executor, "workers": workers, "progress": progress}
+        out = verification_folder(folder, number)
+        result = search_or_resume(space, Listed(architectures), evaluator, out=out, seed=seed, settings=settings, **how)
         if not result.completed:
             raise TooManyFailures(f"none of the {len(rows)} architectures could be scored; start again")
         folder.write_verification(number, _table(number, rows, result, evaluator))
@@ -124,7 +122,7 @@ def _best_of(
     """The folder of a run, its space, and the rows of its best trials."""
     folder = RunFolder(directory)
     space = space_of_run(folder, space, trust=trust)
-    rows = best_rows(folder.table(space), top)
+    rows = best_rows(folder.table(space), top, standing_of_run(folder, folder.config()))
     if not rows:
         raise RunFolderError(f"{directory}: no trial has completed yet, so there is nothing to verify")
     return folder, space, rows
@@ -142,13 +140,19 @@ def space_of_run(folder: RunFolder, space: Space | None, *, trust: bool) -> Spac
     return found
 
 
-def _all_of(count: int) -> Settings:
-    """Of a search that scores so many architectures, whether they fail or not."""
-    return Settings(trials=count, max_failures=count)
+def _all_of(count: int, certainty: Certainty | None) -> Settings:
+    """Of a search that scores so many architectures, whether they fail or not, and then the best of them again."""
+    trials = count if certainty is None else math.ceil(count / (1.0 - certainty.share) - 1e-9)
+    return Settings(trials=trials, max_failures=trials, certainty=certainty)
 
 
 def _place(
-    folder: RunFolder, space: Space, architectures: list[list[int]], evaluator: Evaluator, seed: int | None
+    folder: RunFolder,
+    space: Space,
+    architectures: list[list[int]],
+    evaluator: Evaluator,
+    seed: int | None,
+    settings: Settings,
 ) -> tuple[int, int | None]:
     """Number and seed of the verification that this is: one that was begun or done before, else a new one."""
     wanted = {"controller": describe(Listed(architectures)), "evaluator": describe(evaluator)}
@@ -158,8 +162,11 @@ def _place(
         below = RunFolder(verification_folder(folder, number))
         try:
             config = below.config()
-            if all(config[name] == value for name, value in wanted.items()) and (
-                read_verification(folder, number) is not None or _can_go_on(below, config, space, len(architectures))
+            same = all(config[name] == value for name, value in wanted.items())
+            same = same and certainty_of(config["settings"].get("certainty")) == settings.certainty
+            if same and (
+                read_verification(folder, number) is not None
+                or _can_go_on(below, config, space, len(architectures), settings)
             ):
                 return number, config["seed"]
         except Exception as error:  # a damaged folder can raise anything, and must not be in the way of a new one
@@ -168,10 +175,10 @@ def _place(
     return max(numbers(folder, r"(?:verified-)?(\d+)(?:\.parquet)?"), default=0) + 1, seed
 
 
-def _can_go_on(below: RunFolder, config: Mapping[str, Any], space: Space, expected: int) -> bool:
+def _can_go_on(below: RunFolder, config: Mapping[str, Any], space: Space, expected: int, settings: Settings) -> bool:
     """Whether ``verify`` began that search, so that it can go on, and not every evaluation failed."""
     same = config["space"] == describe(space) and isinstance(config["seed"], int)
-    return same and Settings(**config["settings"]) == _all_of(expected) and not _in_vain(below, space, expected)
+    return same and Settings(**config["settings"]) == settings and not _in_vain(below, space, expected)
 
 
 def _in_vain(below: RunFolder, space: Space, expected: int) -> bool:
@@ -186,6 +193,10 @@ def _table(number: int, rows: Sequence[Mapping[str, Any]], result: Result, evalu
 
     by_id: dict[int, Trial] = {trial.id: trial for trial in result.history}
     trials = [by_id[place] for place in range(len(rows))]  # ``Listed`` proposes in order
+    costs = [trial.cost for trial in trials]
+    for trial in by_id.values():
+        if trial.repeat_of is not None:
+            costs[trial.repeat_of] += trial.cost
     columns: dict[str, Any] = {
         "verification": pa.array([number] * len(rows), pa.int64()),
         "rank": pa.array(range(1, len(rows) + 1), pa.int64()),
@@ -202,7 +213,7 @@ def _table(number: int, rows: Sequence[Mapping[str, Any]], result: Result, evalu
         column = f"verified_{name}" if name in taken else name
         columns[column] = pa.array([trial.metrics.get(name) for trial in trials], pa.float64())
     for field, column in COST_COLUMNS.items():
-        columns[column] = pa.array([getattr(trial.cost, field) for trial in trials], pa.float64())
+        columns[column] = pa.array([getattr(cost, field) for cost in costs], pa.float64())
     for name in ("status", "failure", "error"):
         columns[name] = pa.array([getattr(trial, name) for trial in trials], pa.string())
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

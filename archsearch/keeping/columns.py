@@ -41,8 +41,23 @@ OLD_COST = 6
 LOST = "lost_seconds"
 """Column that has, of the wall seconds of a trial, those of the tries before the last one."""
 
+REPEAT = "repeat_of"
+"""Column that a history with repeats has: of each the trial that it repeats."""
+
 RESERVED_COLUMNS = frozenset(
-    ("id", "architecture", "name", "parent", "status", "score", "started_seconds", "worker", "attempts", "failure")
+    (
+        REPEAT,
+        "id",
+        "architecture",
+        "name",
+        "parent",
+        "status",
+        "score",
+        "started_seconds",
+        "worker",
+        "attempts",
+        "failure",
+    )
 ).union(("error", "curve", LOST), BUDGET_COLUMNS.values(), (COST_COLUMNS[field] for field in COST_FIELDS[:-1]))
 """Names that a metric cannot have."""
 
@@ -102,7 +117,7 @@ def _metric_columns(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _training_columns(trials: Sequence[Trial]) -> dict[str, Any]:
-    """What only evaluators that train have: the curve; and budgets, if the controller gives them."""
+    """What not every history has: curves, of evaluators that train; budgets, if the controller gives them; repeats."""
     import pyarrow as pa
 
     columns = {}
@@ -112,6 +127,8 @@ def _training_columns(trials: Sequence[Trial]) -> dict[str, Any]:
     if any(t.budget is not None for t in trials):
         for field, column in BUDGET_COLUMNS.items():
             columns[column] = array([t.budget and getattr(t.budget, field) for t in trials], pa.int64())
+    if any(t.repeat_of is not None for t in trials):
+        columns[REPEAT] = array([t.repeat_of for t in trials], pa.int64())
     return columns
 
 
@@ -143,6 +160,7 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
                 row["error"],
                 budget,
                 lost,
+                row.get(REPEAT),
             )
 
 
@@ -153,6 +171,7 @@ def check_part(table: pa.Table) -> None:
     texts, whole = ("name", "status", "failure", "error"), {"id": pa.int64(), "parent": pa.int64()}
     expected = {"architecture": pa.list_(pa.int32()), **whole, **dict.fromkeys(texts, pa.string())}
     expected |= {"worker": pa.int32(), "attempts": pa.int32()}
+    expected |= {name: pa.int64() for name in (REPEAT,) if name in table.column_names}
     columns = ("score", "started_seconds", *(COST_COLUMNS[field] for field in COST_FIELDS[:-1]))
     expected |= dict.fromkeys(columns, pa.float64())
     types = {field.name: field.type for field in table.schema}

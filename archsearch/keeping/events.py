@@ -15,7 +15,9 @@ from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Tri
 def trial_to_event(trial: Trial) -> list[Any]:
     """The journal line of a finished trial, as JSON data."""
     evaluation = trial.evaluation
-    parent = trial.parent if trial.budget is None else [trial.parent, *trial.budget]
+    parent: Any = trial.parent if trial.budget is None else [trial.parent, *trial.budget]
+    if trial.repeat_of is not None:
+        parent = [trial.parent, *(trial.budget or (None, 0, None)), trial.repeat_of]
     event: list[Any] = ["t", trial.id, trial.architecture, parent]
     attempts = [trial.attempts, round(trial.lost_seconds, 7)] if trial.lost_seconds else trial.attempts
     event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, attempts)
@@ -32,11 +34,13 @@ def trial_to_event(trial: Trial) -> list[Any]:
 def event_to_trial(event: list[Any], seed: int) -> Trial:
     """The trial that a journal line holds."""
     _, id_, architecture, parent, started, seconds, worker, attempts, *outcome = event
-    evaluation, failure, error, budget, lost = None, "", "", None, 0.0
+    evaluation, failure, error, budget, lost, repeat_of = None, "", "", None, 0.0, None
     if isinstance(attempts, list):
         attempts, lost = attempts
     if isinstance(parent, list):
-        parent, budget = parent[0], Budget(*parent[1:])
+        parent, stop, *begun = parent
+        repeat_of = begun[2] if len(begun) > 2 else None
+        budget = None if stop is None else Budget(stop, *begun[:2])
     if len(outcome) == 2:
         failure, error = map(text, outcome)
     else:
@@ -45,7 +49,7 @@ def event_to_trial(event: list[Any], seed: int) -> Trial:
         metrics = dict(zip(map(text, names), map(as_number, values), strict=True))
         evaluation = Evaluation(as_number(score), metrics, spent, *(tuple(map(as_number, each)) for each in curve))
     run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
-    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost, repeat_of)
 
 
 def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:
@@ -62,6 +66,12 @@ def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:
                 return ["s", *map(as_number, cost)]
             case ["d", dict()]:
                 return event
+            case ["r", now, dict(race)]:
+                for each in race["contenders"]:
+                    event_to_trial(each, seed)
+                return ["r", as_number(now), race]
+            case ["e", now]:
+                return ["e", as_number(now)]
             case ["v", now, *cost] if OLD_COST <= len(cost) <= len(COST_FIELDS):
                 return ["v", as_number(now), *map(as_number, cost)]
     except (ValueError, TypeError, LookupError, AttributeError):

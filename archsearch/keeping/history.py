@@ -71,6 +71,7 @@ class History:
         evaluator has cost, earlier sessions included. ``d``: the state of the controller, once it has read the
         evaluator's distribution. ``v``: the evaluator has advanced, when, and what that cost.
         ``f``: a try failed, or was lost, and the trial is tried again; what its tries have cost so far.
+        ``r``: a race of the best against each other began, when, and between which; ``e``: it ended, and when.
         """
         if self.folder:
             self.folder.append([_encode(event)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import RunFolderError
@@ -141,6 +141,15 @@ class StoredRun(Stored):
         return any(((state or {}).get("advances") or {}).get("cost") or ()) or any(
             isinstance(event, list) and event[0] == "v" for event in later
         )
+
+    def race(self) -> Mapping[str, Any] | None:
+        """What was noted of the newest race of the best against each other when it began; None: there was none."""
+        number, state = self._newest_sound_state()
+        race: Mapping[str, Any] | None = (state or {}).get("race")
+        for event in self._events(self._sources(number), number, 0):
+            if isinstance(event, list) and event[0] == "r":
+                race = event[2]
+        return race
 
     def fault_lines(self) -> Iterator[dict[str, Any]]:
         """What went wrong, over all sessions of the run: each sound line of ``faults.jsonl``, which has a ``kind``."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 from archsearch.basics.texts import name_of, well_formed
 from archsearch.controller import Controller
@@ -16,17 +15,20 @@ from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor, Fault, Job
 from archsearch.executors.gate import admit_origin
 from archsearch.keeping.columns import training_seed
-from archsearch.keeping.events import event_to_trial, remembered_trials, trial_to_event
 from archsearch.keeping.history import History, memory_key
 from archsearch.keeping.remembered import Remembered
 from archsearch.limits import Limits
 from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
 from archsearch.limits.rejections import Rejections
+from archsearch.racing.certainty import Certainty, noise_of
+from archsearch.racing.ids import Ids
+from archsearch.racing.race import NO_NOISE
+from archsearch.racing.track import Track
 from archsearch.running.advances import Advances
 from archsearch.running.progress import Display
 from archsearch.running.settings import DEFAULT_RETRIES, Listener, Settings
 from archsearch.space import Space
-from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Budget, Cost, Evaluation, Trial
+from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Cost, Evaluation, Trial
 
 _log = logging.getLogger("archsearch")
 """Has a line for every fault, at level WARNING."""
@@ -86,6 +88,9 @@ class Course:
         controller.refusal, controller.say = self._rejections.why, self.say
         controller.start(space, history.seed)
         self._next_id = 0
+        self._ids = Ids()
+        self._track: Track | None = None  # the newest race of the best against each other
+        self._unraced = False  # whether a proposal has completed since
         self._pending: dict[int, Job] = {}
         self._waiting: dict[int, Trial] = {}  # finished but, because of the lag, not yet told
         self._told_up_to = -1  # with a lag: all ids up to this one have been told
@@ -128,8 +133,11 @@ class Course:
         """
         if self.settings.lag and not self._tell_up_to(self._next_id - self.settings.lag):
             return None
+        if self._track is not None and self._track.open:
+            return self._ask_repeats(self._track, n, now)
         jobs = []
-        for proposal in self.controller.ask(n):
+        for proposed in self.controller.ask(n):
+            proposal = self._ids.trial(proposed, self._next_id)
             self._next_id = proposal.id + 1
             if proposal.architecture not in self.space:
                 hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"
@@ -165,6 +173,16 @@ class Course:
             job = Job(id_, architecture, parent, seed, now, budget=budget)
             self._pending[job.id] = job
             jobs.append(job)
+        return jobs
+
+    def _ask_repeats(self, track: Track, n: int, now: float) -> list[Job]:
+        """Repeats of contenders, of which the controller does not hear: what it learnt was to be proposed is scored."""
+        jobs = track.ask(n, self._next_id, now, self.history.seed)
+        if not jobs and not self._pending and self._waiting:  # the lag keeps back what the race waits for
+            self._tell_up_to(self._next_id - 1)
+            jobs = track.ask(n, self._next_id, now, self.history.seed)
+        self._next_id += len(jobs)
+        self._pending.update((job.id, job) for job in jobs)
         return jobs
 
     def _reuse(self, trial: Trial, evaluated: int) -> None:
@@ -240,6 +258,7 @@ class Course:
             return
         self._costs[_WALL] += trial.seconds
         self.completed += 1
+        self._unraced |= trial.repeat_of is None
         if self._advances is not None:
             self._advances.sample.append(trial)
         self._failures_in_a_row = self._refused_in_a_row = 0
@@ -252,6 +271,8 @@ class Course:
             costs[3] += cost.updates
             costs[4] += cost.flops
             costs[5] += cost.recorded_seconds
+        if trial.repeat_of is not None:
+            return
         if self.best is None or trial.rank > self.best.rank or not self._is_fresh(self.best):
             self.best = trial
 
@@ -275,7 +296,11 @@ class Course:
             self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
-        self.controller.tell((trial,))
+        if trial.repeat_of is not None:
+            if self._track is not None:
+                self._track.tell(trial)
+            return
+        self.controller.tell((self._ids.proposal(trial),))
         if self._known is None or not self._is_fresh(trial):
             return
         if trial.evaluation is not None:
@@ -300,21 +325,46 @@ class Course:
     # -- when it ends, what goes wrong ---------------------------------------------------------------
 
     def _why_stop(self) -> str | None:
-        settings = self.settings
-        if settings.trials is not None and self.completed >= settings.trials:
+        settings, racing = self.settings, self._track is not None and self._track.open
+        if racing and self._track is not None and self._track.ended:
+            return self._track.reason
+        if settings.trials is not None and self.completed >= self._limit("trials"):
             return "trials"
-        if settings.target is not None and self.best is not None and (self.best.score or 0.0) >= settings.target:
+        if (
+            not racing
+            and settings.target is not None
+            and self.best is not None
+            and (self.best.score or 0.0) >= settings.target
+        ):
             return "target"
         return self._spent()
 
     def _spent(self, more: float = 0.0) -> str | None:
         """Which budget is used up, if so many seconds more are billed."""
         settings = self.settings
-        if settings.max_cost is not None and self.billed_seconds + more >= settings.max_cost:
+        if settings.max_cost is not None and self.billed_seconds + more >= self._limit("max_cost"):
             return "max_cost"
-        if settings.max_seconds is not None and self._now() >= settings.max_seconds:
+        if settings.max_seconds is not None and self._now() >= self._limit("max_seconds"):
             return "max_seconds"
         return None
+
+    def _limit(self, name: str) -> float:
+        """How much of a budget may be spent by now: while there are proposals, all but the share of the race."""
+        whole: float | None = getattr(self.settings, name)
+        if whole is None:
+            return math.inf
+        certainty = self.settings.certainty
+        if not isinstance(certainty, Certainty) or self._noiseless:
+            return whole
+        share = certainty.kept(int(whole)) if name == "trials" else certainty.share * whole
+        if self._track is not None and self._track.open:
+            return min(whole, self._track.spent[name] + share)
+        return whole - share
+
+    @property
+    def _noiseless(self) -> bool:
+        """Whether an evaluation under another seed is known to give the same."""
+        return noise_of(self.evaluator) == 0.0 or (self._track is not None and self._track.ended == NO_NOISE)
 
     def _now(self) -> float:
         return self.executor.now() if self._running else self._clock
@@ -333,64 +383,3 @@ class Course:
         if self.history.folder:
             facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
             self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})
-
-    # -- state ---------------------------------------------------------------------------------------
-
-    def _state(self) -> dict[str, Any]:
-        """What ``recover`` needs, as JSON data."""
-        return {
-            "controller": self.controller.state_dict(),
-            "has_read": self._has_read,
-            "next_id": self._next_id,
-            "pending": [list(job) for job in self._pending.values()],
-            "waiting": [trial_to_event(trial) for trial in self._waiting.values()],
-            "told_up_to": self._told_up_to,
-            "clock": self._clock,
-            "completed": self.completed,
-            "failed": self.failed,
-            "reused": self.reused,
-            "answered_in_a_row": self._answered_in_a_row,
-            **self._rejections.state(),
-            "answered_by": list(self._answered_by.items()),
-            "failures_in_a_row": self._failures_in_a_row,
-            "first_failure": self._first_failure,
-            "best": None if self.best is None else trial_to_event(self.best),
-            "costs": self._costs,
-            "billed": self.billed_seconds,
-            "setup_cost": dataclasses.astuple(self._prepare_cost),
-            "advances": None if self._advances is None else self._advances.state(),
-            "remembered": [trial_to_event(trial) for trial in self._remembered.trials()],
-            "remembered_advances": [dataclasses.astuple(cost) for cost in self._remembered.advances],
-        }
-
-    def _load(self, state: dict[str, Any]) -> None:
-        seed = self.history.seed
-        self.controller.load_state_dict(state["controller"])
-        self._has_read = state.get("has_read", False)
-        self._next_id = state["next_id"]
-        jobs = [Job(*job) for job in state["pending"]]
-        jobs = [
-            job._replace(architecture=tuple(job.architecture), budget=job.budget and Budget(*job.budget))
-            for job in jobs
-        ]
-        self._pending = {job.id: job for job in jobs}
-        self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
-        self._told_up_to = state["told_up_to"]
-        self._clock = state["clock"]
-        self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
-        self._rejections.load(state)
-        self._answered_in_a_row = state.get("answered_in_a_row", 0)
-        self._answered_by = dict(state.get("answered_by", ()))
-        self._failures_in_a_row = state["failures_in_a_row"]
-        self._first_failure = state["first_failure"]
-        self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
-        costs = [*state["costs"], *[0.0] * len(COST_FIELDS)]  # an older run has not counted all of them
-        self._costs, self.billed_seconds = costs[: len(COST_FIELDS)], state["billed"]
-        self._prepare_cost = Cost(*state["setup_cost"])
-        self._remembered.add(remembered_trials(state, seed))
-        self._remembered.advances = [Cost(*cost) for cost in state.get("remembered_advances", ())]
-        if self._advances is not None:
-            if state.get("advances"):
-                self._advances.load(state["advances"], seed)
-            else:  # a run of an older version counts from here on
-                self._advances.last = self.completed + self.failed

@@ -11,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from archsearch.abilities import distribution_of
@@ -23,6 +22,11 @@ from archsearch.executors.evaluating import advance, prepare
 from archsearch.executors.executor import Fault, Job
 from archsearch.executors.gate import admit_trial, note_of
 from archsearch.keeping.stored_run import NOTE
+from archsearch.racing.certainty import Certainty, contenders, noise_of
+from archsearch.racing.field import Field
+from archsearch.racing.race import NO_NOISE
+from archsearch.racing.standing import standing_of
+from archsearch.racing.track import Track
 from archsearch.running.advances import Advances
 from archsearch.running.interrupts import Interrupts
 from archsearch.running.replay import Resumable
@@ -42,7 +46,7 @@ class Search(Resumable):
             try:
                 with self._show, self._evaluator_folder():
                     self._stopped = self._why_stop()
-                    if self._stopped is None:
+                    if self._stopped is None or self._may_race():
                         self._show.begin(self)
                         self._prepare()
                         self._execute()
@@ -100,14 +104,13 @@ class Search(Resumable):
 
     def _loop(self) -> None:
         self._submit(list(self._pending.values()))  # of a resumed run
-        wait = functools.partial(self.executor.wait, self.settings.max_seconds or math.inf)
         try:
-            while self._stopped is None:
+            while self._stopped is None or self._goes_on():
                 if self._advances is not None and not self._pending and self._to_advance(self._advances) < 1:
                     self._advance(self._advances)
                 self._fill()
                 # With nothing pending, this waits for a worker to start.
-                self._finish(self._interrupts.call(wait))
+                self._finish(self._interrupts.call(lambda: self.executor.wait(self._limit("max_seconds"))))
                 self._show.update(self)
                 self._stopped = self._stopped or self._why_stop()
         except KeyboardInterrupt:
@@ -143,7 +146,7 @@ class Search(Resumable):
         while self._stopped is None:
             remaining = None
             if self.settings.trials is not None:
-                remaining = self.settings.trials - self.completed - len(self._pending)
+                remaining = int(self._limit("trials")) - self.completed - len(self._pending)
             if self._advances is not None:
                 ahead = self._to_advance(self._advances) - len(self._pending)
                 remaining = ahead if remaining is None else min(remaining, ahead)
@@ -152,16 +155,20 @@ class Search(Resumable):
                 room = remaining
             if room < 1:
                 return
-            if self._answered_in_a_row and self._asked_in_vain():
+            racing = self._track is not None and self._track.open
+            if not racing and self._answered_in_a_row and self._asked_in_vain():
                 self._give_up()
                 return
-            if self.controller.finished:
+            if not racing and self.controller.finished:
                 if not self._pending:
                     self._stopped = "exhausted"
                 return
             n, now = 1 if self.settings.lag else room, self.executor.now()
             jobs = self._ask(n, now)
-            if jobs is None:
+            if jobs is None or (racing and not jobs and self._pending):
+                return
+            if racing and not jobs:  # nobody is left who could be repeated
+                self._stopped = self._track.reason if self._track is not None else None
                 return
             if self.executor.concurrent:  # here, not in _ask: a replay must not journal its events a second time
                 self.history.note(["a", n, now, [[job.id, job.architecture] for job in jobs]])
@@ -187,6 +194,56 @@ class Search(Resumable):
             self._stopped = self._stopped or self._why_stop()
         if self.history.folder and not len(self._remembered):
             self._remembered.tell(self.history.folder.notices, self.history.folder.path)
+
+    # -- racing --------------------------------------------------------------------------------------
+
+    def _goes_on(self) -> bool:
+        """Whether what stopped the proposals begins a race or, where that found no noise, the race proposals again."""
+        if self._track is not None and self._track.open:
+            self._track.open = False
+            self.history.note(["e", self.executor.now()])
+            if self._track.ended == NO_NOISE:
+                self._stopped = self._why_stop()
+        elif self._may_race() and self._begin_race(str(self._stopped)):
+            self._stopped = self._why_stop()
+            return self._stopped is None or self._goes_on()
+        return self._stopped is None
+
+    def _may_race(self) -> bool:
+        """Whether a share of the budget is kept for a race, and there is something new to race about."""
+        certainty = self.settings.certainty
+        wanted = isinstance(certainty, Certainty) and certainty.share > 0.0 and self._unraced
+        racing = self._track is not None and self._track.open
+        return wanted and not racing and not self._noiseless
+
+    def _begin_race(self, reason: str) -> bool:
+        """Begins a race between the best so far; whether there are enough of them, and enough of the budget."""
+        certainty, now = self.settings.certainty, self.executor.now()
+        assert isinstance(certainty, Certainty)
+        spent = {"trials": self.completed, "max_cost": self.billed_seconds, "max_seconds": now}
+        noise = noise_of(self.evaluator)
+        field = Field(self.history, certainty.error, noise)
+        best = field.contenders(contenders(self._repeats_left(certainty, spent)))
+        if len(best) < 2:
+            return False
+        track = Track(best, certainty.error, 0.0 if field.noiseless else noise, reason, spent)
+        self.history.note(["r", now, track.state()])
+        self._track, self._unraced = track, False
+        if not track.ended:
+            self._show.log(
+                f"the best {len(best):,} architectures are scored again, since scores may be noise (certainty)"
+            )
+        return True
+
+    def _repeats_left(self, certainty: Certainty, spent: Mapping[str, float]) -> int:
+        """About how many evaluations the share of the race is good for, at what those so far have cost."""
+        left = []
+        for name, used in spent.items():
+            whole: float | None = getattr(self.settings, name)
+            if whole is not None:
+                share = min(certainty.share * whole + 1e-9, whole - used)
+                left.append(share if name == "trials" else share * self.completed / max(used, 1e-9))
+        return max(0, int(min(left, default=0)))
 
     # -- advancing -----------------------------------------------------------------------------------
 
@@ -268,8 +325,13 @@ class Search(Resumable):
     # -- the end -------------------------------------------------------------------------------------
 
     def _result(self) -> Result:
+        certainty, standing = self.settings.certainty, None
+        if isinstance(certainty, Certainty):
+            planned = self.settings.trials
+            noise = noise_of(self.evaluator)
+            standing = standing_of(self.history, certainty, noise=noise, planned=planned)
         return Result(
-            best=self.best,
+            best=self.best if standing is None else standing.trial,
             completed=self.completed,
             failed=self.failed,
             reused=self.reused,
@@ -283,4 +345,5 @@ class Search(Resumable):
             space=self.space,
             faults=dict(self.faults),
             note=note_of(self.evaluator),
+            certainty=standing,
         )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from archsearch.errors import RunFolderError
-from archsearch.executors.executor import Fault
+from archsearch.executors.executor import Fault, Job
 from archsearch.executors.local import LocalExecutor
 from archsearch.files.damage import readable
+from archsearch.keeping.events import event_to_trial, remembered_trials, trial_to_event
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.history import known_answers
 from archsearch.keeping.journal import Gap
+from archsearch.racing.certainty import Certainty
+from archsearch.racing.track import Track
 from archsearch.running.course import Course
-from archsearch.trial import Cost, Trial
+from archsearch.trial import COST_FIELDS, Budget, Cost, Trial
 
 
 class Resumable(Course):
@@ -43,6 +47,7 @@ class Resumable(Course):
                     told = sorted(told, key=lambda trial: trial.id)
                 self._known, self._refused = known_answers(told, self.space)
         self._replay(events, folder)
+        self._check_race()
         self._clock = max(self._clock, self._remembered.clock)
         self._failures_in_a_row = 0
         if self.history.recent or len(self._remembered):
@@ -56,6 +61,15 @@ class Resumable(Course):
                     "evaluates in a process of its own"
                 )
             self._fault(Fault("driver_died", text))
+
+    def _check_race(self) -> None:
+        certainty, track = self.settings.certainty, self._track
+        error = certainty.error if isinstance(certainty, Certainty) else None
+        if track is not None and track.open and error != track.error:
+            raise RunFolderError(
+                f"certainty: the race of this run was begun at an error rate of {track.error:g}, got {error}; let it "
+                "end as it was begun"
+            )
 
     def _replay(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
         """Repeats what happened, up to the first damage; what is sound behind it is remembered."""
@@ -98,6 +112,13 @@ class Resumable(Course):
             _, now, *cost = event
             self._clock = max(self._clock, now)
             self._advanced(self._advances, Cost(*cost))
+        elif event[0] == "r":
+            self._clock = max(self._clock, event[1])
+            with readable("what the journal says of a race"):
+                self._track, self._unraced = Track.restored(event[2], self.history.seed), False
+        elif event[0] == "e":
+            if self._track is not None:
+                self._track.open = False
         elif event[0] == "f":
             _, id_, now, attempt, lost, spared = event
             self._replay_asking(id_, now)
@@ -151,3 +172,73 @@ class Resumable(Course):
                 self._prepare_cost = Cost(*event[1:])
             elif event[0] == "v":
                 self._remembered.advances.append(Cost(*event[2:]))
+
+    # -- state ---------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        """What ``recover`` needs, as JSON data."""
+        return {
+            "controller": self.controller.state_dict(),
+            "has_read": self._has_read,
+            "next_id": self._next_id,
+            "moved_ids": self._ids.moves,
+            "race": None if self._track is None else self._track.state(),
+            "unraced": self._unraced,
+            "pending": [list(job) for job in self._pending.values()],
+            "waiting": [trial_to_event(trial) for trial in self._waiting.values()],
+            "told_up_to": self._told_up_to,
+            "clock": self._clock,
+            "completed": self.completed,
+            "failed": self.failed,
+            "reused": self.reused,
+            "answered_in_a_row": self._answered_in_a_row,
+            **self._rejections.state(),
+            "answered_by": list(self._answered_by.items()),
+            "failures_in_a_row": self._failures_in_a_row,
+            "first_failure": self._first_failure,
+            "best": None if self.best is None else trial_to_event(self.best),
+            "costs": self._costs,
+            "billed": self.billed_seconds,
+            "setup_cost": dataclasses.astuple(self._prepare_cost),
+            "advances": None if self._advances is None else self._advances.state(),
+            "remembered": [trial_to_event(trial) for trial in self._remembered.trials()],
+            "remembered_advances": [dataclasses.astuple(cost) for cost in self._remembered.advances],
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        seed = self.history.seed
+        self.controller.load_state_dict(state["controller"])
+        self._has_read = state.get("has_read", False)
+        self._next_id = state["next_id"]
+        jobs = [Job(*job) for job in state["pending"]]
+        jobs = [
+            job._replace(architecture=tuple(job.architecture), budget=job.budget and Budget(*job.budget))
+            for job in jobs
+        ]
+        self._pending = {job.id: job for job in jobs}
+        self._ids.moves = [(first, move) for first, move in state.get("moved_ids", ())]
+        self._unraced = state.get("unraced", True)
+        self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
+        self._told_up_to = state["told_up_to"]
+        if race := state.get("race"):
+            due = [job.repeat_of for job in self._pending.values()]
+            due += [trial.repeat_of for trial in self._waiting.values()]
+            self._track = Track.restored(race, seed, due)
+        self._clock = state["clock"]
+        self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
+        self._rejections.load(state)
+        self._answered_in_a_row = state.get("answered_in_a_row", 0)
+        self._answered_by = dict(state.get("answered_by", ()))
+        self._failures_in_a_row = state["failures_in_a_row"]
+        self._first_failure = state["first_failure"]
+        self.best = None if state["best"] is None else event_to_trial(state["best"], seed)
+        costs = [*state["costs"], *[0.0] * len(COST_FIELDS)]  # an older run has not counted all of them
+        self._costs, self.billed_seconds = costs[: len(COST_FIELDS)], state["billed"]
+        self._prepare_cost = Cost(*state["setup_cost"])
+        self._remembered.add(remembered_trials(state, seed))
+        self._remembered.advances = [Cost(*cost) for cost in state.get("remembered_advances", ())]
+        if self._advances is not None:
+            if state.get("advances"):
+                self._advances.load(state["advances"], seed)
+            else:  # a run of an older version counts from here on
+                self._advances.last = self.completed + self.failed

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from archsearch.basics.texts import name_of
 from archsearch.basics.words import format_cost, format_faults, html_lines, plain
 from archsearch.keeping.history import History
+from archsearch.racing.standing import Standing
 from archsearch.space import Space
 from archsearch.trial import Cost, Trial
 
@@ -33,6 +34,8 @@ class Result:
         history: All trials: iterate over it, or call ``table()``.
         space: The space that was searched.
         note: What the evaluator says of its one-off work.
+        certainty: Who leads, and who cannot be told from the best; None: the search was not asked for ``certainty``. Of
+            a race ``best`` is the trial of the leader, whose own score is the one that it was chosen for.
     """
 
     best: Trial | None
@@ -49,6 +52,7 @@ class Result:
     space: Space
     faults: Mapping[str, int] = dataclasses.field(default_factory=dict)
     note: str = ""
+    certainty: Standing | None = None
 
     @property
     def best_name(self) -> str | None:
@@ -73,7 +77,12 @@ class Result:
             lines.append(f"best      {plain(self.best_name or '')}")
             length = f" at budget {self.best.budget.stop}" if self.best.budget else ""
             lines.append(f"          score {self.best.score:.6g}{length}{metrics} (trial {self.best.id})")
-        counts = [f"{self.completed:,} completed", f"{self.failed:,} failed"]
+        if self.certainty is not None:
+            lines.append(f"certainty {self.certainty.sentence}")
+            lines.append(f"          noise: {self.certainty.noise_text}")
+        repeats = 0 if self.certainty is None else self.certainty.repeats
+        completed = f"{self.completed:,} completed" + (f" ({repeats:,} of them repeats)" if repeats else "")
+        counts = [completed, f"{self.failed:,} failed"]
         if self.reused:
             counts.append(f"{self.reused:,} repeats answered from memory")
         if self.rejected:

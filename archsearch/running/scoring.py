@@ -101,6 +101,11 @@ class Prepared(Around):
         """Who has learnt what controllers may read."""
         return self.evaluator
 
+    @property
+    def noise(self) -> float | None:
+        """As the evaluator's."""
+        return self.evaluator.noise
+
     def check_budgets(self, budgets: Sequence[int]) -> None:
         """As the evaluator does."""
         self.evaluator.check_budgets(budgets)

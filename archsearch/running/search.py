@@ -33,6 +33,7 @@ from archsearch.keeping.trust import (
     without_secrets,
 )
 from archsearch.limits import Limits
+from archsearch.racing.certainty import noise_of, proposals
 from archsearch.running.listener import Logger
 from archsearch.running.loop import Search
 from archsearch.running.result import Result
@@ -100,7 +101,7 @@ def search(
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers)
     history = History(space, seed)
-    controller.plan = Plan(settings.trials, workers)
+    controller.plan = Plan(proposals(settings.trials, settings.certainty, noise_of(evaluator)), workers)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
@@ -157,7 +158,7 @@ def resume(
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
     with readable(where):
-        controller.plan = Plan(config["settings"]["trials"], config["workers"])  # as it was at the start
+        controller.plan = _plan_of_run(config)
         settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
     if executor is None:
         engine = executor_of_run(config, where, workers=workers, trust=trust)
@@ -211,6 +212,12 @@ def executor_of_run(
             return cls(**settings)
         except TypeError as error:
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
+
+
+def _plan_of_run(config: Mapping[str, Any]) -> Plan:
+    """What the controller of a run knew when that began."""
+    begun = config["settings"]
+    return Plan(proposals(begun["trials"], begun.get("certainty"), config.get("noise")), config["workers"])
 
 
 def check_components(owner: str, space: object, controller: object, evaluator: object) -> None:
@@ -297,6 +304,11 @@ def _fit_together(
     space: Space, controller: Controller, evaluator: Evaluator, engine: Executor, settings: Settings
 ) -> Limits | None:
     """Starts the evaluator; raises ``UsageError`` where one of them cannot do what another asks for."""
+    if settings.certainty is not None and evaluator.interval > 0:
+        raise UsageError(
+            f"certainty: {type(evaluator).__name__} learns during a search, so that its scores change on the way; "
+            "leave certainty out, or give an evaluator that does not"
+        )
     engine.set_batch(settings.batch, one_by_one=settings.lag is not None)
     engine.timeout = settings.timeout
     evaluator.start(space)
@@ -378,4 +390,5 @@ def _config(
         "executor_settings": executor_settings,
         "versions": versions,
         "fingerprints": _fingerprints(controller, evaluator, settings),
+        **({} if settings.certainty is None else {"noise": noise_of(evaluator)}),
     }

@@ -22,6 +22,7 @@ from archsearch.errors import UsageError
 from archsearch.executors.executor import FAILURES
 from archsearch.limits import checked_limits
 from archsearch.limits.limits import LATENCY
+from archsearch.racing.certainty import FEWEST, Certainty, certainty_of
 from archsearch.trial import Trial
 
 ExecutorName = Literal["local", "ray", "simulated"] | str
@@ -56,6 +57,7 @@ class SettingOptions(EndOptions, total=False):
     lag: int | None
     timeout: float | None
     retries: Mapping[str, int] | None
+    certainty: Certainty | Mapping[str, float] | float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,9 @@ class Settings:
         retries: How often a failed evaluation is tried again, by kind: exception, invalid_score, timeout, worker_died,
             out_of_memory. Kinds that are not named keep the default: 3 for worker_died, 1 for out_of_memory, else 0.
         max_failures: Give up after this many failed trials in a row, with the error of the first.
+        certainty: How sure to be of the winner: an error rate, such as 0.05, or ``{error: 0.05, share: 0.2}``. The
+            share of the budget is kept for scoring the best again under other seeds, which counts as evaluations, and
+            the result says which cannot be told from the best. None: the best is the highest single score.
 
     Raises:
         UsageError: If a value is out of range, or nothing would ever stop the search.
@@ -101,6 +106,7 @@ class Settings:
     timeout: float | None = None
     retries: Mapping[str, int] | None = None
     max_failures: int = 10
+    certainty: Certainty | Mapping[str, float] | float | None = None
 
     def __post_init__(self) -> None:
         if all(getattr(self, name) is None for name in ENDS):
@@ -121,6 +127,21 @@ class Settings:
             object.__setattr__(self, "latency_table", str(Path(self.latency_table).absolute()))
         if self.retries is not None:
             object.__setattr__(self, "retries", _checked_retries(self.retries))
+        object.__setattr__(self, "certainty", self._checked_certainty(certainty_of(self.certainty)))
+
+    def _checked_certainty(self, certainty: Certainty | None) -> Certainty | None:
+        if certainty is None or certainty.share == 0.0:
+            return certainty
+        if self.trials is None and self.max_cost is None and self.max_seconds is None:
+            raise UsageError(
+                "certainty: a share of what? give trials, max_cost or max_seconds, or share=0, which repeats nothing"
+            )
+        if self.trials is not None and certainty.kept(self.trials) < FEWEST:
+            raise UsageError(
+                f"certainty: a share of {certainty.share:g} of {self.trials:,} trials is {certainty.kept(self.trials)} "
+                f"repeats; expected at least {FEWEST}: a larger share, more trials, or share=0, which repeats nothing"
+            )
+        return certainty
 
     def _take(self, name: str, check: Callable[[str, str, Any], Any]) -> None:
         """Checks a number, where it is given, and keeps Python's own of it."""

@@ -22,12 +22,15 @@ from archsearch.showing.report_pictures import draw_best, draw_curves, draw_fron
 from archsearch.showing.rows import (
     MakeTable,
     best_rows,
+    certainty_parts,
     component_text,
     make_tables,
     number_text,
     print_rows,
+    repeats_in,
     searched_facts,
     shown_columns,
+    standing_of_run,
 )
 from archsearch.space import Space
 from archsearch.trial import Cost
@@ -85,7 +88,8 @@ def report(
     refuse_links(folder.path, trust=trust)
     space = space_or_none(folder, config, trust)
     table = folder.table(space)
-    rows = best_rows(table, top)
+    standing = standing_of_run(folder, config)
+    rows = best_rows(table, top, standing)
     if not rows:
         raise RunFolderError(f"{directory}: {_why_nothing(folder)}, so there is nothing to report")
     facts = facts_of(folder, config, table, bill_of(folder, table))
@@ -93,7 +97,8 @@ def report(
     verification, front = newest_verification(folder, table), front_of(table, objectives) if objectives else None
     searched = _searched(folder, space, truth)
     gradient = [] if searched is None else [searched_facts(*searched, space, table)]
-    shown = [each for each in (verification, *gradient, *make_tables(table, tables)) if each]
+    certain = certainty_parts(standing)
+    shown = [each for each in (*certain, verification, *gradient, *make_tables(table, tables)) if each]
     sections = [*([] if front is None else _front_parts(front, top)), *(each.html() for each in shown)]
     page = _write(folder, space, table, rows, facts, front, searched, sections)
     print_rows(rows, facts)
@@ -193,6 +198,8 @@ def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table, bill: B
     failures = table.filter(has_status(table, "failed"))["failure"].value_counts().to_pylist()
     facts = {what: component_text(config[what]) for what in ("space", "controller", "evaluator")}
     facts["trials"] = f"{len(table) - sum(f['counts'] for f in failures):,} completed"
+    if repeats := repeats_in(table):
+        facts["trials"] += f", {repeats:,} of them repeats"
     if folder.lost:
         facts["trials"] += f", {folder.lost:,} finished ones lost to damage"
     if failures:

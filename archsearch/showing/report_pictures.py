@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archsearch.files.damage import Notices
-from archsearch.keeping.columns import has_status
+from archsearch.keeping.columns import REPEAT, has_status
 from archsearch.keeping.ledger import billed_seconds
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -43,9 +43,11 @@ def draw_curve(table: pa.Table, path: Path | None, title: str, *, by_cost: bool 
 
 
 def _best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The best score after each trial: with budgets, of those trained longest, so that it may fall."""
+    """The best score after each trial: with budgets, of those trained longest, so that it may fall; not of repeats."""
     import numpy as np
 
+    if REPEAT in completed.column_names:
+        scores = np.where(np.asarray(completed[REPEAT].is_null()), scores, -np.inf)
     if "budget" not in completed.column_names:
         return np.asarray(np.maximum.accumulate(scores))
     best = np.empty(len(scores))

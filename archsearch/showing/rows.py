@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from archsearch.basics.words import plain, say
 from archsearch.components import import_object, one_line
 from archsearch.errors import UsageError
-from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
+from archsearch.files.arrow import array
+from archsearch.keeping.columns import REPEAT, RESERVED_COLUMNS, has_status
+from archsearch.keeping.folder import RunFolder
+from archsearch.racing.certainty import certainty_of
+from archsearch.racing.standing import Standing, standing_of
 from archsearch.showing.page import aligned, heading, table, terms
+
+_ORDER = " order"
+"""A column that no metric is called."""
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,22 +26,74 @@ if TYPE_CHECKING:
     from archsearch.space import Space
 
 
-def best_rows(table: pa.Table, top: int) -> list[dict[str, Any]]:
-    """The completed trials with the highest scores (of those trained longest), one row per architecture, best first."""
+def best_rows(table: pa.Table, top: int, standing: Standing | None = None) -> list[dict[str, Any]]:
+    """The completed trials with the highest scores (of those trained longest), one row per architecture, best first.
+
+    Args:
+        table: The trials of a run.
+        top: How many.
+        standing: What the run says of its winner: what was scored again comes first, by the means of that.
+    """
     import pyarrow.compute as pc
 
     completed = table.filter(has_status(table, "completed"))
+    if REPEAT in completed.column_names:
+        completed = completed.filter(pc.is_null(completed[REPEAT]))
+    first = [] if standing is None else [each.trial.id for each in standing.raced]
+    if first:
+        order = pc.index_in(completed["id"], value_set=array(first, completed["id"].type))
+        completed = completed.append_column(_ORDER, pc.fill_null(order, len(first)))
     keys = [("score", "descending"), ("id", "ascending")]
     if "budget" in table.column_names:  # scores of unequally long trainings cannot be compared
         keys.insert(0, ("budget", "descending"))
+    if first:
+        keys.insert(0, (_ORDER, "ascending"))
     order = pc.sort_indices(completed, sort_keys=keys)
     rows: dict[str, dict[str, Any]] = {}
     for chunk in range(0, len(order), 1_000):
         for row in completed.take(order[chunk : chunk + 1_000]).to_pylist():
+            row.pop(_ORDER, None)
             rows.setdefault(row["name"], row)
             if len(rows) == top:
                 return list(rows.values())
     return list(rows.values())
+
+
+def standing_of_run(folder: RunFolder, config: Mapping[str, Any]) -> Standing | None:
+    """What a run says of its winner; None: it was not asked for ``certainty``, or nothing has completed."""
+    race = folder.race() or {}
+    certainty = certainty_of(config["settings"].get("certainty") or race.get("error"))
+    if certainty is None:
+        return None
+    noise, planned = config.get("noise", race.get("noise")), config["settings"].get("trials")
+    return standing_of(folder.trials(config["seed"]), certainty, noise=noise, planned=planned)
+
+
+def repeats_in(table: pa.Table) -> int:
+    """How many of the completed trials are repeats."""
+    import pyarrow.compute as pc
+
+    if REPEAT not in table.column_names:
+        return 0
+    return int(table.filter(pc.and_(has_status(table, "completed"), pc.is_valid(table[REPEAT]))).num_rows)
+
+
+def certainty_parts(standing: Standing | None) -> list[ReportFacts | ReportTable]:
+    """What a report says of a run's winner: in words, and as a table of what was scored again."""
+    if standing is None:
+        return []
+    facts = {"leader": f"trial {standing.trial.id} {standing.sentence}", "noise": standing.noise_text}
+    if standing.repeats:
+        facts["repeats"] = f"{standing.repeats:,} trials" + (f"; ended: {standing.ended}" if standing.ended else "")
+    parts: list[ReportFacts | ReportTable] = [ReportFacts("Certainty", facts)]
+    if standing.raced:
+        rows = [["trial", "score in the search", "repeats", "mean", "distinguishable"]]
+        for each in standing.raced:
+            mean, score = number_text(each.mean if each.repeats else None), number_text(each.trial.score)
+            rows.append([str(each.trial.id), score, str(each.repeats), mean, "no" if each.alike else "yes"])
+        rows[1][-1] = "leads"
+        parts.append(ReportTable("Scored again", rows))
+    return parts
 
 
 def component_text(description: dict[str, Any]) -> str:

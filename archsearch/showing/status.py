@@ -17,7 +17,7 @@ from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import ends
 from archsearch.showing.report import RECENT_TRIALS, bill_of, facts_of, space_or_none
-from archsearch.showing.rows import best_rows, number_text, shown_columns
+from archsearch.showing.rows import best_rows, number_text, shown_columns, standing_of_run
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -67,7 +67,8 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     limits = {name: value for name, value in limits.items() if value is not None}
     state = "running" if running else "not running"
     killed = left_running(folder.path / "lock")
-    best = best_rows(table, 1)
+    standing = standing_of_run(folder, config)
+    best = best_rows(table, 1, standing)
     document: dict[str, Any] = {
         "directory": str(directory),
         "state": "killed" if killed else state,
@@ -75,6 +76,7 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
         "stops_at": limits,
         "trials_a_second": _rate(table),
         "best": _best(best[0]) if best else None,
+        "certainty": None if standing is None else standing.document(),
         "cost": bill.trials.amounts(),
         "setup_cost": bill.set_up.amounts(),
         "faults": bill.faults,
@@ -88,6 +90,8 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     lines |= _pace(document)
     if best:
         lines["best"] = f"{number_text(best[0]['score'])} (trial {best[0]['id']}), {best[0]['name']}"
+    if standing is not None:
+        lines["certainty"] = standing.sentence
     lines |= {name: facts[name] for name in ("cost", "set-up", "executor")}
     return Told("\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items()), document)
 
@@ -191,7 +195,7 @@ def _trial_of_run(directory: str, trial: int | None, trust: bool) -> tuple[Space
     space = build(folder.config()["space"], "spaces", trust=trust, where=str(folder.path / "config.yaml"))
     table = folder.table(space)
     if trial is None:
-        rows = best_rows(table, 1)
+        rows = best_rows(table, 1, standing_of_run(folder, folder.config()))
     else:
         rows = table.filter(pc.equal(table["id"], scalar(trial, pa.int64()))).to_pylist()
     if not rows:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.basics.words import format_cost, plain_lines
+from archsearch.errors import RunFolderError
 from archsearch.keeping.columns import COST_COLUMNS
 from archsearch.keeping.folder import RunFolder
+from archsearch.racing.standing import Standing
 from archsearch.ranking import kendall_tau
 from archsearch.showing.page import aligned, heading, paragraph, table, terms
-from archsearch.showing.rows import best_rows, number_text
-from archsearch.trial import NO_COST, Architecture, Cost
+from archsearch.showing.rows import best_rows, number_text, standing_of_run
+from archsearch.trial import NO_COST, Architecture, Cost, Trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,6 +85,7 @@ class Verification:
         set_up: Cost of the evaluator's one-off work.
         architectures: In the order of the search, the best first.
         outdated: Whether the best of the run are others now.
+        standing: What it says of its winner, by trials of the run; None: it was not asked for ``certainty``.
     """
 
     number: int
@@ -92,13 +95,19 @@ class Verification:
     set_up: Cost
     architectures: Sequence[Verified]
     outdated: bool = False
+    standing: Standing | None = None
 
     @functools.cached_property
     def ranked(self) -> list[Verified]:
-        """In the new order, the best first; of equals the better one of the search; those that failed at the end."""
+        """In the new order, the best first; of equals the better one of the search; those that failed at the end.
+
+        What was scored again comes first, by its means.
+        """
+        again = [] if self.standing is None else [each.trial.id for each in self.standing.raced]
+        places = {id_: place for place, id_ in enumerate(again)}
         completed = [each for each in self.architectures if each.score is not None]
         failed = [each for each in self.architectures if each.score is None]
-        return sorted(completed, key=lambda each: -(each.score or 0.0)) + failed
+        return sorted(completed, key=lambda each: (places.get(each.trial, len(again)), -(each.score or 0.0))) + failed
 
     @property
     def cost(self) -> Cost:
@@ -122,7 +131,9 @@ class Verification:
     @property
     def _agreement(self) -> Agreement:
         # By the search's rule: scores of the longest trainings first.
-        before = [(each.search_budget or 0, each.search_score) for each in self.architectures]
+        before: list[Any] = [(each.search_budget or 0, each.search_score) for each in self.architectures]
+        if before != sorted(before, reverse=True):  # by the means of its race, which their single scores belie
+            before = [-each.rank for each in self.architectures]
         return Agreement(before, [each.score for each in self.architectures])
 
     def cells(self) -> list[list[str]]:
@@ -138,6 +149,9 @@ class Verification:
     def facts(self) -> dict[str, str]:
         """What it came to, by name."""
         facts = {"result": self.sentence}
+        if self.standing is not None:
+            facts["certainty"] = f"trial {self.standing.trial.id} {self.standing.sentence}"
+            facts["noise"] = self.standing.noise_text
         if self.kendall_tau is not None:
             facts["tau"] = f"{self.kendall_tau:.3g} (Kendall's, between the order of the search and this one)"
         for each in self.architectures:
@@ -193,7 +207,8 @@ def newest_verification(folder: RunFolder, history: pa.Table) -> Verification | 
     newest = max(found, key=lambda each: (each.date, each.number), default=None)
     if newest is None:
         return None
-    best = [row["id"] for row in best_rows(history, len(newest.architectures))]
+    standing = standing_of_run(folder, folder.config())
+    best = [row["id"] for row in best_rows(history, len(newest.architectures), standing)]
     return dataclasses.replace(newest, outdated=best != [each.trial for each in newest.architectures])
 
 
@@ -203,25 +218,45 @@ def read_verification(folder: RunFolder, number: int) -> Verification | None:
 
     try:
         stored = folder.verification(number)
-        return None if stored is None else _from_table(number, stored)
+        return None if stored is None else _from_table(folder, number, stored)
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError):
         return None
 
 
-def _from_table(number: int, stored: pa.Table) -> Verification:
+def _from_table(folder: RunFolder, number: int, stored: pa.Table) -> Verification:
     """The reverse of ``_table``."""
     rows = stored.to_pylist()
     known = {*COLUMNS, *FURTHER_COLUMNS}
     metrics = [name for name in stored.column_names if name not in known]
     set_up = json.loads((stored.schema.metadata or {}).get(SET_UP, b"[]"))
+    architectures = [_verified(row, metrics) for row in rows]
     return Verification(
         number=number,
         evaluator=rows[0]["evaluator"],
         seed=rows[0]["seed"],
         date=rows[0]["date"],
         set_up=Cost(*set_up),
-        architectures=[_verified(row, metrics) for row in rows],
+        architectures=architectures,
+        standing=_standing(folder, number, [each.trial for each in architectures]),
     )
+
+
+def _standing(folder: RunFolder, number: int, trials: Sequence[int]) -> Standing | None:
+    """What the search of a verification says of its winner, with the ids of the run's trials in place of its own."""
+    below = RunFolder(verification_folder(folder, number))
+    try:
+        standing = standing_of_run(below, below.config())
+    except (RunFolderError, OSError):  # it may have been deleted: all else is in the run
+        return None
+    if standing is None:
+        return None
+
+    def renamed(trial: Trial) -> Trial:
+        return trial._replace(id=trials[trial.id])
+
+    raced = tuple(each._replace(trial=renamed(each.trial)) for each in standing.raced)
+    unraced = tuple(trials[id_] for id_ in standing.unraced)
+    return dataclasses.replace(standing, trial=renamed(standing.trial), raced=raced, unraced=unraced)
 
 
 def _verified(row: Mapping[str, Any], metrics: Sequence[str]) -> Verified:
@@ -294,6 +329,11 @@ class Agreement:
             equal = f"all that were scored are equal {by} ({numbers[winners[0]]})"
             return f"{equal}: their order can neither hold nor change{lost}"
         score, others = numbers[winners[0]], len(winners) - 1
+        ties = sum(before == self.before[0] for before in self.before)
+        if ties > 1 and winners[0] == 0 and winners[-1] < ties:
+            which = " and ".join(str(place + 1) for place in winners)
+            are = f"numbers {which} of them are" if others else f"number {which} of them is"
+            return f"the search's {ties} best were equal: {are} the best {by} ({score}){lost}; {self.kept}"
         if winners[0] == 0:
             if others:
                 return f"the search's best stays among the best {by} ({score}, as {others} more); {self.kept}"

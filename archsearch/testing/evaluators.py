@@ -134,6 +134,18 @@ def costs_are_not_negative(make: MakeEvaluator, space: Space) -> None:
 
 
 @evaluator_check
+def noise_is_as_said(make: MakeEvaluator, space: Space) -> None:
+    """``noise`` is None or a finite number >= 0, and where it is 0 the seed changes neither score nor metrics."""
+    evaluator = _ready(make, space)
+    noise = evaluator.noise
+    fine = noise is None or (_is_number(noise) and math.isfinite(noise) and noise >= 0)
+    expect(fine, f"noise: expected a finite number >= 0, or None, got {noise!r}")
+    for architecture in some(space, 5) if noise == 0 else ():
+        first, second = (_outcome(evaluator.evaluate(architecture, seed)) for seed in (1, 2))
+        expect_same(first, second, f"noise is 0, but another seed changes the evaluation of {architecture!r}")
+
+
+@evaluator_check
 def metrics_can_be_stored(make: MakeEvaluator, space: Space) -> None:
     """Metrics are numbers under names of their own: text, and none of the history's columns."""
     evaluator = _ready(make, space)
