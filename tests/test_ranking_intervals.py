@@ -178,7 +178,9 @@ def test_agreement_prints_aligned_lines():
     names = [
         "Kendall tau",
         "Kendall tau within similar size",
+        "Kendall tau, the top weighing most",
         "Spearman rho",
+        "nDCG",
         "recall of the top 10",
         "precision of the top 10 (best 10 %)",
         "regret of the best of 10",

@@ -17,7 +17,7 @@ from archsearch.controllers import RegularizedEvolution
 from archsearch.errors import MissingAbility, NotTrusted, UsageError
 from archsearch.evaluators import Tabular, Training, ZeroCost
 from archsearch.evaluators.untrained_scores import PROXIES, SMALLEST, UNSCORABLE, Score, naswot
-from archsearch.evaluators.zero_cost import parts
+from archsearch.networks.layers import parts
 from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.networks.network import Network, build
 from archsearch.ranking import spearman

@@ -111,6 +111,7 @@ class Laboratory(Bench):
             found[names([self.reference])[0]] = (anew(self.reference), "reference")
         if size is not None and size not in found:
             found[size] = (Size(judge, size), "trivial")
+        found |= {name: (each, "trivial") for name, each in self._other_sizes(found).items()}
         found[RANDOM] = (Random(), "trivial")
         return found
 
