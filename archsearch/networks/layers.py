@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from archsearch.abilities import SharedWeights, Trainable
 from archsearch.basics.kinds import kinds_of
 from archsearch.basics.seeding import stream
 from archsearch.networks.network import EXAMPLES, Network
@@ -33,13 +32,13 @@ class Layers:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._structure = Structure(self._network, isinstance(space, SharedWeights), values=False)
+        self._structure = Structure(self._network, hasattr(space, "super_network"), values=False)
         self._parts: list[list[int]] | None = parts(space, self._count)
 
     @staticmethod
     def known(space: Space) -> bool:
         """Whether the space builds networks."""
-        return isinstance(space, Trainable)
+        return hasattr(space, "network")
 
     def __call__(self, architecture: Architecture) -> int:
         """The layers of an architecture's network."""
