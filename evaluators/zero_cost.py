@@ -41,12 +41,12 @@ class ZeroCost(BuiltOnTraining):
     ``synflow``: weights times gradients of a positive network, without images; log(1 + .) of the published sum, which
     keeps its order and is finite for deep networks.
     ``grad_norm``, ``snip``, ``grasp``, ``fisher``: from the gradient of the cross-entropy on one batch.
-    ``jacob_cov``, ``naswot``: how well one batch's images are told apart by their gradients, or by which ReLUs they
-    make active; labels are not used.
+    ``jacob_cov``, ``naswot``, ``swap``: how well one batch's images are told apart by their gradients, by which ReLUs
+    they make active, or in how many ways ReLUs tell them apart; labels are not used.
 
     A network whose output is the same for all images, such as one of a NAS-Bench-201 cell without a path to its output,
-    has the lowest score that there is: 0 (``grad_norm``, ``snip``, ``fisher``, ``synflow``), that of images that
-    nothing tells apart (``jacob_cov``, ``naswot``), or, since ``grasp`` has no lowest one, ``UNSCORABLE``.
+    has the lowest score that there is: 0 (``grad_norm``, ``snip``, ``fisher``, ``synflow``, ``swap``), that of images
+    that nothing tells apart (``jacob_cov``, ``naswot``), or, since ``grasp`` has no lowest one, ``UNSCORABLE``.
 
     Reported: ``params`` and ``flops`` of networks that are scored, with ``repeats`` above 1 ``score_deviation``.
     Billed: seconds of the device, examples that went forward and backward, and floating-point operations of all passes

@@ -9,9 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
-import protocols  # noqa: E402
+import protocols
 
-from archsearch.models import RandomForest  # noqa: E402
+from archsearch.models import RandomForest
 
 
 @pytest.mark.parametrize("part", ["graf", "printed"])
