@@ -75,7 +75,8 @@ def test_places_out_of_range_are_refused(k):
 
 def test_agreement_has_both_with_intervals():
     truth, scores = noisy(60, 0.5)
-    found = agreement(truth, scores, repeats=30)
+    assert agreement(truth, scores, repeats=5).weighted_tau is None
+    found = agreement(truth, scores, repeats=30, weighted=True)
     for interval, figure in ((found.ndcg, ndcg), (found.weighted_tau, weighted_tau)):
         assert interval.value == pytest.approx(figure(truth, scores))
         assert interval.low < interval.value <= interval.high

@@ -53,7 +53,7 @@ class Agreement:
         tau_within: Mean tau of ``tau_within``; None without sizes.
         precision: ``top_k_precision`` for each ``k``, the best being a tenth of all.
         regret_of_best: ``regret_of_best`` for each ``n``, in units of the truth.
-        weighted_tau: ``weighted_tau``.
+        weighted_tau: ``weighted_tau``; None unless it was asked for.
         ndcg: ``ndcg`` of all places.
     """
 
@@ -104,6 +104,7 @@ def agreement(
     repeats: int = 500,
     seed: int = 0,
     best_of: Sequence[int] = (10, 100),
+    weighted: bool = False,
 ) -> Agreement:
     """All figures of how well ``scores`` agree with ``truth``, each with its 95 % bootstrap interval.
 
@@ -123,6 +124,7 @@ def agreement(
         repeats: Draws of the bootstrap, at least 1.
         seed: Seed of the draws, >= 0.
         best_of: Each ``n`` of ``regret_of_best``; one above the number of architectures is left out.
+        weighted: Whether ``weighted_tau`` is wanted, whose interval takes several times as long as all others.
 
     Returns:
         The figures; print it for a table.
@@ -151,7 +153,7 @@ def agreement(
         tau_within=within,
         precision={k: draws.each(functools.partial(top_k_precision, k=k)) for k in ranked},
         regret_of_best={n: draws.regret(functools.partial(regret_of_best, n=n), n) for n in best_of if n <= count},
-        weighted_tau=draws.each(weighted_tau),
+        weighted_tau=draws.each(weighted_tau) if weighted else None,
         ndcg=draws.each(ndcg),
     )
 
