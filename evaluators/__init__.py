@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archsearch.evaluators.tabular import Tabular as Tabular
     from archsearch.evaluators.training import Training as Training
     from archsearch.evaluators.zero_cost import ZeroCost as ZeroCost
+    from archsearch.evaluators.zero_cost_ensemble import ZeroCostEnsemble as ZeroCostEnsemble
 
 _MODULES = {
     "Cascade": "cascade",
@@ -32,6 +33,7 @@ _MODULES = {
     "Tabular": "tabular",
     "Training": "training",
     "ZeroCost": "zero_cost",
+    "ZeroCostEnsemble": "zero_cost_ensemble",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604

@@ -8,30 +8,17 @@ nor on the number of workers, and is the same in a batch as alone.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from archsearch.basics.checks import at_least_one, is_finite, whole_number
-from archsearch.basics.seeding import stream
-from archsearch.errors import ArchsearchError, UsageError
+from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.executors.evaluating import prepare_below
-from archsearch.executors.executor import Job
-from archsearch.executors.local import LocalExecutor
-from archsearch.files.notes import read_note, write_note
-from archsearch.running.settings import DEFAULT_RETRIES
-from archsearch.space import Space
-from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
-from archsearch.wrapping import AroundSeveral, answers
-
-STAGES = "stages"
-FILE = "reference.json"
+from archsearch.evaluators.reference_sample import Referenced, checked_members, separate
+from archsearch.trial import NO_COST, Cost, Evaluation, Query
+from archsearch.wrapping import answers
 
 FEWEST_REFERENCES = 2
 """Architectures of the reference sample that must reach the last threshold."""
@@ -40,7 +27,7 @@ GAP = 1e-6
 """Least distance of the scores of two stages."""
 
 
-class Cascade(AroundSeveral):
+class Cascade(Referenced):
     """Scores by several evaluators of rising cost, each of which sees only the best of what the one before saw.
 
     An architecture passes a stage if its score there is at least the stage's threshold: that of the best ``keep`` of
@@ -68,8 +55,6 @@ class Cascade(AroundSeveral):
         UsageError: If a setting is out of range.
     """
 
-    keeps_files = True
-
     def __init__(
         self,
         evaluators: list[Evaluator],
@@ -84,21 +69,13 @@ class Cascade(AroundSeveral):
         self.floor = floor
         self.seed = whole_number("Cascade", "seed", seed)
         self._check_settings()
-        self.evaluators = _separate(evaluators)
+        self.evaluators = separate(evaluators)
         self.asked = {f"stage {stage}": evaluator for stage, evaluator in enumerate(self.evaluators, 1)}
         self._forget()
 
     def _check_settings(self) -> None:
-        given = self.evaluators
-        if not isinstance(given, (list, tuple)) or len(given) < 2 or not all(isinstance(e, Evaluator) for e in given):
-            raise UsageError(f"Cascade: evaluators: expected a list of two or more evaluators, got {given!r}")
-        for evaluator in given:
-            if evaluator.interval:
-                raise UsageError(
-                    f"Cascade: evaluators: {type(evaluator).__name__} learns during the search, and thresholds would "
-                    "no longer fit its scores; give one that does not"
-                )
-        gates = len(given) - 1
+        checked_members("Cascade", self.evaluators, "two")
+        gates = len(self.evaluators) - 1
         self._keep = list(self.keep) if isinstance(self.keep, (list, tuple)) else [self.keep] * gates
         if len(self._keep) != gates or not all(is_finite(share) and 0 < share < 1 for share in self._keep):
             raise UsageError(
@@ -123,50 +100,18 @@ class Cascade(AroundSeveral):
             )
 
     def _forget(self) -> None:
-        # Of each stage: what it cost to prepare, and of each reference that came so far its score (None: it failed).
-        self._facts: list[dict[str, Any]] = [{"prepared": [], "scores": {}, "cost": []} for _ in self.evaluators]
+        super()._forget()
         self._gates: list[Gate] = []
-
-    # -- the evaluators below ----------------------------------------------------------------------
-
-    def start(self, space: Space) -> None:
-        """Binds all evaluators to a space; thresholds of another one are forgotten."""
-        super().start(space)
-        self._forget()
-
-    def measure(self, architecture: Architecture) -> Mapping[str, float]:
-        """As the evaluators do; where several know a figure, it is the last one's."""
-        figures: dict[str, float] = {}
-        for evaluator in self.evaluators:
-            figures |= evaluator.measure(architecture)
-        return figures
-
-    @property
-    def architectures(self) -> list[Architecture] | None:
-        """The fewest that an evaluator can score."""
-        known = [listed for evaluator in self.evaluators if (listed := evaluator.architectures) is not None]
-        return min(known, key=len, default=None)
-
-    @property
-    def note(self) -> str:
-        """What the evaluators say."""
-        notes = [(stage, evaluator.note) for stage, evaluator in enumerate(self.evaluators, 1)]
-        return "; ".join(f"stage {stage}: {note}" for stage, note in notes if note)
 
     # -- thresholds --------------------------------------------------------------------------------
 
     def prepare(self) -> Cost:
         """Prepares the evaluators, and learns the thresholds; in a run that goes on, what is left of that."""
-        path = None if self._folder is None else self._folder / FILE
-        known = read_note(path, (STAGES,), "the thresholds are learnt again", old_list=STAGES, check=_check_facts)
-        if known is not None:
-            self._facts = known[STAGES]
+        self._recall()
         references = self._draw()
         self._gates = []
         for stage, facts in enumerate(self._facts):
-            spent = prepare_below(self, self.evaluators[stage], Cost(*facts["prepared"]))
-            facts["prepared"] = dataclasses.astuple(spent)
-            self._save()
+            self._prepare_one(stage)
             if stage < len(self._keep):
                 self._score(stage, references)
                 scores = {i: facts["scores"][str(i)] for i in references}
@@ -174,64 +119,7 @@ class Cascade(AroundSeveral):
                 self._gates.append(gate(sound, self._keep[stage]))
                 passed = self._gates[-1].threshold
                 references = {i: references[i] for i, score in scores.items() if score is not None and score >= passed}
-        costs = (Cost(*facts[name]) for facts in self._facts for name in ("prepared", "cost"))
-        return sum(costs, NO_COST)
-
-    def _draw(self) -> dict[int, Query]:
-        """The reference sample by number: different architectures, with ids that no trial has."""
-        rng = stream(self.seed, "reference")
-        drawn = self.draw(self.reference, rng)
-        return {i: Query(-1 - i, each, int(rng.integers(2**63))) for i, each in enumerate(drawn)}
-
-    def _score(self, stage: int, references: Mapping[int, Query]) -> None:
-        """Has a stage score those references that it has not yet."""
-        facts = self._facts[stage]
-        due = [query for i, query in references.items() if str(i) not in facts["scores"]]
-        begun, before = time.perf_counter(), Cost(*facts["cost"])
-        spent, error = NO_COST, ""
-        for trial in self._evaluate(self.evaluators[stage], due):
-            error = error or trial.error
-            spent += trial.cost
-            facts["scores"][str(-1 - trial.id)] = trial.score
-            wall = time.perf_counter() - begun
-            facts["cost"] = dataclasses.astuple(before + dataclasses.replace(spent, wall_seconds=wall))
-            self._save()
-            if self.on_progress is not None:
-                done = sum(str(i) in facts["scores"] for i in references)
-                self.on_progress(f"reference of stage {stage + 1}", done, len(references))
-        if not any(facts["scores"][str(i)] is not None for i in references):
-            raise ArchsearchError(
-                f"Cascade: stage {stage + 1}, {type(self.evaluators[stage]).__name__}, failed for all "
-                f"{len(references)} architectures of the reference sample. {error}"
-            )
-
-    def _evaluate(self, evaluator: Evaluator, queries: Sequence[Query]) -> Iterator[Trial]:
-        """Evaluates by the workers of the search, each query once or, if a worker died, again."""
-        if not queries:
-            return
-        executor = self.executor or LocalExecutor()
-        executor.start(evaluator, 0.0, executor.timeout, lambda _: None)
-        try:
-            due = [Job(query.id, query.architecture, None, query.seed, 0.0) for query in reversed(queries)]
-            jobs = {job.id: job for job in due}
-            while jobs:
-                for _ in range(min(executor.room(len(due)), len(due))):
-                    executor.submit(due.pop())
-                for trial in executor.wait(math.inf):
-                    if trial.attempts <= DEFAULT_RETRIES.get(trial.failure, 0):
-                        job = jobs[trial.id]._replace(attempt=trial.attempts + 1, avoid=trial.worker)
-                        executor.submit(job)
-                        continue
-                    del jobs[trial.id]
-                    yield trial
-        finally:
-            executor.stop()
-
-    def _save(self) -> None:
-        """Writes what is known, whole or not at all."""
-        if self._folder is None:
-            return
-        write_note(self._folder / FILE, {STAGES: self._facts})
+        return self._spent()
 
     # -- scoring -----------------------------------------------------------------------------------
 
@@ -271,26 +159,6 @@ class Cascade(AroundSeveral):
         return Evaluation(last.score, {**last.metrics, **metrics}, cost, last.curve)
 
 
-def _separate(evaluators: Sequence[Evaluator]) -> list[Evaluator]:
-    """The evaluators, those copied that have a part in common with one before."""
-    separate: list[Evaluator] = []
-    seen: set[int] = set()
-    for evaluator in evaluators:
-        own = copy.deepcopy(evaluator) if seen.intersection(map(id, _parts(evaluator))) else evaluator
-        seen.update(map(id, _parts(own)))
-        separate.append(own)
-    return separate
-
-
-def _parts(evaluator: Evaluator) -> Iterator[Evaluator]:
-    """An evaluator and all those that it is made of."""
-    yield evaluator
-    for value in vars(evaluator).values():
-        for each in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(each, Evaluator):
-                yield from _parts(each)
-
-
 def _kept(share: float, n: int) -> int:
     """How many of ``n`` references pass, at least."""
     return max(1, round(share * n))
@@ -319,8 +187,3 @@ def gate(scores: Sequence[float], share: float) -> Gate:
     threshold = ranked[_kept(share, len(ranked)) - 1]
     below = [threshold - score for score in ranked if score < threshold]
     return Gate(float(threshold), float(np.median(below)) if below else 1.0)
-
-
-def _check_facts(facts: dict[str, Any]) -> None:
-    for each in facts[STAGES]:
-        Cost(*each["prepared"]), Cost(*each["cost"]), dict(each["scores"])

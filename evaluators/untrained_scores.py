@@ -23,7 +23,7 @@ from archsearch.components import import_object
 from archsearch.errors import UsageError
 from archsearch.networks.network import Network
 
-Score = Literal["params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot"]
+Score = Literal["params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot", "swap"]
 """What there is: ``params`` and ``flops``, which are measured, and the names in ``PROXIES``."""
 
 
@@ -150,6 +150,20 @@ def naswot(network: Network, images: torch.Tensor, _labels: torch.Tensor) -> flo
     return float(values.clamp(min=SMALLEST).log().sum())
 
 
+def swap(network: Network, images: torch.Tensor, _labels: torch.Tensor) -> float:
+    """In how many different ways the ReLUs' places tell the images apart; log(1 + .).
+
+    Peng et al., "SWAP-NAS: sample-wise activation patterns for ultra-fast NAS", ICLR 2024: each place (a channel at a
+    pixel) behind a ReLU is active for some images of the batch and not for others; counted is how many of these
+    patterns differ. Where the output is the same for all images it is 0.
+    """
+    with _unchanged(network), torch.no_grad(), _Patterns() as seen:
+        outputs = network(images)
+    if not seen.patterns or _constant(outputs):
+        return 0.0
+    return math.log1p(len(torch.unique(torch.cat(seen.patterns))))
+
+
 class Proxy(NamedTuple):
     """A score of a network, and what it takes.
 
@@ -172,6 +186,7 @@ PROXIES: Mapping[str, Proxy] = {
     "synflow": Proxy(synflow, 3, uses_images=False),
     "jacob_cov": Proxy(jacob_cov, 2),  # backward to the images, not to the weights
     "naswot": Proxy(naswot, 1),
+    "swap": Proxy(swap, 1),
 }
 """The scores that need a network; ``params`` and ``flops`` are measured."""
 
@@ -241,26 +256,63 @@ def _unchanged(network: Network) -> Iterator[None]:
             buffer.copy_(value)
 
 
-class _Agreement(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts ReLUs in the same state while it is entered, those that are no modules included.
-
-    Attributes:
-        kernel: For each pair of images how many there were; None: none at all.
-    """
+class _Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Is told which ReLUs are active for which images while it is entered, those that are no modules included."""
 
     _RELUS = (torch.ops.aten.relu, torch.ops.aten.relu_, torch.ops.aten.hardtanh, torch.ops.aten.hardtanh_)
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.kernel: torch.Tensor | None = None
+    def note(self, active: torch.Tensor) -> None:
+        """What one of them does, shape (images, places)."""
+        raise NotImplementedError
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func._overloadpacket in self._RELUS:
-            active = (args[0] > 0).flatten(1).float()
-            # n - a - b + 2ab is 1 where both are active or neither is: one product instead of two.
-            counts = active.sum(1)
-            same = active.shape[1] - counts[:, None] - counts + 2 * active @ active.T
-            self.kernel = same.double() if self.kernel is None else self.kernel + same
+            self.note((args[0] > 0).flatten(1))
         return func(*args, **(kwargs or {}))
+
+
+class _Agreement(_Activations):  # type: ignore[no-untyped-call]
+    """Counts ReLUs in the same state.
+
+    Attributes:
+        kernel: For each pair of images how many there were; None: none at all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kernel: torch.Tensor | None = None
+
+    def note(self, active: torch.Tensor) -> None:
+        """Adds a layer of them."""
+        ones = active.float()
+        # n - a - b + 2ab is 1 where both are active or neither is: one product instead of two.
+        counts = ones.sum(1)
+        same = ones.shape[1] - counts[:, None] - counts + 2 * ones @ ones.T
+        self.kernel = same.double() if self.kernel is None else self.kernel + same
+
+
+class _Patterns(_Activations):  # type: ignore[no-untyped-call]
+    """Numbers for which images each place behind a ReLU is active.
+
+    Equal patterns have equal numbers. Up to ``DIGITS`` images different ones have different numbers; with more, two of
+    them share one with a probability of about 2^-64.
+
+    Attributes:
+        patterns: The different ones of each layer.
+    """
+
+    DIGITS, FACTOR = 48, 0x5851F42D4C957F2D  # binary digits that a double holds with room to spare; an odd number
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.patterns: list[torch.Tensor] = []
+
+    def note(self, active: torch.Tensor) -> None:
+        """Adds those of a layer."""
+        numbers = torch.zeros(active.shape[1], dtype=torch.int64, device=active.device)
+        for some in active.double().split(self.DIGITS):
+            digits = 2.0 ** torch.arange(len(some), dtype=torch.float64, device=active.device)
+            numbers = numbers * self.FACTOR + (digits @ some).long()
+        self.patterns.append(torch.unique(numbers))

@@ -22,6 +22,7 @@ from archsearch.basics.seeding import stream
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluators.training import BuiltOnTraining, Training
 from archsearch.evaluators.untrained_scores import PROXIES, Proxy, Score, proxy_of
+from archsearch.networks.layers import parts
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count
 from archsearch.networks.network import build, initialise
 from archsearch.networks.structure import Structure
@@ -40,12 +41,12 @@ class ZeroCost(BuiltOnTraining):
     ``synflow``: weights times gradients of a positive network, without images; log(1 + .) of the published sum, which
     keeps its order and is finite for deep networks.
     ``grad_norm``, ``snip``, ``grasp``, ``fisher``: from the gradient of the cross-entropy on one batch.
-    ``jacob_cov``, ``naswot``: how well one batch's images are told apart by their gradients, or by which ReLUs they
-    make active; labels are not used.
+    ``jacob_cov``, ``naswot``, ``swap``: how well one batch's images are told apart by their gradients, by which ReLUs
+    they make active, or in how many ways ReLUs tell them apart; labels are not used.
 
     A network whose output is the same for all images, such as one of a NAS-Bench-201 cell without a path to its output,
-    has the lowest score that there is: 0 (``grad_norm``, ``snip``, ``fisher``, ``synflow``), that of images that
-    nothing tells apart (``jacob_cov``, ``naswot``), or, since ``grasp`` has no lowest one, ``UNSCORABLE``.
+    has the lowest score that there is: 0 (``grad_norm``, ``snip``, ``fisher``, ``synflow``, ``swap``), that of images
+    that nothing tells apart (``jacob_cov``, ``naswot``), or, since ``grasp`` has no lowest one, ``UNSCORABLE``.
 
     Reported: ``params`` and ``flops`` of networks that are scored, with ``repeats`` above 1 ``score_deviation``.
     Billed: seconds of the device, examples that went forward and backward, and floating-point operations of all passes
@@ -155,38 +156,3 @@ class ZeroCost(BuiltOnTraining):
         drawn = stream(seed, "batch").choice(len(chosen), min(self.batch, len(chosen)), replace=False)
         batch = chosen[torch.from_numpy(drawn)].to(self.trainer.where)
         return images[batch], labels[batch]
-
-
-def parts(space: Space, size: Callable[[Architecture], int]) -> list[list[int]] | None:
-    """What each option of each decision adds to the size of a network, if that is all there is to it.
-
-    The size of one architecture is shared among the decisions, so that those of an architecture's options add up to its
-    own. Tried on ``TRIED`` random architectures: a single one that is of another size tells that options do not add up,
-    as where the width of a layer counts in the next one.
-
-    Args:
-        space: The space.
-        size: The true size.
-
-    Returns:
-        The sizes by decision and option; None if they do not add up, or the space is of no fixed length.
-    """
-    if space.arities is None:
-        return None
-    first = (0,) * space.max_length
-    whole = size(first)
-    found = [
-        [size((*first[:place], option, *first[place + 1 :])) - whole for option in range(arity)]
-        for place, arity in enumerate(space.arities)
-    ]
-    found[0] = [part + whole for part in found[0]]
-    rng = stream(0, "parts")
-    for _ in range(TRIED):
-        architecture = space.sample(rng)
-        if sum(part[option] for part, option in zip(found, architecture, strict=True)) != size(architecture):
-            return None
-    return found
-
-
-TRIED = 20
-"""Random architectures whose size must be the sum of their parts."""

@@ -26,6 +26,7 @@ FACTORIES = {
     "Progressive": lambda: load("Progressive")(load("RandomForest")(trees=10), beam=40, first=40, labels=60),
     "Training": lambda: load("Training")(epochs=2, train_examples=32, batch_size=16, skeleton={"channels": 2}),
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
+    "ZeroCostEnsemble": lambda: load("ZeroCostEnsemble")(training=FACTORIES["Training"](), batch=16, reference=10),
     "BlockQNN": lambda: load("BlockQNN")(layers=5, channels=4, blocks=1),
     "MetaQNN": lambda: load("MetaQNN")(layers=6),
     "CGP": lambda: load("CGP")(rows=3, columns=6, level_back=3, filters=[4, 8], least=2),
@@ -53,6 +54,7 @@ LEARNERS = {
 """For ``beats_random_search``, where what is quick does not learn."""
 
 SPACES = dict.fromkeys(
-    ("Cascade", "Differentiable", "Inherit", "LearningCurve", "OneShot", "Training", "ZeroCost"), "NASBench201"
+    ("Cascade", "Differentiable", "Inherit", "LearningCurve", "OneShot", "Training", "ZeroCost", "ZeroCostEnsemble"),
+    "NASBench201",
 )
 """For evaluators that suit several spaces, a quick one."""

@@ -19,7 +19,8 @@ from archsearch.components import build, describe  # noqa: E402
 from archsearch.controllers import RandomSearch, RegularizedEvolution, SuccessiveHalving  # noqa: E402
 from archsearch.errors import ArchsearchError, InvalidArchitecture, MissingAbility, UsageError  # noqa: E402
 from archsearch.evaluators import Cascade, Function, LearningCurve, OneShot, Tabular, Training  # noqa: E402
-from archsearch.evaluators.cascade import FILE, gate  # noqa: E402
+from archsearch.evaluators.cascade import gate  # noqa: E402
+from archsearch.evaluators.reference_sample import FILE  # noqa: E402
 from archsearch.keeping.history import History  # noqa: E402
 from archsearch.spaces import MobileNet, NASBench101, NASBench201  # noqa: E402
 from archsearch.testing import EVALUATOR_CHECKS  # noqa: E402

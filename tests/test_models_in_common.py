@@ -103,7 +103,7 @@ def test_features_are_asked_for_as_they_were_given(name):
         model.fit(space, some(space, 3), range(3), features=np.full((3, 1), np.nan))
 
 
-@pytest.mark.parametrize("name", ["LSTM", "GraphNetwork"])
+@pytest.mark.parametrize("name", ["LSTM"])
 def test_features_are_refused_where_nothing_learns_from_them(name):
     for make in (QUICK[name], lambda: Stack([QUICK[name]()])):
         with pytest.raises(UsageError, match=r"leave them out|architectures alone"):

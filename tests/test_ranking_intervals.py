@@ -146,6 +146,8 @@ def flat(found):
     """Every number of an agreement, by name."""
     numbers = {}
     for name, value in dataclasses.asdict(found).items():
+        if value is None:
+            continue
         parts = value.items() if name in ("recall", "precision", "regret_of_best") else [("", value)]
         for key, part in parts:
             numbers |= (
@@ -179,6 +181,7 @@ def test_agreement_prints_aligned_lines():
         "Kendall tau",
         "Kendall tau within similar size",
         "Spearman rho",
+        "nDCG",
         "recall of the top 10",
         "precision of the top 10 (best 10 %)",
         "regret of the best of 10",

@@ -17,7 +17,7 @@ from archsearch.controllers import RegularizedEvolution
 from archsearch.errors import MissingAbility, NotTrusted, UsageError
 from archsearch.evaluators import Tabular, Training, ZeroCost
 from archsearch.evaluators.untrained_scores import PROXIES, SMALLEST, UNSCORABLE, Score, naswot
-from archsearch.evaluators.zero_cost import parts
+from archsearch.networks.layers import parts
 from archsearch.networks.multiply_adds import MultiplyAddCounter
 from archsearch.networks.network import Network, build
 from archsearch.ranking import spearman
@@ -149,11 +149,21 @@ def test_scores_of_a_layer_of_relus(relu):
     sign, expected = np.linalg.slogdet(active @ active.T + (1 - active) @ (1 - active).T)
     assert sign == 1
     assert PROXIES["naswot"].score(network, *given) == pytest.approx(expected, rel=1e-9)
+    patterns = {tuple(unit) for unit in active.T.tolist()}
+    assert PROXIES["swap"].score(network, *given) == pytest.approx(math.log1p(len(patterns)))
     # The gradient of the summed outputs goes through the active units alone.
     gradients = (active * array(last.weight).sum(0)) @ array(first.weight)
     values = np.linalg.eigvalsh(np.corrcoef(gradients)).clip(0) + SMALLEST
     # Six images have five pixels, less one for the mean: two eigenvalues are 0, up to the rounding of the gradients.
     assert PROXIES["jacob_cov"].score(network, *given) == pytest.approx(-(np.log(values) + 1 / values).sum(), rel=1e-2)
+
+
+@pytest.mark.parametrize("n", [48, 49, 200])
+def test_patterns_of_many_images_are_told_apart(n):
+    network = filled(lambda: Flat(nn.Linear(INPUTS, 300), nn.ReLU(), nn.Linear(300, CLASSES)), 2)
+    given = batch(n, (INPUTS, 1, 1), CLASSES)
+    patterns = np.unique(array(network.layers[0](given[0].flatten(1))) > 0, axis=1).shape[1]
+    assert PROXIES["swap"].score(network, *given) == pytest.approx(math.log1p(patterns))
 
 
 # -- published scores ------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +70,56 @@ class OperationGraphs(NamedTuple):
                 leaving = (entering[:, :, :, None] * hot[:, :, None, :]).reshape(*hot.shape[:2], self.kinds**length)
                 entering = backwards @ leaving
         return np.concatenate(found, axis=1)
+
+    def facts(self, columns: int = PATH_COLUMNS) -> npt.NDArray[np.float32]:
+        """What can be read off a graph for each set of kinds of operations; see ``sets_of_kinds``.
+
+        Of one set: how many of its operations there are; the length of the shortest path from input to output through
+        them alone (``longest`` + 1 if there is none); the most of them on any one path; and how many are fed by the
+        input, and how many feed the output. Nothing depends on how the operations are numbered.
+
+        Args:
+            columns: At most so many, or, where one set needs more, those of the single kinds.
+
+        Returns:
+            Shape (n, 5 times the number of sets).
+        """
+        found = []
+        for kinds in sets_of_kinds(self.kinds, columns // FACTS):
+            inside = np.isin(self.labels, kinds)
+            shortest, most = self._along_paths(inside)
+            fed, feeding = self.adjacency[:, 0] & inside, self.adjacency[:, :, -1] & inside
+            found += [inside.sum(1), shortest, most, fed.sum(1), feeding.sum(1)]
+        return np.stack(found, 1).astype(np.float32)
+
+    def _along_paths(self, inside: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of the operations marked: the shortest path through them alone, and the most of them on any one path."""
+        n, places = self.labels.shape
+        far, last = self.longest + 1, places - 1  # no path is as long as ``far``
+        shortest, most = np.full((n, places), far), np.full((n, places), -1)
+        shortest[:, 0] = most[:, 0] = 0
+        for place in range(1, places):
+            before = self.adjacency[:, :place, place]
+            nearest = np.where(before, shortest[:, :place], far).min(1)
+            richest = np.where(before, most[:, :place], -1).max(1)
+            allowed = inside[:, place] | (place == last)
+            shortest[:, place] = np.where(allowed, np.minimum(nearest + (place < last), far), far)
+            most[:, place] = np.where(richest >= 0, richest + inside[:, place], -1)
+        return shortest[:, last], np.maximum(most[:, last], 0)
+
+
+FACTS = 5
+"""Figures of ``OperationGraphs.facts`` for each set of kinds."""
+
+
+def sets_of_kinds(kinds: int, most: int) -> list[tuple[int, ...]]:
+    """Single kinds, then pairs, and so on, as far as whole sizes fit in ``most``; single ones always."""
+    found: list[tuple[int, ...]] = []
+    for size in range(1, kinds + 1):
+        if found and len(found) + math.comb(kinds, size) > most:
+            break
+        found += itertools.combinations(range(kinds), size)
+    return found
 
 
 def path_columns(kinds: int, longest: int, columns: int = PATH_COLUMNS) -> list[int]:

@@ -8,12 +8,13 @@ import inspect
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
+from archsearch.abilities import Trainable
 from archsearch.basics import checks
 from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.basics.seeding import stream
@@ -41,6 +42,8 @@ SIZES = ("flops", "params")
 
 BATCH = 50
 """Architectures of a sample that are scored together, by evaluators to which that is cheaper."""
+
+LAYERS = "layers"
 
 MIN_SAMPLES = 10
 
@@ -250,6 +253,19 @@ class Bench:
             counting.start(self.space)
         return None, None
 
+    def _other_sizes(self, named: Container[str]) -> dict[str, Evaluator]:
+        """What else ranks by size alone: each figure that the reference knows of the sample, and trainable layers."""
+        found: dict[str, Evaluator] = {}
+        for name in (each for each in SIZES if each not in named):
+            counting = anew(self.reference)
+            counting.start(self.space)
+            size = Size(counting, name)
+            if all(math.isfinite(size.of(each)[0]) for each in self._truth):
+                found[name] = size
+        if isinstance(self.space, Trainable) and LAYERS not in named:
+            found[LAYERS] = Depth()
+        return found
+
     def _prepared(self, evaluator: Evaluator, folder: str) -> Prepared:
         prepared = Prepared(evaluator)
         prepared.folder = (self.folder / "runs" / folder / "evaluator").absolute()
@@ -309,6 +325,23 @@ class Size(Evaluator):
         """The figure as the score."""
         size, seconds = self.of(architecture)
         return Evaluation(size, cost=Cost(device_seconds=seconds))
+
+
+class Depth(Evaluator):
+    """Ranks by the number of layers with weights, the most first."""
+
+    def start(self, space: Space) -> None:
+        """Gets ready to count layers."""
+        from archsearch.networks.layers import Layers  # here, since comparisons of other evaluators need no networks
+
+        super().start(space)
+        self._layers = Layers(space)
+
+    def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
+        """The number as the score."""
+        begun = time.process_time()
+        layers = float(self._layers(architecture))
+        return Evaluation(layers, cost=Cost(device_seconds=time.process_time() - begun))
 
 
 class Random(Evaluator):

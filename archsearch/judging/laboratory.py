@@ -130,6 +130,7 @@ class Laboratory(Bench):
             found[names([self.reference])[0]] = (anew(self.reference), "reference")
         if size is not None and size.figure not in found:
             found[size.figure] = (size, "trivial")
+        found |= {name: (each, "trivial") for name, each in self._other_sizes(found).items()}
         found[RANDOM] = (Random(), "trivial")
         return found
 

@@ -3,15 +3,17 @@
 Rows of numbers (``encode``) are: ``one_hot`` of the decisions; and, of the graph of operations that the architecture
 stands for, with the operations that cannot matter left out, the ``operations`` at each place, ``adjacency`` (operations
 and edges), ``paths`` (White, Neiswanger & Savani, "BANANAS", AAAI 2021: how often each sequence of operations leads
-from input to output; ``path_bits``: whether it does) and ``counts`` of operations. ``tokens`` are the decisions one by
-one, for models that read sequences; ``OperationGraphs`` are for models that read graphs.
+from input to output; ``path_bits``: whether it does), ``counts`` of operations, and ``facts`` for each set of kinds of
+operations: counts, shortest and richest paths, degrees (as in Kadlecová et al., "Surprisingly strong performance
+prediction with neural graph features", ICML 2024). ``tokens`` are the decisions one by one, for models that read
+sequences; ``OperationGraphs`` are for models that read graphs.
 
-Paths and counts do not depend on how an architecture's nodes are numbered.
+Paths, counts and facts do not depend on how an architecture's nodes are numbered.
 
 A space that says nothing of graphs (it has the ``operation_graphs`` of ``Space``) has decisions, not operations.
-``operations`` and ``adjacency`` are ``one_hot`` then, and ``counts`` say how often decisions of a kind take each
-option, where kinds are names without their numbers (``op.1`` and ``op.2`` are of one kind). In a conditional space
-decisions are known by name, wherever they stand, and to be absent is an option.
+``operations``, ``adjacency`` and ``facts`` are ``one_hot`` then, and ``counts`` say how often decisions of a kind take
+each option, where kinds are names without their numbers (``op.1`` and ``op.2`` are of one kind). In a conditional
+space decisions are known by name, wherever they stand, and to be absent is an option.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoding", "checked_encodings", "encode"]
 
-Encoding = Literal["one_hot", "operations", "adjacency", "paths", "path_bits", "counts"]
+Encoding = Literal["one_hot", "operations", "adjacency", "paths", "path_bits", "counts", "facts"]
 
 DEFAULT: list[Encoding] = ["operations", "paths", "counts"]
 """What models see unless told otherwise: of the encodings tried on NAS-Bench-201, these ranked best together."""
@@ -76,14 +78,14 @@ def encode(
         space: Theirs.
         architectures: n of them.
         encodings: Which ones; see the module.
-        columns: Most columns of the path encodings.
+        columns: Most columns of paths, and of facts.
 
     Returns:
         For each encoding an array of shape (n, its columns).
     """
     n = len(architectures)
     graphs: OperationGraphs | None = None
-    by_decision = {"one_hot"} if has_graphs(space) else {"one_hot", "operations", "adjacency", "counts"}
+    by_decision = {"one_hot"} if has_graphs(space) else {"one_hot", "operations", "adjacency", "facts", "counts"}
     if set(encodings) - by_decision:
         graphs = space.operation_graphs(architectures).pruned()
         hot = graphs.one_hot()
@@ -94,6 +96,8 @@ def encode(
         if encoding == "counts":
             counts: npt.NDArray[np.float32] = hot.sum(1)
             return counts
+        if encoding == "facts":
+            return graphs.facts(columns)
         if encoding in ("paths", "path_bits"):
             paths = graphs.paths(columns)
             return paths if encoding == "paths" else (paths > 0).astype(np.float32)

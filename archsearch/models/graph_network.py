@@ -11,6 +11,7 @@ Numbering the operations of an architecture otherwise changes nothing but the or
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ class GraphNetwork(NetworkEnsemble):
 
     Operations that cannot matter are left out. Scores that were trained to rank have no scale: a straight line through
     the labels, fitted by least squares, brings each network's to the targets. The spread is the standard deviation
-    across networks.
+    across networks. Features join what arrives at the output.
 
     The paper has one larger network (hidden states of 128, embeddings of 48, five layers over the graph, a head of five
     layers), batches of 128, a learning rate of 0.001 and 50 epochs; margin and loss are as there. With a few hundred
@@ -48,23 +49,27 @@ class GraphNetwork(NetworkEnsemble):
         UsageError: If a setting is out of range.
     """
 
+    takes_features: ClassVar[bool] = True
+
     def _fit(self, rng: np.random.Generator) -> None:
         graphs = self.space.operation_graphs(self.architectures).pruned()
-        labels, edges = _tensors(graphs, slice(None))
+        figures = _figures(self._features, len(graphs.labels))
+        labels, edges, seen = _tensors(graphs, figures, slice(None))
         targets = torch.from_numpy(self.targets.astype(np.float32))
         random = nets.generator(rng)
 
         def loss(weights: Weights, places: torch.Tensor) -> torch.Tensor:
-            return _hinge(_scores(weights, labels[places], edges[places]), targets[places])
+            return _hinge(_scores(weights, labels[places], edges[places], seen[places]), targets[places])
 
-        self._weights = self._trained(self._drawn(graphs.kinds, random), loss, random, BATCH, decay=DECAY)
-        self._line = _fitted_line(self._all_scores(graphs), self.targets)
+        start = self._drawn(graphs.kinds, figures.shape[1], random)
+        self._weights = self._trained(start, loss, random, BATCH, decay=DECAY)
+        self._line = _fitted_line(self._all_scores(graphs, figures), self.targets)
 
-    def _drawn(self, kinds: int, random: torch.Generator) -> Weights:
+    def _drawn(self, kinds: int, figures: int, random: torch.Generator) -> Weights:
         shapes: dict[str, tuple[int, ...]] = {
             "flow": (self.width, self.width),
             "flow.bias": (self.width,),
-            "hidden": (self.width, self.width),
+            "hidden": (self.width + figures, self.width),
             "hidden.bias": (self.width,),
             "score": (self.width, 1),
             "score.bias": (1,),
@@ -76,16 +81,17 @@ class GraphNetwork(NetworkEnsemble):
         return weights
 
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
-        scores = self._all_scores(self.space.operation_graphs(architectures).pruned())
+        graphs = self.space.operation_graphs(architectures).pruned()
+        scores = self._all_scores(graphs, _figures(features, len(graphs.labels)))
         found = self._line[:, :1] + self._line[:, 1:] * scores
         return Prediction(found.mean(0), found.std(0))
 
-    def _all_scores(self, graphs: OperationGraphs) -> npt.NDArray[np.float64]:
+    def _all_scores(self, graphs: OperationGraphs, figures: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Of every network, shape (networks, n)."""
         found = []
         with nets.one_thread(), torch.no_grad():
             for begin in range(0, len(graphs.labels), ROWS):
-                tensors = _tensors(graphs, slice(begin, begin + ROWS))
+                tensors = _tensors(graphs, figures, slice(begin, begin + ROWS))
                 same = (each.expand(self.networks, *each.shape) for each in tensors)
                 found.append(_scores(self._weights, *same))
         return torch.cat(found, 1).double().numpy()
@@ -98,12 +104,20 @@ class GraphNetwork(NetworkEnsemble):
         super()._load_state({name: array for name, array in state.items() if name != "line"})
 
 
-def _tensors(graphs: OperationGraphs, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
-    """Kinds of operations and edges of some of the graphs."""
-    return torch.from_numpy(graphs.labels[rows]), torch.from_numpy(graphs.adjacency[rows].astype(np.float32))
+def _figures(features: Features | None, n: int) -> npt.NDArray[np.float32]:
+    """The features of n architectures; without any, no columns."""
+    return np.zeros((n, 0), np.float32) if features is None else features.astype(np.float32)
 
 
-def _scores(weights: Weights, labels: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+def _tensors(
+    graphs: OperationGraphs, figures: npt.NDArray[np.float32], rows: slice
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Kinds of operations, edges, and features of some of the graphs."""
+    edges = torch.from_numpy(graphs.adjacency[rows].astype(np.float32))
+    return torch.from_numpy(graphs.labels[rows]), edges, torch.from_numpy(figures[rows])
+
+
+def _scores(weights: Weights, labels: torch.Tensor, edges: torch.Tensor, figures: torch.Tensor) -> torch.Tensor:
     """Of graphs whose first axes count networks and graphs; shape (networks, graphs)."""
     there = labels >= 0
     kinds = labels.clamp(min=0)
@@ -114,7 +128,7 @@ def _scores(weights: Weights, labels: torch.Tensor, edges: torch.Tensor) -> torc
         arriving = _gathered(leaving, edges, place)
         changed = (nets.linear(arriving, weights, "flow") + operations[:, :, place]).relu()
         leaving.append(gates[:, :, place] * (arriving + changed))
-    arriving = _gathered(leaving, edges, labels.shape[2] - 1)
+    arriving = torch.cat([_gathered(leaving, edges, labels.shape[2] - 1), figures], 2)
     return nets.linear(nets.linear(arriving, weights, "hidden").relu(), weights, "score").squeeze(2)
 
 

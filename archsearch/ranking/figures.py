@@ -1,4 +1,4 @@
-"""Figures of agreement: rank correlation, recall, regret, noise ceiling."""
+"""Figures of agreement: rank correlation, regret, noise ceiling; ``top.py`` has those that look at the best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from archsearch.errors import UsageError
-from archsearch.ranking.checks import check_count, checked, constant, kth_highest, numbers, ranked, ratio
+from archsearch.ranking.checks import check_count, checked, constant, numbers, ranked, ratio
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 SIZE_GROUPS = 5
 """Groups of similar size that ``agreement`` looks into."""
-
-BEST_SHARE = 0.1
-"""Share of the architectures that ``top_k_precision`` calls the best."""
 
 # -- figures -----------------------------------------------------------------------------------
 
@@ -68,67 +65,6 @@ def spearman(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     middle = (len(left) + 1) / 2
     x, y = ranked(left) - middle, ranked(right) - middle
     return float(np.clip(x @ y / math.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
-
-
-def top_k_recall(truth: npt.ArrayLike, scores: npt.ArrayLike, k: int) -> float:
-    """The share of the ``k`` best scored architectures that are among the ``k`` truly best.
-
-    Ties in the truth: whatever is as good as the ``k``-th best counts as one of the best, since finding it loses
-    nothing. Ties in the scores at the border: the expectation over picking among them at random, computed exactly.
-    The truth has a recall of 1 with itself; without ties, random scores have k / n on average.
-
-    Args:
-        truth: True quality of each of n architectures.
-        scores: Cheap score of each.
-        k: How many to pick, from 1 to n.
-
-    Returns:
-        From 0 to 1.
-
-    Raises:
-        UsageError: If lengths differ, there are fewer than 2 architectures, a value is not finite, or ``k`` is out of
-            range.
-    """
-    quality, score = checked(truth=truth, scores=scores)
-    check_count("k", k, len(score))
-    return _share_of_best(quality >= kth_highest(quality, k), score, k)
-
-
-def top_k_precision(truth: npt.ArrayLike, scores: npt.ArrayLike, k: int, share: float = BEST_SHARE) -> float:
-    """The share of the ``k`` best scored architectures that are among the truly best ``share`` of all.
-
-    Unlike in ``top_k_recall``, what counts as good does not become stricter with a smaller ``k``. Ties are treated
-    alike. Random scores have about ``share`` on average; even the truth has less than 1 if ``k`` is larger than the
-    group of the best.
-
-    Args:
-        truth: True quality of each of n architectures.
-        scores: Cheap score of each.
-        k: How many to pick, from 1 to n.
-        share: The best are this share of n, rounded, but at least 1; above 0, at most 1.
-
-    Returns:
-        From 0 to 1.
-
-    Raises:
-        UsageError: If lengths differ, there are fewer than 2 architectures, a value is not finite, or ``k`` or
-            ``share`` is out of range.
-    """
-    quality, score = checked(truth=truth, scores=scores)
-    check_count("k", k, len(score))
-    if not 0 < share <= 1:
-        raise UsageError(f"share: expected a number above 0 and at most 1, such as {BEST_SHARE}, got {share}")
-    best = max(1, round(share * len(score)))
-    return _share_of_best(quality >= kth_highest(quality, best), score, k)
-
-
-def _share_of_best(best: npt.NDArray[np.bool_], score: npt.NDArray[np.float64], k: int) -> float:
-    """How many of the ``k`` best scored are ``best``, over ``k``: the expectation over ties of the scores."""
-    border = kth_highest(score, k)
-    above, tied = score > border, score == border
-    places = k - np.count_nonzero(above)
-    found = np.count_nonzero(best & above) + places * np.count_nonzero(best & tied) / np.count_nonzero(tied)
-    return float(found / k)
 
 
 def regret(truth: npt.ArrayLike, scores: npt.ArrayLike) -> float:

@@ -14,7 +14,6 @@ from archsearch.basics.seeding import root_seed, stream
 from archsearch.errors import UsageError
 from archsearch.ranking.checks import check_repeats, checked, ratio, truth_and_rows, words
 from archsearch.ranking.figures import (
-    BEST_SHARE,
     SIZE_GROUPS,
     kendall_tau,
     mean_best_of,
@@ -23,10 +22,9 @@ from archsearch.ranking.figures import (
     size_groups,
     spearman,
     tau_within,
-    top_k_precision,
-    top_k_recall,
 )
 from archsearch.ranking.intervals import Interval, interval, redrawn
+from archsearch.ranking.top import BEST_SHARE, ndcg, top_k_precision, top_k_recall, weighted_tau
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -55,6 +53,8 @@ class Agreement:
         tau_within: Mean tau of ``tau_within``; None without sizes.
         precision: ``top_k_precision`` for each ``k``, the best being a tenth of all.
         regret_of_best: ``regret_of_best`` for each ``n``, in units of the truth.
+        weighted_tau: ``weighted_tau``; None unless it was asked for.
+        ndcg: ``ndcg`` of all places.
     """
 
     architectures: int
@@ -65,13 +65,19 @@ class Agreement:
     tau_within: Interval | None = None
     precision: Mapping[int, Interval] = dataclasses.field(default_factory=dict)
     regret_of_best: Mapping[int, Interval] = dataclasses.field(default_factory=dict)
+    weighted_tau: Interval | None = None
+    ndcg: Interval | None = None
 
     def table(self) -> str:
         """The figures as aligned lines: name, value, interval."""
         figures = {"Kendall tau": self.tau}
         if self.tau_within is not None:
             figures["Kendall tau within similar size"] = self.tau_within
+        if self.weighted_tau is not None:
+            figures["Kendall tau, the top weighing most"] = self.weighted_tau
         figures["Spearman rho"] = self.spearman
+        if self.ndcg is not None:
+            figures["nDCG"] = self.ndcg
         figures |= {f"recall of the top {k:,}": interval for k, interval in self.recall.items()}
         best = f"(best {100 * BEST_SHARE:.0f} %)"
         figures |= {f"precision of the top {k:,} {best}": interval for k, interval in self.precision.items()}
@@ -98,6 +104,7 @@ def agreement(
     repeats: int = 500,
     seed: int = 0,
     best_of: Sequence[int] = (10, 100),
+    weighted: bool = False,
 ) -> Agreement:
     """All figures of how well ``scores`` agree with ``truth``, each with its 95 % bootstrap interval.
 
@@ -117,6 +124,7 @@ def agreement(
         repeats: Draws of the bootstrap, at least 1.
         seed: Seed of the draws, >= 0.
         best_of: Each ``n`` of ``regret_of_best``; one above the number of architectures is left out.
+        weighted: Whether ``weighted_tau`` is wanted, whose interval takes several times as long as all others.
 
     Returns:
         The figures; print it for a table.
@@ -145,6 +153,8 @@ def agreement(
         tau_within=within,
         precision={k: draws.each(functools.partial(top_k_precision, k=k)) for k in ranked},
         regret_of_best={n: draws.regret(functools.partial(regret_of_best, n=n), n) for n in best_of if n <= count},
+        weighted_tau=draws.each(weighted_tau) if weighted else None,
+        ndcg=draws.each(ndcg),
     )
 
 
