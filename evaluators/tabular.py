@@ -4,8 +4,9 @@ Embedded: NAS-Bench-201 (Dong & Yang, ICLR 2020; figures of Dong, Liu, Musial & 
 its scores at initialisation of Krishnakumar et al., "NAS-Bench-Suite-Zero", NeurIPS 2022, and of Mellor et al., "Neural
 architecture search without training", ICML 2021; NAS-Bench-Macro (Su et al., CVPR 2021), EC-NAS (Bakhtiarifard, Igel &
 Selvan, ICASSP 2024) and our own ``digits201``.
-Latency and energy on devices: Li et al., "HW-NAS-Bench", ICLR 2021. ``archsearch/data/README.md`` says where every
-column comes from.
+Latency and energy on devices: Li et al., "HW-NAS-Bench", ICLR 2021, and Lee et al., "HELP", NeurIPS 2021. Accuracies
+under attack: Jung, Lukasik & Keuper, "Neural architecture design and robustness: a dataset", ICLR 2023.
+``archsearch/data/README.md`` says where every column comes from.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, Literal, get_args
 from archsearch.basics.checks import whole_number
 from archsearch.errors import InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Device, Published, Rows, Selection
+from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Rows, Selection
+from archsearch.evaluators.nasbench201_figures import Attack, Device, Published
 from archsearch.evaluators.own_table import OwnTable, Repeated
 from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint
 from archsearch.space import Space
@@ -50,8 +52,14 @@ class Tabular(Evaluator):
     missing then has no score. Nothing is billed, since how long it took was not published.
 
     With ``device`` the ``latency_seconds`` of the NAS-Bench-201 tables are those that HW-NAS-Bench has for that device,
-    with its ``energy_joules`` (``edgegpu``, ``eyeriss``, ``fpga``). ``edgetpu`` could not run 4,699 cells, which then
-    have none. Cells whose output does not depend on the input take next to no time on some devices.
+    with its ``energy_joules`` (``edgegpu``, ``eyeriss``, ``fpga``), or those of HELP (``cifar10`` only; of GPUs for a
+    batch of 1, 32 or 256, of phones in whole milliseconds). ``edgetpu`` could not run 4,699 cells, which then have
+    none. Cells whose output does not depend on the input take next to no time on some devices.
+
+    ``attacks`` (``cifar10`` only) are metrics: accuracies in percent of the network of run 888, trained on half of the
+    training images for 200 epochs, under L-infinity attacks of so many 255ths. **All are on test images**, the
+    ``clean_accuracy`` without an attack too, which the source calls a validation accuracy. Those under attack are
+    multiples of 0.1, as of 1,000 images, and weak attacks can leave more than the clean accuracy, which is of 10,000.
 
     Under a controller with budgets the other lengths of ``digits201`` and EC-NAS are looked up. Of ``digits201`` the
     seconds of the added epochs are billed; of EC-NAS those of the whole training, since each length was one of its own.
@@ -71,6 +79,8 @@ class Tabular(Evaluator):
         zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a published score at initialisation to search
             on, in place of the accuracy that ``epochs`` and ``run`` select.
         device: Embedded table of ``cifar10``, ``cifar100`` or ``ImageNet16-120``: whose latency and energy to report.
+        attacks: Embedded table of ``cifar10``: accuracies under which attacks to report, such as ``pgd_eps1.0``, or
+            ``all`` 31 and the one without.
         where: Own table: which rows count: name of a column to the value, or list of values, that it must have.
         repeated: Own table: what several rows of one architecture are: ``refuse``: a mistake; ``mean``: their mean
             counts; ``runs``: each trial gets one of them, by its seed.
@@ -95,11 +105,14 @@ class Tabular(Evaluator):
         device: Device | None = None,
         where: dict[str, Any] | None = None,
         repeated: Repeated = "refuse",
+        attacks: list[Attack] | Attack | Literal["all"] | None = None,
     ) -> None:
         epochs = None if epochs is None else whole_number("Tabular", "epochs", epochs)
         if not isinstance(run, str):
             run = whole_number("Tabular", "run", run)
-        self._selection = Selection(dataset, epochs, run, zero_cost, device)
+        chosen: Sequence[str] = get_args(Attack) if attacks == "all" else attacks or ()
+        chosen = (chosen,) if isinstance(chosen, str) else tuple(dict.fromkeys(chosen))
+        self._selection = Selection(dataset, epochs, run, zero_cost, device, chosen)
         own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost, "where": where}
         if table is None:
             given = [name for name, value in own.items() if value is not None]
@@ -110,10 +123,10 @@ class Tabular(Evaluator):
             self._selection.check()
         elif not architecture or score is None:
             raise UsageError(f"Tabular: table={str(table)!r} needs the names of two columns: architecture and score")
-        elif self._selection != ("cifar10", None, "mean", None, None):
+        elif self._selection != ("cifar10", None, "mean", None, None, ()):
             raise UsageError(
-                "Tabular: dataset, epochs, run, zero_cost and device select from the embedded table; leave them out "
-                "with table"
+                "Tabular: dataset, epochs, run, zero_cost, device and attacks select from the embedded table; leave "
+                "them out with table"
             )
         self.dataset = dataset
         self.epochs = epochs
@@ -126,6 +139,7 @@ class Tabular(Evaluator):
         self.maximize = maximize
         self.zero_cost = zero_cost
         self.device = device
+        self.attacks = attacks
         self.where = where
         self.repeated: Repeated = repeated
         self._own = None if self.table is None else self._own_table(self.table)
