@@ -70,7 +70,7 @@ class Tabular(Evaluator):
         run: Embedded table: a single run, or the mean of all.
         table: Path of a ``.parquet`` or ``.csv`` file to use instead of an embedded table.
         architecture: Own table: the column that identifies the architecture: text that the space can parse, or a list
-            of options. Or several columns, each with the name of a decision: of ``Choices`` with its values, of other
+            of options. Or a list of columns, each with the name of a decision: of ``Choices`` with its values, of other
             spaces with numbers of options, counted from 0; empty where an architecture has no such decision.
         score: Own table: the column to search on.
         metrics: Own table: columns to report; None: all other columns of numbers.
@@ -145,7 +145,7 @@ class Tabular(Evaluator):
         self._own = None if self.table is None else self._own_table(self.table)
         self._evaluations: Rows = {}
         self._runs: dict[Architecture, list[Evaluation]] = {}
-        self._equal: dict[Hashable, Evaluation] = {}  # of a table of one's own: by canonical form
+        self._equal: dict[Hashable, Architecture] = {}  # of a table of one's own: a row's, by canonical form
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
         self._read = ""  # the fingerprint of the table of one's own that was read
@@ -156,9 +156,9 @@ class Tabular(Evaluator):
             raise UsageError(f"Tabular: repeated: expected one of {known}, got {self.repeated!r}")
         if self.where is not None and not isinstance(self.where, Mapping):
             raise UsageError(f"Tabular: where: expected names of columns and their values, got {self.where!r}")
-        keys = [self.architecture] if isinstance(self.architecture, str) else list(self.architecture or ())
+        key = self.architecture if isinstance(self.architecture, str) else list(self.architecture or ())
         score, where = str(self.score), self.where or {}
-        return OwnTable(path, keys, score, self.metrics, self.cost, self.maximize, where, self.repeated)
+        return OwnTable(path, key, score, self.metrics, self.cost, self.maximize, where, self.repeated)
 
     @classmethod
     def of_task(cls, space: Space, task: str) -> Tabular | None:
@@ -207,7 +207,7 @@ class Tabular(Evaluator):
             rows, self._runs = self._own.read(space)
             for architecture, found in rows.items():
                 if found is not None:
-                    self._equal.setdefault(space.canonical(architecture), found)
+                    self._equal.setdefault(space.canonical(architecture), architecture)
         self._read = "" if self.table is None else file_fingerprint(self.table)
         self._evaluations, self._shorter = rows, {}
 
@@ -222,12 +222,15 @@ class Tabular(Evaluator):
         """All that have a score (after ``start``)."""
         return [architecture for architecture, found in self._evaluations.items() if found is not None]
 
+    def _known(self, architecture: Architecture) -> Architecture:
+        """The architecture, or the one that the table has in its place, since it computes the same."""
+        if self._evaluations.get(architecture) is None and self._equal:
+            return self._equal.get(self.space.canonical(architecture), architecture)
+        return architecture
+
     def _row(self, architecture: Architecture) -> Evaluation | None:
         """What the table has of an architecture, or of one that computes the same."""
-        found = self._evaluations.get(architecture)
-        if found is None and self._equal:
-            return self._equal.get(self.space.canonical(architecture))
-        return found
+        return self._evaluations.get(self._known(architecture))
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
         """``params``, ``flops``, ``latency_seconds`` and ``energy_joules``, as far as the table has them.
@@ -253,7 +256,7 @@ class Tabular(Evaluator):
         evaluation = self._row(architecture)
         if evaluation is None:
             raise self._missing(architecture)
-        runs = self._runs.get(architecture)
+        runs = self._runs.get(self._known(architecture)) if self._runs else None
         return runs[seed % len(runs)] if runs else evaluation
 
     def evaluate_query(self, query: Query) -> Evaluation:
@@ -279,7 +282,8 @@ class Tabular(Evaluator):
         where = self.table or f"the embedded table ({self.dataset})"
         if architecture in self._evaluations:
             column = self.score or self.zero_cost or f"run {self.run}"
-            return InvalidArchitecture(f"{where} has no score for {name} ({column} is empty)")
+            how = "is empty or not finite" if self.table else "is empty"
+            return InvalidArchitecture(f"{where} has no score for {name} ({column} {how})")
         return InvalidArchitecture(f"{where} has no architecture {name}; it has {len(self._evaluations):,} others")
 
     def __getstate__(self) -> dict[str, Any]:

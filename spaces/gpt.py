@@ -96,7 +96,7 @@ class GPT(Space):
     layers.
 
     ``sizes`` counts parameters, multiply-adds and bytes exactly, by formula. ``network`` builds the language models for
-    a task of tokens; each batch of a training is a context of its own, nothing is carried from one to the next.
+    a task of tokens, thinner ones too.
 
     Args:
         scale: ``s`` (up to 12 layers), ``m`` (24) or ``l`` (36); the largest are GPT-2's small, medium and large ones.
@@ -228,7 +228,7 @@ class GPT(Space):
 
     # -- networks ------------------------------------------------------------------------------
 
-    def network(self, architecture: Architecture, task: InputShape, *, divisor: int = 1) -> Network:
+    def network(self, architecture: Architecture, task: InputShape, *, divisor: int = 1, memory: int = 128) -> Network:
         """The stand-alone network of an architecture.
 
         Args:
@@ -236,8 +236,10 @@ class GPT(Space):
             task: What has a vocabulary of ``classes`` tokens.
             divisor: By how much the embedding and each head are thinner than in the benchmark: 1, 2, 4, 8 or 16.
 
+            memory: How many tokens before a segment of a text are still seen, >= 1.
+
         Raises:
-            UsageError: If there is no such divisor.
+            UsageError: If there is no such divisor, or the memory is out of range.
         """
         from archsearch.spaces.networks.gpt import GPTNetwork
 
@@ -246,7 +248,8 @@ class GPT(Space):
         architecture = self.validate(architecture)
         form = self.decode(architecture)
         layers = [tuple(layer) for layer in form.layers]
-        return GPTNetwork(architecture, task, form.width // divisor, HEAD // divisor, form.bias, layers)
+        memory = at_least_one("GPT", "memory", memory)
+        return GPTNetwork(architecture, task, form.width // divisor, HEAD // divisor, form.bias, layers, memory)
 
 
 def _position(name: str, value: int, options: tuple[int, ...]) -> int:

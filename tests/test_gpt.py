@@ -22,6 +22,7 @@ from archsearch.evaluators.surrogate import features
 from archsearch.networks.memory import bytes_of
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count
 from archsearch.networks.network import InputShape, build
+from archsearch.networks.recurrent import CarriedState
 from archsearch.space import Space
 from archsearch.spaces import GPT, Choices, gpt
 
@@ -45,7 +46,7 @@ def on_meta(scale, architecture):
 
 @pytest.mark.parametrize(("scale", "most"), SCALES.items())
 def test_encodings_are_counted(scale, most):
-    """3 widths, 2 for biases, and 3 ratios times 3 numbers of heads for each of the layers, of three numbers of them."""
+    """3 widths, biases or none, and 3 ratios times 3 numbers of heads for each layer."""
     assert GPT(scale).size() == 3 * 2 * sum(9**layers for layers in (most - 2, most - 1, most))
 
 
@@ -128,8 +129,7 @@ def hooked(network, tokens, vocabulary):
 @pytest.mark.parametrize("scale", SCALES)
 def test_sizes_are_exactly_those_of_networks(scale):
     rng = np.random.default_rng(0)
-    some = [GPT(scale).sample(rng) for _ in range(2)] + [member(scale, 0, 0, 0, 0), member(scale, 2, 2, 2, 1)]
-    for architecture in some:
+    for architecture in (GPT(scale).sample(rng), member(scale, 0, 0, 0, 0), member(scale, 2, 2, 2, 1)):
         network, sizes = on_meta(scale, architecture), GPT(scale).sizes(architecture, context=128, value_bytes=4)
         assert parameter_count(network) == sizes["params"]
         assert sum(each.numel() * 4 for each in network.parameters()) == sizes["weight_bytes"]
@@ -163,6 +163,24 @@ def test_a_token_is_predicted_from_those_before_it_alone(bias):
             others = torch.cat([tokens[:, :n], (tokens[:, n:] + 1) % 11], dim=1)
             torch.testing.assert_close(network(others)[:, :n], whole[:, :n])
         assert (network(tokens.flip(1))[:, -1] - whole[:, -1]).abs().max() > 1e-4  # order matters
+
+
+def test_a_text_may_come_in_segments():
+    network, tokens = small(), torch.randint(11, (2, 30), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = network(tokens)
+        for lengths in ((10, 10, 10), (1, 28, 1), (25, 5)):
+            carried, found = CarriedState(), []
+            for segment in tokens.split(lengths, dim=1):
+                found.append(network(segment, None, carried))
+                carried.go_on()
+            torch.testing.assert_close(torch.cat(found, dim=1), whole)
+        network.memory = 4
+        carried = CarriedState()
+        network(tokens[:, :20], None, carried)
+        carried.go_on()
+        assert {each.shape[-2] for each in carried.before} == {4}
+        assert (network(tokens[:, 20:], None, carried) - whole[:, 20:]).abs().max() > 1e-4
 
 
 def by_the_book(network, tokens):

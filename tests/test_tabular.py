@@ -148,7 +148,7 @@ def test_latency_and_energy_of_devices():
         ),
         (
             {"device": "fpga", "table": "x.csv", "architecture": "a", "score": "b"},
-            "device select from the embedded table",
+            "device and attacks select from the embedded table",
         ),
     ],
 )

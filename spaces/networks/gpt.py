@@ -2,6 +2,8 @@
 
 Rotary positions: Su, Lu, Pan, Murtadha, Wen & Liu, "RoFormer: enhanced transformer with rotary position embedding",
 2021. Attention and perceptron read the same residual stream and are added to it together, as in GPT-J and GPT-NeoX.
+From one segment of a text to the next, keys and values are carried on without gradients: Dai et al., "Transformer-XL:
+attentive language models beyond a fixed-length context", ACL 2019.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class GPTNetwork(Network):
         head: Features of a head, a multiple of 4.
         bias: Whether linear layers have biases.
         layers: Of each its hidden units per feature, and its heads.
+        memory: How many tokens before a segment are still seen, >= 0.
     """
 
     input_dtype: ClassVar[torch.dtype] = torch.int64
@@ -44,9 +47,10 @@ class GPTNetwork(Network):
         head: int,
         bias: bool,
         layers: Sequence[tuple[int, int]],
+        memory: int,
     ) -> None:
         super().__init__(architecture)
-        self.head = head
+        self.head, self.memory = head, memory
         self.embedding = Embedding(task.classes, width)
         self.layers = nn.ModuleList([_Layer(width, ratio * width, heads, head, bias) for ratio, heads in layers])
         self.norm = ElasticLayerNorm(width)
@@ -57,15 +61,21 @@ class GPTNetwork(Network):
         """Logits of the next token at each position, shape (batch, length, vocabulary).
 
         Args:
-            tokens: Shape (batch, length): a context each.
+            tokens: Shape (batch, length).
             architecture: None, or what the network stands for.
-            carried: Left as it is: nothing is remembered from one context to the next.
+            carried: The keys and values of the tokens before, of each layer, and where to leave those at the end.
         """
         self.path(architecture)
         x = self.embedding(tokens)
-        turns = _turns(tokens.shape[1], self.head // 2, x)
-        for layer in self.layers:
-            x = layer(x, turns)
+        before = None if carried is None else carried.before
+        seen = 0 if before is None else before[0].shape[-2]
+        turns = _turns(seen + tokens.shape[1], self.head // 2, x)
+        after = []
+        for i, layer in enumerate(self.layers):
+            x, kept = layer(x, turns, None if before is None else before[i])
+            after.append(kept[..., kept.shape[-2] - min(self.memory, kept.shape[-2]) :, :].detach())
+        if carried is not None:
+            carried.after = tuple(after)
         return functional.linear(self.norm(x), self.embedding.weight)
 
 
@@ -77,14 +87,19 @@ class _Layer(nn.Module):
         self.first = nn.Linear(width, hidden, bias)
         self.second = nn.Linear(hidden, width, bias)
 
-    def forward(self, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-        mixed = self.attention(self.attention_norm(x), turns)
-        output: torch.Tensor = x + mixed + self.second(functional.gelu(self.first(self.mlp_norm(x))))
-        return output
+    def forward(
+        self, x: torch.Tensor, turns: torch.Tensor, before: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        mixed, kept = self.attention(self.attention_norm(x), turns, before)
+        return x + mixed + self.second(functional.gelu(self.first(self.mlp_norm(x)))), kept
 
 
 class _Attention(nn.Module):
-    """Causal attention, with the first half of each head's features turned by position."""
+    """Causal attention, with the first half of each head's features turned by position.
+
+    Keys and values of earlier tokens, and those that are given back, have the shape (2, batch, heads, tokens, head);
+    keys are not turned yet, since positions count from the first token that is still seen.
+    """
 
     def __init__(self, width: int, heads: int, head: int, bias: bool) -> None:
         super().__init__()
@@ -92,13 +107,19 @@ class _Attention(nn.Module):
         self.inputs = nn.Linear(width, 3 * heads * head, bias)
         self.output = nn.Linear(heads * head, width, bias)
 
-    def forward(self, x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-        query, key, value = self.inputs(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(
-            _turned(query, turns), _turned(key, turns), value, is_causal=True
-        )
+    def forward(
+        self, x: torch.Tensor, turns: torch.Tensor, before: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        length = x.shape[1]
+        query, *pair = self.inputs(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        kept = torch.stack(pair) if before is None else torch.cat([before, torch.stack(pair)], dim=-2)
+        query, key = _turned(query, turns[:, -length:]), _turned(kept[0], turns)
+        seen = kept.shape[-2] - length
+        # With as many queries as keys PyTorch needs no mask, and takes its quickest way.
+        mask = torch.ones(length, seen + length, dtype=torch.bool, device=x.device).tril(seen) if seen else None
+        mixed = functional.scaled_dot_product_attention(query, key, kept[1], mask, is_causal=not seen)
         output: torch.Tensor = self.output(mixed.transpose(1, 2).flatten(2))
-        return output
+        return output, kept
 
 
 def _turns(length: int, features: int, like: torch.Tensor) -> torch.Tensor:
