@@ -56,10 +56,10 @@ class Tabular(Evaluator):
     batch of 1, 32 or 256, of phones in whole milliseconds). ``edgetpu`` could not run 4,699 cells, which then have
     none. Cells whose output does not depend on the input take next to no time on some devices.
 
-    ``attacks`` (``cifar10`` only) are metrics: accuracies in percent of the network of run 888, trained on half of the
-    training images for 200 epochs, under L-infinity attacks of so many 255ths. **All are on test images**, the
-    ``clean_accuracy`` without an attack too, which the source calls a validation accuracy. Those under attack are
-    multiples of 0.1, as of 1,000 images, and weak attacks can leave more than the clean accuracy, which is of 10,000.
+    ``attacks`` (``cifar10`` only) are metrics: accuracies in percent, in steps of 0.1, under L-infinity attacks of so
+    many 255ths. **They are on test images**, of networks trained on all training images, as ``test_accuracy`` is. The
+    column without an attack, which comes with them as a validation accuracy, is neither that nor of these networks: it
+    is the test accuracy of run 888, trained on half of the images. It is left out; compare with ``test_accuracy``.
 
     Under a controller with budgets the other lengths of ``digits201`` and EC-NAS are looked up. Of ``digits201`` the
     seconds of the added epochs are billed; of EC-NAS those of the whole training, since each length was one of its own.
@@ -80,7 +80,7 @@ class Tabular(Evaluator):
             on, in place of the accuracy that ``epochs`` and ``run`` select.
         device: Embedded table of ``cifar10``, ``cifar100`` or ``ImageNet16-120``: whose latency and energy to report.
         attacks: Embedded table of ``cifar10``: accuracies under which attacks to report, such as ``pgd_eps1.0``, or
-            ``all`` 31 and the one without.
+            ``all`` 32.
         where: Own table: which rows count: name of a column to the value, or list of values, that it must have.
         repeated: Own table: what several rows of one architecture are: ``refuse``: a mistake; ``mean``: their mean
             counts; ``runs``: each trial gets one of them, by its seed.
