@@ -140,7 +140,7 @@ class GPT(Space):
     # -- reading and writing -------------------------------------------------------------------
 
     def decode(self, architecture: Architecture) -> Form:
-        """Widths and layers."""
+        """``width``, ``bias``, and ``layers``: of each the ``ratio`` and the ``heads``."""
         width, _, bias, *rest = architecture
         options = self.options
         layers = [Layer(RATIOS[r], options.heads[h]) for r, h in zip(rest[::2], rest[1::2], strict=True)]

@@ -7,8 +7,8 @@ from typing import get_args
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from common import run_command
+from pages import ROOT
 from scipy.stats import kendalltau, spearmanr
 from tabular_lab import started
 
@@ -30,7 +30,7 @@ def column(file, name):
 
 @pytest.fixture(scope="module")
 def attacked():
-    return started(run=888, attacks="all")
+    return started(attacks="all")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_nsga2_finds_better_compromises_than_random_search(points):
     objectives = {"score": "max", ROBUST: "max"}
 
     def reached(controller, seed):
-        evaluator = Tabular(run=888, attacks=[ROBUST])
+        evaluator = Tabular(attacks=[ROBUST])
         history = search(NASBench201(), controller, evaluator, trials=500, seed=seed).history
         return volume(np.array([(trial.score, trial.metrics[ROBUST]) for trial in history]))
 
@@ -106,23 +106,14 @@ def test_nsga2_finds_better_compromises_than_random_search(points):
 
 
 def test_the_command_line_and_yaml_search_alike(tmp_path, monkeypatch, capsys):
+    file = str(ROOT / "examples" / "robustness.yaml")
     monkeypatch.chdir(tmp_path)
-    objectives = {"score": "max", ROBUST: "max"}
-    settings = {
-        "controller": {"class_path": "NSGA2", "init_args": {"objectives": objectives}},
-        "evaluator": {"class_path": "Tabular", "init_args": {"run": 888, "attacks": [ROBUST]}},
-        "trials": 120,
-        "seed": 0,
-    }
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    assert run_command(capsys, "run", "--config", "run.yaml", "--out", "yaml")[0] == 0
+    assert run_command(capsys, "run", "--config", file, "--trials", "120", "--out", "yaml")[0] == 0
     words = [
         "--controller",
         "NSGA2",
         "--controller.objectives",
         f"{{score: max, {ROBUST}: max}}",
-        "--evaluator.run",
-        "888",
     ]
     words += ["--evaluator.attacks", f"[{ROBUST}]", "--trials", "120", "--seed", "0", "--out", "words"]
     assert run_command(capsys, "run", *words)[0] == 0
