@@ -247,7 +247,7 @@ class GPT(Space):
             raise UsageError(f"GPT: divisor: expected one of {', '.join(map(str, DIVISORS))}, got {divisor!r}")
         architecture = self.validate(architecture)
         form = self.decode(architecture)
-        layers = [tuple(layer) for layer in form.layers]
+        layers = [(layer.ratio, layer.heads) for layer in form.layers]
         memory = at_least_one("GPT", "memory", memory)
         return GPTNetwork(architecture, task, form.width // divisor, HEAD // divisor, form.bias, layers, memory)
 
