@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archsearch.evaluators.on_device import OnDevice as OnDevice
     from archsearch.evaluators.one_shot import OneShot as OneShot
     from archsearch.evaluators.predictor import Predictor as Predictor
+    from archsearch.evaluators.surrogate import Surrogate as Surrogate
     from archsearch.evaluators.tabular import Tabular as Tabular
     from archsearch.evaluators.training import Training as Training
     from archsearch.evaluators.zero_cost import ZeroCost as ZeroCost
@@ -30,6 +31,7 @@ _MODULES = {
     "OnDevice": "on_device",
     "OneShot": "one_shot",
     "Predictor": "predictor",
+    "Surrogate": "surrogate",
     "Tabular": "tabular",
     "Training": "training",
     "ZeroCost": "zero_cost",

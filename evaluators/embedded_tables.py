@@ -8,29 +8,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from archsearch.errors import ArchsearchError, UsageError
+from archsearch.evaluators.nasbench201_figures import FACTOR, Figures
 from archsearch.files.embedded import embedded_columns
 from archsearch.space import Space
-from archsearch.trial import NO_COST, Architecture, Cost, Evaluation
+from archsearch.trial import Architecture, Cost, Evaluation
 
 Dataset = Literal["cifar10", "cifar100", "ImageNet16-120", "nasbench_macro", "ecnas_4v", "ecnas_5v", "digits201"]
-Published = Literal[
-    "epe_nas",
-    "fisher",
-    "grad_norm",
-    "grasp",
-    "jacov",
-    "l2_norm",
-    "nwot",
-    "plain",
-    "snip",
-    "synflow",
-    "zen",
-    "naswot_paper",
-]
-Device = Literal["edgegpu", "edgetpu", "eyeriss", "fpga", "pixel3", "raspi4"]
 Rows = dict[Architecture, Evaluation | None]
 """Evaluations by architecture; None: the table has no score for it."""
 
@@ -44,13 +30,15 @@ class Selection(NamedTuple):
         run: A single run, or the mean of all.
         zero_cost: A published score at initialisation in place of the accuracy.
         device: Whose latency and energy are reported.
+        attacks: Under which accuracies are reported.
     """
 
     dataset: Dataset
     epochs: int | None
     run: int | Literal["mean"]
-    zero_cost: Published | None
-    device: Device | None
+    zero_cost: str | None = None
+    device: str | None = None
+    attacks: tuple[str, ...] = ()
 
     @property
     def source(self) -> Source:
@@ -71,10 +59,14 @@ class Selection(NamedTuple):
     @property
     def files(self) -> list[str]:
         """The files that are read."""
-        if self.dataset not in NASBENCH201_FACTOR:
+        if self.dataset not in FACTOR:
             return [ECNAS_FILES.get(self.dataset, self.dataset)]
-        further = {"nasbench201_zerocost": self.zero_cost, "nasbench201_hardware": self.device}
-        return ["nasbench201", *(name for name, setting in further.items() if setting is not None)]
+        return self.figures.files
+
+    @property
+    def figures(self) -> Figures:
+        """Of NAS-Bench-201's, those that are looked up."""
+        return Figures(self.dataset, self.zero_cost, self.device, self.attacks)
 
     def rows(self, space: Space, epochs: int) -> Rows:
         """All architectures of the table, after so many epochs; remembered, so do not change what comes back."""
@@ -83,10 +75,11 @@ class Selection(NamedTuple):
     def check(self) -> None:
         """Raises ``UsageError`` if there is no such table, or it has no such run."""
         self._check_run()
-        if self.zero_cost is not None:
-            self._check_zero_cost(self.zero_cost)
-        if self.device is not None:
-            self._check_device(self.device)
+        self.figures.check()
+        if self.zero_cost is not None and (self.epochs, self.run) != (None, "mean"):
+            raise UsageError(
+                "Tabular: epochs and run select an accuracy to search on, and zero_cost takes its place; leave them out"
+            )
 
     def _check_run(self) -> None:
         dataset, epochs, run = self.dataset, self.epochs, self.run
@@ -101,26 +94,6 @@ class Selection(NamedTuple):
                 f"Tabular: run={run!r} with dataset={dataset}, epochs={self.length} is not in the table; it has "
                 f"{', '.join(map(str, ('mean', *known)))}"
             )
-
-    def _check_zero_cost(self, zero_cost: str) -> None:
-        dataset = self.dataset
-        if dataset not in ZERO_COST:
-            raise UsageError(f"Tabular: zero_cost: published for dataset={' and '.join(ZERO_COST)}, not for {dataset}")
-        if zero_cost not in ZERO_COST[dataset]:
-            known = ", ".join(ZERO_COST[dataset])
-            raise UsageError(f"Tabular: zero_cost: expected one of {known} with dataset={dataset}, got {zero_cost!r}")
-        if (self.epochs, self.run) != (None, "mean"):
-            raise UsageError(
-                "Tabular: epochs and run select an accuracy to search on, and zero_cost takes its place; leave them out"
-            )
-
-    def _check_device(self, device: str) -> None:
-        dataset = self.dataset
-        if device not in get_args(Device):
-            raise UsageError(f"Tabular: device: expected one of {', '.join(get_args(Device))}, got {device!r}")
-        if dataset not in NASBENCH201_FACTOR:
-            known = ", ".join(NASBENCH201_FACTOR)
-            raise UsageError(f"Tabular: device: known for dataset={known}, not for {dataset}")
 
 
 @functools.lru_cache(maxsize=4)
@@ -162,78 +135,11 @@ class Source(NamedTuple):
         return same and (space.size() or math.inf) <= self.size
 
 
-# -- NAS-Bench-201 -----------------------------------------------------------------------------
-
-HAS_ENERGY = ("edgegpu", "eyeriss", "fpga")
-"""Devices whose energy HW-NAS-Bench has."""
-
-ZERO_COST: Mapping[str, tuple[str, ...]] = {
-    "cifar10": get_args(Published),
-    "ImageNet16-120": tuple(name for name in get_args(Published) if name != "naswot_paper"),
-}
-"""Published scores at initialisation, by dataset."""
-
-NASBENCH201_FACTOR = {"cifar10": 1.0, "cifar100": 2.0, "ImageNet16-120": 6.068}
-"""Seconds per epoch relative to the 25,000 training images of the CIFAR-10 search split."""
+# -- reading ---------------------------------------------------------------------------------------
 
 
 def _nasbench201(selection: Selection, space: Space, epochs: int) -> Rows:
-    prefix = selection.dataset.lower().replace("-", "_")
-    suffix = "" if selection.run == "mean" else f"_seed{selection.run}"
-    columns = {
-        "score": f"{prefix}_valid_acc_{epochs}{suffix}",
-        "test_accuracy": f"{prefix}_test_acc_200",
-        "params": f"{prefix}_params",
-        "flops": f"{prefix}_flops",
-        "latency_seconds": f"{prefix}_latency_seconds",
-    }
-    names = [name for name in columns if name != "score"]
-    table = embedded_columns("nasbench201", (*columns.values(), "arch", "train_seconds_per_epoch"))
-    architectures = [space.parse(text) for text in table["arch"]]
-    metrics = zip(*(table[columns[name]] for name in names), strict=True)
-    seconds = epochs * NASBENCH201_FACTOR[selection.dataset]
-    scores = table[columns["score"]]
-    if selection.zero_cost is not None:
-        # Both tables have all cells in the order of their official index.
-        scores = _zero_cost(space, architectures, f"{prefix}_{selection.zero_cost}")
-        seconds = 0.0
-    rows: Rows = {}
-    for architecture, score, values, per_epoch in zip(
-        architectures, scores, metrics, table["train_seconds_per_epoch"], strict=True
-    ):
-        cost = Cost(recorded_seconds=seconds * per_epoch) if seconds else NO_COST
-        found = None if score is None else Evaluation(score, dict(zip(names, values, strict=True)), cost)
-        rows[architecture] = found
-    return rows if selection.device is None else _on_device(selection.device, prefix, rows)
-
-
-def _on_device(device: str, prefix: str, rows: Rows) -> Rows:
-    """The same with a device's latency and energy; both tables have all cells in the order of their official index."""
-    columns = {"latency_seconds": f"{prefix}_{device}_latency_ms"}
-    if device in HAS_ENERGY:
-        columns["energy_joules"] = f"{prefix}_{device}_energy_mj"
-    table = embedded_columns("nasbench201_hardware", tuple(columns.values()))
-    measured: Rows = {}
-    for (architecture, found), *values in zip(
-        rows.items(), *(table[column] for column in columns.values()), strict=True
-    ):
-        if found is not None:
-            own = {name: value / 1_000 for name, value in zip(columns, values, strict=True) if value is not None}
-            rest = {name: value for name, value in found.metrics.items() if name != "latency_seconds"}
-            found = found._replace(metrics=rest | own)
-        measured[architecture] = found
-    return measured
-
-
-def _zero_cost(space: Space, architectures: Sequence[Architecture], column: str) -> list[float | None]:
-    """A published score of all cells; of those without one, that of the cell without what changes nothing."""
-    scores: list[float | None] = embedded_columns("nasbench201_zerocost", (column,))[column]
-    # Kinds of operations are options counted from the one after ``none``.
-    pruned = space.operation_graphs(architectures).pruned().labels[:, 1:-1] + 1
-    published = dict(zip(architectures, scores, strict=True))
-    return [
-        published[tuple(cell)] if score is None else score for score, cell in zip(scores, pruned.tolist(), strict=True)
-    ]
+    return selection.figures.rows(space, epochs, selection.run)
 
 
 def _nasbench_macro(selection: Selection, space: Space, _epochs: int) -> Rows:

@@ -38,6 +38,7 @@ class Function(Evaluator):
     - FBNet: The text of the architecture.
     - FairNAS: The text of the architecture.
     - GOLDNAS: The text of the architecture.
+    - GPT: ``width``, ``bias``, and ``layers``: of each the ``ratio`` and the ``heads``.
     - LEMONADE: The graph.
     - MetaQNN: The layers; the last one is the end, SM or GAP.
     - MixConv: The text of the architecture.

@@ -4,8 +4,9 @@ Embedded: NAS-Bench-201 (Dong & Yang, ICLR 2020; figures of Dong, Liu, Musial & 
 its scores at initialisation of Krishnakumar et al., "NAS-Bench-Suite-Zero", NeurIPS 2022, and of Mellor et al., "Neural
 architecture search without training", ICML 2021; NAS-Bench-Macro (Su et al., CVPR 2021), EC-NAS (Bakhtiarifard, Igel &
 Selvan, ICASSP 2024) and our own ``digits201``.
-Latency and energy on devices: Li et al., "HW-NAS-Bench", ICLR 2021. ``archsearch/data/README.md`` says where every
-column comes from.
+Latency and energy on devices: Li et al., "HW-NAS-Bench", ICLR 2021, and Lee et al., "HELP", NeurIPS 2021. Accuracies
+under attack: Jung, Lukasik & Keuper, "Neural architecture design and robustness: a dataset", ICLR 2023.
+``archsearch/data/README.md`` says where every column comes from.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, Literal, get_args
 from archsearch.basics.checks import whole_number
 from archsearch.errors import InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Device, Published, Rows, Selection
+from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Rows, Selection
+from archsearch.evaluators.nasbench201_figures import Attack, Device, Published
 from archsearch.evaluators.own_table import OwnTable, Repeated
 from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint
 from archsearch.space import Space
@@ -50,8 +52,14 @@ class Tabular(Evaluator):
     missing then has no score. Nothing is billed, since how long it took was not published.
 
     With ``device`` the ``latency_seconds`` of the NAS-Bench-201 tables are those that HW-NAS-Bench has for that device,
-    with its ``energy_joules`` (``edgegpu``, ``eyeriss``, ``fpga``). ``edgetpu`` could not run 4,699 cells, which then
-    have none. Cells whose output does not depend on the input take next to no time on some devices.
+    with its ``energy_joules`` (``edgegpu``, ``eyeriss``, ``fpga``), or those of HELP (``cifar10`` only; of GPUs for a
+    batch of 1, 32 or 256, of phones in whole milliseconds). ``edgetpu`` could not run 4,699 cells, which then have
+    none. Cells whose output does not depend on the input take next to no time on some devices.
+
+    ``attacks`` (``cifar10`` only) are metrics: accuracies in percent, in steps of 0.1, under L-infinity attacks of so
+    many 255ths. **They are on test images**, of networks trained on all training images, as ``test_accuracy`` is. The
+    column without an attack, which comes with them as a validation accuracy, is neither that nor of these networks: it
+    is the test accuracy of run 888, trained on half of the images. It is left out; compare with ``test_accuracy``.
 
     Under a controller with budgets the other lengths of ``digits201`` and EC-NAS are looked up. Of ``digits201`` the
     seconds of the added epochs are billed; of EC-NAS those of the whole training, since each length was one of its own.
@@ -62,7 +70,7 @@ class Tabular(Evaluator):
         run: Embedded table: a single run, or the mean of all.
         table: Path of a ``.parquet`` or ``.csv`` file to use instead of an embedded table.
         architecture: Own table: the column that identifies the architecture: text that the space can parse, or a list
-            of options. Or several columns, each with the name of a decision: of ``Choices`` with its values, of other
+            of options. Or a list of columns, each with the name of a decision: of ``Choices`` with its values, of other
             spaces with numbers of options, counted from 0; empty where an architecture has no such decision.
         score: Own table: the column to search on.
         metrics: Own table: columns to report; None: all other columns of numbers.
@@ -71,6 +79,8 @@ class Tabular(Evaluator):
         zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a published score at initialisation to search
             on, in place of the accuracy that ``epochs`` and ``run`` select.
         device: Embedded table of ``cifar10``, ``cifar100`` or ``ImageNet16-120``: whose latency and energy to report.
+        attacks: Embedded table of ``cifar10``: accuracies under which attacks to report, such as ``pgd_eps1.0``, or
+            ``all`` 32.
         where: Own table: which rows count: name of a column to the value, or list of values, that it must have.
         repeated: Own table: what several rows of one architecture are: ``refuse``: a mistake; ``mean``: their mean
             counts; ``runs``: each trial gets one of them, by its seed.
@@ -95,11 +105,14 @@ class Tabular(Evaluator):
         device: Device | None = None,
         where: dict[str, Any] | None = None,
         repeated: Repeated = "refuse",
+        attacks: list[Attack] | Attack | Literal["all"] | None = None,
     ) -> None:
         epochs = None if epochs is None else whole_number("Tabular", "epochs", epochs)
         if not isinstance(run, str):
             run = whole_number("Tabular", "run", run)
-        self._selection = Selection(dataset, epochs, run, zero_cost, device)
+        chosen: Sequence[str] = get_args(Attack) if attacks == "all" else attacks or ()
+        chosen = (chosen,) if isinstance(chosen, str) else tuple(dict.fromkeys(chosen))
+        self._selection = Selection(dataset, epochs, run, zero_cost, device, chosen)
         own = {"architecture": architecture, "score": score, "metrics": metrics, "cost": cost, "where": where}
         if table is None:
             given = [name for name, value in own.items() if value is not None]
@@ -110,10 +123,10 @@ class Tabular(Evaluator):
             self._selection.check()
         elif not architecture or score is None:
             raise UsageError(f"Tabular: table={str(table)!r} needs the names of two columns: architecture and score")
-        elif self._selection != ("cifar10", None, "mean", None, None):
+        elif self._selection != ("cifar10", None, "mean", None, None, ()):
             raise UsageError(
-                "Tabular: dataset, epochs, run, zero_cost and device select from the embedded table; leave them out "
-                "with table"
+                "Tabular: dataset, epochs, run, zero_cost, device and attacks select from the embedded table; leave "
+                "them out with table"
             )
         self.dataset = dataset
         self.epochs = epochs
@@ -126,12 +139,13 @@ class Tabular(Evaluator):
         self.maximize = maximize
         self.zero_cost = zero_cost
         self.device = device
+        self.attacks = attacks
         self.where = where
         self.repeated: Repeated = repeated
         self._own = None if self.table is None else self._own_table(self.table)
         self._evaluations: Rows = {}
         self._runs: dict[Architecture, list[Evaluation]] = {}
-        self._equal: dict[Hashable, Evaluation] = {}  # of a table of one's own: by canonical form
+        self._equal: dict[Hashable, Architecture] = {}  # of a table of one's own: a row's, by canonical form
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
         self._read = ""  # the fingerprint of the table of one's own that was read
@@ -142,9 +156,9 @@ class Tabular(Evaluator):
             raise UsageError(f"Tabular: repeated: expected one of {known}, got {self.repeated!r}")
         if self.where is not None and not isinstance(self.where, Mapping):
             raise UsageError(f"Tabular: where: expected names of columns and their values, got {self.where!r}")
-        keys = [self.architecture] if isinstance(self.architecture, str) else list(self.architecture or ())
+        key = self.architecture if isinstance(self.architecture, str) else list(self.architecture or ())
         score, where = str(self.score), self.where or {}
-        return OwnTable(path, keys, score, self.metrics, self.cost, self.maximize, where, self.repeated)
+        return OwnTable(path, key, score, self.metrics, self.cost, self.maximize, where, self.repeated)
 
     @classmethod
     def of_task(cls, space: Space, task: str) -> Tabular | None:
@@ -193,7 +207,7 @@ class Tabular(Evaluator):
             rows, self._runs = self._own.read(space)
             for architecture, found in rows.items():
                 if found is not None:
-                    self._equal.setdefault(space.canonical(architecture), found)
+                    self._equal.setdefault(space.canonical(architecture), architecture)
         self._read = "" if self.table is None else file_fingerprint(self.table)
         self._evaluations, self._shorter = rows, {}
 
@@ -213,12 +227,15 @@ class Tabular(Evaluator):
         """See ``Evaluator``: 0, but where the seed chooses between rows."""
         return None if self.repeated == "runs" else 0.0
 
+    def _known(self, architecture: Architecture) -> Architecture:
+        """The architecture, or the one that the table has in its place, since it computes the same."""
+        if self._evaluations.get(architecture) is None and self._equal:
+            return self._equal.get(self.space.canonical(architecture), architecture)
+        return architecture
+
     def _row(self, architecture: Architecture) -> Evaluation | None:
         """What the table has of an architecture, or of one that computes the same."""
-        found = self._evaluations.get(architecture)
-        if found is None and self._equal:
-            return self._equal.get(self.space.canonical(architecture))
-        return found
+        return self._evaluations.get(self._known(architecture))
 
     @property
     def priced(self) -> bool:
@@ -249,7 +266,7 @@ class Tabular(Evaluator):
         evaluation = self._row(architecture)
         if evaluation is None:
             raise self._missing(architecture)
-        runs = self._runs.get(architecture)
+        runs = self._runs.get(self._known(architecture)) if self._runs else None
         return runs[seed % len(runs)] if runs else evaluation
 
     def evaluate_query(self, query: Query) -> Evaluation:
@@ -275,7 +292,8 @@ class Tabular(Evaluator):
         where = self.table or f"the embedded table ({self.dataset})"
         if architecture in self._evaluations:
             column = self.score or self.zero_cost or f"run {self.run}"
-            return InvalidArchitecture(f"{where} has no score for {name} ({column} is empty)")
+            how = "is empty or not finite" if self.table else "is empty"
+            return InvalidArchitecture(f"{where} has no score for {name} ({column} {how})")
         return InvalidArchitecture(f"{where} has no architecture {name}; it has {len(self._evaluations):,} others")
 
     def __getstate__(self) -> dict[str, Any]:

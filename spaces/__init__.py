@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.fbnet import FBNet as FBNet
     from archsearch.spaces.genetic_cnn import GeneticCNN as GeneticCNN
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
+    from archsearch.spaces.gpt import GPT as GPT
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
     from archsearch.spaces.lemonade import LEMONADE as LEMONADE
     from archsearch.spaces.meta_qnn import MetaQNN as MetaQNN
@@ -71,6 +72,7 @@ _MODULES = {
     "FBNet": "fbnet",
     "FairNAS": "fairnas",
     "GOLDNAS": "gold_nas",
+    "GPT": "gpt",
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
     "LEMONADE": "lemonade",

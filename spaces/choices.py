@@ -37,7 +37,7 @@ from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import COUNT_LIMIT, Space
 from archsearch.spaces.choices_constraints import Constraint, Language
 from archsearch.spaces.choices_expressions import ABSENT, TRUE
-from archsearch.spaces.choices_reading import Keys, Reader, nowhere, position, read_yaml
+from archsearch.spaces.choices_reading import Keys, Reader, nowhere, position, read_yaml, written_position
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -273,6 +273,14 @@ class Choices(Space):
                     )
         return architecture
 
+    def from_cells(self, cells: Mapping[str, Any]) -> Architecture:
+        """The architecture with these values, as tables have them: 3.0 and the text ``3`` stand for 3, too.
+
+        Raises:
+            InvalidArchitecture: As of ``encode``.
+        """
+        return self._encode(cells, written_position)
+
     def _encode(self, values: Mapping[str, Any], find: Callable[[list[Any], Any], int | None]) -> Architecture:
         prefix: Architecture = ()
         names = []
@@ -320,7 +328,7 @@ class Choices(Space):
         values = {name.strip(): value.strip() for name, _, value in parts}
         if len(values) < len(parts):
             raise InvalidArchitecture(f"{text!r}: a decision is given twice; expected each one once")
-        return self._encode(values, lambda options, value: position([str(option) for option in options], value))
+        return self._encode(values, written_position)
 
     def graph(self, architecture: Architecture) -> networkx.MultiDiGraph:
         """The chain of decisions, each node labelled with its name and value, such as ``kernel=3``."""

@@ -257,6 +257,16 @@ def position(options: list[Any], value: Any) -> int | None:
     return None
 
 
+def written_position(options: list[Any], value: Any) -> int | None:
+    """Position of a value among the options, or of one that is written as it is; 3.0 may stand for the text ``3``."""
+    found, texts = position(options, value), [str(option) for option in options]
+    if found is None:
+        found = position(texts, str(value))
+    if found is None and isinstance(value, float) and value.is_integer():
+        found = position(texts, str(int(value)))
+    return found
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 

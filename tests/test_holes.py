@@ -138,7 +138,7 @@ def test_rows_are_chosen_and_repeats_averaged_or_kept(write):
     runs = started(SPACE, **settings, repeated="runs")
     assert [runs.evaluate((0, 0), seed).score for seed in range(4)] == [1.0, 3.0, 1.0, 3.0]
     with pytest.raises(
-        TableError, match=r"more than one row, the first is depth=1,op.1=conv \(3 rows\); say repeated="
+        TableError, match=r"more than one row, the first is depth=1,op.1=conv \(rows 0, 1, 3\); say repeated="
     ):
         started(SPACE, **settings)
     with pytest.raises(TableError, match=r"where: no row has c in column 'data'; it has a, b"):

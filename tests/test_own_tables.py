@@ -53,7 +53,9 @@ def test_a_score_that_should_be_low_is_negated(write):
     evaluator = started(SPACE, **settings, maximize=False)
     assert evaluator.evaluate((0, 0), 0) == Evaluation(-0.5, {"params": 1000.0})
     assert started(SPACE, **settings).evaluate((0, 0), 0).score == 0.5
-    with pytest.raises(InvalidArchitecture, match=r"has no score for kernel=5,width=32 \(loss is empty\)"):
+    with pytest.raises(
+        InvalidArchitecture, match=r"has no score for kernel=5,width=32 \(loss is empty or not finite\)"
+    ):
         evaluator.evaluate((1, 1), 0)
 
 

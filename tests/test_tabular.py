@@ -40,11 +40,11 @@ from archsearch.trial import Query
         ({"run": 777, "zero_cost": "zen"}, "epochs and run select an accuracy to search on"),
         (
             {"table": "t.csv", "architecture": "a", "score": "s", "zero_cost": "zen"},
-            "dataset, epochs, run, zero_cost and device select from the embedded table",
+            "dataset, epochs, run, zero_cost, device and attacks select from the embedded table",
         ),
         (
             {"table": "t.csv", "architecture": "a", "score": "s", "epochs": 12},
-            "dataset, epochs, run, zero_cost and device select from the embedded table",
+            "dataset, epochs, run, zero_cost, device and attacks select from the embedded table",
         ),
     ],
 )
@@ -142,10 +142,13 @@ def test_latency_and_energy_of_devices():
     ("settings", "message"),
     [
         ({"device": "abacus"}, "device: expected one of edgegpu, edgetpu"),
-        ({"device": "fpga", "dataset": "digits201"}, "device: known for dataset=cifar10, cifar100, ImageNet16-120"),
+        (
+            {"device": "fpga", "dataset": "digits201"},
+            "device: fpga is known for dataset=cifar10, cifar100, ImageNet16-120",
+        ),
         (
             {"device": "fpga", "table": "x.csv", "architecture": "a", "score": "b"},
-            "device select from the embedded table",
+            "device and attacks select from the embedded table",
         ),
     ],
 )

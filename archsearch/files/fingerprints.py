@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.resources
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from archsearch.errors import RunFolderError, TableError
+from archsearch.files.embedded import embedded_bytes
 
 LENGTH = 32
 """Hexadecimal digits of a fingerprint; the whole SHA-256 would fill a line."""
@@ -36,10 +36,10 @@ def file_fingerprint(path: str | Path) -> str:
 
 @functools.cache
 def embedded_fingerprint(*names: str) -> str:
-    """That of tables that are shipped with archsearch, which another version may have changed."""
+    """That of tables and models that are shipped with archsearch, which another version may have changed."""
     digest = hashlib.sha256()
     for name in names:
-        digest.update((importlib.resources.files("archsearch") / "data" / f"{name}.parquet").read_bytes())
+        digest.update(embedded_bytes(name))
     return digest.hexdigest()[:LENGTH]
 
 

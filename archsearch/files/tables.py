@@ -45,13 +45,16 @@ def _read(name: str, text: Sequence[str]) -> pa.Table:
         raise TableError(f"{name}: expected a file that ends in .parquet or .csv")
     try:
         if path.suffix == ".parquet":
-            return pq.read_table(path)
-        options = pyarrow.csv.ConvertOptions(column_types={column: pa.string() for column in text})
-        return pyarrow.csv.read_csv(path, convert_options=options)
+            table = pq.read_table(path)
+        else:
+            options = pyarrow.csv.ConvertOptions(column_types={column: pa.string() for column in text})
+            table = pyarrow.csv.read_csv(path, convert_options=options)
+        table.validate(full=True)  # bytes that are no text show here, not where they are used
+        return table.rename_columns(table.column_names)  # in names, too
     except FileNotFoundError:
         raise TableError(f"{name}: no such file") from None
-    except (pa.ArrowException, OSError) as error:
-        raise TableError(f"{name}: cannot be read: {error}") from None
+    except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
+        raise TableError(f"{name}: cannot be read: {str(error).partition(chr(10))[0]}") from None
 
 
 def numbers(table: pa.Table, column: str, where: str) -> list[Any]:

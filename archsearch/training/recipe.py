@@ -97,7 +97,7 @@ PRESETS: Mapping[str, Recipe] = {
         learning_rate=0.02,
         weight_decay=0.0,
         clip_norm=1.0,
-        skeleton={"width": 32},
+        skeleton={"width": 32, "divisor": 16},
     ),
 }
 """Recipes by name. ``digits``: seconds on one core. ``digits_thin``, ``_short`` and ``_few`` are proxies of it: half
