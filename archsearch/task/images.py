@@ -98,16 +98,26 @@ def _layout_of(first: int, middle: int, last: int, where: str) -> Layout:
 
 def statistics(images: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation per channel, shape (channels, 1, 1); a constant channel is left unscaled."""
-    if isinstance(images, Stored):  # some at a time: means, then deviations from them
+    if images.dtype == np.uint8:  # exactly, and in little memory: by how often each value is there
+        counts = sum(map(_counted, images.chunks() if isinstance(images, Stored) else np.array_split(images, 64)))
+        values, n = np.arange(256.0), counts[0].sum()
+        mean = (counts @ values)[:, None, None] / n
+        deviation = np.sqrt((counts * (values - mean[:, :, 0]) ** 2).sum(axis=1) / n)[:, None, None]
+    elif isinstance(images, Stored):  # some at a time: means, then deviations from them
         sums = sum(np.sum(some, axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0] for some in images.chunks())
-        n = len(images) * images.shape[2] * images.shape[3]
-        mean = sums / n
+        size = len(images) * images.shape[2] * images.shape[3]
+        mean = sums / size
         squares = sum(np.square(some - mean).sum(axis=(0, 2, 3), keepdims=True)[0] for some in images.chunks())
-        deviation = np.sqrt(squares / n)
+        deviation = np.sqrt(squares / size)
     else:
         mean = images.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
         deviation = images.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
     return mean, np.where(deviation > 0, deviation, 1.0)
+
+
+def _counted(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """How often each value is in each channel, shape (channels, 256)."""
+    return np.stack([np.bincount(images[:, i].ravel(), minlength=256) for i in range(images.shape[1])])
 
 
 def split(

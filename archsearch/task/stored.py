@@ -170,5 +170,7 @@ class Streamed:
 
 def pixels(images: npt.NDArray[Any], mean: Any, deviation: Any, device: torch.device | str) -> torch.Tensor:
     """Images as networks are given them: 32-bit floats, normalised, channels last in memory."""
-    values = (images.astype(np.float32) - np.float32(mean)) / np.float32(deviation)
+    values = images.astype(np.float32)
+    values -= np.float32(mean)
+    values /= np.float32(deviation)
     return torch.from_numpy(values).to(device, memory_format=torch.channels_last)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +36,7 @@ class Decoder:
         self.shape: tuple[int, ...] | None = None
         self._first = ""
 
-    def decode(self, source: Path | bytes | Image.Image, where: str) -> npt.NDArray[np.uint8]:
+    def decode(self, source: str | bytes | Image.Image, where: str) -> npt.NDArray[np.uint8]:
         """The pixels.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from archsearch.task.task import ImageTask, Task
 
 ENDINGS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
-Files = list[tuple[Path, int]]
+Files = list[tuple[str, int]]
 """Pictures and the numbers of their classes."""
 
 
@@ -82,19 +83,30 @@ def _names(path: Path) -> list[str]:
 def _files(path: Path, classes: Sequence[str]) -> Files:
     """The pictures of a part, class by class."""
     found: Files = []
-    others: list[Path] = []
+    others: list[str] = []
     for name in _names(path):
         if name not in classes:
             raise TaskError(f"{path / name}: the training part has no class {name!r}; expected {', '.join(classes)}")
-        held = [each for each in sorted((path / name).rglob("*")) if each.is_file() and not each.name.startswith(".")]
-        pictures = [each for each in held if each.suffix.lower() in ENDINGS]
-        others += [each for each in held if each.suffix.lower() not in ENDINGS]
+        pictures = []
+        for each in _walked(str(path / name)):
+            (pictures if os.path.splitext(each)[1].lower() in ENDINGS else others).append(each)
         if not pictures:
             raise TaskError(f"{path / name}: no pictures here; expected files that end in {', '.join(sorted(ENDINGS))}")
-        found += [(each, classes.index(name)) for each in pictures]
+        label = classes.index(name)
+        found += [(each, label) for each in pictures]
     if others:
         warnings.warn(f"{others[0]}: no picture by its name; {len(others)} such files are passed over", stacklevel=2)
     return found
+
+
+def _walked(path: str) -> list[str]:
+    """All files below a folder, in order, without those whose names begin with a dot."""
+    return sorted(
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(path, followlinks=True)
+        for name in names
+        if not name.startswith(".")
+    )
 
 
 def read(files: Files, decoder: Decoder, memory: float, workers: int) -> npt.NDArray[Any] | Stored:
@@ -107,7 +119,7 @@ def read(files: Files, decoder: Decoder, memory: float, workers: int) -> npt.NDA
         workers: Processes that decode; 0: this one.
     """
     if decoder.shape is None:
-        decoder.decode(files[0][0], str(files[0][0]))
+        decoder.decode(files[0][0], files[0][0])
     store = Store(memory)
     chunks = [files[begin : begin + CHUNK] for begin in range(0, len(files), CHUNK)]
     # A generator of its own, since the loader draws from the global one otherwise.
@@ -140,7 +152,7 @@ class _Chunks(Dataset[Any]):
         found = np.empty((len(self._chunks[i]), *self._decoder.shape), np.uint8)
         try:
             for place, (path, _) in zip(found, self._chunks[i], strict=True):
-                place[:] = self._decoder.decode(path, str(path))
+                place[:] = self._decoder.decode(path, path)
         except TaskError as error:
             return str(error)
         return channels_first(found)
