@@ -173,9 +173,9 @@ def _read(path: Path) -> pa.Table:
 
     if path.is_dir():
         raise TaskError(f"{path}: expected a file of a table, found a folder")
-    read = {".csv": pyarrow.csv.read_csv, ".parquet": pyarrow.parquet.read_table}.get(
-        path.suffix, pyarrow.feather.read_table
-    )
+    # One thread: else a row that cannot be read is told without its number.
+    rows = functools.partial(pyarrow.csv.read_csv, read_options=pyarrow.csv.ReadOptions(use_threads=False))
+    read = {".csv": rows, ".parquet": pyarrow.parquet.read_table}.get(path.suffix, pyarrow.feather.read_table)
     try:
         return read(str(path))
     except FileNotFoundError:
