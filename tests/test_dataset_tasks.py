@@ -46,6 +46,21 @@ def test_items_batches_and_streams_are_the_same_task():
     assert isinstance(expected, ImageTask)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "settings"),
+    [
+        (IMAGES.movedim(1, -1).contiguous(), {}),
+        (IMAGES[:, 0], {}),
+        (IMAGES[:, :, :4, :4].movedim(1, -1).contiguous(), {"layout": "channels_last"}),
+        ((IMAGES * 255).byte().movedim(1, -1).contiguous(), {}),
+    ],
+)
+def test_streamed_images_of_any_layout_are_those_in_memory(inputs, settings):
+    one, other = (dataset_task(Pairs(inputs, LABELS), memory=memory, **settings) for memory in (99, 0))
+    assert other.input_shape == one.input_shape
+    assert same(one, other)
+
+
 def test_parts_that_are_given_are_taken():
     pairs = [Pairs(IMAGES[:n], LABELS[:n]) for n in (60, 30, 20)]
     assert [dataset_task(*pairs).size(part) for part in ("train", "valid", "test")] == [60, 30, 20]

@@ -36,7 +36,7 @@ def checked_images(arrays: Any, where: str, layout: Layout) -> Arrays:
     except (TypeError, ValueError):
         raise TaskError(f"{where}: expected a pair (images, labels) of arrays, got {type(arrays).__name__}") from None
     if images.ndim == 3:
-        images = images[:, None]
+        images = images.ordered(-1, 0, 1) if isinstance(images, Stored) else images[:, None]
     elif images.ndim == 4 and 0 not in images.shape:
         images = _channels_first(images, where, layout)
     if images.ndim != 4 or images.dtype.kind not in "buif":
@@ -68,7 +68,7 @@ def checked_labels(labels: npt.NDArray[Any], where: str) -> npt.NDArray[np.int64
 FEW_CHANNELS = 4
 
 
-def _channels_first(images: npt.NDArray[Any], where: str, layout: Layout) -> npt.NDArray[Any]:
+def _channels_first(images: Any, where: str, layout: Layout) -> Any:
     """Images of four dimensions as (n, channels, height, width).
 
     Raises:
@@ -76,7 +76,9 @@ def _channels_first(images: npt.NDArray[Any], where: str, layout: Layout) -> npt
     """
     if layout == "auto":
         layout = _layout_of(images.shape[1], images.shape[2], images.shape[3], where)
-    return images.transpose(0, 3, 1, 2) if layout == "channels_last" else images
+    if layout != "channels_last":
+        return images
+    return images.ordered(2, 0, 1) if isinstance(images, Stored) else images.transpose(0, 3, 1, 2)
 
 
 def _layout_of(first: int, middle: int, last: int, where: str) -> Layout:
@@ -99,16 +101,17 @@ def _layout_of(first: int, middle: int, last: int, where: str) -> Layout:
 def statistics(images: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation per channel, shape (channels, 1, 1); a constant channel is left unscaled."""
     if images.dtype == np.uint8:  # exactly, and in little memory: by how often each value is there
-        counts = sum(map(_counted, images.chunks() if isinstance(images, Stored) else np.array_split(images, 64)))
+        some = images.chunks() if isinstance(images, Stored) else np.array_split(images, 64)
+        counts = np.sum([_counted(each) for each in some], axis=0)
         values, n = np.arange(256.0), counts[0].sum()
         mean = (counts @ values)[:, None, None] / n
         deviation = np.sqrt((counts * (values - mean[:, :, 0]) ** 2).sum(axis=1) / n)[:, None, None]
     elif isinstance(images, Stored):  # some at a time: means, then deviations from them
-        sums = sum(np.sum(some, axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0] for some in images.chunks())
         size = len(images) * images.shape[2] * images.shape[3]
-        mean = sums / size
-        squares = sum(np.square(some - mean).sum(axis=(0, 2, 3), keepdims=True)[0] for some in images.chunks())
-        deviation = np.sqrt(squares / size)
+        sums = [each.sum(axis=(0, 2, 3), dtype=np.float64) for each in images.chunks()]
+        mean = (np.sum(sums, axis=0) / size)[:, None, None]
+        squares = [np.square(each - mean).sum(axis=(0, 2, 3)) for each in images.chunks()]
+        deviation = np.sqrt(np.sum(squares, axis=0) / size)[:, None, None]
     else:
         mean = images.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
         deviation = images.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]

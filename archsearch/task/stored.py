@@ -31,45 +31,63 @@ class Stored:
         shape: Of a row.
         dtype: Of its numbers.
         rows: Which ones, in this order.
+        order: Which sides of a row come first in what is read, as of ``transpose``; None: they stay as they are. A -1
+            is a new side of length 1.
     """
 
     def __init__(
-        self, file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], rows: npt.NDArray[np.int64]
+        self,
+        file: IO[bytes],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        rows: npt.NDArray[np.int64],
+        order: tuple[int, ...] | None = None,
     ) -> None:
         self._file = file
         self._row_shape = shape
         self.dtype = dtype
         self._rows = rows
+        self._order = order
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Rows, and the shape of one."""
-        return (len(self._rows), *self._row_shape)
+        order = self._order or range(len(self._row_shape))
+        return (len(self._rows), *(1 if side < 0 else self._row_shape[side] for side in order))
 
     @property
     def ndim(self) -> int:
         """Number of sides."""
-        return 1 + len(self._row_shape)
+        return len(self.shape)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, rows: slice | npt.NDArray[Any]) -> Stored:
-        return Stored(self._file, self._row_shape, self.dtype, self._rows[rows])
+        return Stored(self._file, self._row_shape, self.dtype, self._rows[rows], self._order)
+
+    def ordered(self, *order: int) -> Stored:
+        """The same rows, whose sides come in another order; see the class."""
+        return Stored(self._file, self._row_shape, self.dtype, self._rows, order)
 
     def read(self) -> npt.NDArray[Any]:
         """The rows as an array."""
-        found = np.empty(self.shape, self.dtype)
+        found = np.empty((len(self._rows), *self._row_shape), self.dtype)
+        if found.nbytes:
+            self._read_into(found)
+        return found if self._order is None else found.reshape(self.shape) if -1 in self._order else self._moved(found)
+
+    def _moved(self, found: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(found.transpose(0, *(1 + side for side in self._order or ())))
+
+    def _read_into(self, found: npt.NDArray[Any]) -> None:
         size = found[:1].nbytes
-        if not found.nbytes:
-            return found
-        whole = memoryview(found.reshape(-1).view(np.uint8))
+        whole = found.reshape(-1).view(np.uint8).data
         if np.array_equal(self._rows, np.arange(self._rows[0], self._rows[0] + len(self._rows))):
             self._fill(whole, int(self._rows[0]) * size)
-            return found
+            return
         for i, row in enumerate(self._rows.tolist()):
             self._fill(whole[i * size : (i + 1) * size], row * size)
-        return found
 
     def _fill(self, view: memoryview, offset: int) -> None:
         while len(view):

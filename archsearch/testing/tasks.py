@@ -194,7 +194,7 @@ def tallies_add_up(make: MakeTask) -> None:
     drawn = torch.rand(_perfect(task, targets).shape, generator=torch.Generator().manual_seed(1))
     dim = int(task.goal.order == "segments")
     whole = task.goal.judged(task.goal.tally(drawn, targets))
-    cut = zip(drawn.split(7, dim), targets.split(7, dim), strict=True)
+    cut = zip(torch.split(drawn, 7, dim), torch.split(targets, 7, dim), strict=True)
     added = task.goal.judged(torch.stack([task.goal.tally(*each) for each in cut]).sum(0))
     alike = all(math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6) for one, other in zip(whole, added, strict=True))
     expect(alike, f"cut into batches, {whole} became {added}")

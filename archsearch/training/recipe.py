@@ -96,7 +96,7 @@ PRESETS: Mapping[str, Recipe] = {
         clip_norm=1.0,
         skeleton={"width": 32},
     ),
-    "tables": Recipe(task="diabetes", epochs=40, optimizer="adamw", learning_rate=0.01, weight_decay=0.01),
+    "tables": Recipe(task="diabetes", epochs=15, optimizer="adamw", learning_rate=0.02, weight_decay=1.0),
     "scenes": Recipe(task="scenes", epochs=20, batch_size=15, optimizer="adamw", learning_rate=0.02, weight_decay=0.01),
 }
 """Recipes by name. ``digits``: seconds on one core. ``digits_thin``, ``_short`` and ``_few`` are proxies of it: half

@@ -60,7 +60,7 @@ class Decoder:
             raise TaskError(f"{where}: no such file") from None
         except Exception as error:  # decoders of damaged files raise whatever they stumble over
             said = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, Image.UnidentifiedImageError):
+            if type(error).__name__ == "UnidentifiedImageError":
                 said = "it is no picture that Pillow knows"
             raise TaskError(f"{where}: the picture cannot be read: {said}; mend or remove it") from None
         if self.shape is None:

@@ -87,7 +87,7 @@ def _files(path: Path, classes: Sequence[str]) -> Files:
     for name in _names(path):
         if name not in classes:
             raise TaskError(f"{path / name}: the training part has no class {name!r}; expected {', '.join(classes)}")
-        pictures = []
+        pictures: list[str] = []
         for each in _walked(str(path / name)):
             (pictures if os.path.splitext(each)[1].lower() in ENDINGS else others).append(each)
         if not pictures:

@@ -60,7 +60,7 @@ def dataset_task(
     if layout not in get_args(Layout):
         raise UsageError(f"{name}: layout: expected one of {', '.join(get_args(Layout))}, got {layout!r}")
     given: dict[Part, Iterable[Any] | None] = {"train": train, "valid": valid, "test": test}
-    arrays = {
+    arrays: dict[str, Arrays] = {
         part: _taken(some, batched, memory, f"{name}, {part}") for part, some in given.items() if some is not None
     }
     make = _maker(arrays["train"], layout, name)
@@ -68,7 +68,7 @@ def dataset_task(
     what = "rows" if arrays["train"][0].ndim == 2 else "images"
     if len(arrays) == 1:
         return three_parts(name, *arrays["train"], options, make, what=what)
-    return from_parts(name, dict(arrays), options, make, what=what)
+    return from_parts(name, arrays, options, make, what=what)
 
 
 def _maker(arrays: Arrays, layout: Layout, name: str) -> Make:
