@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from archsearch.basics.kinds import IMAGES, kinds_of
+from archsearch.basics.kinds import EXAMPLE, kinds_of
 from archsearch.errors import MissingAbility
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -228,7 +228,7 @@ def expect_kind(space: Space, kind: str, task: object, who: str) -> None:
         raise MissingAbility(
             f"{who}: task {task} is for networks of the kind {kind}, those of {type(space).__name__} are for "
             f"{' or '.join(kinds_of(space))}; use a task of that kind, such as "
-            f"{'digits' if IMAGES in kinds_of(space) else 'grammar'}, or another space"
+            f"{EXAMPLE[kinds_of(space)[0]]}, or another space"
         )
 
 

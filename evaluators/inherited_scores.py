@@ -213,10 +213,10 @@ class InheritedScores(BuiltOnTraining):
         """Scores architectures of a chain space together, on the same images."""
         trainer, network = self.trainer, self._shared.network()
         architectures = [query.architecture for query in queries]
-        images, labels = trainer.data.part("valid", trainer.where)
+        everything, labels = trainer.data.part("valid", trainer.where)
         chosen = self._chosen(queries[0])
-        if chosen is not None:
-            images, labels = images[chosen], labels[chosen]
+        images = everything[:] if chosen is None else everything[chosen]
+        labels = labels if chosen is None else labels[chosen]
         assert isinstance(network, Chain)
         with trainer.session() as meter:
             others = self._statistics_images() if self.statistics == "recomputed" else ()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.enas_cell import ENASCell as ENASCell
     from archsearch.spaces.enas_macro import ENASMacro as ENASMacro
     from archsearch.spaces.enas_micro import ENASMicro as ENASMicro
+    from archsearch.spaces.encoder_decoder import EncoderDecoder as EncoderDecoder
     from archsearch.spaces.evonet import EvoNet as EvoNet
     from archsearch.spaces.fairnas import FairNAS as FairNAS
     from archsearch.spaces.fbnet import FBNet as FBNet
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.lemonade import LEMONADE as LEMONADE
     from archsearch.spaces.meta_qnn import MetaQNN as MetaQNN
     from archsearch.spaces.mixconv import MixConv as MixConv
+    from archsearch.spaces.mlp import MLP as MLP
     from archsearch.spaces.mnasnet import MnasNet as MnasNet
     from archsearch.spaces.mobilenet import MobileNet as MobileNet
     from archsearch.spaces.mobilenet import NASBenchMacro as NASBenchMacro
@@ -68,6 +70,7 @@ _MODULES = {
     "ENASMacro": "enas_macro",
     "ENASMicro": "enas_micro",
     "EfficientNet": "efficientnet",
+    "EncoderDecoder": "encoder_decoder",
     "EvoNet": "evonet",
     "FBNet": "fbnet",
     "FairNAS": "fairnas",
@@ -76,6 +79,7 @@ _MODULES = {
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
     "LEMONADE": "lemonade",
+    "MLP": "mlp",
     "MetaQNN": "meta_qnn",
     "MixConv": "mixconv",
     "MnasNet": "mnasnet",

@@ -33,6 +33,7 @@ FACTORIES = {
     "ENASMacro": lambda: load("ENASMacro")(layers=6, channels=4),
     "GeneticCNN": lambda: load("GeneticCNN")(channels=4),
     "Hierarchical": lambda: load("Hierarchical")(channels=4),
+    "EncoderDecoder": lambda: load("EncoderDecoder")(widths=[4, 6]),
     "ENASMicro": lambda: load("ENASMicro")(layers=3, channels=4),
     "NASNet": lambda: load("NASNet")(layers=3, channels=4),
     "OnceForAll": lambda: load("OnceForAll")([(4, 1, "relu", False), (6, 2, "hard_swish", True)], resolutions=[6, 8]),

@@ -2,6 +2,11 @@
 
 IMAGES = "image classification"
 TOKENS = "next-token prediction"
+TABLES = "prediction from tables"
+PIXELS = "image segmentation"
+
+EXAMPLE = {IMAGES: "digits", TOKENS: "grammar", TABLES: "diabetes", PIXELS: "scenes"}
+"""A task that wants each, by name."""
 
 
 def kinds_of(space: object) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Collection, Sequence
 
@@ -25,45 +26,28 @@ from archsearch.networks.network import (
 from archsearch.trial import Architecture
 
 
-class ChainNetwork(Network):
-    """A stem, a chain of layers, a head.
+class LayeredNetwork(Network):
+    """Base of networks with a sequence of layers, each with a choice of block.
 
-    ``forward`` is ``head(layer(n - 1, ... layer(0, stem(images), option)))``: whoever scores many architectures can
-    compute a prefix that they share once. Drop-path acts on the branches of residual layers.
+    A subclass makes what comes before the layers, calls ``add_layers``, and makes what comes after them: initial values
+    are drawn in that order.
 
     Args:
         architecture: One option per layer, or None for the super-network with all options of every layer.
-        task: Input shape and classes.
-        rules: Says which layers, and what lies around them.
-        channels: Width of the first stage; the other widths are ``rules.scaled_width``.
+        rules: Says which layers.
     """
 
-    def __init__(self, architecture: Architecture | None, task: InputShape, rules: Rules, channels: int) -> None:
+    def __init__(self, architecture: Architecture | None, rules: Rules) -> None:
         super().__init__(architecture)
-        activation = ACTIVATIONS[rules.activation]
-        width = rules.scaled_width(rules.stem_channels, channels)
-        first: list[nn.Module] = [ConvBN(task.input_shape[0], width, 3, rules.stem_stride, activation=activation)]
-        if rules.first is not None:
-            layer = scaled(rules, rules.first, channels)
-            first.append(layer.blocks[0].make(layer))
-            width = layer.outputs
-        self.first = nn.Sequential(*first)
-
         self.specification = rules.layers
         self._keys = [layer.keys for layer in rules.layers]
+
+    def add_layers(self, rules: Rules, channels: int) -> None:
+        """Makes the layers; ``channels``: width of the first stage, the others are ``rules.scaled_width``."""
         self.layers = nn.ModuleList()
         for i, layer in enumerate(rules.layers):
-            only = None if architecture is None else self._keys[i][architecture[i]]
-            layer = scaled(rules, layer, channels)
-            self.layers.append(self.layer_of(layer, only))
-            width = layer.outputs
-
-        last: list[nn.Module] = []
-        if rules.head_channels is not None:
-            inputs, width = width, rules.scaled_width(rules.head_channels, channels)
-            last.append(ConvBN(inputs, width, 1, activation=activation))
-        self.last = nn.Sequential(*last, GlobalAveragePool())
-        self.classifier = nn.Linear(width, task.classes)
+            only = None if self.architecture is None else self._keys[i][self.architecture[i]]
+            self.layers.append(self.layer_of(scaled(rules, layer, channels), only))
 
     def layer_of(self, layer: Layer, only: str | None) -> nn.Module:
         """What computes the options of a layer, called with its input and the option's key; ``only``: one of them."""
@@ -71,7 +55,7 @@ class ChainNetwork(Network):
         return Choice({key: functools.partial(block.make, layer) for key, block in blocks}, only)
 
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
-        """Images, shape (batch, channels, height, width), to logits, shape (batch, classes)."""
+        """Images, shape (batch, channels, height, width), to logits, shape (batch, classes, ...)."""
         return self._compute(images, [{option: 1.0} for option in self.path(architecture)])
 
     def mixture(self, images: torch.Tensor, options: Sequence[Collection[int]]) -> torch.Tensor:
@@ -102,10 +86,56 @@ class ChainNetwork(Network):
     def _arities(self) -> list[int]:
         return [len(layer.options) for layer in self.specification]
 
+    @abc.abstractmethod
+    def _compute(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
+        """Logits with the weighted options of each layer."""
+
+    def _weighed(self, i: int, x: torch.Tensor, options: Weights) -> torch.Tensor:
+        """Layer ``i`` with weighted options."""
+        return weighted_sum([self._option(i, x, option) for option in options], list(options.values()))
+
+    def _option(self, i: int, x: torch.Tensor, option: int) -> torch.Tensor:
+        """Layer ``i`` with an option, and its residual connection."""
+        layer = self.specification[i]
+        output: torch.Tensor = self.layers[i](x, self._keys[i][option])
+        return x + self.drop(output) if layer.residual and layer.blocks[option].residual else output
+
+
+class ChainNetwork(LayeredNetwork):
+    """A stem, a chain of layers, a head.
+
+    ``forward`` is ``head(layer(n - 1, ... layer(0, stem(images), option)))``: whoever scores many architectures can
+    compute a prefix that they share once. Drop-path acts on the branches of residual layers.
+
+    Args:
+        architecture: One option per layer, or None for the super-network with all options of every layer.
+        task: Input shape and classes.
+        rules: Says which layers, and what lies around them.
+        channels: Width of the first stage; the other widths are ``rules.scaled_width``.
+    """
+
+    def __init__(self, architecture: Architecture | None, task: InputShape, rules: Rules, channels: int) -> None:
+        super().__init__(architecture, rules)
+        activation = ACTIVATIONS[rules.activation]
+        width = rules.scaled_width(rules.stem_channels, channels)
+        first: list[nn.Module] = [ConvBN(task.input_shape[0], width, 3, rules.stem_stride, activation=activation)]
+        if rules.first is not None:
+            layer = scaled(rules, rules.first, channels)
+            first.append(layer.blocks[0].make(layer))
+        self.first = nn.Sequential(*first)
+        self.add_layers(rules, channels)
+        width = rules.scaled_width(rules.layers[-1].outputs, channels)
+        last: list[nn.Module] = []
+        if rules.head_channels is not None:
+            inputs, width = width, rules.scaled_width(rules.head_channels, channels)
+            last.append(ConvBN(inputs, width, 1, activation=activation))
+        self.last = nn.Sequential(*last, GlobalAveragePool())
+        self.classifier = nn.Linear(width, task.classes)
+
     def _compute(self, images: torch.Tensor, weights: Sequence[Weights]) -> torch.Tensor:
         x = self.stem(images)
         for i, options in enumerate(weights):
-            x = weighted_sum([self.layer(i, x, option) for option in options], list(options.values()))
+            x = self._weighed(i, x, options)
         return self.head(x)
 
     def stem(self, images: torch.Tensor) -> torch.Tensor:
@@ -115,9 +145,7 @@ class ChainNetwork(Network):
 
     def layer(self, i: int, x: torch.Tensor, option: int) -> torch.Tensor:
         """Layer ``i``, counted from 0, with that option: its input to the input of the next layer."""
-        layer = self.specification[i]
-        output: torch.Tensor = self.layers[i](x, self._keys[i][option])
-        return x + self.drop(output) if layer.residual and layer.blocks[option].residual else output
+        return self._option(i, x, option)
 
     def head(self, x: torch.Tensor) -> torch.Tensor:
         """What comes after the layers: the output of the last layer to logits, shape (batch, classes)."""

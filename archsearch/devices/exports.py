@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archsearch.basics.kinds import IMAGES, kinds_of
+from archsearch.basics.kinds import TOKENS, kinds_of
 from archsearch.devices.onnx_models import exported, quiet
 from archsearch.errors import ExportError, UsageError
 from archsearch.space import Space
@@ -60,7 +60,7 @@ class Compared(NamedTuple):
 
 def need_onnx(space: Space) -> None:
     """Raises ``UsageError`` if the extra ``onnx`` is not installed, or networks read tokens."""
-    if IMAGES not in kinds_of(space):
+    if TOKENS in kinds_of(space):
         raise UsageError(
             f"onnx: networks for {kinds_of(space)[0]} go over a text of any length, which is not written as ONNX; "
             "export without onnx"
@@ -152,12 +152,15 @@ def save_quantized(path: Path, model: Path, network: Network, task: Task) -> Com
             )
     finally:
         prepared.unlink(missing_ok=True)
-    images, labels = task.part("valid")
+    labels = task.part("valid")[1]
+    images = _images(task, len(labels))
     quantized, before = run_onnx(path, images), _logits(network, images)
+    far = float(np.abs(quantized - before).max()), float(np.abs(before).max())
+    if task.classes == 1:  # a number, of which none is right
+        return Compared("ONNX Runtime", *far)
     return Compared(
         "ONNX Runtime",
-        float(np.abs(quantized - before).max()),
-        float(np.abs(before).max()),
+        *far,
         *(float((each.argmax(1) == labels.numpy()).mean()) for each in (quantized, before)),
     )
 

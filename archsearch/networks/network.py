@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from archsearch.basics.kinds import IMAGES, TOKENS, kinds_of
+from archsearch.basics.kinds import IMAGES, PIXELS, TABLES, TOKENS, kinds_of
 from archsearch.errors import UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture
@@ -34,15 +34,20 @@ class InputShape(NamedTuple):
     """What a network must know of a task; a ``Task`` has the same attributes.
 
     Attributes:
-        input_shape: Of one example: channels, height and width of an image; (1,) for a token.
-        classes: Number of classes; of tokens, the size of the vocabulary.
+        input_shape: Of one example: channels, height and width of an image; (1,) for a token; (columns,) of a table.
+        classes: Number of classes; of tokens, the size of the vocabulary; 1 where a number is predicted.
     """
 
     input_shape: tuple[int, ...]
     classes: int
 
 
-EXAMPLES: Mapping[str, InputShape] = {IMAGES: InputShape((3, 32, 32), 10), TOKENS: InputShape((1,), 10)}
+EXAMPLES: Mapping[str, InputShape] = {
+    IMAGES: InputShape((3, 32, 32), 10),
+    TOKENS: InputShape((1,), 10),
+    TABLES: InputShape((10,), 3),
+    PIXELS: InputShape((3, 32, 32), 4),
+}
 """For each kind of network a task that it can be built for, where only its structure is asked for."""
 
 
@@ -90,7 +95,8 @@ class Choice(nn.ModuleDict):
 class Network(nn.Module):
     """Base class of all networks of a space.
 
-    Subclasses write ``forward(images, architecture=None)`` to logits, shape (batch, classes);
+    Subclasses write ``forward(images, architecture=None)`` to logits, shape (batch, classes), or (batch, classes,
+    height, width) where each pixel is told a class;
     ``self.path(architecture)`` says which architecture to compute. Those that read tokens begin with
     ``RecurrentNetwork``.
 

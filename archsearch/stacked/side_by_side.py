@@ -92,11 +92,12 @@ class SideBySide:
 
     def apart(self, outputs: torch.Tensor) -> Sequence[torch.Tensor]:
         """The outputs of each network, shape (batch, classes)."""
-        return outputs.view(len(outputs), self.count, -1).unbind(1)
+        return outputs.reshape(len(outputs), self.count, -1, *outputs.shape[2:]).unbind(1)
 
     def together(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
         """The inputs of all networks as one."""
-        return torch.cat(list(inputs), 1).contiguous(memory_format=torch.channels_last)
+        whole = torch.cat(list(inputs), 1)
+        return whole.contiguous(memory_format=torch.channels_last) if whole.dim() == 4 else whole
 
     def weights(self) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
         """Each parameter, with those of the networks that are in it."""

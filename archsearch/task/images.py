@@ -12,19 +12,31 @@ from archsearch.basics.checks import is_finite
 from archsearch.basics.seeding import stream
 from archsearch.basics.texts import shown
 from archsearch.errors import TaskError
+from archsearch.task.stored import Stored
 
 Layout = Literal["auto", "channels_first", "channels_last"]
-Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+Arrays = tuple[Any, npt.NDArray[Any]]
+"""Images, an array or ``Stored``, and what belongs to each."""
 
 
-def checked(arrays: Any, where: str, layout: Layout = "auto") -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+def checked(arrays: Any, where: str, layout: Layout = "auto") -> tuple[Any, npt.NDArray[np.int64]]:
     """Images as (n, channels, height, width) and labels as integers."""
+    images, labels = checked_images(arrays, where, layout)
+    if labels.shape != (len(images),):
+        raise TaskError(f"{where}: {len(images)} images need labels of the shape ({len(images)},), got {labels.shape}")
+    return images, checked_labels(labels, where)
+
+
+def checked_images(arrays: Any, where: str, layout: Layout) -> Arrays:
+    """Images as (n, channels, height, width), and what belongs to them as it is."""
     try:
-        images, labels = np.asarray(arrays[0]), np.asarray(arrays[1])
-    except (TypeError, ValueError, IndexError, KeyError):
+        images, targets = arrays
+        images = images if isinstance(images, Stored) else np.asarray(images)
+        targets = np.asarray(targets)
+    except (TypeError, ValueError):
         raise TaskError(f"{where}: expected a pair (images, labels) of arrays, got {type(arrays).__name__}") from None
     if images.ndim == 3:
-        images = images[:, None]
+        images = images.ordered(-1, 0, 1) if isinstance(images, Stored) else images[:, None]
     elif images.ndim == 4 and 0 not in images.shape:
         images = _channels_first(images, where, layout)
     if images.ndim != 4 or images.dtype.kind not in "buif":
@@ -34,22 +46,29 @@ def checked(arrays: Any, where: str, layout: Layout = "auto") -> tuple[npt.NDArr
         )
     if len(images) == 0 or 0 in images.shape:
         raise TaskError(f"{where}: there are no images (shape {np.shape(arrays[0])}); every part needs at least one")
-    if labels.shape != (len(images),):
-        raise TaskError(f"{where}: {len(images)} images need labels of the shape ({len(images)},), got {labels.shape}")
+    if images.dtype.kind == "f" and not isinstance(images, Stored) and not np.isfinite(images).all():
+        first = int(np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))[0])
+        raise TaskError(f"{where}: image {first} has a pixel that is NaN or infinite; mend or leave it out")
+    return images, targets
+
+
+def checked_labels(labels: npt.NDArray[Any], where: str) -> npt.NDArray[np.int64]:
+    """Labels as integers; of any shape, not empty.
+
+    Raises:
+        TaskError: If they are no whole numbers from 0.
+    """
     if labels.dtype.kind not in "ui" and not (labels.dtype.kind == "f" and np.all(labels == np.floor(labels))):
         raise TaskError(f"{where}: expected whole numbers as labels, got {labels.dtype}")
     if labels.min() < 0:
         raise TaskError(f"{where}: label {labels.min()} is out of range: labels count from 0")
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        first = int(np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))[0])
-        raise TaskError(f"{where}: image {first} has a pixel that is NaN or infinite; mend or leave it out")
-    return images, labels.astype(np.int64)
+    return labels.astype(np.int64)
 
 
 FEW_CHANNELS = 4
 
 
-def _channels_first(images: npt.NDArray[Any], where: str, layout: Layout) -> npt.NDArray[Any]:
+def _channels_first(images: Any, where: str, layout: Layout) -> Any:
     """Images of four dimensions as (n, channels, height, width).
 
     Raises:
@@ -57,7 +76,9 @@ def _channels_first(images: npt.NDArray[Any], where: str, layout: Layout) -> npt
     """
     if layout == "auto":
         layout = _layout_of(images.shape[1], images.shape[2], images.shape[3], where)
-    return images.transpose(0, 3, 1, 2) if layout == "channels_last" else images
+    if layout != "channels_last":
+        return images
+    return images.ordered(2, 0, 1) if isinstance(images, Stored) else images.transpose(0, 3, 1, 2)
 
 
 def _layout_of(first: int, middle: int, last: int, where: str) -> Layout:
@@ -77,24 +98,43 @@ def _layout_of(first: int, middle: int, last: int, where: str) -> Layout:
     )
 
 
-def statistics(images: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def statistics(images: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation per channel, shape (channels, 1, 1); a constant channel is left unscaled."""
-    mean = images.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
-    deviation = images.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
+    if images.dtype == np.uint8:  # exactly, and in little memory: by how often each value is there
+        some = images.chunks() if isinstance(images, Stored) else np.array_split(images, 64)
+        counts = np.sum([_counted(each) for each in some], axis=0)
+        values, n = np.arange(256.0), counts[0].sum()
+        mean = (counts @ values)[:, None, None] / n
+        deviation = np.sqrt((counts * (values - mean[:, :, 0]) ** 2).sum(axis=1) / n)[:, None, None]
+    elif isinstance(images, Stored):  # some at a time: means, then deviations from them
+        size = len(images) * images.shape[2] * images.shape[3]
+        sums = [each.sum(axis=(0, 2, 3), dtype=np.float64) for each in images.chunks()]
+        mean = (np.sum(sums, axis=0) / size)[:, None, None]
+        squares = [np.square(each - mean).sum(axis=(0, 2, 3)) for each in images.chunks()]
+        deviation = np.sqrt(np.sum(squares, axis=0) / size)[:, None, None]
+    else:
+        mean = images.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
+        deviation = images.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
     return mean, np.where(deviation > 0, deviation, 1.0)
 
 
+def _counted(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """How often each value is in each channel, shape (channels, 256)."""
+    return np.stack([np.bincount(images[:, i].ravel(), minlength=256) for i in range(images.shape[1])])
+
+
 def split(
-    images: npt.NDArray[Any], labels: npt.NDArray[Any], size: float, seed: int = 0, where: str = "split"
+    images: Any, labels: npt.NDArray[Any], size: float, seed: int = 0, where: str = "split", what: str = "images"
 ) -> tuple[Arrays, Arrays]:
     """Draws images at random, of every class the same share, as far as it divides.
 
     Args:
         images: Shape (n, ...).
-        labels: Shape (n,).
+        labels: Shape (n,); of another shape, such as masks, they are no classes: all are drawn alike.
         size: How many: a whole number >= 1, or a share of all, a float up to 1.0.
         seed: The only source of randomness, >= 0.
         where: For messages.
+        what: What they are called, in the plural.
 
     Returns:
         What was drawn, and the rest.
@@ -102,13 +142,14 @@ def split(
     Raises:
         TaskError: If nothing would be drawn, or there are not enough images.
     """
-    count = count_of(size, len(labels), where)
+    count = count_of(size, len(labels), where, what)
     # Images of each class in random order, dealt out evenly: any leading part has all classes in proportion.
     rng = stream(seed, "split")
     order = rng.permutation(len(labels))
     position = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
+    classes = labels if np.ndim(labels) == 1 else np.zeros(len(labels), np.int64)
+    for label in np.unique(classes):
+        members = order[classes[order] == label]
         position[members] = (np.arange(len(members)) + rng.random()) / len(members)
     dealt = np.argsort(position, kind="stable")
     drawn, rest = dealt[:count], dealt[count:]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from archsearch.abilities import SharedWeights, Skipping, Trainable
-from archsearch.basics.kinds import TOKENS, kinds_of
+from archsearch.basics.kinds import PIXELS, TABLES, TOKENS, kinds_of
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Over, Space
 from archsearch.testing.looking import default, expect_no_globals, expect_round_trip, expect_same, in_new_process
@@ -349,7 +349,8 @@ def space_round_trip(make: MakeSpace) -> None:
 def networks_are_built_right(make: MakeSpace) -> None:
     """Networks of a trainable space give logits, get their values from the seed, and are parts of its super-network.
 
-    Those that predict the next token give logits for each token, and go on from where the segment before has ended.
+    Those that predict the next token give logits for each token, and go on from where the segment before has ended;
+    those that segment give logits for each pixel.
 
     Spaces without ``network`` are left alone.
     """
@@ -361,10 +362,12 @@ def networks_are_built_right(make: MakeSpace) -> None:
     from archsearch.networks.network import InputShape, build
     from archsearch.networks.recurrent import CarriedState
 
-    generator, tokens = torch.Generator().manual_seed(0), TOKENS in kinds_of(space)
-    shape = InputShape((1,), 3) if tokens else InputShape((1, 8, 8), 3)
-    images = torch.randint(3, (2, 6), generator=generator) if tokens else torch.rand(2, 1, 8, 8, generator=generator)
-    expected = (2, 6, 3) if tokens else (2, 3)
+    generator, kind = torch.Generator().manual_seed(0), kinds_of(space)[0]
+    tokens = kind == TOKENS
+    shape = InputShape({TOKENS: (1,), TABLES: (5,)}.get(kind, (1, 8, 8)), 3)
+    images = torch.randint(3, (2, 6), generator=generator)
+    images = images if tokens else torch.rand(2, *shape.input_shape, generator=generator)
+    expected = {TOKENS: (2, 6, 3), PIXELS: (2, 3, 8, 8)}.get(kind, (2, 3))
     for architecture in some(space, 2):
         networks = [build(functools.partial(space.network, architecture, shape), seed).eval() for seed in (0, 0, 1)]
         first, again, other = (network(images) for network in networks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from archsearch.controller import Controller
 from archsearch.errors import UsageError
@@ -13,18 +13,23 @@ from archsearch.evaluator import Evaluator
 from archsearch.model import Model
 from archsearch.space import Space
 
-__all__ = ["CONTROLLER_CHECKS", "EVALUATOR_CHECKS", "MODEL_CHECKS", "SPACE_CHECKS", "ContractError"]
+if TYPE_CHECKING:
+    from archsearch.task import Task
+
+__all__ = ["CONTROLLER_CHECKS", "EVALUATOR_CHECKS", "MODEL_CHECKS", "SPACE_CHECKS", "TASK_CHECKS", "ContractError"]
 
 MakeController = Callable[[], Controller]
 MakeEvaluator = Callable[[], Evaluator]
 MakeModel = Callable[[], Model]
 MakeSpace = Callable[[], Space]
+MakeTask = Callable[[], "Task"]
 Result = TypeVar("Result")
 
 CONTROLLER_CHECKS: dict[str, Callable[[MakeController], None]] = {}
 EVALUATOR_CHECKS: dict[str, Callable[[MakeEvaluator, Space], None]] = {}
 MODEL_CHECKS: dict[str, Callable[[MakeModel], None]] = {}
 SPACE_CHECKS: dict[str, Callable[[MakeSpace], None]] = {}
+TASK_CHECKS: dict[str, Callable[[MakeTask], None]] = {}
 
 
 class ContractError(AssertionError):
@@ -102,4 +107,9 @@ def model_check(check: Callable[[MakeModel], None]) -> Callable[[MakeModel], Non
 
 def space_check(check: Callable[[MakeSpace], None]) -> Callable[[MakeSpace], None]:
     SPACE_CHECKS[check.__name__] = check
+    return check
+
+
+def task_check(check: Callable[[MakeTask], None]) -> Callable[[MakeTask], None]:
+    TASK_CHECKS[check.__name__] = check
     return check

@@ -18,10 +18,12 @@ def augment(images: torch.Tensor, names: Sequence[Augmentation], generator: torc
     square of half the size, whose centre may lie anywhere.
 
     Args:
-        images: Shape (n, channels, height, width).
+        images: Shape (n, channels, height, width); what has another, such as rows of a table, is left as it is.
         names: What to do, in this order.
         generator: On the CPU.
     """
+    if images.ndim != 4:
+        return images
     n, _, height, width = images.shape
     device = images.device
     rows, columns = torch.arange(height), torch.arange(width)

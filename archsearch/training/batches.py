@@ -14,6 +14,7 @@ import torch
 from archsearch.networks.network import Network
 from archsearch.networks.recurrent import CarriedState
 from archsearch.task.goal import Order
+from archsearch.task.stored import Inputs
 
 STREAMS = 10
 """Streams of tokens that are scored side by side; each begins with a hidden state of zeros."""
@@ -29,8 +30,10 @@ class Batch(NamedTuple):
     """What a step is given, on the device.
 
     Attributes:
-        inputs: Images, shape (batch, channels, height, width), augmented; or tokens, shape (streams, length).
-        targets: Labels, shape (batch,); or the tokens that follow, shape (streams, length).
+        inputs: Images, shape (batch, channels, height, width), augmented; rows of a table, shape (batch, columns); or
+            tokens, shape (streams, length).
+        targets: Labels or numbers, shape (batch,); of each pixel a label, shape (batch, height, width); or the tokens
+            that follow, shape (streams, length).
         carried: Of tokens, the hidden state that the segment before has left.
         weight: What its loss counts, where it is one of several shares of a batch: 1 on average.
     """
@@ -42,7 +45,7 @@ class Batch(NamedTuple):
 
     @property
     def examples(self) -> int:
-        """Images or tokens."""
+        """Images, rows of a table, or tokens."""
         return self.targets.numel() if self.carried is not None else len(self.targets)
 
     def parts(self, count: int) -> Iterator[Batch]:
@@ -97,11 +100,13 @@ def streams_of(chosen: torch.Tensor, streams: int) -> torch.Tensor:
     return chosen[: streams * length].view(streams, length)
 
 
-def to_score(order: Order, inputs: torch.Tensor, targets: torch.Tensor, sizes: int | list[int]) -> Iterator[Batch]:
+def to_score(order: Order, inputs: Inputs, targets: torch.Tensor, sizes: int | list[int]) -> Iterator[Batch]:
     """All examples of a part, one batch after the other; ``sizes`` are those of batches of images."""
     if order == "shuffled":
-        pairs = zip(torch.split(inputs, sizes), torch.split(targets, sizes), strict=True)
-        yield from (Batch(some, their) for some, their in pairs)
+        begin = 0
+        for their in torch.split(targets, sizes):
+            yield Batch(inputs[begin : begin + len(their)], their)
+            begin += len(their)
         return
     carried = CarriedState()
     streams = streams_of(torch.arange(len(targets), device=targets.device), STREAMS)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from archsearch.abilities import Prescribing, SharedWeights, expect_kind, skeleton_settings, trainable
-from archsearch.basics.kinds import IMAGES
+from archsearch.basics.kinds import IMAGES, TOKENS
 from archsearch.basics.seeding import stream
 from archsearch.errors import UsageError
 from archsearch.evaluator import Built
@@ -62,7 +62,7 @@ class Bound:
         expect_kind(space, kind, task, who)
         for name, given, fits in (
             ("augmentation", recipe.augmentation, kind == IMAGES),
-            ("dropout", recipe.dropout, kind != IMAGES),
+            ("dropout", recipe.dropout, kind == TOKENS),
             ("accumulate", recipe.accumulate if recipe.accumulate > 1 else None, kind == IMAGES),
             ("processes", recipe.processes if recipe.processes > 1 else None, kind == IMAGES),
             ("precision", recipe.precision if recipe.precision != "full" else None, kind == IMAGES),
@@ -91,6 +91,11 @@ class Bound:
             raise UsageError(
                 f"Training: train_examples: expected at most {task.size('train')}, the training {task.examples} of "
                 f"{task.name}, got {n}"
+            )
+        if self.recipe.label_smoothing and not task.goal.smooths:
+            raise UsageError(
+                f"Training: label_smoothing: expected 0, since the targets of {task.name} are no labels, got "
+                f"{self.recipe.label_smoothing}"
             )
         self.chosen = torch.arange(task.size("train"))
         if n is not None:

@@ -16,7 +16,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from archsearch.abilities import Mixing
 from archsearch.errors import TrainingDiverged
@@ -157,7 +156,7 @@ def _losses(
             outputs, auxiliary = outputs_of(run, batch, path, recipe)
             loss = loss_of(run, batch, outputs, auxiliary, recipe)
             if teacher is not None:
-                loss = (1 - distillation) * loss + distillation * distilled(outputs, teacher)
+                loss = (1 - distillation) * loss + distillation * run.goal.distilled(outputs, teacher)
             elif distillation:
                 teacher = outputs.detach()
         yield loss
@@ -194,16 +193,6 @@ def loss_of(
     if auxiliary is not None:
         loss = loss + recipe.auxiliary_weight * run.goal.loss(auxiliary, batch.targets, recipe.label_smoothing)
     return loss
-
-
-def distilled(outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of logits with the probabilities that a teacher's logits give (Hinton et al. 2015).
-
-    Args:
-        outputs: Shape (..., classes).
-        teacher: The same; without gradient.
-    """
-    return functional.cross_entropy(outputs.flatten(0, -2), teacher.flatten(0, -2).softmax(-1))
 
 
 def update(

@@ -22,6 +22,8 @@ Preset = Literal[
     "nasbench201_12",
     "darts",
     "grammar",
+    "tables",
+    "scenes",
 ]
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["full", "bf16"]
@@ -99,11 +101,13 @@ PRESETS: Mapping[str, Recipe] = {
         clip_norm=1.0,
         skeleton={"width": 32, "divisor": 16},
     ),
+    "tables": Recipe(task="diabetes", epochs=15, optimizer="adamw", learning_rate=0.02, weight_decay=1.0),
+    "scenes": Recipe(task="scenes", epochs=20, batch_size=15, optimizer="adamw", learning_rate=0.02, weight_decay=0.01),
 }
 """Recipes by name. ``digits``: seconds on one core. ``digits_thin``, ``_short`` and ``_few`` are proxies of it: half
 the channels, a third of the epochs, a third of the images. ``digits201``: the frozen recipe of the table of that name.
 ``nasbench201``, ``nasbench201_12`` and ``darts``: those of the papers, for CIFAR-10. ``grammar``: language modelling,
-some seconds on one core."""
+some seconds on one core. ``tables`` and ``scenes``: for tables, a second or so, and for segmentation, some seconds."""
 
 
 def check_recipe(recipe: Recipe) -> None:

@@ -196,7 +196,8 @@ class Trainer(Bound):
 
     def first(self, part: Part, count: int) -> Batch:
         """The first ``count`` examples of a part, or all if there are fewer, as one batch."""
-        inputs, targets = (values[:count] for values in self.data.part(part, self.where))
+        inputs, targets = self.data.part(part, self.where)
+        inputs, targets = inputs[:count], targets[:count]
         if self.data.goal.order == "shuffled":
             return Batch(inputs, targets)
         return Batch(streams_of(inputs, STREAMS), streams_of(targets, STREAMS), CarriedState())
