@@ -38,6 +38,7 @@ class Function(Evaluator):
     - FairNAS: The text of the architecture.
     - GOLDNAS: The text of the architecture.
     - LEMONADE: The graph.
+    - Marked: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
     - MetaQNN: The layers; the last one is the end, SM or GAP.
     - MixConv: The text of the architecture.
     - MnasNet: The text of the architecture.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.gold_nas import GOLDNAS as GOLDNAS
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
     from archsearch.spaces.lemonade import LEMONADE as LEMONADE
+    from archsearch.spaces.marked import Marked as Marked
     from archsearch.spaces.meta_qnn import MetaQNN as MetaQNN
     from archsearch.spaces.mixconv import MixConv as MixConv
     from archsearch.spaces.mnasnet import MnasNet as MnasNet
@@ -74,6 +75,7 @@ _MODULES = {
     "GeneticCNN": "genetic_cnn",
     "Hierarchical": "hierarchical",
     "LEMONADE": "lemonade",
+    "Marked": "marked",
     "MetaQNN": "meta_qnn",
     "MixConv": "mixconv",
     "MnasNet": "mnasnet",
