@@ -91,6 +91,7 @@ class MarkedNetwork(Network):
         """See ``Network.show``; not where there are widths."""
         if any(each.kind == "width" for each in self.space.decided.values()):
             return False
+        self.architecture, self._now = architecture, None
         chosen = {} if architecture is None else self.space.chosen(architecture)
         for name, marks in self._marks.items():
             for mark in marks:
@@ -100,7 +101,6 @@ class MarkedNetwork(Network):
                     depths = range(mark.chosen) if isinstance(mark, Depth) else (mark.chosen,)
                     keys = [str(key) for key in depths]
                 show_only(mark, keys)
-        self._now = architecture
         return True
 
     def own_values(self, generator: torch.Generator) -> Mapping[str, torch.Tensor]:
