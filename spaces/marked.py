@@ -75,7 +75,7 @@ class Marked(Choices, RelaxedDecisions):
             raise UsageError(f"Marked: kind: expected one of {', '.join(known)}, got {kind!r}")
         self.kinds = (kind,)
         self._class = import_object(model) if isinstance(model, str) else model
-        if not callable(self._class) or hasattr(self._class, "state_dict") and not inspect.isclass(self._class):
+        if not callable(self._class) or (hasattr(self._class, "state_dict") and not inspect.isclass(self._class)):
             raise UsageError(
                 "Marked: model: expected a class or function that makes the model, or its import path, got "
                 f"{self._class!r:.80}"
@@ -102,8 +102,8 @@ class Marked(Choices, RelaxedDecisions):
         found = Reader(model, f"Marked: {type(model).__name__}").decisions
         if not found:
             raise UsageError(
-                f"Marked: {type(model).__name__}: nothing is marked in it; write such as self.conv = choose(conv3, conv5) "
-                'in its __init__, or mark(model, {"layer*.conv2": lambda module: [module, nn.Identity()]})'
+                f"Marked: {type(model).__name__}: expected marks, found none; write choose(conv3, conv5) in its "
+                '__init__, or mark(model, {"layer*.conv2": lambda module: [module, nn.Identity()]})'
             )
         return found
 

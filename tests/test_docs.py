@@ -126,6 +126,8 @@ SHORTER = {
         'Training("digits", ': 'Training("digits", train_examples=60, ',
         "trials=60": "trials=6",
     },
+    "20_own_network": {"epochs=5": "epochs=1", "trials=40": "trials=4"},
+    "21_own_transformer": {"epochs=12": "epochs=1", "trials=40": "trials=4"},
     "16_predictor": {"cells = truth.architectures": "cells = truth.architectures[::50]"},
 }
 """Of examples that train for long: what is replaced by less of the same; ``make slow`` runs them as they are."""

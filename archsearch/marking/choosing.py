@@ -124,7 +124,7 @@ class Choose:
         """Blocks one after another, of which the leading ones are used: ``least`` of them, up to all.
 
         Args:
-            blocks: Modules, or one ``nn.Sequential`` or ``nn.ModuleList`` of them; each takes what the one before gives.
+            blocks: Modules, or one ``nn.Sequential`` or ``nn.ModuleList`` of them; each takes what the last one gives.
             least: How many are always there, >= 0.
             name: Of the decision; marks of one name are one decision. None: the mark's place in the model.
 
@@ -168,7 +168,7 @@ def mark(model: nn.Module, rules: Mapping[str, Rule]) -> nn.Module:
         rules: A pattern of names, such as ``layer*.conv2``, to a function of the module of that name, which gives what
             stands in its place: a list of alternatives, a mapping from names to alternatives, or what ``choose(...)``
             or ``choose.depth(...)`` made. Patterns are those of ``fnmatch``, ``*`` also stands for dots; of several
-            rules the first one that fits counts. Modules inside one that was replaced are not looked at.
+            rules the first one that fits counts, and inside what it replaces only the others do.
 
     Returns:
         The model.
@@ -179,10 +179,9 @@ def mark(model: nn.Module, rules: Mapping[str, Rule]) -> nn.Module:
     used: set[str] = set()
     _mark_inside(model, rules, "", used)
     if missed := [pattern for pattern in rules if pattern not in used]:
-        some = [name for name, _ in model.named_modules() if name][:8]
+        some = [name for name, _ in model.named_modules() if name][:4]
         raise UsageError(
-            f"mark: {missed[0]!r}: no module has such a name, or only inside one that another rule replaced; there are "
-            f"{', '.join(some)}, ..."
+            f"mark: {missed[0]!r}: expected a pattern of names of modules, such as {' or '.join(some) or 'none'}"
         )
     return model
 
@@ -191,11 +190,10 @@ def _mark_inside(module: nn.Module, rules: Mapping[str, Rule], path: str, used: 
     for name, child in list(module.named_children()):
         full = f"{path}{name}"
         pattern = next((pattern for pattern in rules if fnmatch.fnmatchcase(full, pattern)), None)
-        if pattern is None:
-            _mark_inside(child, rules, f"{full}.", used)
-            continue
-        used.add(pattern)
-        module._modules[name] = _marked(rules[pattern](child), full, pattern)
+        _mark_inside(child, {each: rule for each, rule in rules.items() if each != pattern}, f"{full}.", used)
+        if pattern is not None:
+            used.add(pattern)
+            module._modules[name] = _marked(rules[pattern](child), full, pattern)
 
 
 def _marked(given: Any, full: str, pattern: str) -> nn.Module:

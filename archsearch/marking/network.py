@@ -1,4 +1,4 @@
-"""Networks made of a model with marks: of one architecture, with what it chose; or of all, which switch between them."""
+"""Networks made of a model with marks: of one architecture, with what it chose; or of all, to switch between them."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,7 +50,9 @@ class Reader:
         self._found: dict[str, tuple[str, tuple[Any, ...], list[Any]]] = {}
         self._when: dict[str, list[Condition]] = {}
         self._names: dict[int, str] = {}
+        self._layers: dict[str, list[str]] = {}
         self._visit(model, "", {})
+        self._name_widths()
         self.decisions: dict[str, Decided] = {}
         for name, (kind, options, marks) in self._found.items():
             calls = tuple(mark.number for mark in marks if isinstance(mark, WidthMark))
@@ -74,7 +78,10 @@ class Reader:
             return
         if check_layer(module, path):
             for mark in {id(each.mark): each.mark for each in widths_of(module)}.values():
-                self._note(mark, mark.name or f"{below}width", "width", mark.options, when)
+                name = mark.name or f"width {mark.number}"  # until it is known which layers have it
+                self._note(mark, name, "width", mark.options, when)
+                if mark.name is None:
+                    self._layers.setdefault(name, []).append(path)
         for key, child in module.named_children():
             self._visit(child, f"{below}{key}", when)
 
@@ -98,11 +105,22 @@ class Reader:
         self._when.setdefault(name, []).append(when)
         return name
 
+    def _name_widths(self) -> None:
+        """Widths without a name are called by the innermost module that has all their layers; numbered if several."""
+        places = {name: f"{_common(paths)}width" for name, paths in self._layers.items()}
+        several, numbers = Counter(places.values()), Counter[str]()
+        for name, place in places.items():
+            numbers[place] += 1
+            if several[place] > 1:
+                places[name] = f"{place}.{numbers[place]}"
+        self._found = {places.get(name, name): found for name, found in self._found.items()}
+        self._when = {places.get(name, name): found for name, found in self._when.items()}
+
     def _joined(self, name: str) -> Condition:
         """The conditions of several marks as one: any of them."""
         several = [dict(when) for when in self._when[name]]
         while len(several) > 1:
-            for i, j in ((i, j) for i in range(len(several)) for j in range(i)):
+            for i, j in itertools.combinations(range(len(several)), 2):
                 if (union := _union(several[i], several[j])) is not None:
                     several = [each for k, each in enumerate(several) if k not in (i, j)] + [union]
                     break
@@ -124,6 +142,14 @@ class Reader:
             if ready is None:
                 raise UsageError(f"{self.where}: {' and '.join(waiting)}: each stands inside the other; rename one")
             self.decisions[ready] = waiting.pop(ready)
+
+
+def _common(paths: Sequence[str]) -> str:
+    """The innermost module that has all of some layers, with a dot behind it; empty: the model."""
+    parts = [path.split(".")[:-1] for path in paths]
+    same = [first for first, *others in zip(*parts, strict=False) if all(other == first for other in others)]
+    depth = next((i for i, level in enumerate(zip(*parts, strict=False)) if len(set(level)) > 1), len(same))
+    return "".join(f"{part}." for part in same[:depth])
 
 
 def _union(one: Condition, other: Condition) -> dict[str, frozenset[int]] | None:

@@ -162,7 +162,7 @@ def width(*options: int, name: str | None = None) -> Width:
     whole = all(type(option) is int and option >= 1 for option in options)
     if len(options) < 2 or not whole or list(options) != sorted(set(options)):
         raise UsageError(
-            f"choose.width: expected two or more whole numbers >= 1, rising, such as choose.width(16, 32), got {options}"
+            f"choose.width: expected two or more whole numbers >= 1, rising, such as choose.width(8, 16), got {options}"
         )
     return (_calls.get() or Calls()).width(options, name)
 
@@ -180,9 +180,11 @@ class LeadingConv(nn.modules.conv._ConvNd):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Of as many channels as its sizes say now, to as many."""
-        inputs, outputs = now(self.in_channels), now(self.out_channels)
-        weight = self.weight[:outputs, : inputs if self.groups == 1 else 1]
-        bias = None if self.bias is None else self.bias[:outputs]
+        inputs, outputs, weight, bias = now(self.in_channels), now(self.out_channels), self.weight, self.bias
+        if outputs < weight.shape[0]:  # each cut takes time, forwards and backwards
+            weight, bias = weight[:outputs], None if bias is None else bias[:outputs]
+        if self.groups == 1 and inputs < weight.shape[1]:
+            weight = weight[:, :inputs]
         if self.groups == 1:
             return self._conv_forward(x, weight, bias)  # type: ignore[operator,no-any-return]
         convolve = functional.conv2d if weight.ndim == 4 else functional.conv1d
