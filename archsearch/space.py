@@ -121,6 +121,13 @@ class Space(Described):
         """
         return range(self.arity(prefix))
 
+    def scale(self, prefix: Architecture) -> Sequence[float] | None:  # noqa: ARG002
+        """Where the options of the decision that follows ``prefix`` lie between 0 and 1, if they are in order, else None.
+
+        For each of the numbers in ``meanings``, rising; the same for all decisions of that label.
+        """
+        return None
+
     def subtree(self, prefix: Architecture) -> Hashable:
         """Equal for prefixes whose possible continuations are the same; speeds up counting."""
         return prefix

@@ -15,7 +15,7 @@ def conv(inputs, outputs, kernel, stride=1):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut: the first may have other kernels, and fewer channels go from it to the second."""
+    """Two convolutions beside a shortcut; the first one's kernel and the channels between them may change."""
 
     def __init__(self, inputs, outputs, stride):
         super().__init__()

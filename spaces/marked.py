@@ -164,6 +164,7 @@ def _definition(decided: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: {
             "options": list(each.options),
+            "ordered": each.kind != "choice",
             "when": {
                 other: [decided[other].options[option] for option in sorted(options)]
                 for other, options in each.when.items()

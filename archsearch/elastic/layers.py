@@ -161,7 +161,8 @@ class ElasticLinear(nn.Linear):
     def forward(self, x: torch.Tensor, outputs: int | None = None) -> torch.Tensor:
         """Shape (..., inputs) to (..., outputs); None: all outputs."""
         inputs, outputs = x.shape[-1], outputs or self.out_features
-        weight, bias = self.weight, self.bias
+        weight: torch.Tensor = self.weight
+        bias: torch.Tensor | None = self.bias
         if outputs < weight.shape[0]:  # each cut takes time, forwards and backwards
             weight, bias = weight[:outputs], bias if bias is None else bias[:outputs]
         if inputs < weight.shape[1]:

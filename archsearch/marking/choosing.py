@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,7 +31,7 @@ class Options(Choice):
     def __init__(
         self, alternatives: Mapping[str, nn.Module], name: str | None = None, texts: Sequence[str] | None = None
     ) -> None:
-        super().__init__({key: (lambda module=module: module) for key, module in alternatives.items()})
+        super().__init__({key: functools.partial(_same, module) for key, module in alternatives.items()})
         self.name = name
         self.keys_in_order = tuple(alternatives)
         self.texts = tuple(texts or alternatives)
@@ -44,7 +45,7 @@ class Options(Choice):
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """What the chosen alternative makes of the inputs."""
         if self.weights is None:
-            return self._modules[self.chosen](*inputs, **named)  # type: ignore[misc]
+            return self._modules[self.chosen](*inputs, **named)
         keys = {self.keys_in_order[option]: weight for option, weight in self.weights.items()}
         return self.sum({key: self[key](*inputs, **named) for key in keys}, keys, None)
 
@@ -79,7 +80,7 @@ class Depth(nn.Sequential):
         """What the leading blocks make of an input; with weights, the weighted sum after each of the depths."""
         if self.weights is None:
             for block in list(self._modules.values())[: self.chosen]:
-                x = block(x)  # type: ignore[misc]
+                x = block(x)
             return x
         weights = {self.depths[option]: weight for option, weight in self.weights.items()}
         found = [x] if 0 in weights else []
@@ -143,6 +144,10 @@ class Choose:
 
 choose = Choose()
 """Marks what may change; see ``Choose``."""
+
+
+def _same(module: nn.Module) -> nn.Module:
+    return module
 
 
 def _modules(found: Sequence[object]) -> bool:

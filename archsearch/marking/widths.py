@@ -186,7 +186,7 @@ class LeadingConv(nn.modules.conv._ConvNd):
         if self.groups == 1 and inputs < weight.shape[1]:
             weight = weight[:, :inputs]
         if self.groups == 1:
-            return self._conv_forward(x, weight, bias)  # type: ignore[operator,no-any-return]
+            return self._conv_forward(x, weight, bias)
         convolve = functional.conv2d if weight.ndim == 4 else functional.conv1d
         return convolve(x, weight, bias, self.stride, self.padding, self.dilation, inputs)
 
