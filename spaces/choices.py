@@ -93,7 +93,7 @@ class Choices(Space):
         self._decisions, self._aliases = reader.decisions, reader.aliases
         if not self._decisions:
             raise UsageError(f"Choices: expected at least one decision, got {decisions!r}")
-        self._scaled = any(decision.scale for decision in self._decisions)
+        self.in_order = any(decision.scale for decision in self._decisions)
         self._needed = self._needed_by_position()
         self._waited = frozenset(i for decision in self._decisions for i, _ in decision.when)
         self._walks: dict[Architecture, _Walk] = {}
@@ -151,8 +151,8 @@ class Choices(Space):
         return self._decisions[self._walk(prefix).position].scale
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """As of every space; but a number, and what else is in order, goes to a near option rather than to a far one."""
-        if not self._scaled:
+        """As of every space; but a number, and what else is in order, goes to a near option rather than a far one."""
+        if not self.in_order:
             return super().mutate(architecture, rng)
         free = [i for i in range(len(architecture)) if self.arity(architecture[:i]) > 1]
         if not free:

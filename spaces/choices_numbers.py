@@ -28,7 +28,7 @@ FAR = 0.1
 """Share of mutations of a number that go anywhere."""
 
 
-def Real(low: float, high: float, log: bool = False, levels: int = LEVELS) -> dict[str, Any]:  # noqa: N802
+def Real(low: float, high: float, log: bool = False, levels: int = LEVELS) -> dict[str, Any]:
     """A real number as a decision of ``Choices``: so many levels, both ends among them.
 
     In a file it is such as ``rate: {real: [1e-5, 0.1], log: true, levels: 64}``.
@@ -42,7 +42,7 @@ def Real(low: float, high: float, log: bool = False, levels: int = LEVELS) -> di
     return {"real": [low, high], "log": log, "levels": levels}
 
 
-def Integer(low: int, high: int, log: bool = False, levels: int = LEVELS) -> dict[str, Any]:  # noqa: N802
+def Integer(low: int, high: int, log: bool = False, levels: int = LEVELS) -> dict[str, Any]:
     """A whole number as a decision of ``Choices``: all of them, or so many levels, both ends among them.
 
     In a file it is such as ``units: {integer: [1, 512], log: true}``.

@@ -30,6 +30,12 @@ Part = tuple[str, int | None]
 """A part of a name between dots, and the number of the repetition that follows it, if there is one."""
 
 
+DECISION, GROUP = ("options", "when", "repeat", "ordered"), ("decisions", "when", "repeat", "optional")
+"""The keys of a decision, and of a group."""
+
+OTHERS = f"; of a number real or integer, log, levels; of a group {', '.join(GROUP)}; of another name same"
+
+
 class Decision(NamedTuple):
     """A decision.
 
@@ -111,26 +117,15 @@ class Reader:
         if "same" in details:
             self._read_alias(name, details, scope)
             return
-        details = with_levels(details, functools.partial(self._refuse, name, scope))
+        refuse = functools.partial(self._refuse, name, scope)
+        details = with_levels(details, refuse)
         group = "decisions" in details
-        known = ["decisions", "when", "repeat", "optional"] if group else ["options", "ordered", "when", "repeat"]
+        known, others = (GROUP, "") if group else (DECISION, OTHERS)
         if unknown := sorted(map(str, set(details) - set(known))):
-            others = (
-                ""
-                if group
-                else (
-                    "; of a number real or integer, log, levels; of a group decisions, when, repeat, optional; of another "
-                    "name same"
-                )
-            )
-            self._refuse(name, scope, f"unknown key {', '.join(unknown)}; expected {', '.join(known)}{others}")
+            refuse(f"unknown key {', '.join(unknown)}; expected {', '.join(known)}{others}")
         inside = self._group(name, details, scope) if group else self._alternatives(name, details, scope)
         repeat, times = self._times(name, details, scope)
-        scale = (
-            None
-            if group
-            else ordered(details.get("ordered", False), inside, functools.partial(self._refuse, name, scope))
-        )
+        scale = None if group else ordered(details.get("ordered", False), inside, refuse)
         made: list[int] = []
         for number, when in times:
             numbers = {**scope.numbers, repeat: number} if repeat is not None and number else scope.numbers

@@ -51,6 +51,8 @@ class Marked(Choices, RelaxedDecisions):
             are called ``in_channels``, ``image_size``, ``input_shape``, ``classes`` or ``num_classes`` are given what
             the task has, unless they are among ``arguments``.
         arguments: Further arguments of it, by name.
+        training: Further decisions, as of ``Choices``, about how a network is trained alone: of ``learning_rate``,
+            ``momentum``, ``weight_decay``, ``label_smoothing`` and ``clip_norm``. A super-network has no use for them.
         constraints: Of the decisions, as of ``Choices``; names with dots are not possible in them.
         kind: Of networks that it makes; those that predict tokens are not among them.
 
@@ -62,13 +64,16 @@ class Marked(Choices, RelaxedDecisions):
         self,
         model: str | Callable[..., Any],
         arguments: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
         constraints: Sequence[str | Callable[..., Any]] | None = None,
         kind: str = IMAGES,
     ) -> None:
         from archsearch.networks.network import EXAMPLES
+        from archsearch.training.recipe import UPDATES
 
         self.model = model
-        self.arguments = dict(arguments or {})
+        self.arguments = arguments
+        self.training = training
         self.kind = kind
         known = [each for each in EXAMPLES if each != TOKENS]
         if kind not in known:
@@ -81,10 +86,12 @@ class Marked(Choices, RelaxedDecisions):
                 f"{self._class!r:.80}"
             )
         self.decided = self._read(EXAMPLES[kind])
-        super().__init__(_definition(self.decided), constraints)
+        if strange := set(training or {}) - set(UPDATES):
+            raise UsageError(f"Marked: training: expected any of {', '.join(UPDATES)}, got {', '.join(strange)}")
+        super().__init__({**_definition(self.decided), **(training or {})}, constraints)
         kinds = {each.kind for each in self.decided.values()}
-        self._mixes = self.arities is not None and "width" not in kinds
-        if "choice" not in kinds:
+        self._mixes = self.arities is not None and "width" not in kinds and not training
+        if "choice" not in kinds and not training:
             self.dimension = self._dimension
 
     def _read(self, task: Any) -> Mapping[str, Any]:
@@ -109,10 +116,10 @@ class Marked(Choices, RelaxedDecisions):
 
     def _make(self, task: Any) -> Any:
         """The model for a task."""
-        return self._class(**self._filled(task), **self.arguments)
+        return self._class(**self._filled(task), **(self.arguments or {}))
 
     def _filled(self, task: Any) -> Mapping[str, Any]:
-        names = [name for name in inspect.signature(self._class).parameters if name not in self.arguments]
+        names = inspect.signature(self._class).parameters.keys() - (self.arguments or {}).keys()
         return {name: FILLED[name](task) for name in names if name in FILLED}
 
     # -- decisions -----------------------------------------------------------------------------
@@ -120,6 +127,10 @@ class Marked(Choices, RelaxedDecisions):
     def chosen(self, architecture: Architecture) -> Mapping[str, int]:
         """The option of each decision that is made, by name."""
         return self._by_label(architecture)
+
+    def recipe(self, architecture: Architecture) -> Mapping[str, float]:
+        """See ``archsearch.abilities.Prescribing``."""
+        return {name: value for name, value in self.decode(architecture).items() if name in (self.training or {})}
 
     def _dimension(self, prefix: Architecture) -> str:
         """Of a space of widths and depths alone; see ``archsearch.abilities.Elastic``."""

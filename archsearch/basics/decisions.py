@@ -230,6 +230,12 @@ def scales(space: Tree) -> Sequence[Sequence[float] | None]:
     return [space.scale((0,) * place) for place in range(space.max_length)]
 
 
+def in_order(space: Tree) -> list[str]:
+    """Names of the decisions whose options are in order."""
+    names = space.by_name.names if space.arities is None else [space.label((0,) * i) for i in range(space.max_length)]
+    return [name for name, scale in zip(names, scales(space), strict=True) if scale is not None]
+
+
 def as_tuples(architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> Sequence[Architecture]:
     """Architectures that may be rows of an array."""
     return [tuple(each) for each in architectures.tolist()] if isinstance(architectures, np.ndarray) else architectures

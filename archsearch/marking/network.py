@@ -53,7 +53,7 @@ class MarkedNetwork(Network):
 
     def _made(self, architecture: Architecture | None) -> nn.Module:
         """The model, with all candidates or with those of an architecture."""
-        chosen = None if architecture is None else self.space.chosen(architecture)
+        chosen = None if architecture is None else self._chosen(architecture)
         sizes = None if chosen is None else widths_by_call(self.space.decided, chosen)
         with counted(Calls(sizes)):
             model = built(self.make)
@@ -76,11 +76,16 @@ class MarkedNetwork(Network):
         make_plain(model)
         return model
 
+    def _chosen(self, architecture: Architecture) -> Mapping[str, int]:
+        """The option of each decision about the network that is made."""
+        chosen = self.space.chosen(architecture)
+        return {name: option for name, option in chosen.items() if name in self.space.decided}
+
     def forward(self, images: torch.Tensor, architecture: Architecture | None = None) -> torch.Tensor:
         """The model's outputs on an architecture's path."""
         path = self.path(architecture)
         if self.architecture is None and path != self._now:
-            for name, option in self.space.chosen(path).items():
+            for name, option in self._chosen(path).items():
                 for mark in self._marks[name]:
                     mark.select(option)
             self._now = path
@@ -92,7 +97,7 @@ class MarkedNetwork(Network):
         if any(each.kind == "width" for each in self.space.decided.values()):
             return False
         self.architecture, self._now = architecture, None
-        chosen = {} if architecture is None else self.space.chosen(architecture)
+        chosen = {} if architecture is None else self._chosen(architecture)
         for name, marks in self._marks.items():
             for mark in marks:
                 keys = None

@@ -9,8 +9,8 @@ one, for models that read sequences; ``OperationGraphs`` are for models that rea
 Paths and counts do not depend on how an architecture's nodes are numbered.
 
 A space that says nothing of graphs (it has the ``operation_graphs`` of ``Space``) has decisions, not operations.
-What is in order (``Space.scale``), such as a learning rate, has one column in ``numbers``, in which near options are near,
-and ``categories`` are ``one_hot`` of all other decisions.
+What is in order (``Space.scale``), such as a learning rate, has one column in ``numbers``, where near options are near;
+``categories`` are ``one_hot`` of all other decisions.
 
 ``operations`` and ``adjacency`` are ``one_hot`` then, and ``counts`` say how often decisions of a kind take each
 option, where kinds are names without their numbers (``op.1`` and ``op.2`` are of one kind). In a conditional space
@@ -59,10 +59,9 @@ def default_encodings(space: Space) -> list[Encoding]:
     """What models see of a space unless told otherwise."""
     if has_graphs(space):
         return DEFAULT
-    known = scales(space)
-    if not any(scale is not None for scale in known):
+    if not space.in_order:
         return WITHOUT_GRAPHS
-    return IN_ORDER if None in known else IN_ORDER[:1]
+    return IN_ORDER if None in scales(space) else IN_ORDER[:1]
 
 
 def checked_encodings(owner: str, encodings: Sequence[Encoding]) -> list[Encoding]:
