@@ -89,7 +89,20 @@ class MarkedNetwork(Network):
                 for mark in self._marks[name]:
                     mark.select(option)
             self._now = path
-        outputs: torch.Tensor = self.model(images)
+        return self._computed(images)
+
+    def _computed(self, images: torch.Tensor) -> torch.Tensor:
+        """The model's outputs; what falls out in training is drawn from ``generator``, if there is one."""
+        if not self.training or self.generator is None:
+            outputs: torch.Tensor = self.model(images)
+            return outputs
+        drawn = _global_generator(images.device)  # which PyTorch's layers draw from
+        before = drawn.get_state()
+        drawn.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
+        try:
+            outputs = self.model(images)
+        finally:
+            drawn.set_state(before)
         return outputs
 
     def show(self, architecture: Architecture | None) -> bool:
@@ -158,12 +171,18 @@ class MixedNetwork(MarkedNetwork):
             for mark in marks:
                 mark.select(0, some)
         try:
-            outputs: torch.Tensor = self.model(images)
+            return self._computed(images)
         finally:
             for marks in self._marks.values():
                 for mark in marks:
                     mark.select(0)
-        return outputs
+
+
+def _global_generator(device: torch.device) -> torch.Generator:
+    if device.type == "cuda":
+        generator: torch.Generator = torch.cuda.default_generators[device.index or 0]
+        return generator
+    return torch.default_generator
 
 
 def built(make: Callable[[], nn.Module]) -> nn.Module:
