@@ -24,7 +24,7 @@ DIGITS = 6
 NEAR = 0.1
 """Of the whole range: the distance over which the odds of a mutation fall by e."""
 
-FAR = 0.1
+FAR = 0.3
 """Share of mutations of a number that go anywhere."""
 
 

@@ -279,18 +279,29 @@ print(torch.export.load(sys.argv[1]).module()(torch.zeros(2, 1, 8, 8)).shape)
 """
 
 
-def test_an_export_is_read_by_pytorch_alone(tmp_path, monkeypatch):
+@pytest.fixture
+def exported(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    search(Marked(ResNet), RandomSearch(), Training(**DIGITS), trials=2, seed=0, out="run")
+    (folder,) = export("run", pt2=request.param, trust=True)
+    return folder
+
+
+@pytest.mark.parametrize("exported", [False], indirect=True)
+def test_an_export_becomes_a_plain_model(exported):
     space = Marked(ResNet)
-    search(space, RandomSearch(), Training(**DIGITS), trials=2, seed=0, out="run")
-    (folder,) = export("run", pt2=True, trust=True)
-    network = load_network(folder, space=space)
+    network = load_network(exported, space=space)
     plain = network.plain()
     assert torch.equal(network(IMAGES), plain(IMAGES))
     torch.save(plain.state_dict(), "plain.pt")
     other = space.stand_alone(network.architecture, InputShape((1, 8, 8), 10))
     other.load_state_dict(torch.load("plain.pt", weights_only=True))
     assert torch.equal(other.eval()(IMAGES), plain(IMAGES))
-    command = [sys.executable, "-c", READ, str(Path(folder) / "network.pt2")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exported", [True], indirect=True)
+def test_an_export_is_read_by_pytorch_alone(exported):
+    command = [sys.executable, "-c", READ, str(Path(exported) / "network.pt2")]
     read = subprocess.run(command, capture_output=True, text=True, check=True)
     assert read.stdout.strip() == "torch.Size([2, 10])"
