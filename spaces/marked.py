@@ -83,7 +83,7 @@ class Marked(Choices, RelaxedDecisions):
         if not callable(self._class) or (hasattr(self._class, "state_dict") and not inspect.isclass(self._class)):
             raise UsageError(
                 "Marked: model: expected a class or function that makes the model, or its import path, got "
-                f"{self._class!r:.80}"
+                f"{' '.join(repr(self._class).split()):.80}"
             )
         self.decided = self._read(EXAMPLES[kind])
         if strange := set(training or {}) - set(UPDATES):
@@ -119,7 +119,10 @@ class Marked(Choices, RelaxedDecisions):
         return self._class(**self._filled(task), **(self.arguments or {}))
 
     def _filled(self, task: Any) -> Mapping[str, Any]:
-        names = inspect.signature(self._class).parameters.keys() - (self.arguments or {}).keys()
+        try:
+            names = inspect.signature(self._class).parameters.keys() - (self.arguments or {}).keys()
+        except ValueError:  # of some classes that are not written in Python
+            return {}
         return {name: FILLED[name](task) for name in names if name in FILLED}
 
     # -- decisions -----------------------------------------------------------------------------

@@ -66,7 +66,6 @@ def test_the_numbers_of_widths():
     width = choose.width(4, 8)
     assert (int(width), width * 3, int(3 * width), int(width // 2)) == (8, width * 3, 24, 4)
     assert (width * 3).sizes == (12, 24)
-    assert width == width  # noqa: PLR0124
     assert width not in (8, choose.width(4, 8), width * 2)
     assert width // width == 1
     assert nn.Conv2d(width, width, 3, groups=width).weight.shape == (8, 1, 3, 3)
@@ -102,8 +101,6 @@ class Layers(nn.Module):
 
 @pytest.mark.parametrize("option", [0, 1, 2])
 def test_every_layer_computes_with_its_leading_channels(option):
-    if option != 2:
-        pass
     space, task = Marked(Layers), InputShape((1, 8, 8), 3)
     shared = build(lambda: space.super_network(task), 1).eval()
     alone = build(lambda: space.network((option,), task), 2).eval()
@@ -159,7 +156,9 @@ REFUSED = {
     ),
     "a GroupNorm has no leading channels": lambda: decided(nn.GroupNorm(2, choose.width(4, 8))),
     "a Embedding has no leading channels": lambda: decided(nn.Embedding(7, choose.width(4, 8))),
-    "in one group or with a group for each": lambda: decided(nn.Conv2d(4, choose.width(4, 8), 1, groups=2)),
+    "expected a convolution in one group, or with a group for each": lambda: decided(
+        nn.Conv2d(4, choose.width(4, 8), 1, groups=2)
+    ),
     "expected a LayerNorm of one dimension": lambda: decided(nn.LayerNorm((3, choose.width(4, 8)))),
     "Marked: Nothing: expected marks, found none": lambda: Marked(Nothing),
     "Marked: model: expected a class or function": lambda: Marked(ResNet()),

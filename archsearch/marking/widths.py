@@ -242,11 +242,11 @@ def check_layer(module: nn.Module, path: str) -> bool:
             f"choose.width: {path}: a {type(module).__name__} has no leading channels here; expected any of {known}"
         )
     if isinstance(module, nn.modules.conv._ConvNd):
-        by_channel = module.groups == module.in_channels == module.out_channels
-        if module.padding_mode != "zeros" or not (by_channel or module.groups == 1):
+        by_channel = module.groups == module.in_channels == module.out_channels and module.padding_mode == "zeros"
+        if not (by_channel or module.groups == 1):
             raise UsageError(
-                f"choose.width: {path}: expected a convolution padded by zeros, in one group or with a group for each "
-                f"channel, got {module}"
+                f"choose.width: {path}: expected a convolution in one group, or with a group for each channel and "
+                f"padded by zeros, got {module}"
             )
     if isinstance(module, nn.LayerNorm) and (len(module.normalized_shape) != 1 or module.bias is None):
         raise UsageError(f"choose.width: {path}: expected a LayerNorm of one dimension with biases, got {module}")
