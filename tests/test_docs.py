@@ -128,6 +128,7 @@ SHORTER = {
     },
     "20_own_network": {"epochs=5": "epochs=1", "trials=40": "trials=4"},
     "21_own_transformer": {"epochs=12": "epochs=1", "trials=40": "trials=4"},
+    "22_joint_search": {"trials=20": "trials=4", "max_iter=20": "max_iter=3"},
     "16_predictor": {"cells = truth.architectures": "cells = truth.architectures[::50]"},
 }
 """Of examples that train for long: what is replaced by less of the same; ``make slow`` runs them as they are."""
