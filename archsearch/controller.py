@@ -11,10 +11,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from archsearch.basics.decisions import in_order
 from archsearch.basics.descriptions import Described
 from archsearch.basics.seeding import generator_state, restore_generator, stream
 from archsearch.errors import UnknownProposal, UsageError
@@ -28,6 +29,13 @@ __all__ = ["Answer", "Controller", "without_budgets"]
 
 Answer = Architecture | tuple[Architecture, int | None] | tuple[Architecture, int | None, Budget | None]
 """What an author's ``_ask`` gives: an architecture, also with the id of its parent trial, also with a budget."""
+
+
+Order = Literal["ignored", "steps", "distances", "inner"]
+"""What a controller makes of options in order."""
+
+NAMED = 3
+"""Decisions that a message names."""
 
 
 class Plan(NamedTuple):
@@ -53,6 +61,10 @@ class Controller(Described):
         rng: The only source of randomness that a controller may use (after ``start``).
         state: Names of the attributes that change during a search. Their values must be JSON data:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
+        order: What it makes of numbers and other options in order (``Space.scale``), which every controller takes:
+            ``steps``: its mutations go to near options; ``distances``: its model knows how far apart they are;
+            ``ignored``: they are categories to it, which it says where there are any; ``inner``: what a controller
+            inside it does.
         learns: Whether results change which architectures are proposed; False for random search.
         budgets: Lengths of training that it asks for, rising; empty if it leaves that to the evaluator.
         reads_distribution: Whether it proposes by the distribution that the evaluator has learnt: a search then hands
@@ -62,6 +74,7 @@ class Controller(Described):
     """
 
     state: ClassVar[tuple[str, ...]] = ()
+    order: ClassVar[Order] = "ignored"
     learns: bool = True
     budgets: tuple[int, ...] = ()
     reads_distribution: bool = False
@@ -140,6 +153,10 @@ class Controller(Described):
         self.rng = stream(seed, "controller")
         self._next_id = 0
         self._pending: dict[int, Architecture] = {}
+        if space.in_order and self.order == "ignored" and self.say is not None:
+            names = in_order(space)
+            some = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+            self.say(f"{type(self).__name__} makes no use of the order of the options of {some}")
         self._start()
 
     def begin(self, inner: Controller) -> None:

@@ -63,10 +63,12 @@ class Space(Described):
 
     Attributes:
         idle_mutations: Whether ``mutate`` now and then gives an architecture back as it is, where a paper says so.
+        in_order: Whether ``scale`` says of any decision that its options are in order.
         partial_sampling: Whether ``sample`` leaves architectures of the space out, where a paper says so.
     """
 
     idle_mutations: bool = False
+    in_order: bool = False
     partial_sampling: bool = False
 
     def __init__(
@@ -120,6 +122,13 @@ class Space(Described):
         in spaces where some options are not there after some prefixes.
         """
         return range(self.arity(prefix))
+
+    def scale(self, prefix: Architecture) -> Sequence[float] | None:
+        """Where the options of the decision that follows ``prefix`` lie, from 0 to 1; None: they are in no order.
+
+        For each of the numbers in ``meanings``, rising; the same for all decisions of that label.
+        """
+        return None
 
     def subtree(self, prefix: Architecture) -> Hashable:
         """Equal for prefixes whose possible continuations are the same; speeds up counting."""

@@ -28,13 +28,12 @@ from archsearch.bridges.export import export
 from archsearch.bridges.load_network import load_network
 from archsearch.controllers import ElitistEvolution, RandomSearch
 from archsearch.evaluators import OneShot, Training
-from archsearch.space import Space
-from archsearch.spaces import OnceForAll
+from archsearch.spaces import Marked, OnceForAll
 from archsearch.task import load_task
 from archsearch.trial import Architecture
 
 STEPS = 10
-EXAMPLE = Path(__file__).parents[1] / "examples" / "19_elastic_vit.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 WIDE = (
     (24, 1, "relu", False),
     (40, 2, "relu", True),
@@ -46,14 +45,13 @@ SEARCHED = OnceForAll([(8, 2, "relu", False), (16, 1, "hard_swish", True)], dept
 LIMITS = {"flops": 200e3}
 
 
-def vision_transformers() -> Space:
-    spec = importlib.util.spec_from_file_location("elastic_vit", EXAMPLE)
+def example(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    space: Space = module.ElasticViT()
-    return space
+    return module
 
 
 def steps(evaluator: Training, architecture: Architecture, shared: bool) -> float:
@@ -66,17 +64,21 @@ def steps(evaluator: Training, architecture: Architecture, shared: bool) -> floa
         return (time.process_time() - begun) / STEPS
 
 
-def step_table(rounds: int, n: int) -> None:
+def step_table(rounds: int, n: int, only: str) -> None:
     spaces = {
         "OnceForAll()": OnceForAll(),
         "OnceForAll(transform=False)": OnceForAll(transform=False),
         "OnceForAll(wide)": OnceForAll(WIDE, head_channels=(480, 640)),
         "OnceForAll(wide, transform=False)": OnceForAll(WIDE, transform=False, head_channels=(480, 640)),
-        "ElasticViT()": vision_transformers(),
+        "ElasticViT()": example("19_elastic_vit").ElasticViT(),
+        "Marked(ResNet)": Marked(example("24_own_network").ResNet),
+        "Marked(marked transformer)": Marked(example("25_own_transformer").marked),
     }
     print("| space | alone, ms a step | as a part, ms a step | ratio, min / median / max |\n|---|---|---|---|")
     for name, space in spaces.items():
-        evaluator = Training("digits", batch_size=64)
+        if only not in name:
+            continue
+        evaluator = Training("digits", batch_size=64, learning_rate=0.01)
         evaluator.start(space)
         rng = np.random.default_rng(1)
         ratios, alone, shared = [], [], []
@@ -134,13 +136,14 @@ def main() -> None:
     parser.add_argument("what", choices=("steps", "search"))
     parser.add_argument("--rounds", type=int, default=4, help="of steps: repeats for each architecture")
     parser.add_argument("--architectures", type=int, default=3, help="of steps")
+    parser.add_argument("--only", default="", help="of steps: spaces with this in their names")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="of search")
     parser.add_argument("--epochs", type=int, default=12, help="of search: of the super-network")
     parser.add_argument("--trials", type=int, default=30, help="of search: of evolution")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.what == "steps":
-        step_table(options.rounds, options.architectures)
+        step_table(options.rounds, options.architectures, options.only)
     else:
         search_table(options.seeds, options.epochs, options.trials)
 

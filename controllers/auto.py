@@ -12,10 +12,10 @@ It is no published method. Its order follows ``docs/controllers.md`` and ``docs/
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from archsearch.basics.checks import at_least_one
-from archsearch.controller import Answer, Controller
+from archsearch.controller import Answer, Controller, Order
 from archsearch.controllers.bayesian_optimization import BayesianOptimization
 from archsearch.controllers.local_search import LocalSearch, _Point
 from archsearch.controllers.nsga2 import NSGA2
@@ -37,6 +37,8 @@ class Auto(Controller):
     Raises:
         UsageError: If a setting is out of range.
     """
+
+    order: ClassVar[Order] = "inner"
 
     def __init__(self, objectives: dict[str, Literal["max", "min"]] | None = None, modelled: int = 300) -> None:
         self.objectives = objectives

@@ -29,13 +29,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, number, whole_number
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.controllers.elitist_evolution import RANDOM_DRAWS, _Proposed
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
@@ -71,6 +71,8 @@ class BayesianOptimization(Controller):
     Raises:
         UsageError: If a setting is out of range, or ``model`` is no model.
     """
+
+    order: ClassVar[Order] = "distances"
 
     def __init__(
         self,

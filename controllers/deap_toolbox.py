@@ -37,14 +37,14 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from deap import algorithms, base, tools
 
 from archsearch.basics.checks import number, whole_number
 from archsearch.components import import_object
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import Space
 from archsearch.trial import Architecture, Trial
@@ -86,6 +86,7 @@ class DeapToolbox(Controller):
             DEAP's do, or nothing that is in the space.
     """
 
+    order: ClassVar[Order] = "steps"
     state = ("_asked", "_population", "_arrived", "_queue", "_bred")
 
     def __init__(

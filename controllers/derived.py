@@ -10,11 +10,11 @@ policy while it searches, as in ENAS.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from archsearch.abilities import Distribution, draw
 from archsearch.basics.checks import at_least_one
-from archsearch.controller import Answer, Controller, without_budgets
+from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Proposal, Trial
 
@@ -44,6 +44,7 @@ class Derived(Controller):
         UsageError: If a setting is out of range, or that controller has no distribution.
     """
 
+    order: ClassVar[Order] = "inner"
     state = ("queue", "handed")
     learns = False
     reads_distribution = True

@@ -32,10 +32,10 @@ import bisect
 import hashlib
 import struct
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from archsearch.basics.checks import at_least_one, number, whole_number
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
@@ -65,6 +65,8 @@ class ElitistEvolution(Controller):
     Raises:
         UsageError: If a setting is out of range.
     """
+
+    order: ClassVar[Order] = "steps"
 
     def __init__(
         self,

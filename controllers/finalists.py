@@ -18,10 +18,10 @@ Where we differ:
 from __future__ import annotations
 
 import bisect
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from archsearch.basics.checks import at_least_one
-from archsearch.controller import Answer, Controller, without_budgets
+from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.random_search import RandomSearch
 from archsearch.controllers.trial_ids import TrialIds
 from archsearch.errors import UsageError
@@ -54,6 +54,8 @@ class Finalists(Controller):
     Raises:
         UsageError: If a setting is out of range, or the inner controller has budgets.
     """
+
+    order: ClassVar[Order] = "inner"
 
     def __init__(
         self,

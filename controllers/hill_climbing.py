@@ -11,9 +11,11 @@ wait for results: more neighbours of the same incumbent are proposed meanwhile, 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from archsearch.abilities import Moving
 from archsearch.basics.checks import at_least_one
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.controllers.moved import begun, known, moved
 from archsearch.trial import Architecture, Trial
 
@@ -35,6 +37,7 @@ class HillClimbing(Controller):
         UsageError: If a setting is out of range.
     """
 
+    order: ClassVar[Order] = "steps"
     state = ("_asked", "incumbent", "_score", "_id", "_told", "_best")
 
     def __init__(self, neighbours: int = 8, moves: int = 5) -> None:

@@ -12,14 +12,14 @@ wait for results: when all accepted children are proposed, children of the prese
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from archsearch.abilities import Trainable
 from archsearch.basics.checks import at_least_one, whole_number
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.controllers.moved import begun, moved
 from archsearch.space import Space
 from archsearch.trial import Architecture, Trial
@@ -62,6 +62,7 @@ class Lemonade(Controller):
         UsageError: If a setting is out of range.
     """
 
+    order: ClassVar[Order] = "steps"
     state = ("_asked", "_front", "_queue")
 
     def __init__(self, children: int = 20, accepted: int = 5, first: int = 5) -> None:

@@ -27,12 +27,12 @@ import math
 import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from deap import base, tools
 
 from archsearch.basics.checks import at_least_one, number, whole_number
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
@@ -61,6 +61,7 @@ class NSGA2(Controller):
         UsageError: If a setting is out of range.
     """
 
+    order: ClassVar[Order] = "steps"
     state = ("_asked", "_told", "_population", "_arrived", "_front")
 
     def __init__(

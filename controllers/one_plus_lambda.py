@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from archsearch.abilities import Drifting
 from archsearch.basics.checks import at_least_one
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.trial import Architecture, Trial
 
@@ -40,6 +40,7 @@ class OnePlusLambda(Controller):
         UsageError: If a setting is out of range.
     """
 
+    order: ClassVar[Order] = "steps"
     state: ClassVar[tuple[str, ...]] = ("_parent", "_count", "_size", "_asked", "_due", "_won")
 
     def __init__(self, children: int = 2) -> None:

@@ -10,8 +10,10 @@ are in, whoever asks is given another member of the first population.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from archsearch.basics.checks import whole_number
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.controllers.moved import begun, moved
 from archsearch.trial import Architecture, Trial
 
@@ -29,6 +31,7 @@ class PairTournament(Controller):
         UsageError: If that is out of range.
     """
 
+    order: ClassVar[Order] = "steps"
     state = ("_asked", "_due", "_members", "_scores", "_ids")
 
     def __init__(self, population_size: int = 100) -> None:

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, whole_number
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.controllers.growing import Growing
 from archsearch.errors import MissingAbility, UsageError
@@ -66,6 +66,8 @@ class Progressive(Controller):
     Raises:
         UsageError: If a setting is out of range, or ``model`` is no model.
     """
+
+    order: ClassVar[Order] = "distances"
 
     def __init__(self, model: Model | None = None, beam: int = 256, first: int = 256, labels: int = 2000) -> None:
         self.model = model

@@ -15,10 +15,10 @@ Where we differ:
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from archsearch.basics.checks import at_least_one
-from archsearch.controller import Answer, Controller, without_budgets
+from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.regularized_evolution import RegularizedEvolution
 from archsearch.controllers.trial_ids import TrialIds
 from archsearch.errors import UsageError
@@ -47,6 +47,8 @@ class ProgressiveDynamicHurdles(Controller):
     Raises:
         UsageError: If a setting is out of range, or the inner controller has budgets.
     """
+
+    order: ClassVar[Order] = "inner"
 
     def __init__(
         self, controller: Controller | None = None, lengths: list[int] | None = None, models: int = 50

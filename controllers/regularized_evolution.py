@@ -23,10 +23,10 @@ and 10.0; after 300 trials 20 and 10 have 0.07, 1.0 and 2.0, where 100 and 25 ha
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from archsearch.basics.checks import at_least_one, number
-from archsearch.controller import Controller
+from archsearch.controller import Controller, Order
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
@@ -62,6 +62,7 @@ class RegularizedEvolution(Controller):
         UsageError: If a setting is out of range, or there is no such removal.
     """
 
+    order: ClassVar[Order] = "steps"
     state = ("_asked", "_told", "_members", "_scores", "_ids")
 
     def __init__(

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from archsearch.basics.checks import at_least_one
-from archsearch.controller import Answer, Controller, without_budgets
+from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.random_search import RandomSearch
 from archsearch.controllers.trial_ids import TrialIds
 from archsearch.errors import UsageError
@@ -55,6 +55,7 @@ class SuccessiveHalving(Controller):
         UsageError: If a setting is out of range, or the inner controller has budgets.
     """
 
+    order: ClassVar[Order] = "inner"
     state_per_trial: ClassVar[int] = 150
 
     def __init__(

@@ -40,6 +40,7 @@ class Function(Evaluator):
     - GOLDNAS: The text of the architecture.
     - GPT: ``width``, ``bias``, and ``layers``: of each the ``ratio`` and the ``heads``.
     - LEMONADE: The graph.
+    - Marked: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
     - MetaQNN: The layers; the last one is the end, SM or GAP.
     - MixConv: The text of the architecture.
     - MnasNet: The text of the architecture.

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from archsearch.spaces.block_qnn import BlockQNN as BlockQNN
     from archsearch.spaces.cgp import CGP as CGP
     from archsearch.spaces.choices import Choices as Choices
+    from archsearch.spaces.choices_numbers import Integer as Integer
+    from archsearch.spaces.choices_numbers import Real as Real
     from archsearch.spaces.codeepneat import CoDeepNEAT as CoDeepNEAT
     from archsearch.spaces.conv_chain import ConvChain as ConvChain
     from archsearch.spaces.darts import DARTS as DARTS
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from archsearch.spaces.gpt import GPT as GPT
     from archsearch.spaces.hierarchical import Hierarchical as Hierarchical
     from archsearch.spaces.lemonade import LEMONADE as LEMONADE
+    from archsearch.spaces.marked import Marked as Marked
     from archsearch.spaces.meta_qnn import MetaQNN as MetaQNN
     from archsearch.spaces.mixconv import MixConv as MixConv
     from archsearch.spaces.mlp import MLP as MLP
@@ -80,6 +83,7 @@ _MODULES = {
     "Hierarchical": "hierarchical",
     "LEMONADE": "lemonade",
     "MLP": "mlp",
+    "Marked": "marked",
     "MetaQNN": "meta_qnn",
     "MixConv": "mixconv",
     "MnasNet": "mnasnet",
@@ -103,6 +107,8 @@ _MODULES = {
     "SPOS": "spos",
     "SinglePath": "single_path",
 }
+_NUMBERS = {"Integer": "choices_numbers", "Real": "choices_numbers"}
+"""Decisions of ``Choices``."""
 ALL = tuple(_MODULES)
-__all__ = ["ALL", *_MODULES]  # noqa: PLE0604
-__getattr__ = lazy_classes(__name__, _MODULES)
+__all__ = ["ALL", *_MODULES, *_NUMBERS]  # noqa: PLE0604
+__getattr__ = lazy_classes(__name__, _MODULES | _NUMBERS)

@@ -37,11 +37,13 @@ from archsearch.errors import InvalidArchitecture, UsageError
 from archsearch.space import COUNT_LIMIT, Space
 from archsearch.spaces.choices_constraints import Constraint, Language
 from archsearch.spaces.choices_expressions import ABSENT, TRUE
+from archsearch.spaces.choices_numbers import near
 from archsearch.spaces.choices_reading import Keys, Reader, nowhere, position, read_yaml, written_position
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     import networkx
+    import numpy as np
 
 MOST_REMEMBERED = 200_000
 """Decisions in all the prefixes, together, whose place in the tree is remembered; bounds the memory."""
@@ -55,6 +57,8 @@ class Choices(Space):
             (name of an earlier decision to the value, or list of values, that it must have; all must hold) and
             ``repeat`` (name of an earlier decision whose value, an integer >= 0, says how many times this one is made,
             or a number). Options may be a mapping from each to the decisions that it opens, or to None. A mapping with
+            ``real`` or ``integer`` (the lowest and the highest), ``log`` and ``levels`` is a number (``Real``,
+            ``Integer``); ``ordered: true`` beside ``options`` says that they are in order. A mapping with
             ``decisions`` is a group, with ``when`` and ``repeat``, and ``optional``: true makes a decision of whether
             it is there. A mapping with ``same`` is another name for an earlier decision. Names are looked up in the
             innermost group, then outwards; of what is repeated alike, they mean the repetition of the same number.
@@ -89,6 +93,7 @@ class Choices(Space):
         self._decisions, self._aliases = reader.decisions, reader.aliases
         if not self._decisions:
             raise UsageError(f"Choices: expected at least one decision, got {decisions!r}")
+        self.in_order = any(decision.scale for decision in self._decisions)
         self._needed = self._needed_by_position()
         self._waited = frozenset(i for decision in self._decisions for i, _ in decision.when)
         self._walks: dict[Architecture, _Walk] = {}
@@ -140,6 +145,23 @@ class Choices(Space):
     def label(self, prefix: Architecture) -> str:
         """The decision's name; repeated decisions are numbered, such as ``op.2``."""
         return self._decisions[self._walk(prefix).position].name
+
+    def scale(self, prefix: Architecture) -> Sequence[float] | None:
+        """See ``Space.scale``: of numbers, and of options that are said to be in order."""
+        return self._decisions[self._walk(prefix).position].scale
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """As of every space; but a number, and what else is in order, goes to a near option rather than a far one."""
+        if not self.in_order:
+            return super().mutate(architecture, rng)
+        free = [i for i in range(len(architecture)) if self.arity(architecture[:i]) > 1]
+        if not free:
+            return architecture
+        prefix = architecture[: free[int(rng.integers(len(free)))]]
+        current, left = architecture[len(prefix)], self.meanings(prefix)
+        scale = self.scale(prefix)
+        option = near([0.5 if scale is None else scale[meaning] for meaning in left], current, rng)
+        return self._complete((*prefix, option), self._by_label(architecture), rng)
 
     def subtree(self, prefix: Architecture) -> Hashable:
         """The position, the earlier options that later decisions wait for, and what is left of the constraints."""

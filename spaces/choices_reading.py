@@ -6,6 +6,7 @@ all that remains of a definition is names, options, and which options of earlier
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from archsearch.errors import UsageError
+from archsearch.spaces.choices_numbers import ordered, with_levels
 
 MOST_DECISIONS = 20_000
 """Decisions that a definition may come to, all repetitions counted."""
@@ -28,6 +30,12 @@ Part = tuple[str, int | None]
 """A part of a name between dots, and the number of the repetition that follows it, if there is one."""
 
 
+DECISION, GROUP = ("options", "when", "repeat", "ordered"), ("decisions", "when", "repeat", "optional")
+"""The keys of a decision, and of a group."""
+
+OTHERS = f"; of a number real or integer, log, levels; of a group {', '.join(GROUP)}; of another name same"
+
+
 class Decision(NamedTuple):
     """A decision.
 
@@ -36,12 +44,14 @@ class Decision(NamedTuple):
         parts: The same, taken apart.
         options: What there is to choose from.
         when: What must have been chosen before, all of it, for the decision to be made.
+        scale: Where the options lie between 0 and 1; None: they are in no order.
     """
 
     name: str
     parts: tuple[Part, ...]
     options: list[Any]
     when: tuple[Condition, ...]
+    scale: tuple[float, ...] | None = None
 
 
 class Alias(NamedTuple):
@@ -107,13 +117,15 @@ class Reader:
         if "same" in details:
             self._read_alias(name, details, scope)
             return
+        refuse = functools.partial(self._refuse, name, scope)
+        details = with_levels(details, refuse)
         group = "decisions" in details
-        known = ["decisions", "when", "repeat", "optional"] if group else ["options", "when", "repeat"]
+        known, others = (GROUP, "") if group else (DECISION, OTHERS)
         if unknown := sorted(map(str, set(details) - set(known))):
-            others = "" if group else "; of a group decisions, when, repeat, optional; of another name same"
-            self._refuse(name, scope, f"unknown key {', '.join(unknown)}; expected {', '.join(known)}{others}")
+            refuse(f"unknown key {', '.join(unknown)}; expected {', '.join(known)}{others}")
         inside = self._group(name, details, scope) if group else self._alternatives(name, details, scope)
         repeat, times = self._times(name, details, scope)
+        scale = None if group else ordered(details.get("ordered", False), inside, refuse)
         made: list[int] = []
         for number, when in times:
             numbers = {**scope.numbers, repeat: number} if repeat is not None and number else scope.numbers
@@ -126,7 +138,7 @@ class Reader:
                     here = here._replace(when=(*here.when, (there, frozenset([1]))))
                 self._read(inside, here._replace(keys=(*scope.keys, "decisions")))
                 continue
-            made.append(self._add(name, list(inside), here))
+            made.append(self._add(name, list(inside), here, scale))
             for option, (choice, sub) in enumerate(inside.items() if isinstance(inside, Mapping) else ()):
                 under = here._replace(
                     parts=(*here.parts, (str(choice), None)),
@@ -146,12 +158,12 @@ class Reader:
         self.aliases.append(Alias(_named(here.parts), of, (*scope.when, *self.decisions[of].when)))
         self._named[_named(here.parts)] = of
 
-    def _add(self, name: str, options: list[Any], here: _Scope) -> int:
+    def _add(self, name: str, options: list[Any], here: _Scope, scale: tuple[float, ...] | None = None) -> int:
         self._check_new(name, here)
         if len(self.decisions) >= MOST_DECISIONS:
             self._refuse(name, here, f"with it there are more than {MOST_DECISIONS:,} decisions; repeat less often")
         self._named[_named(here.parts)] = len(self.decisions)
-        self.decisions.append(Decision(_named(here.parts), here.parts, options, here.when))
+        self.decisions.append(Decision(_named(here.parts), here.parts, options, here.when, scale))
         return len(self.decisions) - 1
 
     def _check_new(self, name: str, here: _Scope) -> None:

@@ -28,6 +28,7 @@ FACTORIES = {
     "ZeroCost": lambda: load("ZeroCost")(training=FACTORIES["Training"](), batch=16),
     "ZeroCostEnsemble": lambda: load("ZeroCostEnsemble")(training=FACTORIES["Training"](), batch=16, reference=10),
     "BlockQNN": lambda: load("BlockQNN")(layers=5, channels=4, blocks=1),
+    "Marked": lambda: load("Marked")("marked_models.ResNet", {"channels": 4}),
     "MetaQNN": lambda: load("MetaQNN")(layers=6),
     "CGP": lambda: load("CGP")(rows=3, columns=6, level_back=3, filters=[4, 8], least=2),
     "ENASMacro": lambda: load("ENASMacro")(layers=6, channels=4),

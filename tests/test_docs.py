@@ -140,6 +140,9 @@ SHORTER = {
     "20_own_loop": {"EPOCHS = 9": "EPOCHS = 2", "trials=40": "trials=6"},
     "21_lightning": {"trials=12": "trials=4"},
     "22_transformers": {"trials=8": "trials=3", "EPOCHS = 4": "EPOCHS = 2"},
+    "24_own_network": {"epochs=5": "epochs=1", "trials=40": "trials=4"},
+    "25_own_transformer": {"epochs=12": "epochs=1", "trials=40": "trials=4"},
+    "26_joint_search": {"trials=20": "trials=4", "max_iter=20": "max_iter=3"},
     "16_predictor": {"cells = truth.architectures": "cells = truth.architectures[::50]"},
 }
 """Of examples that train for long: what is replaced by less of the same; ``make slow`` runs them as they are."""

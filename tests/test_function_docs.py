@@ -10,7 +10,10 @@ from archsearch.evaluators import Function
 from archsearch.space import Space
 
 SPACES = {name: point.load() for name, point in entry_points("spaces").items()}
-NEEDED = {"Choices": {"decisions": {"kernel": [3, 5], "op": ["conv", "pool"]}}}
+NEEDED = {
+    "Choices": {"decisions": {"kernel": [3, 5], "op": ["conv", "pool"]}},
+    "Marked": {"model": "marked_models.ResNet"},
+}
 
 
 def said(name):

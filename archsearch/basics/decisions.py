@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,10 @@ class Tree(Protocol):
         """See ``Space``."""
         ...
 
+    def scale(self, prefix: Architecture) -> Sequence[float] | None:
+        """See ``Space``."""
+        ...
+
     def subtree(self, prefix: Architecture) -> Hashable:
         """See ``Space``."""
         ...
@@ -84,8 +88,20 @@ def uniform_leaf(
     return prefix
 
 
-def walk(tree: Tree) -> Iterator[tuple[str, int] | None]:
-    """Name and number of options of the decisions of a space, the first ones first, some several times.
+class Found(NamedTuple):
+    """A decision: its name, how many options it has, and where these lie if they are in order."""
+
+    name: str
+    options: int
+    scale: Sequence[float] | None
+
+
+def _found(tree: Tree, prefix: Architecture) -> Found:
+    return Found(tree.label(prefix), 1 + max(tree.meanings(prefix)), tree.scale(prefix))
+
+
+def walk(tree: Tree) -> Iterator[Found | None]:
+    """The decisions of a space, the first ones first, some several times.
 
     If there are too many to walk through: of the first ones, and of random architectures; the last answer is None.
     """
@@ -100,14 +116,14 @@ def walk(tree: Tree) -> Iterator[tuple[str, int] | None]:
         key = (name, tree.subtree(prefix))
         if key not in seen:
             seen.add(key)
-            yield name, 1 + max(tree.meanings(prefix))
+            yield _found(tree, prefix)
             waiting.extend((*prefix, option) for option in range(arity))
     if waiting:
         rng = np.random.default_rng(0)
         for _ in range(SAMPLED):
             architecture = tree.sample(rng)
             for i in range(len(architecture)):
-                yield tree.label(architecture[:i]), 1 + max(tree.meanings(architecture[:i]))
+                yield _found(tree, architecture[:i])
         yield None
 
 
@@ -122,20 +138,23 @@ class Decisions:
     Attributes:
         names: Of the columns.
         options: How many the decision of each column has at most.
+        scales: Where they lie between 0 and 1, if they are in order.
     """
 
     def __init__(self, tree: Tree) -> None:
         found: dict[str, int] = {}
+        scales: dict[str, Sequence[float] | None] = {}
         places = 0
         for decision in walk(tree):
             if decision is None:
                 places = tree.max_length
             else:
-                name, options = decision
-                found[name] = max(options, found.get(name, 0))
+                found[decision.name] = max(decision.options, found.get(decision.name, 0))
+                scales[decision.name] = decision.scale
         most = max(found.values(), default=1)
         self.names = [*found, *(f"at place {place}" for place in range(places))]
         self.options = np.array([*found.values(), *[most] * places], np.int64)
+        self.scales = [*scales.values(), *[None] * places]
         self._columns = {name: column for column, name in enumerate(found)}
         self._tree = tree
         self._known: dict[Architecture, tuple[int, Sequence[int]]] = {}
@@ -202,6 +221,19 @@ def tokens(space: Tree, architectures: Sequence[Architecture] | npt.NDArray[np.i
 def vocabulary(space: Tree) -> int:
     """How many tokens there can be."""
     return (space.max_length if space.arities is not None else len(space.by_name.names)) * space.max_options
+
+
+def scales(space: Tree) -> Sequence[Sequence[float] | None]:
+    """Where the options of each decision lie, if they are in order; in a conditional space by name."""
+    if space.arities is None:
+        return space.by_name.scales
+    return [space.scale((0,) * place) for place in range(space.max_length)]
+
+
+def in_order(space: Tree) -> list[str]:
+    """Names of the decisions whose options are in order."""
+    names = space.by_name.names if space.arities is None else [space.label((0,) * i) for i in range(space.max_length)]
+    return [name for name, scale in zip(names, scales(space), strict=True) if scale is not None]
 
 
 def as_tuples(architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> Sequence[Architecture]:

@@ -161,10 +161,13 @@ class ElasticLinear(nn.Linear):
     def forward(self, x: torch.Tensor, outputs: int | None = None) -> torch.Tensor:
         """Shape (..., inputs) to (..., outputs); None: all outputs."""
         inputs, outputs = x.shape[-1], outputs or self.out_features
-        weight = self.weight
-        if outputs != self.out_features or inputs != self.in_features:
-            weight = weight[:outputs, :inputs]
-        return functional.linear(x, weight, self.bias if self.bias is None else self.bias[:outputs])
+        weight: torch.Tensor = self.weight
+        bias: torch.Tensor | None = self.bias
+        if outputs < weight.shape[0]:  # each cut takes time, forwards and backwards
+            weight, bias = weight[:outputs], bias if bias is None else bias[:outputs]
+        if inputs < weight.shape[1]:
+            weight = weight[:, :inputs]
+        return functional.linear(x, weight, bias)
 
 
 class ElasticLayerNorm(nn.LayerNorm):

@@ -231,8 +231,7 @@ def rows_needed(space: Space) -> Iterator[tuple[str, int]]:
         return
     for decision in walk(space):
         if decision is not None:
-            name, arity = decision
-            yield from ((name, option) for option in range(arity))
+            yield from ((decision.name, option) for option in range(decision.options))
 
 
 def _cell(value: float | None) -> str:

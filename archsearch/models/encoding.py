@@ -10,7 +10,10 @@ sequences; ``OperationGraphs`` are for models that read graphs.
 
 Paths, counts and facts do not depend on how an architecture's nodes are numbered.
 
-A space that says nothing of graphs (it has the ``operation_graphs`` of ``Space``) has decisions, not operations.
+What is in order (``Space.scale``), such as a learning rate, has one column in ``numbers``, where near options are near;
+``categories`` are ``one_hot`` of all other decisions.
+
+A space that says nothing of graphs (it has the ``operation_graphs`` of ``Space``) has decisions, not operations:
 ``operations``, ``adjacency`` and ``facts`` are ``one_hot`` then, and ``counts`` say how often decisions of a kind take
 each option, where kinds are names without their numbers (``op.1`` and ``op.2`` are of one kind). In a conditional
 space decisions are known by name, wherever they stand, and to be absent is an option.
@@ -19,12 +22,12 @@ space decisions are known by name, wherever they stand, and to be absent is an o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.basics.decisions import ABSENT, as_tuples, kinds_of_names
+from archsearch.basics.decisions import ABSENT, as_tuples, kinds_of_names, scales
 from archsearch.basics.operation_graphs import PATH_COLUMNS, OperationGraphs
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture
@@ -35,13 +38,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoding", "checked_encodings", "encode"]
 
-Encoding = Literal["one_hot", "operations", "adjacency", "paths", "path_bits", "counts", "facts"]
+Encoding = Literal[
+    "one_hot", "operations", "adjacency", "paths", "path_bits", "counts", "facts", "numbers", "categories"
+]
 
 DEFAULT: list[Encoding] = ["operations", "paths", "counts"]
 """What models see unless told otherwise: of the encodings tried on NAS-Bench-201, these ranked best together."""
 
 WITHOUT_GRAPHS: list[Encoding] = ["one_hot", "counts"]
 """The same for spaces that say nothing of graphs."""
+
+IN_ORDER: list[Encoding] = ["numbers", "categories", "counts"]
+"""The same for those of them that have decisions in order; without any other decisions the first one only."""
 
 
 def has_graphs(space: Space) -> bool:
@@ -53,7 +61,11 @@ def has_graphs(space: Space) -> bool:
 
 def default_encodings(space: Space) -> list[Encoding]:
     """What models see of a space unless told otherwise."""
-    return DEFAULT if has_graphs(space) else WITHOUT_GRAPHS
+    if has_graphs(space):
+        return DEFAULT
+    if not space.in_order:
+        return WITHOUT_GRAPHS
+    return IN_ORDER if None in scales(space) else IN_ORDER[:1]
 
 
 def checked_encodings(owner: str, encodings: Sequence[Encoding]) -> list[Encoding]:
@@ -85,12 +97,17 @@ def encode(
     """
     n = len(architectures)
     graphs: OperationGraphs | None = None
-    by_decision = {"one_hot"} if has_graphs(space) else {"one_hot", "operations", "adjacency", "facts", "counts"}
+    by_decision = {"one_hot", *SPLIT}
+    if not has_graphs(space):
+        by_decision |= {"operations", "adjacency", "facts", "counts"}
+    _check_split(space, encodings)
     if set(encodings) - by_decision:
         graphs = space.operation_graphs(architectures).pruned()
         hot = graphs.one_hot()
 
     def compute(encoding: Encoding) -> npt.NDArray[np.float32]:
+        if encoding in SPLIT:
+            return SPLIT[encoding](space, architectures)
         if encoding in by_decision or graphs is None:
             return counts_by_kind(space, architectures) if encoding == "counts" else space.one_hot(architectures)
         if encoding == "counts":
@@ -110,21 +127,85 @@ def encode(
     return [compute(encoding) for encoding in encodings]
 
 
-def counts_by_kind(
-    space: Space, architectures: Sequence[Architecture] | npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    """How often decisions of each kind take each option: shape (n, options of all kinds)."""
+Architectures = Sequence[Architecture] | npt.NDArray[np.int64]
+
+
+class Table(NamedTuple):
+    """Architectures as options, with what their decisions are.
+
+    Attributes:
+        options: Shape (n, decisions); ``ABSENT`` where an architecture has no such decision.
+        names: Of the decisions.
+        counts: Of options of each.
+        scales: Where they lie, if they are in order.
+        absent: Whether decisions can be absent.
+    """
+
+    options: npt.NDArray[np.int64]
+    names: Sequence[str]
+    counts: npt.NDArray[np.int64]
+    scales: Sequence[Sequence[float] | None]
+    absent: bool
+
+
+def table_of(space: Space, architectures: Architectures) -> Table:
+    """A column for each decision; in a conditional space by name."""
     if space.arities is None:
-        kinds, options = kinds_of_names(space.by_name.names), space.by_name.options
-        table = space.by_name.table(as_tuples(architectures))
-    else:
-        places = range(space.max_length)
-        kinds = kinds_of_names([space.label((0,) * place) for place in places])
-        options, table = np.array(space.arities), np.asarray(architectures, np.int64).reshape(-1, space.max_length)
-    widths = np.zeros(max(kinds) + 1, np.int64)
-    np.maximum.at(widths, kinds, options)
+        known = space.by_name
+        return Table(known.table(as_tuples(architectures)), known.names, known.options, known.scales, True)
+    names = [space.label((0,) * place) for place in range(space.max_length)]
+    options = np.asarray(architectures, np.int64).reshape(-1, space.max_length)
+    return Table(options, names, np.array(space.arities), scales(space), False)
+
+
+def numbers(space: Space, architectures: Architectures) -> npt.NDArray[np.float32]:
+    """Of each decision in order where its option lies, 0 to 1; if it can be absent, also whether it is there."""
+    table = table_of(space, architectures)
+    columns = []
+    for column, scale in enumerate(table.scales):
+        if scale is not None:
+            options = table.options[:, column]
+            there = options != ABSENT
+            columns.append(np.where(there, np.asarray(scale)[options], 0.5))
+            columns += [there] if table.absent else []
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def categories(space: Space, architectures: Architectures) -> npt.NDArray[np.float32]:
+    """One-hot of each decision that is in no order; if it can be absent, that is an option."""
+    table = table_of(space, architectures)
+    found = []
+    for column, (scale, count) in enumerate(zip(table.scales, table.counts.tolist(), strict=True)):
+        if scale is None:
+            found.append(table.options[:, [column]] == np.arange(-1 if table.absent else 0, count))
+    return np.concatenate(found, axis=1).astype(np.float32)
+
+
+SPLIT = {"numbers": numbers, "categories": categories}
+"""Encodings of the decisions in order, and of all others."""
+
+
+def _check_split(space: Space, encodings: Sequence[Encoding]) -> None:
+    """Raises ``UsageError`` if an encoding is of decisions that the space has none of."""
+    wanted = [encoding for encoding in encodings if encoding in SPLIT]
+    for encoding in wanted:
+        if not any((scale is not None) == (encoding == "numbers") for scale in scales(space)):
+            order = "in order" if encoding == "numbers" else "in no order"
+            raise UsageError(
+                f"encodings: {encoding}: expected a space with decisions whose options are {order}, "
+                f"{type(space).__name__} has none; use one_hot"
+            )
+
+
+def counts_by_kind(space: Space, architectures: Architectures) -> npt.NDArray[np.float32]:
+    """How often decisions of each kind, but for those in order, take each option: shape (n, options of all kinds)."""
+    table = table_of(space, architectures)
+    free = [column for column, scale in enumerate(table.scales) if scale is None]
+    kinds, options = kinds_of_names([table.names[column] for column in free]), table.options[:, free]
+    widths = np.zeros(max(kinds, default=-1) + 1, np.int64)
+    np.maximum.at(widths, kinds, table.counts[free])
     starts = (np.cumsum(widths) - widths)[kinds]
-    counts = np.zeros((len(table), int(widths.sum())), np.float32)
-    rows, columns = np.nonzero(table != ABSENT)
-    np.add.at(counts, (rows, starts[columns] + table[rows, columns]), 1.0)
+    counts = np.zeros((len(options), int(widths.sum())), np.float32)
+    rows, columns = np.nonzero(options != ABSENT)
+    np.add.at(counts, (rows, starts[columns] + options[rows, columns]), 1.0)
     return counts

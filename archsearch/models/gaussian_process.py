@@ -124,7 +124,12 @@ class GaussianProcess(Encoded):
         for place, encoding in enumerate(self._encodings):
             if encoding == "paths":  # counts: the first path of a kind matters more than the fifth
                 groups[place] = np.log1p(groups[place])
-        return groups
+        return [part for place, group in enumerate(groups) for part in self._parts(place, group)]
+
+    def _parts(self, place: int, group: npt.NDArray[np.float32]) -> Groups:
+        """The columns of an encoding by length: each number has one of its own."""
+        numbers = self._encodings[place : place + 1] == ["numbers"]
+        return np.split(group, group.shape[1], axis=1) if numbers else [group]
 
     def _squares(self, groups: Groups) -> list[Array]:
         """Squared distances between the labels by each encoding, their mean 1; 0 if it does not tell them apart."""

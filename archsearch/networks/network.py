@@ -11,6 +11,7 @@ of their own: no global generator is read or written.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -142,6 +143,10 @@ class Network(nn.Module):
         """
         return False
 
+    def own_values(self, generator: torch.Generator) -> Mapping[str, torch.Tensor] | None:
+        """Initial values of parameters and buffers by name, of a network that has others than PyTorch's defaults."""
+        return None
+
     def kept(self, options: Sequence[Collection[int]], arities: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """The options to mix: those of each decision once each, in rising order.
 
@@ -259,13 +264,19 @@ def build(make: Callable[[], nn.Module], seed: int, device: torch.device | str =
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Gives every parameter and buffer its initial value: PyTorch's own defaults, drawn from ``generator``.
+    """Gives every parameter and buffer its initial value: the network's own, or PyTorch's defaults, from ``generator``.
 
     A module with parameters that are neither convolution, linear nor batch-norm must offer ``initialise(generator)``.
 
     Raises:
         TypeError: If there is a module whose initial values are not known.
     """
+    own = network.own_values(generator) if isinstance(network, Network) else None
+    if own is not None:
+        with torch.no_grad():
+            for name, value in itertools.chain(network.named_parameters(), network.named_buffers()):
+                value.copy_(own[name])
+        return
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             bound = 1 / math.sqrt(module.weight[0].numel())  # Kaiming uniform with a = sqrt(5)
