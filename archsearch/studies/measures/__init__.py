@@ -9,9 +9,11 @@ from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.studies.measures.agreement import Agreement as Agreement
+    from archsearch.studies.measures.found_at_cost import FoundAtCost as FoundAtCost
 
 _MODULES = {
     "Agreement": "agreement",
+    "FoundAtCost": "found_at_cost",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604
