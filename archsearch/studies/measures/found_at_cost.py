@@ -236,8 +236,9 @@ def _warm_up() -> None:
     """One update of a small network: what PyTorch does once per process must not be in the first bill."""
     import torch
 
-    layers = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.ReLU(), torch.nn.Flatten())
-    network = torch.nn.Sequential(layers, torch.nn.Linear(72, 2))
+    with torch.random.fork_rng(devices=[]):  # whose numbers are for others
+        first = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.ReLU())
+        network = torch.nn.Sequential(first, torch.nn.Flatten(), torch.nn.Linear(72, 2))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     torch.nn.functional.cross_entropy(network(torch.zeros(4, 1, 8, 8)), torch.zeros(4, dtype=torch.long)).backward()
     optimizer.step()
