@@ -243,5 +243,6 @@ def _warm_up() -> None:
         first = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.ReLU())
         network = torch.nn.Sequential(first, torch.nn.Flatten(), torch.nn.Linear(72, 2))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    torch.nn.functional.cross_entropy(network(torch.zeros(4, 1, 8, 8)), torch.zeros(4, dtype=torch.long)).backward()
+    loss = torch.nn.functional.cross_entropy(network(torch.zeros(4, 1, 8, 8)), torch.zeros(4, dtype=torch.long))
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
