@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 import re
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from archsearch.controller import Controller
-from archsearch.errors import ConstraintError
+from archsearch.errors import ConstraintError, UsageError
 from archsearch.evaluator import MAX_DRAWS, Evaluator
 from archsearch.executors.evaluating import evaluate_safely, prepare_below
 from archsearch.executors.executor import Executor
@@ -29,6 +30,9 @@ from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 from archsearch.wrapping import Around
 
 SET_UP, COST = "set_up.json", "cost"
+
+NEGLIGIBLE_SECONDS = 0.01
+"""A set-up that bills less is none: what is measured of doing nothing is noise."""
 
 LOOK_UP_SECONDS = 10.0
 """How long all architectures of a table may take to be looked up."""
@@ -164,6 +168,33 @@ class Prepared(Around):
         return self.evaluator.evaluate_batch(queries)
 
 
+def anew(evaluator: Evaluator, number: int = 0, **changes: Any) -> Evaluator:
+    """The same evaluator, not started; its own seed, if it has one, raised by a number, and settings changed.
+
+    Raises:
+        UsageError: If it has no such setting.
+    """
+    arguments = {
+        name: _unstarted(getattr(evaluator, name))
+        for name, parameter in inspect.signature(type(evaluator).__init__).parameters.items()
+        if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    if number and isinstance(arguments.get("seed"), int):
+        arguments["seed"] += number
+    if unknown := changes.keys() - arguments.keys():
+        raise UsageError(
+            f"{type(evaluator).__name__} has no setting called {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(arguments)}"
+        )
+    return type(evaluator)(**arguments | changes)
+
+
+def _unstarted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unstarted(each) for each in value]
+    return anew(value) if isinstance(value, Evaluator) else value
+
+
 def search_or_resume(
     space: Space,
     controller: Controller,
@@ -200,6 +231,11 @@ def search_or_resume(
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return result
+
+
+def without_noise(set_up: Cost) -> Cost:
+    """The cost of a set-up; none if it is negligible."""
+    return set_up if set_up.billed_seconds >= NEGLIGIBLE_SECONDS else NO_COST
 
 
 def truth_of(evaluation: Evaluation, name: str) -> float:
