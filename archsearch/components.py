@@ -30,6 +30,7 @@ from archsearch.errors import ArchsearchError, NotTrusted, UnknownName, UsageErr
 BASES = {
     "controllers": "archsearch.controller.Controller",
     "evaluators": "archsearch.evaluator.Evaluator",
+    "measures": "archsearch.studies.measure.Measure",
     "models": "archsearch.model.Model",
     "spaces": "archsearch.space.Space",
 }
@@ -79,8 +80,8 @@ def load(name: str, kind: str | None = None) -> Any:
     raise UnknownName(_unknown_message(name, " or ".join(each[:-1] for each in kinds), known))
 
 
-def expect_part(name: str, role: str) -> None:
-    """Refuses a name that is none of the parts that an argument of that name takes, such as ``relaxation``.
+def part(name: str, role: str) -> type | None:
+    """The part of that name, if an argument of that name takes parts, such as ``relaxation``; None: it takes none.
 
     Args:
         name: Name of a class.
@@ -91,9 +92,10 @@ def expect_part(name: str, role: str) -> None:
     """
     module = f"{role.removesuffix('s')}s"
     if module not in PARTS:
-        return
+        return None
     base = getattr(importlib.import_module(f"archsearch.differentiable.{module}"), PARTS[module])
-    known, waiting = set(), [base]
+    known: dict[str, type] = {}
+    waiting = [base]
     while waiting:
         cls = waiting.pop()
         waiting.extend(cls.__subclasses__())
@@ -101,9 +103,33 @@ def expect_part(name: str, role: str) -> None:
         if f"{cls.__module__}.".startswith(f"archsearch.differentiable.{module}.") and (
             cls is not base or module in ("resources", "discretisations", "stages")
         ):
-            known.add(cls.__name__)
+            known[cls.__name__] = cls
     if name not in known:
         raise UnknownName(_unknown_message(name, module[:-1], sorted(known)))
+    return known[name]
+
+
+def with_paths(description: Any, kind: str | None = None, role: str = "") -> Any:
+    """The same plain data, with import paths wherever classes are named by their short names.
+
+    Args:
+        description: As ``describe`` gives it, but for the names.
+        kind: Of the outermost component: controllers, evaluators, ...; None: any.
+        role: The argument that it is given for, if any.
+
+    Raises:
+        UnknownName: If nothing is called so; the message lists what there is.
+    """
+    if isinstance(description, list):
+        return [with_paths(each, None, role) for each in description]
+    if not isinstance(description, Mapping):
+        return description
+    if not isinstance(path := description.get("class_path"), str):
+        return {name: with_paths(each, None, role) for name, each in description.items()}
+    if path.isidentifier():
+        path = import_path(part(path, role) or load(path, kind))
+    given = _arguments(description).items()
+    return {"class_path": path, "init_args": {name: with_paths(each, None, name) for name, each in given}}
 
 
 def _unknown_message(name: str, what: str, known: Sequence[str]) -> str:

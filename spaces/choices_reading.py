@@ -14,12 +14,11 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from archsearch.errors import UsageError
+from archsearch.files.yaml_files import yaml_lines
 
 MOST_DECISIONS = 20_000
 """Decisions that a definition may come to, all repetitions counted."""
 
-MOST_DEPTH = 40
-"""Keys that lead to something whose line is known."""
 Keys = tuple[Any, ...]
 """Where something stands in nested mappings: the keys that lead there."""
 Condition = tuple[int, frozenset[int]]
@@ -284,25 +283,10 @@ def read_yaml(path: Path) -> tuple[Any, dict[Keys, int]]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        lines: dict[Keys, int] = {}
-        _find_lines(yaml.compose(text, _Loader), (), lines)
-        return yaml.load(text, _Loader), lines
+        return yaml.load(text, _Loader), yaml_lines(text, _Loader)
     except OSError as error:
         raise UsageError(
             f"Choices: {path} cannot be read ({error.strerror}); expected a YAML file of decisions"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"Choices: {path} is no YAML: {error}") from None
-
-
-def _find_lines(node: Any, keys: Keys, lines: dict[Keys, int]) -> None:
-    if len(keys) > MOST_DEPTH:  # an anchor inside itself
-        return
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            lines[(*keys, key.value)] = key.start_mark.line + 1
-            _find_lines(value, (*keys, key.value), lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            lines[(*keys, str(i))] = value.start_mark.line + 1
-            _find_lines(value, (*keys, str(i)), lines)

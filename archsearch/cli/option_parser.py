@@ -159,14 +159,14 @@ def _unrecognized(arguments: list[str], options: Iterable[str]) -> str:
 
 def _unknown_class(where: list[str], said: str) -> str | None:
     """What to say of a class that cannot be found by its short name; None: that is not what is wrong."""
-    from archsearch.components import KINDS, expect_part, load
+    from archsearch.components import KINDS, load, part
 
     if not said.startswith(NO_CLASS):
         return None
     name, role = said.removeprefix(NO_CLASS).strip(), where[-1] if where else ""
     try:
         if "." not in name:
-            expect_part(name, role)
+            part(name, role)
         load(name, f"{role}s" if f"{role}s" in KINDS else None)
     except UnknownName as error:
         return str(error).removesuffix(".")

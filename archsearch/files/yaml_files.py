@@ -18,6 +18,12 @@ from archsearch.errors import UsageError
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+MOST_DEPTH = 40
+"""Keys that lead to something whose line is known."""
+
+Keys = tuple[str, ...]
+"""Where something stands: the keys, and places in lists counted from 0, that lead there."""
+
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -101,6 +107,30 @@ def read_yaml_file(name: str, text: str) -> Any:
         return read_yaml(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{name}: {yaml_problem(error)}") from None
+
+
+def yaml_lines(text: str, loader: Any = Loader) -> dict[Keys, int]:
+    """The line, counted from 1, of everything in YAML that has a key or a place in a list.
+
+    Raises:
+        yaml.YAMLError: If it is none.
+    """
+    lines: dict[Keys, int] = {}
+    _find_lines(yaml.compose(text, loader), (), lines)
+    return lines
+
+
+def _find_lines(node: Any, keys: Keys, lines: dict[Keys, int]) -> None:
+    if len(keys) > MOST_DEPTH:  # an anchor inside itself
+        return
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            lines[(*keys, key.value)] = key.start_mark.line + 1
+            _find_lines(value, (*keys, key.value), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            lines[(*keys, str(i))] = value.start_mark.line + 1
+            _find_lines(value, (*keys, str(i)), lines)
 
 
 def yaml_problem(error: yaml.YAMLError) -> str:

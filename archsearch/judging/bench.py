@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import inspect
 import math
 import sys
 import time
@@ -298,24 +297,6 @@ class Random(Evaluator):
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """A number that the architecture has nothing to do with."""
         return Evaluation(float(stream(seed, RANDOM).random()))
-
-
-def anew(evaluator: Evaluator, number: int = 0) -> Evaluator:
-    """The same evaluator, not started; its own seed, if it has one, raised by a number."""
-    arguments = {
-        name: _unstarted(getattr(evaluator, name))
-        for name, parameter in inspect.signature(type(evaluator).__init__).parameters.items()
-        if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }
-    if number and isinstance(arguments.get("seed"), int):
-        arguments["seed"] += number
-    return type(evaluator)(**arguments)
-
-
-def _unstarted(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_unstarted(each) for each in value]
-    return anew(value) if isinstance(value, Evaluator) else value
 
 
 def scores_of(trials: Sequence[Trial], architectures: Sequence[Architecture]) -> list[float]:

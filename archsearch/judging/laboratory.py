@@ -19,10 +19,10 @@ from archsearch.components import names
 from archsearch.controller import Controller
 from archsearch.errors import TooManyFailures
 from archsearch.evaluator import Evaluator
-from archsearch.judging.bench import MIN_SAMPLES, Bench, Random, Size, anew, mean, scores_of
+from archsearch.judging.bench import MIN_SAMPLES, Bench, Random, Size, mean, scores_of
 from archsearch.judging.compared import CEILING, POOL, RANDOM, ROUNDING, Compared, Findings, Kind, set_up_seconds
 from archsearch.ranking import Agreement, agreement, best_of
-from archsearch.running.scoring import Listed, Prepared, folder_name, highest_listed, search_or_resume
+from archsearch.running.scoring import Listed, Prepared, anew, folder_name, highest_listed, search_or_resume
 from archsearch.trial import NO_COST, Architecture
 
 if TYPE_CHECKING:

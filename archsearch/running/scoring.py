@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 import re
 import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from archsearch.controller import Controller
 from archsearch.errors import ConstraintError
@@ -157,6 +158,24 @@ class Prepared(Around):
     def evaluate_batch(self, queries: Sequence[Query]) -> list[Evaluation]:
         """As the evaluator does."""
         return self.evaluator.evaluate_batch(queries)
+
+
+def anew(evaluator: Evaluator, number: int = 0) -> Evaluator:
+    """The same evaluator, not started; its own seed, if it has one, raised by a number."""
+    arguments = {
+        name: _unstarted(getattr(evaluator, name))
+        for name, parameter in inspect.signature(type(evaluator).__init__).parameters.items()
+        if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    if number and isinstance(arguments.get("seed"), int):
+        arguments["seed"] += number
+    return type(evaluator)(**arguments)
+
+
+def _unstarted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unstarted(each) for each in value]
+    return anew(value) if isinstance(value, Evaluator) else value
 
 
 def search_or_resume(

@@ -1,0 +1,18 @@
+"""What studies measure, each in a file of its own; see ``archsearch.studies.measure`` for their contract.
+
+Classes are imported on first use, so that listing them loads no library.
+"""
+
+from typing import TYPE_CHECKING
+
+from archsearch.basics.classes import lazy_classes
+
+if TYPE_CHECKING:
+    from archsearch.studies.measures.agreement import Agreement as Agreement
+
+_MODULES = {
+    "Agreement": "agreement",
+}
+ALL = tuple(_MODULES)
+__all__ = ["ALL", *_MODULES]  # noqa: PLE0604
+__getattr__ = lazy_classes(__name__, _MODULES)
