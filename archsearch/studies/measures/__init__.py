@@ -9,9 +9,15 @@ from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
     from archsearch.studies.measures.agreement import Agreement as Agreement
+    from archsearch.studies.measures.derived_network import DerivedNetwork as DerivedNetwork
+    from archsearch.studies.measures.inherited_ranking import InheritedRanking as InheritedRanking
+    from archsearch.studies.measures.trained_candidates import TrainedCandidates as TrainedCandidates
 
 _MODULES = {
     "Agreement": "agreement",
+    "DerivedNetwork": "derived_network",
+    "InheritedRanking": "inherited_ranking",
+    "TrainedCandidates": "trained_candidates",
 }
 ALL = tuple(_MODULES)
 __all__ = ["ALL", *_MODULES]  # noqa: PLE0604
