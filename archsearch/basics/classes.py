@@ -1,10 +1,12 @@
-"""Classes imported on first use, so that a package loads little; and classes with other defaults than their base."""
+"""Classes imported on first use, so that a package loads little; with other defaults than their base; with their types."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import types
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -50,3 +52,24 @@ def other_defaults(**defaults: Any) -> Callable[[type[C]], type[C]]:
         return cls
 
     return decorate
+
+
+def settle(cls: Any) -> None:
+    """Puts types where the annotations of the settings of a class, and of its bases, are texts.
+
+    Where a module has ``from __future__ import annotations``, jsonargparse runs its ``if TYPE_CHECKING:`` blocks to
+    find out what the annotations mean. Those of a space import networkx and, through the networks, torch: seconds, for
+    types that none of its settings have. What the names of the module alone explain is settled here, so that nothing
+    is left to run.
+
+    They are those that jsonargparse would find. Annotations that cannot be resolved without type-checking imports stay
+    as they are, and jsonargparse resolves them as it does.
+
+    Args:
+        cls: A class; anything else is left alone.
+    """
+    for each in inspect.getmro(cls) if inspect.isclass(cls) else ():
+        init = vars(each).get("__init__")
+        if inspect.isfunction(init) and any(isinstance(kind, str) for kind in init.__annotations__.values()):
+            with contextlib.suppress(Exception):  # annotations can be any expressions
+                init.__annotations__ = typing.get_type_hints(init)

@@ -18,6 +18,7 @@ from archsearch.cli.comparing import compare
 from archsearch.cli.looking import export, list_components, report, show, status, verify
 from archsearch.cli.profiling import profile
 from archsearch.cli.searching import resume, run
+from archsearch.cli.studying import study
 from archsearch.errors import ArchsearchError, UsageError
 
 THREAD_SECONDS = 2.0
@@ -39,6 +40,7 @@ commands:
   report    the best architectures of a run, its learning curve, one HTML page
   verify    score the best of a run again, by a better evaluator: does their order hold?
   export    the best of a run as files without code: genotype, weights, ONNX, a model card
+  study     claims as experiments: does it hold, by a threshold that was written before?
   profile   how long the networks of a space take on a device: the table that limits on latency read
   show      one architecture as text and as a drawing
   list      controllers, evaluators, spaces and presets, and what fits together
@@ -154,6 +156,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Answer]] = {
     "run": run,
     "resume": resume,
     "compare": compare,
+    "study": study,
     "status": status,
     "report": report,
     "verify": verify,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch.basics.classes import settle
 from archsearch.cli.answers import Answer, result_document
-from archsearch.cli.settled import settle
 from archsearch.errors import ArchsearchError, UsageError
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ Journal, resume, executors, tries after failures and bills are then those of eve
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from archsearch.basics.checks import at_least_one
@@ -13,6 +14,9 @@ from archsearch.evaluator import Evaluator
 from archsearch.space import Space
 from archsearch.studies.measure import Measure
 from archsearch.trial import Architecture, Evaluation
+
+PROCESSOR = "processor_seconds"
+"""Figure that each cell has besides those of its measure: what measuring took, in this process."""
 
 
 class Cells(Space):
@@ -60,9 +64,10 @@ class Asked(Evaluator):
 
     def evaluate(self, architecture: Architecture, seed: int) -> Evaluation:
         """The figures of a cell; the seed is the cell's own, so that a second try gives the same."""
-        measure = self._each[architecture[0]]
+        measure, begun = self._each[architecture[0]], time.process_time()
         figures, cost = measure.measure(architecture[1])
-        return Evaluation(_checked(measure, figures)[self.figure], figures, cost)
+        score = _checked(measure, figures)[self.figure]
+        return Evaluation(score, {**figures, PROCESSOR: time.process_time() - begun}, cost)
 
 
 def _checked(measure: Measure, figures: Mapping[str, float]) -> Mapping[str, float]:

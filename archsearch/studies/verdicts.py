@@ -11,7 +11,7 @@ tests need 6 seeds at an error of 0.05.
   values as typical values", JASA 64, 1969): between two that follow each other, the true effect lies equally often.
 - ``wilcoxon``: ranks of the same; less moved by a single seed. Interval of Hodges & Lehmann, from the means of all
   pairs ("Estimates of location based on rank tests", Annals of Mathematical Statistics 34, 1963).
-- ``t``: Student's, exact for normal values and close to it for means of many; the one that tells most with 3 to 5 seeds.
+- ``t``: Student's, exact for normal values, and close to it for means of many; tells most with 3 to 5 seeds.
 - ``binomial``: of figures that are 0 or 1, such as whether a search ended badly: the share, after Clopper and Pearson,
   "The use of confidence or fiducial limits", Biometrika 26, 1934.
 
