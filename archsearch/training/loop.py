@@ -226,7 +226,7 @@ def moments(group: int) -> str:
 
 def candidates_of(network: Network) -> list[tuple[str, list[torch.Tensor]]]:
     """The candidates of all choices that have weights, by the names of their modules, with these."""
-    found = [
+    found: list[tuple[str, list[torch.Tensor]]] = [
         (f"{place}.{name}", list(candidate.parameters()))
         for place, choice in network.named_modules()
         if isinstance(choice, Choice)
