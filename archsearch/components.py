@@ -49,7 +49,8 @@ PARTS = {
 }
 """Modules of parts, each with its base class."""
 
-KINDS = tuple(BASES)
+KINDS = tuple(kind for kind in BASES if kind != "measures")
+"""What searches are made of; measures are for studies."""
 
 C = TypeVar("C")
 

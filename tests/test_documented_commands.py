@@ -25,6 +25,7 @@ WORK = {
     "verify": ("judging.verification", "verify"),
     "export": ("bridges.export", "export"),
     "profile": ("devices.profiler", "profile"),
+    "study": ("studies.study", "read_study"),
     "compare": ("judging.comparison", "compare"),
     "compare --controllers": ("contests.controller_comparison", "compare_controllers"),
 }

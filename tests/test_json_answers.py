@@ -23,6 +23,10 @@ COMMANDS = {
     "export": (["export", "run"], "export"),
     "show": (["show", "run"], "architecture"),
     "list": (["list"], "list"),
+    "study": (
+        ["study", "run", str(Path(__file__).parents[1] / "examples" / "study_short_trainings.yaml"), "--quiet"],
+        "study",
+    ),
     "profile": (
         [
             "profile",

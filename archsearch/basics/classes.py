@@ -1,4 +1,4 @@
-"""Classes imported on first use, so that a package loads little; with other defaults than their base; with their types."""
+"""Classes that are imported on first use, that have other defaults than their base, or texts as annotations."""
 
 from __future__ import annotations
 

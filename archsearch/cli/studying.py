@@ -27,8 +27,10 @@ ALL = "all"
 
 def study(arguments: Sequence[str]) -> Answer:
     """Runs studies, and shows what came of them."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        return Answer(HELP.rstrip(), {"help": HELP})
+    if not arguments:
+        raise UsageError(f"expected ACTION: {', '.join(ACTIONS)}; see 'archsearch study --help'")
+    if arguments[0] in ("-h", "--help"):
+        return Answer(HELP.rstrip(), {})
     action, given = arguments[0], arguments[1:]
     if action not in ACTIONS:
         close = difflib.get_close_matches(action, ACTIONS, n=1)

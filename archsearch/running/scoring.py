@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from archsearch.controller import Controller
-from archsearch.errors import ConstraintError
+from archsearch.errors import ConstraintError, UsageError
 from archsearch.evaluator import MAX_DRAWS, Evaluator
 from archsearch.executors.evaluating import evaluate_safely, prepare_below
 from archsearch.executors.executor import Executor
@@ -160,8 +160,12 @@ class Prepared(Around):
         return self.evaluator.evaluate_batch(queries)
 
 
-def anew(evaluator: Evaluator, number: int = 0) -> Evaluator:
-    """The same evaluator, not started; its own seed, if it has one, raised by a number."""
+def anew(evaluator: Evaluator, number: int = 0, **changes: Any) -> Evaluator:
+    """The same evaluator, not started; its own seed, if it has one, raised by a number, and settings changed.
+
+    Raises:
+        UsageError: If it has no such setting.
+    """
     arguments = {
         name: _unstarted(getattr(evaluator, name))
         for name, parameter in inspect.signature(type(evaluator).__init__).parameters.items()
@@ -169,7 +173,12 @@ def anew(evaluator: Evaluator, number: int = 0) -> Evaluator:
     }
     if number and isinstance(arguments.get("seed"), int):
         arguments["seed"] += number
-    return type(evaluator)(**arguments)
+    if unknown := changes.keys() - arguments.keys():
+        raise UsageError(
+            f"{type(evaluator).__name__} has no setting called {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(arguments)}"
+        )
+    return type(evaluator)(**arguments | changes)
 
 
 def _unstarted(value: Any) -> Any:

@@ -187,16 +187,20 @@ class Finding:
     # -- as text -----------------------------------------------------------------------------------
 
     def rows(self) -> list[list[str]]:
-        """A line for each setting, with a head: the mean of each figure and its deviation over the seeds, the cost."""
-        rows = [["setting", "seeds", *self.kinds, "billed", "processor"]]
+        """A line for each setting, with a head: the mean of each figure and its deviation over the seeds, the cost.
+
+        Figures that no cell has are left out.
+        """
+        kinds = [kind for kind in self.kinds if any(math.isfinite(cell.figures[kind]) for cell in self.cells)]
+        rows = [["setting", "seeds", *kinds, "billed", "processor"]]
         for setting in self.settings:
             mine = [cell for cell in self.cells if cell.setting == setting]
             if not mine:
-                rows.append([setting, "0", *["-"] * (len(self.kinds) + 2)])
+                rows.append([setting, "0", *["-"] * (len(kinds) + 2)])
                 continue
             billed = float(np.mean([cell.cost.billed_seconds for cell in mine]))
             processor = float(np.mean([cell.figures.get(PROCESSOR, 0.0) for cell in mine]))
-            figures = [_mean(self.values(setting, figure)) for figure in self.kinds]
+            figures = [_mean(self.values(setting, kind)) for kind in kinds]
             rows.append([setting, str(len(mine)), *figures, format_seconds(billed), format_seconds(processor)])
         return rows
 
@@ -218,5 +222,8 @@ def _end(value: float) -> str:
 
 
 def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return "-"
     mean = f"{values.mean():.4g}"
     return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.2g}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from archsearch.basics.descriptions import Described
 from archsearch.trial import NO_COST, Cost
@@ -19,7 +19,8 @@ class Measured(NamedTuple):
     """What a measure found under one seed.
 
     Attributes:
-        figures: By name, all of those that the class's ``figures`` lists; finite numbers.
+        figures: By name, all of those that the class's ``figures`` lists. NaN: not known; the figure of a study's claim
+            must be finite.
         cost: What they have cost, beyond the wall time, which the executor measures. Seconds of a table count as
             recorded ones, processor time as that of a device.
     """
@@ -37,9 +38,12 @@ class Measure(Described):
 
     Attributes:
         figures: Name of each figure that it gives to what that means, with its unit, in a few words.
+        quick: Settings with which it takes about a second, whatever they do to the figures: tests measure each shipped
+            study once with these.
     """
 
     figures: ClassVar[Mapping[str, str]] = {}
+    quick: ClassVar[Mapping[str, Any]] = {}
 
     def measure(self, seed: int) -> Measured:
         """Measures once.
@@ -57,8 +61,18 @@ class Measure(Described):
         return {}
 
 
+def seconds_of(cost: Cost) -> float:
+    """Seconds to charge for work of several kinds: recorded ones and those of devices together, else wall seconds.
+
+    ``Cost.billed_seconds`` is of one evaluation, which is of one kind.
+    """
+    return cost.recorded_seconds + cost.device_seconds or cost.billed_seconds
+
+
 def as_billed(cost: Cost) -> Cost:
     """The bill of searches inside a measure as its own: wall seconds that were billed count as those of a device."""
-    if cost.recorded_seconds or cost.device_seconds:
-        return dataclasses.replace(cost, wall_seconds=0.0, failed_seconds=0.0)
-    return dataclasses.replace(cost, wall_seconds=0.0, failed_seconds=0.0, device_seconds=cost.billed_seconds)
+    device = 0.0 if cost.recorded_seconds else cost.device_seconds or cost.billed_seconds
+    recorded = cost.recorded_seconds + cost.device_seconds if cost.recorded_seconds else 0.0
+    return dataclasses.replace(
+        cost, wall_seconds=0.0, failed_seconds=0.0, device_seconds=device, recorded_seconds=recorded
+    )

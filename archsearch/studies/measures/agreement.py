@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class Agreement(Measure):
         "regret": "truth of the best less that of the one with the highest score",
         "compared": "architectures that could be scored",
     }
+
+    quick: ClassVar[Mapping[str, Any]] = {"samples": 30}
 
     def __init__(
         self,

@@ -57,6 +57,8 @@ class DerivedNetwork(Measure):
         "lost": "share of the relaxed network's accuracy that is lost so",
     }
 
+    quick: ClassVar[Mapping[str, Any]] = {"samples": 3}
+
     def __init__(
         self,
         space: Space,
