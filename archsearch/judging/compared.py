@@ -11,6 +11,7 @@ import numpy as np
 
 from archsearch.errors import UsageError
 from archsearch.ranking import Agreement
+from archsearch.running.scoring import without_noise
 from archsearch.trial import Cost
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ RANDOM, CEILING = "random", "noise ceiling"
 POOL = "random search among the {:,} architectures that all can score"
 ROUNDING = 1e-6
 """Share by which sums of seconds may differ and still be taken as equal."""
-
-NEGLIGIBLE_SECONDS = 0.01
-"""A set-up that bills less is none: what is measured of doing nothing is noise."""
 
 LEVEL = 0.95
 
@@ -168,7 +166,7 @@ class Findings:
 
 def set_up_seconds(set_up: Cost) -> float:
     """Billed seconds of a set-up; 0 if they are negligible."""
-    return set_up.billed_seconds if set_up.billed_seconds >= NEGLIGIBLE_SECONDS else 0.0
+    return without_noise(set_up).billed_seconds
 
 
 def break_even(set_up: float, each: float, other_set_up: float, other_each: float) -> float:

@@ -31,6 +31,9 @@ from archsearch.wrapping import Around
 
 SET_UP, COST = "set_up.json", "cost"
 
+NEGLIGIBLE_SECONDS = 0.01
+"""A set-up that bills less is none: what is measured of doing nothing is noise."""
+
 LOOK_UP_SECONDS = 10.0
 """How long all architectures of a table may take to be looked up."""
 
@@ -223,6 +226,11 @@ def search_or_resume(
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return result
+
+
+def without_noise(set_up: Cost) -> Cost:
+    """The cost of a set-up; none if it is negligible."""
+    return set_up if set_up.billed_seconds >= NEGLIGIBLE_SECONDS else NO_COST
 
 
 def truth_of(evaluation: Evaluation, name: str) -> float:

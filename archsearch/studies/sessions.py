@@ -74,7 +74,8 @@ def run_study(
         stopped = _go_on(study, folder, executor, workers, progress)
     finally:
         finding = collected(study, out)
-        save(finding, folder)
+        if any(_sessions(folder)):  # else it could not even begin
+            save(finding, folder)
     if stopped:
         raise KeyboardInterrupt
     return finding

@@ -26,7 +26,7 @@ from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.evaluating import evaluate_safely
 from archsearch.ranking import kendall_tau
-from archsearch.running.scoring import Prepared, anew, highest_listed, truth_of
+from archsearch.running.scoring import Prepared, anew, highest_listed, truth_of, without_noise
 from archsearch.running.search import search
 from archsearch.space import Space
 from archsearch.studies.measure import Measure, Measured, as_billed, seconds_of
@@ -112,7 +112,7 @@ class FoundAtCost(Measure):
         """See ``Measure``."""
         grown = {name: max(1, round(each * self.seconds)) for name, each in (self.per_second or {}).items()}
         with _prepared(self.space, anew(self.evaluator, seed, **grown)) as prepared:
-            set_up = prepared.set_up
+            set_up = without_noise(prepared.set_up)
             paid = self._searched(prepared, self.seconds - seconds_of(set_up), seed)
             found = max(paid, key=lambda trial: trial.rank).architecture if paid else self._drawn(seed)
             tau = self._tau(prepared, seed)
