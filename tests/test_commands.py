@@ -82,7 +82,10 @@ def test_without_options_a_command_works_or_says_in_one_line_what_it_needs(capsy
     [
         (["--no_such_option", "3"], "there is no option --no_such_option"),
         (["--hepl"], "did you mean --help?"),
-        (["one", "two", "three", "--four"], "there is no option|expected no further argument"),
+        (
+            ["one", "two", "three", "--four"],
+            "there is no option|expected no further argument|no action is called 'one'",
+        ),
         (["--out"], "expected one argument|there is no option --out"),
         (["--config", "nowhere.yaml"], "does not exist|there is no option --config"),
     ],

@@ -26,6 +26,7 @@ WORK = {
     "export": ("bridges.export", "export"),
     "profile": ("devices.profiler", "profile"),
     "study": ("studies.study", "read_study"),
+    "study report": ("studies.study_report", "found_in"),
     "compare": ("judging.comparison", "compare"),
     "compare --controllers": ("contests.controller_comparison", "compare_controllers"),
 }

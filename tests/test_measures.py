@@ -144,6 +144,7 @@ def test_settings_grow_with_the_budget():
     measured = found(Priced(set_up=2.0), per_second={"size": 0.1})
     assert measured.figures["set_up"] == 2.0 * 5 / 50
     assert found(Priced(set_up=2.0), 1.0, per_second={"size": 0.1}).figures["set_up"] == 2.0, "at least 1"
+    assert found(Priced(set_up=2.0, size=7), per_second={"size": 0.1}).figures["set_up"] == 2.0 * 7 / 50
     with pytest.raises(UsageError, match="Priced has no setting called epochs; it has price"):
         found(per_second={"epochs": 1})
 

@@ -8,7 +8,7 @@ import typing
 import pytest
 from common import run_command
 
-from archsearch.cli.settled import settle
+from archsearch.basics.classes import settle
 from archsearch.components import KINDS, entry_points, load, summary
 from archsearch.showing import listing
 from archsearch.spaces import NASBench201

@@ -32,6 +32,8 @@ def study(arguments: Sequence[str]) -> Answer:
     if arguments[0] in ("-h", "--help"):
         return Answer(HELP.rstrip(), {})
     action, given = arguments[0], arguments[1:]
+    if action.startswith("-"):
+        make_parser("study", "").parse_args(list(arguments))  # which says that there is no such option
     if action not in ACTIONS:
         close = difflib.get_close_matches(action, ACTIONS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(ACTIONS)}."

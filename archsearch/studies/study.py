@@ -226,7 +226,8 @@ class _Reader:
         found: dict[str, Measure] = {}
         for combination in itertools.product(*axes):
             label = BETWEEN.join(name for name, _, _ in combination) or ALONE
-            plain, keys = copy.deepcopy(description), ("measure",)
+            plain = copy.deepcopy(description)
+            keys: tuple[str, ...] = ("measure",)
             for _, changes, where in combination:
                 for setting, value in changes.items():
                     plain, keys = self._changed(plain, setting, value, where), where

@@ -81,7 +81,7 @@ def _permutation(values: Floats, error: float) -> Interval:
         bits = (np.arange(1, 2**count)[:, None] >> np.arange(count)) & 1
     else:
         rng = np.random.default_rng(0)  # of the subsets alone: the same values have the same interval
-        bits = rng.random((2**ALL_SUBSETS - 1, count)) < 0.5
+        bits = rng.integers(2, size=(2**ALL_SUBSETS - 1, count))
         bits = bits[bits.any(axis=1)]
     means = np.sort(bits @ values / bits.sum(axis=1))
     return _between(float(values.mean()), means, math.floor(error / 2 * (len(means) + 1)))

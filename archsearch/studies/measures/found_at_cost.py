@@ -58,8 +58,8 @@ class FoundAtCost(Measure):
         ranked: Architectures of the reference whose ranking by the evaluator is held against the truth, billed to
             nobody; 0: none.
         known: Whether only architectures that the reference has may be evaluated, so that no truth has to be made.
-        per_second: Settings of the evaluator that are whole numbers and grow with the budget: how much for a second,
-            at least 1 in all.
+        per_second: Settings of the evaluator that are whole numbers and grow with the budget: how much for a second; in
+            all at least what the evaluator was given, or 1.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -110,7 +110,10 @@ class FoundAtCost(Measure):
 
     def measure(self, seed: int) -> Measured:
         """See ``Measure``."""
-        grown = {name: max(1, round(each * self.seconds)) for name, each in (self.per_second or {}).items()}
+        grown = {
+            name: max(getattr(self.evaluator, name, None) or 1, round(each * self.seconds))
+            for name, each in (self.per_second or {}).items()
+        }
         with _prepared(self.space, anew(self.evaluator, seed, **grown)) as prepared:
             set_up = without_noise(prepared.set_up)
             paid = self._searched(prepared, self.seconds - seconds_of(set_up), seed)
@@ -240,5 +243,6 @@ def _warm_up() -> None:
         first = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.ReLU())
         network = torch.nn.Sequential(first, torch.nn.Flatten(), torch.nn.Linear(72, 2))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    torch.nn.functional.cross_entropy(network(torch.zeros(4, 1, 8, 8)), torch.zeros(4, dtype=torch.long)).backward()
+    loss = torch.nn.functional.cross_entropy(network(torch.zeros(4, 1, 8, 8)), torch.zeros(4, dtype=torch.long))
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
