@@ -20,6 +20,7 @@ from archsearch.evaluators.chain_statistics import Statistics
 from archsearch.evaluators.inheriting import inherit, recompute_statistics
 from archsearch.evaluators.super_network import SuperNetwork
 from archsearch.evaluators.training import BuiltOnTraining, Training
+from archsearch.networks.network import Network
 from archsearch.networks.structure import showing
 from archsearch.networks.undisturbed import batch_norms
 from archsearch.space import Space
@@ -31,6 +32,10 @@ from archsearch.trial import Evaluation, Query
 
 LENGTH = 10
 """The super-network is trained for this many times the epochs of a training, unless it is told otherwise."""
+
+FORGOTTEN = 0.01
+"""Statistics are recomputed before a network is scored, unless its own updates left no more of inherited ones than so
+much: what those updates saw is then what individual training would have seen."""
 
 MEMORY = 2**31
 """Bytes of activations that scoring several architectures of a chain space together may hold."""
@@ -64,7 +69,7 @@ class InheritedScores(BuiltOnTraining):
 
     steps: int = 0
     learning_rate: float | None = None
-    restart: bool = False
+    restart: bool = True
 
     @abc.abstractmethod
     def __init__(
@@ -140,7 +145,7 @@ class InheritedScores(BuiltOnTraining):
             trainer.train(run, self.steps, self.steps, meter, self.learning_rate, validate=False)
             run.network.drop_path = run.network.dropout = 0.0  # of the last epoch: nothing is dropped from here on
         with showing(run.network, run.architecture):
-            if self.statistics == "recomputed":
+            if self.statistics == "recomputed" and self._inherited_statistics(run.network) > FORGOTTEN:
                 self._recompute_statistics(run, meter)
             run.batch_statistics = self.statistics == "batch"
             score, run.valid_loss, run.valid_metric = trainer.judge(run, "valid", meter, self._chosen(query))
@@ -208,6 +213,15 @@ class InheritedScores(BuiltOnTraining):
         """How much of the inherited weights there is at the start."""
         full = self.trainer.recipe.epochs * self.trainer.updates_per_epoch
         return max(0.0, 1 - self.steps / full) if self.restart else 1.0
+
+    def _inherited_statistics(self, network: Network) -> float:
+        """Share of the inherited statistics of batch normalisation that the updates have left, 0 to 1.
+
+        Those of a network that was trained as long as an individual one have nothing that is to be recomputed.
+        """
+        momenta = [layer.momentum for layer in batch_norms(network)]
+        kept = max((1.0 if momentum is None else (1 - momentum) ** self.steps for momentum in momenta), default=0.0)
+        return self._share * kept
 
     def _score_chains(self, queries: Sequence[Query]) -> list[Evaluation]:
         """Scores architectures of a chain space together, on the same images."""

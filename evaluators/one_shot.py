@@ -9,7 +9,8 @@ neural architecture search via parameter sharing", ICML 2018 (ENAS: paths that t
 controller trained in turn); Li & Talwalkar, "Random search and reproducibility for neural architecture search", UAI
 2019 (scores on a few batches first); Yu et al., "BigNAS: scaling up neural architecture search with big single-stage
 models", ECCV 2020 (the sandwich rule of Yu & Huang, ICCV 2019, and in-place distillation); Cai et al., "Once-for-all:
-train one network and specialize it for efficient deployment", ICLR 2020 (progressive shrinking).
+train one network and specialize it for efficient deployment", ICLR 2020 (progressive shrinking); Jeon et al.,
+"Subnet-aware dynamic supernet training for neural architecture search", CVPR 2025 (rates and momenta by complexity).
 
 A candidate is scored with inherited weights after ``steps`` updates of its own: 0 is pure weight sharing, and a full
 training's worth comes close to individual training. How well that ranks is not assumed: see docs/optimization_gap.md.
@@ -17,13 +18,14 @@ training's worth comes close to individual training. How well that ranks is not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from archsearch.abilities import Elastic, Mixing, SharedWeights
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.basics.kinds import IMAGES, kinds_of
+from archsearch.basics.seeding import stream
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.evaluator import Trained
 from archsearch.evaluators.chain_statistics import Statistics
@@ -33,11 +35,14 @@ from archsearch.evaluators.inheriting import inherit
 from archsearch.evaluators.super_network import SuperNetwork
 from archsearch.evaluators.training import Training
 from archsearch.networks.network import Network, structure_of
+from archsearch.relaxing import RelaxedDecisions
 from archsearch.space import Space
 from archsearch.task import Task
-from archsearch.training.loop import Run
+from archsearch.training.loop import PathUpdates, Run, moments
 from archsearch.training.meter import Meter
+from archsearch.training.optimizer import make_optimizer
 from archsearch.training.paths import (
+    CandidatePaths,
     DroppedPaths,
     FairPaths,
     SandwichPaths,
@@ -47,8 +52,11 @@ from archsearch.training.paths import (
 )
 from archsearch.trial import NO_COST, Cost, Query, Trial
 
-Sampler = Literal["uniform", "fair", "dropout", "controller", "sandwich"]
+Sampler = Literal["uniform", "grouped", "fair", "dropout", "controller", "sandwich"]
 Source = Literal["shared", "hyper_network"]
+
+SIZED_FOR_GROUPS = 64
+"""Random paths whose multiply-adds say what heavy and light is."""
 
 
 class OneShot(InheritedScores):
@@ -68,7 +76,8 @@ class OneShot(InheritedScores):
         task: A task by name or path, or a ``Task``: short for a ``training`` with nothing else.
         epochs: Length of the super-network's training, and of its schedule, >= 1; None: 10 times that of ``training``.
         sampler: Paths of an update: uniform (one random architecture; SPOS), fair (as many as a choice has candidates,
-            each candidate of each choice exactly once; FairNAS; all choices must have equally many), dropout (all
+            each candidate of each choice exactly once; FairNAS; all choices must have equally many), grouped (one path,
+            of which each choice decides first, with equal chances, for or against weights to learn), dropout (all
             candidates, dropped at random; Bender et al.), controller (one that the controller proposed; ENAS), sandwich
             (the largest, the smallest and some random ones; BigNAS, OFA; of spaces whose architectures are parts of
             the largest one, such as ``OnceForAll``).
@@ -84,12 +93,22 @@ class OneShot(InheritedScores):
             of all that the space has. One that is named several times becomes elastic in so many steps. None: all at
             once (BigNAS).
         alone_epochs: With ``stages``: epochs of the largest architecture alone, >= 1; None: an equal part, too.
+        warm_up_epochs: Of the samplers uniform and grouped: epochs at the begin, >= 0, in which only candidates with
+            weights to learn are drawn.
+        operation_dropout: Of the same samplers: probability, 0 to below 1, with which ``none`` takes the place of a
+            candidate without weights to learn, such as a skip connection, in training the super-network.
+        rate_by_size: How the course of the learning rate of an update depends on the multiply-adds of its path: the
+            share of the highest rate is raised to the power (mean multiply-adds / those of the path) ** rate_by_size.
+            0: not at all; above: it falls later for heavy paths and earlier for light ones; below: the other way round.
+        momentum_groups: Groups of paths with similar multiply-adds, >= 1, which have a momentum of their own.
+        note_updates: Whether to note how often, and with which gradients, each candidate is trained; see ``noted``.
         source: Of the weights: shared, or hyper_network (SMASH): generated from the architecture by a network, which is
             trained in the super-network's place.
         weights: A trained super-network, ``evaluator/super-network.safetensors`` of a run with the same space and
             training; its cost is billed as it was then. None: it is trained.
-        statistics: Of batch normalisation in scoring: recomputed from training images, those of the batch that is
-            scored (of 512 images; one left over joins the batch before), or inherited as they are.
+        statistics: Of batch normalisation in scoring: recomputed from training images, unless ``steps`` leave at most
+            1 % of inherited ones; those of the batch that is scored (of 512 images; one left over joins the batch
+            before); or inherited as they are.
         statistics_batches: Training batches that statistics are recomputed from, >= 1, the same for all architectures.
         validation_batches: Batches of validation images to score on, >= 1, the same for all architectures; None: all.
             Never fewer than 2 images.
@@ -102,6 +121,8 @@ class OneShot(InheritedScores):
     Attributes:
         curve: Of the super-network's training, a row now and then: epoch, mean training loss, mean accuracy of four
             paths with the statistics of the batch; also in the run folder, ``evaluator/super-network.csv``.
+        noted: With ``note_updates``: name of a candidate's module in the super-network, if it has weights, to how many
+            updates gave it gradients, and the sum of their norms; in the run folder, ``evaluator/candidates.csv``.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -120,6 +141,11 @@ class OneShot(InheritedScores):
         distillation: float = 0.0,
         stages: list[str] | None = None,
         alone_epochs: int | None = None,
+        warm_up_epochs: int = 0,
+        operation_dropout: float = 0.0,
+        rate_by_size: float = 0.0,
+        momentum_groups: int = 1,
+        note_updates: bool = False,
         source: Source = "shared",
         weights: str | None = None,
         statistics: Statistics = "recomputed",
@@ -127,7 +153,7 @@ class OneShot(InheritedScores):
         validation_batches: int | None = None,
         steps: int = 0,
         learning_rate: float | None = None,
-        restart: bool = False,
+        restart: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__(training, task, epochs, statistics, statistics_batches, validation_batches, seed)
@@ -139,6 +165,11 @@ class OneShot(InheritedScores):
         self.distillation = distillation
         self.stages = stages
         self.alone_epochs = alone_epochs
+        self.warm_up_epochs = warm_up_epochs
+        self.operation_dropout = operation_dropout
+        self.rate_by_size = rate_by_size
+        self.momentum_groups = momentum_groups
+        self.note_updates = note_updates
         self.source = source
         self.weights = None if weights is None else str(Path(weights).absolute())
         self.steps = steps
@@ -159,6 +190,7 @@ class OneShot(InheritedScores):
                 )
         self.dropout = number("OneShot", "dropout", self.dropout, above=0, below=1)
         self._check_sandwich()
+        self._check_updates()
         if self.learning_rate is not None:
             self.learning_rate = number("OneShot", "learning_rate", self.learning_rate, above=0)
         if self.sampler == "dropout" and self.source == "hyper_network":
@@ -181,7 +213,27 @@ class OneShot(InheritedScores):
         if self.alone_epochs is not None:
             at_least_one("OneShot", "alone_epochs", self.alone_epochs)
 
+    def _check_updates(self) -> None:
+        whole_number("OneShot", "warm_up_epochs", self.warm_up_epochs)
+        at_least_one("OneShot", "momentum_groups", self.momentum_groups)
+        self.operation_dropout = number("OneShot", "operation_dropout", self.operation_dropout, low=0, below=1)
+        self.rate_by_size = number("OneShot", "rate_by_size", self.rate_by_size)
+        for name, default, samplers in (
+            ("warm_up_epochs", 0, ("uniform", "grouped")),
+            ("operation_dropout", 0.0, ("uniform", "grouped")),
+            ("rate_by_size", 0.0, ("uniform", "grouped", "controller")),
+            ("momentum_groups", 1, ("uniform", "grouped", "controller")),
+        ):
+            if getattr(self, name) != default and self.sampler not in samplers:
+                raise UsageError(
+                    f"OneShot: {name}: only of the samplers {', '.join(samplers)}, got the sampler {self.sampler}; "
+                    "leave it out, or use one of these"
+                )
+        if self.note_updates and self.weights is not None:
+            raise UsageError("OneShot: note_updates: nothing is trained where weights are given; leave one of them out")
+
     def _forget(self) -> None:
+        depends = self.rate_by_size or self.momentum_groups > 1 or self.note_updates
         self._shared = SuperNetwork(
             self.trainer,
             self._make,
@@ -191,6 +243,7 @@ class OneShot(InheritedScores):
             self._progress,
             keeps=bool(self.interval),
             distillation=self.distillation,
+            updates=self._updates if depends else None,
         )
         super()._forget()
 
@@ -214,10 +267,25 @@ class OneShot(InheritedScores):
             )
         if self.sampler == "sandwich":
             self._check_elastic(space)
+        if self._parts_candidates:
+            self._check_candidates(space)
         if self.sampler == "dropout" and (not isinstance(structure_of(space), Mixing) or space.arities is None):
             raise MissingAbility(
                 "OneShot: the sampler dropout needs a super-network that computes several candidates at once; that "
                 f"of {type(space).__name__} has no method mixture; use the sampler uniform"
+            )
+
+    def _check_candidates(self, space: Space) -> None:
+        if not isinstance(space, RelaxedDecisions):
+            raise MissingAbility(
+                "OneShot: the sampler grouped, warm_up_epochs and operation_dropout need a space that says which "
+                f"candidates have weights to learn, {type(space).__name__} does not; use a space such as NASBench201, "
+                "or give yours the base archsearch.relaxing.RelaxedDecisions"
+            )
+        if self.operation_dropout and all(choice.none is None for choice in space.relaxed_choices()):
+            raise MissingAbility(
+                f"OneShot: operation_dropout puts none in the place of a candidate, which {type(space).__name__} does "
+                "not have; use a space such as NASBench201"
             )
 
     def _check_elastic(self, space: Space) -> None:
@@ -262,12 +330,34 @@ class OneShot(InheritedScores):
             return FairPaths(self.space, self.seed)
         if self.sampler == "sandwich":
             return SandwichPaths(self.space, self.seed, self.random_paths, self.stages or (), self._begins())
+        if self._parts_candidates:
+            alone = self.warm_up_epochs / self._length
+            return CandidatePaths(self.space, self.seed, self.sampler == "grouped", alone, self.operation_dropout)
         if self.sampler != "dropout":
             return UniformPaths(self.space, self.seed)
         arities = self.space.arities
         assert arities is not None
         macs = self.trainer.size(None)[0], mixed_multiply_adds(network, arities, self.trainer.data.input_shape)
         return DroppedPaths(self.space, self.seed, self.dropout, macs)
+
+    @property
+    def _parts_candidates(self) -> bool:
+        """Whether candidates with weights to learn and those without are drawn in different ways."""
+        return self.sampler == "grouped" or self.warm_up_epochs > 0 or self.operation_dropout > 0
+
+    def _updates(self, run: Run) -> PathUpdates:
+        """What of an update depends on its paths; the run gets an optimiser for each further group."""
+        trainer, groups = self.trainer, self.momentum_groups
+        recipe = trainer.recipe_of(None)
+        run.others = {moments(i): make_optimizer(run.network, recipe, trainer.where) for i in range(1, groups)}
+        drawn = [self.space.sample(stream(i, "size"), "architectures") for i in range(SIZED_FOR_GROUPS)]
+        sizes = [trainer.size(path)[0] for path in drawn]
+        return PathUpdates(lambda path: trainer.size(path)[0], sizes, self.rate_by_size, groups, self.note_updates)
+
+    @property
+    def noted(self) -> Mapping[str, Sequence[float]]:
+        """See the class."""
+        return self._shared.noted
 
     def _begins(self) -> list[float]:
         """Share of the epochs at which each stage begins."""

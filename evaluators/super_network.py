@@ -36,7 +36,7 @@ from archsearch.training.checkpoints import (
     read_checkpoint,
     write_run,
 )
-from archsearch.training.loop import Run
+from archsearch.training.loop import PathUpdates, Run
 from archsearch.training.meter import SIZED_PATHS, Meter
 from archsearch.training.paths import Route, UniformPaths
 from archsearch.training.trainer import Trainer
@@ -46,7 +46,11 @@ FILE = "super-network.safetensors"
 BILL = "super-network.json"
 """What the super-network has cost so far, apart from its file, so that it is not forgotten if that one is damaged."""
 
+CANDIDATES = "candidates.csv"
+"""How often, and with which gradients, each candidate was trained, where that is noted."""
+
 BILLED = ("prepared", "earlier", "advanced")
+NOTED = "noted"
 ANEW = "the super-network is trained anew"
 
 CURVE = ("epoch", "train_loss", "accuracy")  # the last one is the score, whatever the task's is
@@ -68,6 +72,7 @@ class SuperNetwork:
         on_epoch: Told after each epoch how many are done, and of how many.
         keeps: Whether it will be trained on after ``prepare``.
         distillation: As of ``archsearch.training.loop.supervised``.
+        updates: Makes what in its updates depends on their paths, for a run that has not begun; None: nothing does.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class SuperNetwork:
         on_epoch: Callable[[int, int], None],
         keeps: bool = False,
         distillation: float = 0.0,
+        updates: Callable[[Run], PathUpdates] | None = None,
     ) -> None:
         self._trainer = trainer
         self._make = make
@@ -89,19 +95,29 @@ class SuperNetwork:
         self._on_epoch = on_epoch
         self._keeps = keeps
         self._distillation = distillation
+        self._make_updates = updates
+        self._updates: PathUpdates | None = None
         self._values: dict[str, npt.NDArray[Any]] = {}
         self._run: Run | None = None
         self._facts: dict[str, Any] = {"prepared": [], "earlier": [], "advanced": [], "sample": -1, "curve": []}
+        if updates is not None:
+            self._facts[NOTED] = {}
         self._ready: Network | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What workers need: the weights, of which each makes a network when it needs one."""
-        return self.__dict__ | {"_run": None, "_ready": None}
+        return self.__dict__ | {"_run": None, "_ready": None, "_updates": None}
 
     @property
     def curve(self) -> list[Mapping[str, float]]:
         """How its training went, a row now and then."""
         return [dict(zip(CURVE, row, strict=True)) for row in self._facts["curve"]]
+
+    @property
+    def noted(self) -> Mapping[str, Sequence[float]]:
+        """Of each candidate in how many updates it had gradients, and the sum of their norms; see ``PathUpdates``."""
+        noted: dict[str, list[float]] = self._facts.get(NOTED, {})
+        return noted
 
     @property
     def sample(self) -> int:
@@ -146,6 +162,7 @@ class SuperNetwork:
     def _begin_run(self, seed: int, make: Callable[[], Network]) -> None:
         self._run = run = self._trainer.begin(None, seed, make)
         self._paths = self._sampler(run.network)
+        self._updates = None if self._make_updates is None else self._make_updates(run)
 
     def _go_on_from(self, saved: Checkpoint) -> None:
         assert self._run is not None
@@ -156,6 +173,8 @@ class SuperNetwork:
         restore_generator(self._paths.rng, saved.facts["paths"])
         put_back(self._run, *saved)
         self._facts = facts
+        if self._updates is not None:
+            self._updates.noted = facts[NOTED]
 
     def _train(self, epochs: int, draw: Callable[[float], Sequence[Route]], meter: Meter, bill: str) -> None:
         """Trains up to an epoch, one after another; what it costs is added to that part of the bill."""
@@ -164,6 +183,8 @@ class SuperNetwork:
         begun = time.perf_counter()
         while self._epoch < epochs and not self._ended:
             self._train_epoch(self._run, draw, meter)
+            if self._updates is not None:
+                self._facts[NOTED] = self._updates.noted
             self._watch(self._run, self._epoch, meter)  # may take it back, or begin another one
             spent = dataclasses.replace(meter.cost(), wall_seconds=time.perf_counter() - begun)
             self._facts[bill] = dataclasses.astuple(before + spent)
@@ -195,7 +216,14 @@ class SuperNetwork:
         for dimension in self._paths.opened(run.step / total):
             sort_units(run.network, dimension, run.optimizer)
         self._trainer.train(
-            run, until, total, meter, paths=draw, macs=self._macs(run, total), distillation=self._distillation
+            run,
+            until,
+            total,
+            meter,
+            paths=draw,
+            macs=self._macs(run, total),
+            distillation=self._distillation,
+            updates=self._updates,
         )
 
     def _macs(self, run: Run, total: int) -> int:
@@ -214,8 +242,9 @@ class SuperNetwork:
         further = {"paths": generator_state(self._paths.rng), "data": self._trainer.data.fingerprint}
         write_note(folder / BILL, {name: self._facts[name] for name in BILLED})
         write_run(run, folder / FILE, **self._facts, **further)
-        lines = [",".join(CURVE), *(",".join(f"{value:.6g}" for value in row) for row in self._facts["curve"])]
-        write_whole((folder / FILE).with_suffix(".csv"), ("\n".join(lines) + "\n").encode())
+        _write_table((folder / FILE).with_suffix(".csv"), CURVE, self._facts["curve"])
+        if self.noted:
+            _write_table(folder / CANDIDATES, ("candidate", "updates", "gradient_norm"), _means(self.noted))
 
     def _watch(self, run: Run, epoch: int, meter: Meter) -> None:
         """Now and then adds to the curve what some fixed paths reach; nothing of the training is changed."""
@@ -246,6 +275,7 @@ class SuperNetwork:
             raise UsageError(f"OneShot: weights: {path} is no super-network; {expected} (no such file)") from None
         except Damaged as error:
             raise UsageError(f"OneShot: weights: {path} is no super-network; {expected} ({error})") from None
+        self._facts.pop(NOTED, None)  # that of a super-network which is not trained here
         if not {*self._facts, "data"} <= saved[1].keys():
             raise UsageError(f"OneShot: weights: {path} is no super-network; {expected}")
         with torch.device("meta"):
@@ -306,6 +336,17 @@ class SuperNetwork:
     def values(self) -> dict[str, torch.Tensor]:
         """Its weights by name, which must not be written to."""
         return {name: as_tensor(value) for name, value in self._values.items()}
+
+
+def _write_table(path: Path, names: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
+    """A CSV file, whole."""
+    cells = [[each if isinstance(each, str) else f"{each:.6g}" for each in row] for row in (names, *rows)]
+    write_whole(path, "".join(f"{','.join(row)}\n" for row in cells).encode())
+
+
+def _means(noted: Mapping[str, Sequence[float]]) -> list[tuple[str, float, float]]:
+    """Of each candidate, how many updates had gradients of it, and the mean of their norms."""
+    return [(name, updates, norms / updates) for name, (updates, norms) in noted.items()]
 
 
 def _amounts(costs: Sequence[Cost]) -> list[float]:

@@ -104,16 +104,26 @@ def test_a_restart_of_full_length_is_an_individual_training(trained, hyper):
     training.start(SPACE)
     alone = training.evaluate(CELL, 5)
     for source in (trained, hyper):
-        found = like(source, steps=UPDATES, restart=True, statistics="inherited").evaluate(CELL, 5)
-        assert found.score == alone.score
-        assert found.metrics["valid_loss"] == alone.metrics["valid_loss"]
-        assert found.cost.examples == alone.cost.examples
-        plain = like(source, steps=UPDATES, statistics="inherited").evaluate(CELL, 5)
+        for settings in ({}, {"statistics": "inherited"}, {"statistics_batches": 1}):
+            found = like(source, steps=UPDATES, **settings).evaluate(CELL, 5)
+            assert found.score == alone.score
+            assert found.metrics["valid_loss"] == alone.metrics["valid_loss"]
+            assert found.cost.examples == alone.cost.examples
+        plain = like(source, steps=UPDATES, restart=False, statistics="inherited").evaluate(CELL, 5)
         assert plain.metrics["valid_loss"] != alone.metrics["valid_loss"]
 
 
+@pytest.mark.parametrize(
+    ("restart", "steps", "recomputed"), [(True, 5, 1), (False, 6, 1), (False, 43, 1), (False, 44, 0)]
+)
+def test_statistics_are_recomputed_as_long_as_inherited_ones_are_left(trained, restart, steps, recomputed):
+    # The running mean moves by a tenth in each update: 0.9 ** 43 = 0.0108, 0.9 ** 44 = 0.0097.
+    found = like(trained, restart=restart, steps=steps).evaluate(CELL, 5)
+    assert found.cost.flops == 2 * found.metrics["flops"] * (3 * 20 * steps + VALID + 4 * 20 * recomputed)
+
+
 def test_a_restart_begins_with_a_mixture(trained):
-    evaluator = like(trained, steps=2, restart=True)
+    evaluator = like(trained, steps=2)
     network = evaluator.trainer.begin(CELL, 5).network
     initial = {name: value.clone() for name, value in network.state_dict().items()}
     values = {name: as_tensor(value) for name, value in trained._shared._values.items()}
@@ -129,13 +139,14 @@ def test_steps_lead_from_sharing_to_training(trained):
     for steps, evaluation in found.items():
         assert evaluation.cost.updates == steps
         assert evaluation.cost.examples == 20 * steps
-        assert evaluation.cost.flops == 2 * macs * (3 * 20 * steps + VALID + 4 * 20)
+        recomputed = 4 * 20 if steps < UPDATES else 0  # a whole training makes statistics of its own
+        assert evaluation.cost.flops == 2 * macs * (3 * 20 * steps + VALID + recomputed)
         assert ("train_loss" in evaluation.metrics) == (steps > 0)
     assert len({evaluation.metrics["valid_loss"] for evaluation in found.values()}) == 4
     tuned = like(trained, steps=2)
     assert outcome(tuned.evaluate(CELL, 2)) == outcome(found[2])
     assert tuned.evaluate(CELL, 3).metrics != found[2].metrics, "the seed decides the order of images"
-    slow = like(trained, steps=2, learning_rate=1e-9).evaluate(CELL, 2).metrics["valid_loss"]
+    slow = like(trained, steps=2, restart=False, learning_rate=1e-9).evaluate(CELL, 2).metrics["valid_loss"]
     assert slow == pytest.approx(found[0].metrics["valid_loss"], rel=1e-4)
 
 
@@ -149,7 +160,7 @@ def test_nothing_is_dropped_after_the_updates(monkeypatch, statistics):
 
     monkeypatch.setattr(Trainer, "judge", watch(judge))
     monkeypatch.setattr(OneShot, "_recompute_statistics", watch(recompute))
-    like(evaluator, steps=UPDATES).evaluate(samples(evaluator.space, 1)[0], 0)
+    like(evaluator, steps=UPDATES - 1).evaluate(samples(evaluator.space, 1)[0], 0)
     assert seen == [0.0] * (2 if statistics == "recomputed" else 1)
 
 

@@ -264,7 +264,10 @@ def test_without_a_super_network_nothing_is_scored():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sampler": "greedy"}, "sampler: expected one of uniform, fair, dropout, controller, sandwich, got 'greedy'"),
+        (
+            {"sampler": "greedy"},
+            "sampler: expected one of uniform, grouped, fair, dropout, controller, sandwich, got 'greedy'",
+        ),
         ({"statistics": "none"}, "statistics: expected one of recomputed, batch, inherited, got 'none'"),
         ({"source": "air"}, "source: expected one of shared, hyper_network, got 'air'"),
         ({"epochs": 0}, "epochs: expected a whole number >= 1"),

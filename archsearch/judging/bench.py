@@ -27,7 +27,7 @@ from archsearch.executors.executor import Executor
 from archsearch.files.writing import write_whole
 from archsearch.files.yaml_files import yaml_text
 from archsearch.judging.compared import RANDOM
-from archsearch.running.scoring import Listed, Prepared, search_or_resume, truth_of
+from archsearch.running.scoring import Listed, Prepared, anew, search_or_resume, truth_of
 from archsearch.space import Space
 from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Trial
 

@@ -21,6 +21,7 @@ from archsearch.abilities import Elastic, Mixing
 from archsearch.basics.seeding import stream
 from archsearch.networks.multiply_adds import multiply_adds
 from archsearch.networks.network import Network
+from archsearch.relaxing import RelaxedDecisions
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -36,6 +37,9 @@ class Mixture(NamedTuple):
     options: Sequence[Sequence[int]]
     macs: int
 
+
+SIZED = 16
+"""Random architectures whose mean size is billed for each of an update."""
 
 Route = Architecture | Mixture | None
 """What one pass of a super-network computes; None: a stand-alone network."""
@@ -79,6 +83,55 @@ class FairPaths(UniformPaths):
         assert self.space.arities is not None
         dealt = [self.rng.permutation(arity).tolist() for arity in self.space.arities]
         return list(zip(*dealt, strict=True))
+
+
+class CandidatePaths(UniformPaths):
+    """One architecture per update; candidates with weights to learn and those without are drawn in different ways.
+
+    Sources: groups of operators with and without weights (Xie et al., "Weight-sharing neural architecture search",
+    2020, sections 3.3.1 and 3.3.2, which names them as a remedy); dropping operators that are cheap to learn (P-DARTS).
+
+    Args:
+        space: Where to draw from, ``RelaxedDecisions``.
+        seed: Root seed, >= 0.
+        grouped: Whether a choice is made in two steps, with equal chances: with weights or without, then which one.
+        alone: Share of the updates, 0 to 1, at the begin of which only candidates with weights are drawn.
+        dropout: Probability, 0 to 1, with which ``none`` takes the place of one without weights, where there is such.
+    """
+
+    def __init__(self, space: Space, seed: int, grouped: bool, alone: float, dropout: float) -> None:
+        super().__init__(space, seed)
+        self.grouped = grouped
+        self.alone = alone
+        self.dropout = dropout
+        assert isinstance(space, RelaxedDecisions)
+        self._choices = [
+            (choice.learnable, tuple(set(range(len(choice.candidates))) - set(choice.learnable)), choice.none)
+            for choice in space.relaxed_choices()
+        ]
+
+    def draw(self, progress: float) -> Sequence[Route]:
+        """See ``UniformPaths``."""
+        return [self._path(progress, self.rng)]
+
+    def _path(self, progress: float, rng: np.random.Generator) -> Architecture:
+        path = []
+        for learnable, others, none in self._choices:
+            options = (*learnable, *others)
+            if learnable and others and progress < self.alone:
+                options = learnable
+            elif learnable and others and self.grouped:
+                options = learnable if rng.random() < 0.5 else others
+            option = options[int(rng.integers(len(options)))]
+            if self.dropout and none is not None and option in others and rng.random() < self.dropout:
+                option = none
+            path.append(option)
+        return tuple(path)
+
+    def multiply_adds(self, progress: float, size: Callable[[Architecture | None], int]) -> int:
+        """The mean over several paths that are drawn so."""
+        rng = stream(0, "size")
+        return round(float(np.mean([size(self._path(progress, rng)) for _ in range(SIZED)])))
 
 
 class SandwichPaths(UniformPaths):
@@ -162,10 +215,6 @@ def dimensions(space: Space) -> set[str]:
         found.add(space.dimension(prefix))
         prefix = (*prefix, options - 1)
     return found
-
-
-SIZED = 16
-"""Random architectures whose mean size is billed for each of an update."""
 
 
 def _least(options: int, dimension: str, shares: Mapping[str, float] | None) -> int:

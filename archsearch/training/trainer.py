@@ -25,7 +25,7 @@ from archsearch.training.augmentation import augment
 from archsearch.training.batches import STREAMS, Batch, dealt, evaluation_batches, streams_of, to_score
 from archsearch.training.binding import Bound
 from archsearch.training.checkpoints import Checkpoints
-from archsearch.training.loop import Run, Step, autocast, expect_finite, run_epochs, supervised
+from archsearch.training.loop import PathUpdates, Run, Step, autocast, expect_finite, run_epochs, supervised
 from archsearch.training.meter import WARM, Meter, warm_kernels, warm_optimisers
 from archsearch.training.optimizer import make_optimizer, share_of_rate
 from archsearch.training.paths import Route
@@ -132,6 +132,7 @@ class Trainer(Bound):
         validate: bool = True,
         step: Step | None = None,
         distillation: float = 0.0,
+        updates: PathUpdates | None = None,
     ) -> None:
         """Trains up to update ``until`` of a schedule of ``total`` updates.
 
@@ -147,6 +148,7 @@ class Trainer(Bound):
             step: Makes an update, in place of the usual one; ``learning_rate``, ``paths`` and ``macs`` are its own.
             validate: Whether a stand-alone network is validated after each epoch.
             distillation: As of ``supervised``.
+            updates: As of ``supervised``.
 
         Raises:
             TrainingDiverged: If the loss is no longer finite.
@@ -158,10 +160,11 @@ class Trainer(Bound):
             step = supervised(
                 recipe,
                 meter,
-                lambda done: highest * share_of_rate(done, total, rising),
+                lambda done, power=1.0: highest * share_of_rate(done, total, rising) ** power,
                 macs,
                 paths,
                 distillation,
+                updates,
             )
         validates = validate and run.architecture is not None
         after = functools.partial(self.validate, run, meter) if validates else None
