@@ -108,7 +108,7 @@ class ZeroCostEnsemble(Referenced):
         self._forget()
 
     def _members(self) -> list[Evaluator]:
-        ways = {"evaluators": self.evaluators, "published": self.published}
+        ways: dict[str, object] = {"evaluators": self.evaluators, "published": self.published}
         ways["training or task"] = self.training or self.task
         given = [name for name, value in ways.items() if value is not None]
         if len(given) > 1:
