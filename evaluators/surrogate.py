@@ -50,9 +50,8 @@ class Surrogate(Evaluator):
     """Perplexity of ``GPT``'s language models as HW-GPT-Bench's model predicts it: **a surrogate, no measurement**.
 
     The score is the predicted perplexity with a minus, ``surrogate_perplexity`` the perplexity itself. What it was
-    fitted to are parts of one super-network of each scale, on OpenWebText, not models that were trained on their own;
-    between the least and the greatest measured perplexity it can be wrong by as much as architectures near each other
-    differ. Nothing is billed.
+    fitted to are parts of one super-network of each scale, on OpenWebText, not models that were trained on their own.
+    How wrong it is was not measured here. Nothing is billed.
 
     ``params``, ``flops`` (multiply-adds of a token at the end of a full context), ``weight_bytes`` and ``cache_bytes``
     (keys and values of one context) are exact, by formula, and can be limited and be objectives.
