@@ -133,8 +133,8 @@ class Course:
         """
         if self.settings.lag and not self._tell_up_to(self._next_id - self.settings.lag):
             return None
-        if self._track is not None and self._track.open:
-            return self._ask_repeats(self._track, n, now)
+        if race := self._racing:
+            return self._ask_repeats(race, n, now)
         jobs = []
         for proposed in self.controller.ask(n):
             proposal = self._ids.trial(proposed, self._next_id)
@@ -325,17 +325,13 @@ class Course:
     # -- when it ends, what goes wrong ---------------------------------------------------------------
 
     def _why_stop(self) -> str | None:
-        settings, racing = self.settings, self._track is not None and self._track.open
-        if racing and self._track is not None and self._track.ended:
-            return self._track.reason
+        settings, race, best = self.settings, self._racing, self.best
+        if race is not None and race.ended:
+            return race.reason
         if settings.trials is not None and self.completed >= self._limit("trials"):
             return "trials"
-        if (
-            not racing
-            and settings.target is not None
-            and self.best is not None
-            and (self.best.score or 0.0) >= settings.target
-        ):
+        aimed = settings.target is not None and race is None
+        if aimed and best is not None and (best.score or 0.0) >= (settings.target or 0.0):
             return "target"
         return self._spent()
 
@@ -357,9 +353,14 @@ class Course:
         if not isinstance(certainty, Certainty) or self._noiseless:
             return whole
         share = certainty.kept(int(whole)) if name == "trials" else certainty.share * whole
-        if self._track is not None and self._track.open:
-            return min(whole, self._track.spent[name] + share)
+        if race := self._racing:
+            return min(whole, race.spent[name] + share)
         return whole - share
+
+    @property
+    def _racing(self) -> Track | None:
+        """The race that goes on."""
+        return self._track if self._track is not None and self._track.open else None
 
     @property
     def _noiseless(self) -> bool:

@@ -155,20 +155,20 @@ class Search(Resumable):
                 room = remaining
             if room < 1:
                 return
-            racing = self._track is not None and self._track.open
-            if not racing and self._answered_in_a_row and self._asked_in_vain():
+            race = self._racing
+            if race is None and self._answered_in_a_row and self._asked_in_vain():
                 self._give_up()
                 return
-            if not racing and self.controller.finished:
+            if race is None and self.controller.finished:
                 if not self._pending:
                     self._stopped = "exhausted"
                 return
             n, now = 1 if self.settings.lag else room, self.executor.now()
             jobs = self._ask(n, now)
-            if jobs is None or (racing and not jobs and self._pending):
+            if jobs is None:
                 return
-            if racing and not jobs:  # nobody is left who could be repeated
-                self._stopped = self._track.reason if self._track is not None else None
+            if race is not None and not jobs:  # it waits for results, or nobody is left who could be repeated
+                self._stopped = None if self._pending else race.reason
                 return
             if self.executor.concurrent:  # here, not in _ask: a replay must not journal its events a second time
                 self.history.note(["a", n, now, [[job.id, job.architecture] for job in jobs]])
@@ -199,10 +199,10 @@ class Search(Resumable):
 
     def _goes_on(self) -> bool:
         """Whether what stopped the proposals begins a race or, where that found no noise, the race proposals again."""
-        if self._track is not None and self._track.open:
-            self._track.open = False
+        if race := self._racing:
+            race.open = False
             self.history.note(["e", self.executor.now()])
-            if self._track.ended == NO_NOISE:
+            if race.ended == NO_NOISE:
                 self._stopped = self._why_stop()
         elif self._may_race() and self._begin_race(str(self._stopped)):
             self._stopped = self._why_stop()
@@ -213,8 +213,7 @@ class Search(Resumable):
         """Whether a share of the budget is kept for a race, and there is something new to race about."""
         certainty = self.settings.certainty
         wanted = isinstance(certainty, Certainty) and certainty.share > 0.0 and self._unraced
-        racing = self._track is not None and self._track.open
-        return wanted and not racing and not self._noiseless
+        return wanted and self._racing is None and not self._noiseless
 
     def _begin_race(self, reason: str) -> bool:
         """Begins a race between the best so far; whether there are enough of them, and enough of the budget."""

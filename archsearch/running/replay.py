@@ -63,11 +63,11 @@ class Resumable(Course):
             self._fault(Fault("driver_died", text))
 
     def _check_race(self) -> None:
-        certainty, track = self.settings.certainty, self._track
+        certainty, race = self.settings.certainty, self._racing
         error = certainty.error if isinstance(certainty, Certainty) else None
-        if track is not None and track.open and error != track.error:
+        if race is not None and error != race.error:
             raise RunFolderError(
-                f"certainty: the race of this run was begun at an error rate of {track.error:g}, got {error}; let it "
+                f"certainty: the race of this run was begun at an error rate of {race.error:g}, got {error}; let it "
                 "end as it was begun"
             )
 
