@@ -1,10 +1,9 @@
-"""What bfloat16 and compiled networks make of an update, on this device: each over plain float32, in turns.
+"""What bfloat16 makes of an update, on this device: over plain float32, in turns.
 
-python benchmarks/training_means.py [--channels 16] [--batch 64] [--compiled]
+python benchmarks/training_means.py [--channels 16] [--batch 64]
 
 An update of a NAS-Bench-201 network on images of 32 x 32. Ratios of processor time (with CUDA, of wall time), the
-median of as many rounds; of compiled networks also the seconds that compiling took, the compiler's with them, and after
-how many updates they are won back.
+median of as many rounds.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def clock() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         return time.perf_counter()
-    return sum(os.times()[:4])  # that of ended children, such as a compiler, is in it
+    return sum(os.times()[:4])
 
 
 def begun(batch: int, channels: int, **settings: object) -> tuple[Trainer, Run]:
@@ -58,16 +57,13 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--compiled", action="store_true", help="compile, too, which takes a while")
     arguments = parser.parse_args()
     means: dict[str, dict[str, object]] = {"bf16": {"precision": "bf16"}}
-    if arguments.compiled:
-        means["compiled"] = {"compiled": True}
     plain = begun(arguments.batch, arguments.channels)
     first = seconds(*plain)
     for name, settings in means.items():
         other = begun(arguments.batch, arguments.channels, **settings)
-        warm = 2 * seconds(*other)
+        seconds(*other)  # warms up
         pairs = [(seconds(*plain), seconds(*other)) for _ in range(arguments.rounds)]
         ratios = [theirs / ours for ours, theirs in pairs]
         update = statistics.median(ours for ours, _ in pairs)
@@ -76,9 +72,6 @@ def main() -> None:
             f"{name}: {ratio:.2f} of an update in float32 ({min(ratios):.2f} to {max(ratios):.2f}); "
             f"that takes {1000 * update:.1f} ms, the first {1000 * first:.0f}"
         )
-        if name == "compiled":
-            won = f"{warm / (update * (1 - ratio)):.0f} updates" if ratio < 1 else "never"
-            print(f"compiling: {warm:.1f} s, won back after: {won}")
 
 
 if __name__ == "__main__":

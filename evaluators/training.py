@@ -81,12 +81,10 @@ class Training(Evaluator):
             a part, the update is that of the whole batch.
         precision: full (float32), or, of images, bf16: forward passes and losses in bfloat16 where PyTorch's
             autocast deems it safe, in training and scoring; weights and updates stay float32.
-        compiled: Whether updates call stand-alone networks compiled by ``torch.compile``. Each architecture is compiled
-            anew, and that is billed: it pays for long trainings only.
         processes: How many processes of this machine train an architecture together, >= 1, each with a CUDA device, or
             on the processor, and a share of every batch. Without batch normalisation, whose statistics are then those
-            of a share, the result is that of one process but for rounding. Not for tokens, nor with drop_path, an
-            auxiliary head or compiled networks.
+            of a share, the result is that of one process but for rounding. Not for tokens, nor with drop_path or
+            an auxiliary head.
         repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
             those that were done are kept; the seconds that they took are billed with the try that failed.
         together: Whether repeats are trained as one, where the parts of the networks allow it: that takes half the
@@ -128,7 +126,6 @@ class Training(Evaluator):
         dropout: float | None = None,
         accumulate: int | None = None,
         precision: Precision | None = None,
-        compiled: bool | None = None,
         processes: int | None = None,
         repeats: int = 1,
         together: bool = True,
@@ -158,7 +155,6 @@ class Training(Evaluator):
         self.dropout = dropout
         self.accumulate = accumulate
         self.precision = precision
-        self.compiled = compiled
         self.processes = processes
         self.repeats = repeats
         self.together = together

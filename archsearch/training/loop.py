@@ -47,7 +47,7 @@ class Run:
         valid_metric: The task's metric then.
         batch_statistics: Whether batch normalisation uses the statistics of the batch when the network is scored.
         others: Further optimisers by name, for steps that update more than the network's weights.
-        called: The network as updates call it, such as compiled; None: as it is.
+        called: The network as updates call it, such as together with other processes; None: as it is.
     """
 
     architecture: Architecture | None

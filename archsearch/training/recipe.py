@@ -53,7 +53,6 @@ class Recipe:
     dropout: float = 0.0
     accumulate: int = 1
     precision: Precision = "full"
-    compiled: bool = False
     processes: int = 1
 
 
@@ -128,7 +127,7 @@ def check_recipe(recipe: Recipe) -> None:
     ):
         at_least_one("Training", name, value)
     if recipe.processes > 1:
-        for name in ("drop_path", "dropout", "auxiliary_weight", "compiled"):
+        for name in ("drop_path", "dropout", "auxiliary_weight"):
             if given := getattr(recipe, name):
                 raise UsageError(f"Training: {name}: expected none with several processes, got {given!r}")
     whole_number("Training", "warm_up", recipe.warm_up)

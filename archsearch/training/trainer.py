@@ -114,8 +114,6 @@ class Trainer(Bound):
         network.generator, network.dropout = generator, self.recipe.dropout
         optimizer = make_optimizer(network, self.recipe_of(architecture), self.where)
         run = Run(architecture, network, optimizer, generator, self.data.goal)
-        if self.recipe.compiled and architecture is not None:  # of a super-network each path would be compiled anew
-            run.called = torch.compile(network)
         if self.rank is not None:
             run.called = torch.nn.parallel.DistributedDataParallel(network, find_unused_parameters=True)
         return run
