@@ -26,7 +26,7 @@ def can_be_trained_together(trainer: Trainer, runs: Sequence[Run]) -> bool:
     first, recipe = runs[0], trainer.recipe
     if len(runs) < 2 or first.goal.order != "shuffled" or recipe.drop_path or recipe.dropout:
         return False
-    if recipe.accumulate > 1 or recipe.precision != "full" or recipe.compiled or recipe.processes > 1:
+    if recipe.accumulate > 1 or recipe.precision != "full" or recipe.processes > 1:
         return False
     if any(run.step != first.step or run.others for run in runs):
         return False
