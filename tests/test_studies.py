@@ -1,10 +1,14 @@
 """Studies: read with errors that name the line, run in sessions that lose nothing, judged by what was written."""
 
 import datetime
+import hashlib
+import json
 import multiprocessing
 import os
+import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import study_lab
@@ -287,6 +291,21 @@ def test_every_shipped_study_is_read_and_its_first_setting_can_be_measured(name)
     quick = build(plain | {"init_args": plain["init_args"] | dict(first.quick)}, "measures")
     measured = quick.measure(0)
     assert set(measured.figures) == set(found.kinds)
+
+
+def test_the_results_that_ship_are_of_the_files_that_ship():
+    results = json.loads((Path(__file__).parents[1] / "docs" / "studies" / "results.json").read_text())
+    assert results
+    for each in results:
+        assert each["digest"] == hashlib.sha256(shipped()[each["name"]].read_bytes()).hexdigest(), each["name"]
+        assert not each["warnings"]
+
+
+def test_the_page_lists_all_studies_and_measures():
+    text = (Path(__file__).parents[1] / "docs" / "studies.md").read_text()
+    for title, names in (("The studies that ship", shipped()), ("Measures", measures.ALL)):
+        section = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(names)
 
 
 def test_cells_have_names():
