@@ -61,7 +61,7 @@ class Controller(Described):
         rng: The only source of randomness that a controller may use (after ``start``).
         state: Names of the attributes that change during a search. Their values must be JSON data:
             numbers, strings, None, lists, dictionaries with string keys; tuples come back as lists.
-        order: What it makes of numbers and other options in order (``Space.scale``), which every controller takes:
+        order: What it makes of numbers and other options in order (``Space.positions``), which every controller takes:
             ``steps``: its mutations go to near options; ``distances``: its model knows how far apart they are;
             ``ignored``: they are categories to it, which it says where there are any; ``inner``: what a controller
             inside it does.

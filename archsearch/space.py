@@ -63,7 +63,7 @@ class Space(Described):
 
     Attributes:
         idle_mutations: Whether ``mutate`` now and then gives an architecture back as it is, where a paper says so.
-        in_order: Whether ``scale`` says of any decision that its options are in order.
+        in_order: Whether ``positions`` says of any decision that its options are in order.
         partial_sampling: Whether ``sample`` leaves architectures of the space out, where a paper says so.
     """
 
@@ -123,7 +123,7 @@ class Space(Described):
         """
         return range(self.arity(prefix))
 
-    def scale(self, prefix: Architecture) -> Sequence[float] | None:
+    def positions(self, prefix: Architecture) -> Sequence[float] | None:
         """Where the options of the decision that follows ``prefix`` lie, from 0 to 1; None: they are in no order.
 
         For each of the numbers in ``meanings``, rising; the same for all decisions of that label.

@@ -146,8 +146,8 @@ class Choices(Space):
         """The decision's name; repeated decisions are numbered, such as ``op.2``."""
         return self._decisions[self._walk(prefix).position].name
 
-    def scale(self, prefix: Architecture) -> Sequence[float] | None:
-        """See ``Space.scale``: of numbers, and of options that are said to be in order."""
+    def positions(self, prefix: Architecture) -> Sequence[float] | None:
+        """See ``Space.positions``: of numbers, and of options that are said to be in order."""
         return self._decisions[self._walk(prefix).position].scale
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
@@ -159,7 +159,7 @@ class Choices(Space):
             return architecture
         prefix = architecture[: free[int(rng.integers(len(free)))]]
         current, left = architecture[len(prefix)], self.meanings(prefix)
-        scale = self.scale(prefix)
+        scale = self.positions(prefix)
         option = near([0.5 if scale is None else scale[meaning] for meaning in left], current, rng)
         return self._complete((*prefix, option), self._by_label(architecture), rng)
 

@@ -47,11 +47,11 @@ def test_levels_are_evenly_spaced():
 
 
 def test_scales_rise_from_0_to_1():
-    for scale in (JOINT.scale(()), JOINT.scale((0,))):
+    for scale in (JOINT.positions(()), JOINT.positions((0,))):
         assert (scale[0], scale[-1]) == (0, 1)
         assert all(one < other for one, other in itertools.pairwise(scale))
-    assert JOINT.scale((0, 0)) is None
-    assert np.allclose(JOINT.scale(()), np.linspace(0, 1, 64), atol=1e-5)
+    assert JOINT.positions((0, 0)) is None
+    assert np.allclose(JOINT.positions(()), np.linspace(0, 1, 64), atol=1e-5)
     assert Choices(OPENED).in_order
     assert not Choices({"a": [1, 2]}).in_order
     assert not NASBench201().in_order
@@ -86,7 +86,7 @@ def test_numbers_open_decisions_and_keep_constraints():
 
 
 def test_mutations_go_to_near_levels_and_reach_all():
-    rng, scale = np.random.default_rng(0), JOINT.scale(())
+    rng, scale = np.random.default_rng(0), JOINT.positions(())
     found = Counter(near(scale, 30, rng) for _ in range(20_000))
     assert 30 not in found
     assert set(found) == set(range(64)) - {30}
@@ -108,7 +108,7 @@ def test_encodings_have_one_column_for_a_number():
     assert default_encodings(Choices({"x": Real(0, 1)})) == ["numbers"]
     assert default_encodings(Choices({"a": [1, 2]})) == ["one_hot", "counts"]
     numbers, categories, counts = encode(JOINT, [(0, 0, 2), (63, 10, 0)], default_encodings(JOINT))
-    assert np.allclose(numbers, [[0, 0], [1, JOINT.scale((0,))[10]]])
+    assert np.allclose(numbers, [[0, 0], [1, JOINT.positions((0,))[10]]])
     assert categories.tolist() == [[0, 0, 1], [1, 0, 0]]
     assert counts.tolist() == categories.tolist()
 

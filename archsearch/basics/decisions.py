@@ -53,7 +53,7 @@ class Tree(Protocol):
         """See ``Space``."""
         ...
 
-    def scale(self, prefix: Architecture) -> Sequence[float] | None:
+    def positions(self, prefix: Architecture) -> Sequence[float] | None:
         """See ``Space``."""
         ...
 
@@ -97,7 +97,7 @@ class Found(NamedTuple):
 
 
 def _found(tree: Tree, prefix: Architecture) -> Found:
-    return Found(tree.label(prefix), 1 + max(tree.meanings(prefix)), tree.scale(prefix))
+    return Found(tree.label(prefix), 1 + max(tree.meanings(prefix)), tree.positions(prefix))
 
 
 def walk(tree: Tree) -> Iterator[Found | None]:
@@ -227,7 +227,7 @@ def scales(space: Tree) -> Sequence[Sequence[float] | None]:
     """Where the options of each decision lie, if they are in order; in a conditional space by name."""
     if space.arities is None:
         return space.by_name.scales
-    return [space.scale((0,) * place) for place in range(space.max_length)]
+    return [space.positions((0,) * place) for place in range(space.max_length)]
 
 
 def in_order(space: Tree) -> list[str]:

@@ -10,8 +10,8 @@ sequences; ``OperationGraphs`` are for models that read graphs.
 
 Paths, counts and facts do not depend on how an architecture's nodes are numbered.
 
-What is in order (``Space.scale``), such as a learning rate, has one column in ``numbers``, where near options are near;
-``categories`` are ``one_hot`` of all other decisions.
+What is in order (``Space.positions``), such as a learning rate, has one column in ``numbers``, where near options are
+near; ``categories`` are ``one_hot`` of all other decisions.
 
 A space that says nothing of graphs (it has the ``operation_graphs`` of ``Space``) has decisions, not operations:
 ``operations``, ``adjacency`` and ``facts`` are ``one_hot`` then, and ``counts`` say how often decisions of a kind take
