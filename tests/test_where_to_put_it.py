@@ -10,7 +10,7 @@ from pages import ROOT, blocks
 PAGE = ROOT / "docs" / "where_to_put_it.md"
 TEXT = PAGE.read_text()
 PROSE = re.sub(r"^```\w+\n.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-KINDS = ["controller", "space", "evaluator", "model", "zero-cost score", "executor", "report table", "logger"]
+KINDS = ["controller", "space", "evaluator", "model", "zero-cost score", "task", "executor", "report table", "logger"]
 PATHS = sorted(set(re.findall(r"(?<!new file )`((?:\w+/)+(?:\w+\.py)?|\w+\.toml)`", PROSE)))
 NAMES = sorted(set(re.findall(r"`([A-Za-z_]\w*)`", PROSE)))
 PLACED = sorted(set(re.findall(r"`(\w+)` (?:in|of) `((?:\w+/)+\w+\.py)`", PROSE)))
@@ -46,7 +46,7 @@ def all_defined():
     return {name for text in texts for name in defined(text)} | {"local", "make"}
 
 
-def test_the_eight_kinds_are_there():
+def test_the_nine_kinds_are_there():
     assert [re.match(r"\[(.*?)\]", row[0])[1] for row in rows()] == KINDS
     sections = dict(re.findall(r"^## (?:An?) (.*?)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
     assert [kind for kind in sections if kind in KINDS] == KINDS
