@@ -11,7 +11,8 @@ PAGE = ROOT / "docs" / "where_to_put_it.md"
 TEXT = PAGE.read_text()
 PROSE = re.sub(r"^```\w+\n.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
 KINDS = [
-    *("controller", "space", "evaluator", "model", "zero-cost score", "executor", "report table", "measure", "logger"),
+    *("controller", "space", "evaluator", "model", "zero-cost score", "task", "executor", "report table", "measure"),
+    "logger",
 ]
 PATHS = sorted(set(re.findall(r"(?<!new file )`((?:\w+/)+(?:\w+\.py)?|\w+\.toml)`", PROSE)))
 NAMES = sorted(set(re.findall(r"`([A-Za-z_]\w*)`", PROSE)))
