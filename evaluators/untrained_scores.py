@@ -312,7 +312,7 @@ class _Patterns(_Activations):  # type: ignore[no-untyped-call]
     def note(self, active: torch.Tensor) -> None:
         """Adds those of a layer."""
         numbers = torch.zeros(active.shape[1], dtype=torch.int64, device=active.device)
-        for some in active.double().split(self.DIGITS):
+        for some in torch.split(active.double(), self.DIGITS):
             digits = 2.0 ** torch.arange(len(some), dtype=torch.float64, device=active.device)
             numbers = numbers * self.FACTOR + (digits @ some).long()
         self.patterns.append(torch.unique(numbers))
