@@ -109,7 +109,7 @@ class ZeroCostEnsemble(Referenced):
 
     def _members(self) -> list[Evaluator]:
         ways: dict[str, object] = {"evaluators": self.evaluators, "published": self.published}
-        ways["training or task"] = self.training or self.task
+        ways["training or task"] = self.task if self.training is None else self.training
         given = [name for name, value in ways.items() if value is not None]
         if len(given) > 1:
             raise UsageError(f"ZeroCostEnsemble: {' and '.join(given)} are ways to say which scores; give one")
