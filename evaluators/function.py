@@ -33,6 +33,7 @@ class Function(Evaluator):
     - ENASCell: The nodes with names of activations.
     - ENASMacro: Of each layer the operation, and the layers, counted from 0, whose bits are set.
     - ENASMicro: For each kind of cell the two edges of each node, with operation names.
+    - EncoderDecoder: The text of the architecture.
     - EfficientNet: The text of the architecture.
     - EvoNet: The graph.
     - FBNet: The text of the architecture.
@@ -40,6 +41,7 @@ class Function(Evaluator):
     - GOLDNAS: The text of the architecture.
     - GPT: ``width``, ``bias``, and ``layers``: of each the ``ratio`` and the ``heads``.
     - LEMONADE: The graph.
+    - MLP: The widths of the hidden layers.
     - Marked: The decisions by name, such as ``{"kernel": 3, "op.1": "conv"}``; other names (``same``) come last.
     - MetaQNN: The layers; the last one is the end, SM or GAP.
     - MixConv: The text of the architecture.
