@@ -4,9 +4,9 @@
 #
 # Package: pyarrow 26.0.1.
 # Guess before it was run: keys are equal when pyarrow.compute.equal says so, with one NaN for all NaNs, as in pandas.
-# Seen (2026-11-30): a filter on k == 0.0 keeps 0.0 and -0.0; group_by makes two groups of them, unique and count_distinct give two,
-#   is_in does not find one by the other, and a join leaves both rows without a partner. nan and nan make one group and do join,
-#   though nan != nan; nan and -nan make two groups that print alike, [nan, nan].
+# Seen (2026-11-30): a filter on k == 0.0 keeps 0.0 and -0.0; group_by makes two groups of them, unique and count_distinct
+#   give two, is_in does not find one by the other, and a join leaves both rows without a partner. nan and nan make one group
+#   and do join, though nan != nan; nan and -nan make two groups that print alike, [nan, nan].
 # Why it matters here: an objective to be maximised is stored negated, and 0.0 becomes -0.0; inf - inf is -nan on x86
 #   processors where a literal is nan. Groups of a results table split, and a join drops trials, with nothing to see in print.
 set -euo pipefail

@@ -5,8 +5,8 @@
 # Packages: datasets 5.2.0, pyarrow 26.0.1.
 # Guess before it was run: float64, exact up to 2**53, as pandas and Arrow's own to_numpy do it; or an object array; or an
 #   error. (That float64 columns come as float32 is known; these are integers.)
-# Seen (2026-11-30): an int64 column with a None comes as float32, and its 16,777,217 as 16,777,216. The same row alone, or in a slice
-#   without the None, is exact. Iterated in blocks of 2, one of two equal numbers is rounded and the other is not.
+# Seen (2026-11-30): an int64 column with a None comes as float32, and its 16,777,217 as 16,777,216. The same row alone, or
+#   in a slice without the None, is exact. Iterated in blocks of 2, one of two equal numbers is rounded and the other is not.
 #   with_format("numpy", dtype=np.float64) keeps it exact. A column of booleans with a None becomes an object array instead.
 # Why it matters here: tables of parameter counts, FLOPs and seeds lose digits as soon as one run has none, and only in its
 #   block; two equal architectures then differ by their place.

@@ -4,9 +4,9 @@
 # Package: optuna 5.0.0.
 # Guess before it was run: the position among the choices is stored, so that 0 and False stay apart, or the distribution
 #   refuses choices that it can't keep apart.
-# Seen (2026-11-30): of [0, False, 2] the objective gets all three; each trial that got False is held by the study as 0, though inside the
-#   objective trial.params said False. best_params is {"x": 0} with the value that only False had, and the objective at
-#   FixedTrial(best_params) returns another. 1 and True likewise, and 1 and 1.0; "1" and 1 stay apart.
+# Seen (2026-11-30): of [0, False, 2] the objective gets all three; each trial that got False is held by the study as 0,
+#   though inside the objective trial.params said False. best_params is {"x": 0} with the value that only False had, and the
+#   objective at FixedTrial(best_params) returns another. 1 and True likewise, and 1 and 1.0; "1" and 1 stay apart.
 # Why it matters here: "none" as False beside a size of 0, or an int beside a float, in a searched space: the best
 #   configuration reported is not the one that was measured, and samplers learn from the mixture.
 set -euo pipefail
