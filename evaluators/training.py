@@ -24,7 +24,7 @@ from archsearch.evaluator import Built, Evaluator, Trained
 from archsearch.evaluators.together import evaluate_together
 from archsearch.networks.network import Network
 from archsearch.space import Space
-from archsearch.stacked.training import can_be_trained_together, train_together
+from archsearch.stacked.training import standing, train_together
 from archsearch.task import Augmentation, Task
 from archsearch.task.reading import absolute
 from archsearch.training.loop import Run
@@ -279,8 +279,8 @@ class Training(Evaluator):
 
         if self.together and len(repeats) > 1:
             runs = [begun(repeat) for repeat in repeats]
-            if can_be_trained_together(trainer, runs):
-                train_together(trainer, runs, until, total, meter)
+            if (how := standing(trainer, runs)) is not None:
+                train_together(trainer, runs, how, until, total, meter)
                 yield [saved(run, repeat) for run, repeat in zip(runs, repeats, strict=True)]
                 return
         for repeat in repeats:

@@ -97,7 +97,8 @@ def _predictor():
 
 
 def _one_shot():
-    return OneShot(Training(**SMALL, skeleton=TINY), epochs=1, validation_batches=1)
+    # Version 0.1.0 had other defaults: a run is gone on with by the settings that it was made with.
+    return OneShot(Training(**SMALL, skeleton=TINY), epochs=1, validation_batches=1, restart=False)
 
 
 KINDS = {

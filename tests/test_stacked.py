@@ -11,8 +11,8 @@ from archsearch.errors import TrainingDiverged
 from archsearch.evaluators import Training
 from archsearch.networks.network import Network
 from archsearch.spaces import DARTS, MobileNet, NASBench101, NASBench201
-from archsearch.stacked.side_by_side import SideBySide, can_stand_side_by_side
-from archsearch.stacked.training import can_be_trained_together, train_together
+from archsearch.stacked.side_by_side import SideBySide, standing_of
+from archsearch.stacked.training import standing, train_together
 from archsearch.training.meter import Meter
 from archsearch.trial import Budget, Query
 
@@ -44,8 +44,9 @@ def begun(evaluator, architecture, seeds=3):
 def of_each(evaluator, runs, until, total, together):
     meter = Meter(evaluator.trainer.where)
     if together:
-        assert can_be_trained_together(evaluator.trainer, runs)
-        train_together(evaluator.trainer, runs, until, total, meter)
+        how = standing(evaluator.trainer, runs)
+        assert how == ("joined" if isinstance(evaluator.space, DARTS) else "plain")
+        train_together(evaluator.trainer, runs, how, until, total, meter)
     else:
         for run in runs:
             evaluator.trainer.train(run, until, total, meter)
@@ -175,7 +176,7 @@ def attended(_network, x):
 
 @pytest.mark.parametrize("how", [flipped, softmax, slices, shuffled, attended])
 def test_a_network_that_mixes_channels_is_found_out(how):
-    assert not can_stand_side_by_side(Mixes(how), (1, 8, 8))
+    assert standing_of(Mixes(how), (1, 8, 8)) is None
 
 
 def chunked(_network, x):
@@ -185,36 +186,36 @@ def chunked(_network, x):
 
 @pytest.mark.parametrize("how", [lambda _network, x: x.relu(), chunked])
 def test_a_network_that_looks_at_channels_one_by_one_or_joins_them_is_not(how):
-    assert can_stand_side_by_side(Mixes(how), (1, 8, 8))
+    assert standing_of(Mixes(how), (1, 8, 8))
 
 
 def test_parts_with_values_of_their_own_and_dropout_are_refused():
     for part in (Scale(), nn.Dropout(0.5), nn.GroupNorm(2, 4)):
         network = Mixes(lambda network, x: network.part(x))
         network.part = part
-        assert not can_stand_side_by_side(network, (1, 8, 8))
+        assert standing_of(network, (1, 8, 8)) is None
 
 
 def test_it_changes_nothing_of_the_network_and_draws_no_random_numbers():
     evaluator = started(skeleton={"channels": 2, "cells": 1})
     (run,) = begun(evaluator, CELL, 1)
     before, state = copy.deepcopy(run.network.state_dict()), torch.random.get_rng_state()
-    assert can_stand_side_by_side(run.network, (1, 8, 8))
+    assert standing_of(run.network, (1, 8, 8))
     assert all(torch.equal(value, before[name]) for name, value in run.network.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_what_falls_out_at_random_is_each_trainings_own():
     evaluator = started(skeleton={"channels": 2, "cells": 1}, drop_path=0.2)
-    assert not can_be_trained_together(evaluator.trainer, begun(evaluator, CELL))
+    assert not standing(evaluator.trainer, begun(evaluator, CELL))
 
 
 def test_trainings_that_are_not_equally_far_are_not_joined():
     evaluator = started(skeleton={"channels": 2, "cells": 1})
     runs = begun(evaluator, CELL)
     runs[1].step = 3
-    assert not can_be_trained_together(evaluator.trainer, runs)
-    assert not can_be_trained_together(evaluator.trainer, runs[:1])
+    assert not standing(evaluator.trainer, runs)
+    assert not standing(evaluator.trainer, runs[:1])
 
 
 def test_one_that_diverges_ends_them_all():

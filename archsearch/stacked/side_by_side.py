@@ -4,21 +4,26 @@ A convolution of K networks is one with K times the channels in K groups; batch 
 look at each channel alone anyhow; a linear layer is K products of matrices at once. So K small networks take little
 more than the calls of one. Each computes what it would alone, but for the order in which numbers are added up.
 
-What is made of other parts, or mixes channels in a way of its own, is found out (``can_stand_side_by_side``): two
-networks with random weights must compute together what they compute alone.
+What is made of other parts, or mixes channels in a way of its own, is found out (``standing_of``): two networks with
+random weights must compute together what they compute alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from archsearch.networks.network import Network
+
+Standing = Literal["plain", "joined"]
+"""How networks stand side by side: as they are; or so that what they put together and take apart, channels that is, is
+put together and taken apart network by network, which costs some microseconds for each operation."""
 
 AGREEMENT = 1e-4
 """How far outputs together may be from those apart, relative to the largest: orders of addition, no more."""
@@ -36,6 +41,7 @@ class SideBySide:
 
     Args:
         networks: Two or more, of one architecture, on one device.
+        standing: What ``standing_of`` says of them.
 
     Attributes:
         network: All of them; takes images of shape (batch, networks x channels, height, width), and gives logits of
@@ -45,10 +51,10 @@ class SideBySide:
         Unstackable: If a part cannot stand beside others.
     """
 
-    def __init__(self, networks: Sequence[Network]) -> None:
+    def __init__(self, networks: Sequence[Network], standing: Standing = "joined") -> None:
         self.count = len(networks)
         self._joined: list[tuple[torch.Tensor, list[torch.Tensor]]] = []
-        self._mode = _Channels(self.count)
+        self._mode = _Channels(self.count) if standing == "joined" else contextlib.nullcontext()
         self.network: Network = copy.deepcopy(networks[0])
         self.network.generator = None
         self._join(self.network, networks, {})
@@ -86,7 +92,7 @@ class SideBySide:
         return part.train(first.training)
 
     def __call__(self, call: Callable[[], Any]) -> Any:
-        """Runs a pass of the network, in which parts are put together and taken apart network by network."""
+        """Runs a pass of the network."""
         with self._mode:
             return call()
 
@@ -208,8 +214,8 @@ class _Channels(TorchFunctionMode):
 # -- whether it can be done ------------------------------------------------------------------------
 
 
-def can_stand_side_by_side(network: Network, input_shape: Sequence[int]) -> bool:
-    """Whether networks like this one compute together what they compute alone.
+def standing_of(network: Network, input_shape: Sequence[int]) -> Standing | None:
+    """How networks like this one stand so that they compute together what they compute alone; None: they cannot.
 
     Args:
         network: Of one architecture; it is not changed.
@@ -218,10 +224,16 @@ def can_stand_side_by_side(network: Network, input_shape: Sequence[int]) -> bool
     generator = torch.Generator().manual_seed(0)
     two = [_with_random_values(network, generator) for _ in range(2)]
     images = [torch.randn(2, *input_shape, generator=generator) for _ in two]
+    with torch.inference_mode():
+        alone = [each.with_auxiliary(x) for each, x in zip(two, images, strict=True)]
+    return next((standing for standing in get_args(Standing) if _agrees(two, standing, images, alone)), None)
+
+
+def _agrees(two: Sequence[Network], standing: Standing, images: Sequence[torch.Tensor], alone: Sequence[Any]) -> bool:
+    """Whether two networks that stand so compute what they do alone."""
     try:
-        both = SideBySide(two)
+        both = SideBySide(two, standing)
         with torch.inference_mode():
-            alone = [each.with_auxiliary(x) for each, x in zip(two, images, strict=True)]
             inputs = both.together(images)
             outputs = both(lambda: both.network.with_auxiliary(inputs))
             return all(_equal(both, outputs[i], [each[i] for each in alone]) for i in range(2))

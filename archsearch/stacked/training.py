@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from archsearch.stacked.side_by_side import SideBySide, can_stand_side_by_side, joined, shares
+from archsearch.stacked.side_by_side import SideBySide, Standing, joined, shares, standing_of
 from archsearch.task import Judged, Part
 from archsearch.training.batches import Batch, to_score
 from archsearch.training.loop import Run, expect_finite, loss_of, outputs_of, run_epochs, update, weights_of
@@ -21,19 +21,19 @@ from archsearch.training.optimizer import make_optimizer, share_of_rate
 from archsearch.training.trainer import EVALUATION_BATCH, Trainer
 
 
-def can_be_trained_together(trainer: Trainer, runs: Sequence[Run]) -> bool:
-    """Whether trainings can be: images, nothing that falls out at random, equally far, of parts that allow it."""
+def standing(trainer: Trainer, runs: Sequence[Run]) -> Standing | None:
+    """How trainings can be one, if they can: of images, without dropping, equally far, made of parts that allow it."""
     first, recipe = runs[0], trainer.recipe
     if len(runs) < 2 or first.goal.order != "shuffled" or recipe.drop_path or recipe.dropout:
-        return False
+        return None
     if recipe.accumulate > 1 or recipe.precision != "full" or recipe.processes > 1:
-        return False
+        return None
     if any(run.step != first.step or run.others for run in runs):
-        return False
-    return can_stand_side_by_side(first.network, trainer.data.input_shape)
+        return None
+    return standing_of(first.network, trainer.data.input_shape)
 
 
-def train_together(trainer: Trainer, runs: Sequence[Run], until: int, total: int, meter: Meter) -> None:
+def train_together(trainer: Trainer, runs: Sequence[Run], how: Standing, until: int, total: int, meter: Meter) -> None:
     """Trains them up to update ``until`` of a schedule of ``total`` updates; see ``Trainer.train``.
 
     Raises:
@@ -41,7 +41,7 @@ def train_together(trainer: Trainer, runs: Sequence[Run], until: int, total: int
     """
     first = runs[0]
     recipe, macs = trainer.recipe_of(first.architecture), trainer.size(first.architecture)[0]
-    stack = SideBySide([run.network for run in runs])
+    stack = SideBySide([run.network for run in runs], how)
     optimizer = make_optimizer(stack.network, recipe, trainer.where)
     _take_states(stack, optimizer, runs)
     lead = Run(first.architecture, stack.network, optimizer, first.generator, first.goal, step=first.step)
