@@ -15,7 +15,7 @@ from typing import Any
 from archsearch.basics.words import say
 from archsearch.cli.answers import Answer, nothing_else, without_option, write_document
 from archsearch.cli.comparing import compare
-from archsearch.cli.looking import export, list_components, report, show, status, verify
+from archsearch.cli.looking import export, list_components, report, show, status, verify, watch
 from archsearch.cli.profiling import profile
 from archsearch.cli.searching import resume, run
 from archsearch.cli.studying import study
@@ -37,6 +37,7 @@ commands:
   resume    go on with a run that was stopped, or extend one that has ended
   compare   what each evaluator costs, how well it ranks, when it pays off; or controllers, side by side
   status    how far a search is, from another terminal
+  watch     follow searches until they end, from another terminal
   report    the best architectures of a run, its learning curve, one HTML page
   verify    score the best of a run again, by a better evaluator: does their order hold?
   export    the best of a run as files without code: genotype, weights, ONNX, a model card
@@ -158,6 +159,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Answer]] = {
     "compare": compare,
     "study": study,
     "status": status,
+    "watch": watch,
     "report": report,
     "verify": verify,
     "export": export,
