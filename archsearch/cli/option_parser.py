@@ -33,6 +33,14 @@ TYPES = {
 NO_CLASS = "Expected a dot import path string:"
 
 
+class HelpFormatter(jsonargparse.DefaultHelpFormatter):
+    """Adds types and defaults to the help, but no default to a text that says a truer one than the parser's null."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text: str = super()._get_help_string(action)
+        return text.replace(", default: %(default)s", "") if "(default: " in (action.help or "") else text
+
+
 class OptionParser(jsonargparse.ArgumentParser):
     """Parses the options of one command.
 
@@ -49,7 +57,7 @@ class OptionParser(jsonargparse.ArgumentParser):
                 "allow_abbrev": False,
                 "default_env": False,
             }
-        super().__init__(*args, description=description, **kwargs)
+        super().__init__(*args, description=description, formatter_class=HelpFormatter, **kwargs)
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """Also refuses what a file says of a flag that is neither true nor false, which jsonargparse lets pass.
