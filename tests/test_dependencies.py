@@ -80,6 +80,7 @@ OPTIONAL = {
     "mlflow": "mlflow",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "argcomplete": "completion",
 }
 """Packages that the library imports only where they are asked for, with the extra that has them."""
 

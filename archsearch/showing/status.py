@@ -155,7 +155,8 @@ def _newest(table: pa.Table) -> list[dict[str, Any]]:
 
     last = np.argsort(ends(table), kind="stable")[::-1][:NEWEST]
     names = ("id", "name", "status", "score", "failure")
-    rows = table.select([name for name in names if name in table.column_names]).take(last).to_pylist()
+    known = table.select([name for name in names if name in table.column_names])
+    rows = [known.slice(row, 1).to_pylist()[0] for row in last.tolist()]  # Table.take would load pandas
     return [
         {"trial": row["id"], **{name: row.get(name) for name in names[1:]}, "failure": row["failure"] or None}
         for row in rows
