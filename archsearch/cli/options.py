@@ -113,8 +113,8 @@ def add_loggers(parser: jsonargparse.ArgumentParser) -> None:
         "--loggers",
         nargs="+",
         default=[],
-        help="log every trial, too: tensorboard (to OUT/tensorboard), mlflow, or a class "
-        "of your own by its import path",
+        help="log every trial, too: tensorboard (to OUT/tensorboard), mlflow, wandb, or a "
+        "class of your own by its import path",
     )
 
 
