@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from archsearch.bridges.load_network import load_network as load_network
     from archsearch.bridges.mlflow import MLflowLogger as MLflowLogger
     from archsearch.bridges.tensorboard import TensorBoardLogger as TensorBoardLogger
+    from archsearch.bridges.wandb import WandbLogger as WandbLogger
     from archsearch.contests.controller_comparison import compare_controllers as compare_controllers
     from archsearch.controller import Controller as Controller
     from archsearch.evaluator import Evaluator as Evaluator
@@ -58,6 +59,7 @@ _MODULES = {
     "Space": "space",
     "TensorBoardLogger": "bridges.tensorboard",
     "Trial": "trial",
+    "WandbLogger": "bridges.wandb",
     "compare": "judging.comparison",
     "compare_controllers": "contests.controller_comparison",
     "export": "bridges.export",

@@ -132,6 +132,19 @@ def test_report_show_and_list(capsys):
     assert re.search(r"Choices\s+no: ", out)
 
 
+def test_help_of_run_begins_with_what_matters_and_says_true_defaults(capsys):
+    status, out, _ = run(capsys, "run", "--help")
+    assert status == 0
+    options = [line.split()[0] for line in out.splitlines() if line.startswith("  --") and ".help" not in line]
+    assert options[:6] == ["--space", "--controller", "--evaluator", "--trials", "--out", "--executor"]
+    assert len(options) == len(set(options))
+    text = " ".join(out.split())
+    assert "(default: 1,000 if nothing else would stop the search) (type: int | null)" in text
+    assert "(default: RegularizedEvolution) (type: <class 'Controller'>, known" in text
+    assert "(type: float | null, default: null)" in text
+    assert "1,000 completed" in run(capsys, "run", "--out", "as_it_says", "--quiet")[1]
+
+
 def test_help_of_a_class_shows_its_settings(capsys):
     status, out, _ = run(capsys, "run", "--controller.help", "RegularizedEvolution")
     assert status == 0

@@ -80,6 +80,9 @@ OPTIONAL = {
     "mlflow": "mlflow",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "PIL": "images",
+    "argcomplete": "completion",
+    "wandb": "wandb",
 }
 """Packages that the library imports only where they are asked for, with the extra that has them."""
 

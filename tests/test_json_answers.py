@@ -18,6 +18,7 @@ COMMANDS = {
     "run": (["run", "--trials", "12", "--seed", "3", "--out", "run", "--quiet"], "result"),
     "resume": (["resume", "run", "--trials", "14", "--quiet"], "result"),
     "status": (["status", "run"], "status"),
+    "watch": (["watch", "run"], "watch"),
     "report": (["report", "run"], "report"),
     "verify": (["verify", "run", "--evaluator", "Tabular", "--top", "3", "--quiet"], "verification"),
     "export": (["export", "run"], "export"),

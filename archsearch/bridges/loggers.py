@@ -7,11 +7,12 @@ from pathlib import Path
 
 from archsearch.bridges.mlflow import MLflowLogger
 from archsearch.bridges.tensorboard import TensorBoardLogger
+from archsearch.bridges.wandb import WandbLogger
 from archsearch.components import import_object
 from archsearch.errors import UnknownName, UsageError
 from archsearch.running.listener import Logger
 
-LOGGERS = ("tensorboard", "mlflow")
+LOGGERS = ("tensorboard", "mlflow", "wandb")
 
 
 def make_logger(name: str, out: str | None) -> Logger:
@@ -19,7 +20,8 @@ def make_logger(name: str, out: str | None) -> Logger:
 
     Args:
         name: ``tensorboard``: event files in OUT/tensorboard. ``mlflow``: to ``MLFLOW_TRACKING_URI``; if that is not
-            set, to a database in OUT/mlflow. A path such as ``my_lab.CsvLogger``: that class, made without arguments;
+            set, to a database in OUT/mlflow. ``wandb``: to W&B as it is configured (``WANDB_MODE=offline``: only to
+            files in the folder ``wandb``). A path such as ``my_lab.CsvLogger``: that class, made without arguments;
             its ``open`` is told the run folder.
         out: The run folder.
 
@@ -36,6 +38,8 @@ def make_logger(name: str, out: str | None) -> Logger:
         )
     if name == "mlflow" and os.environ.get("MLFLOW_TRACKING_URI"):
         return MLflowLogger()
+    if name == "wandb":
+        return WandbLogger()
     if out is None:
         otherwise = " or set MLFLOW_TRACKING_URI" if name == "mlflow" else ""
         raise UsageError(f"logger {name}: it writes into the run folder; name one with --out{otherwise}")

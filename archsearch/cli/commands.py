@@ -15,7 +15,7 @@ from typing import Any
 from archsearch.basics.words import say
 from archsearch.cli.answers import Answer, nothing_else, without_option, write_document
 from archsearch.cli.comparing import compare
-from archsearch.cli.looking import export, list_components, report, show, status, verify
+from archsearch.cli.looking import export, list_components, report, show, status, verify, watch
 from archsearch.cli.profiling import profile
 from archsearch.cli.searching import resume, run
 from archsearch.cli.studying import study
@@ -37,6 +37,7 @@ commands:
   resume    go on with a run that was stopped, or extend one that has ended
   compare   what each evaluator costs, how well it ranks, when it pays off; or controllers, side by side
   status    how far a search is, from another terminal
+  watch     follow searches until they end, from another terminal
   report    the best architectures of a run, its learning curve, one HTML page
   verify    score the best of a run again, by a better evaluator: does their order hold?
   export    the best of a run as files without code: genotype, weights, ONNX, a model card
@@ -56,6 +57,8 @@ exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    if "_ARGCOMPLETE" in os.environ and arguments is None:
+        return _complete(os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])])
     arguments, as_json = without_option(sys.argv[1:] if arguments is None else arguments)
     # One torch thread per process, unless the user says otherwise: small networks are slower with more.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -79,6 +82,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     return answer.status
+
+
+def _complete(line: str) -> int:
+    """Answers a shell that completes this line, by argcomplete, which then ends the process.
+
+    The options are those of the command's own parser, which jsonargparse offers to argcomplete once it parses.
+    """
+    import argparse
+
+    try:
+        import argcomplete
+    except ImportError:  # pip install "archsearch[completion]"; a shell shows nothing of an error
+        return 1
+    before = line.rpartition(" ")[0].split()  # the last word is not whole yet
+    if len(before) > 1 and before[1] in COMMANDS:
+        os.environ["_ARGCOMPLETE"] = "2"  # the first word that counts, from 1: to that parser, the command's name
+        with contextlib.suppress(ArchsearchError, SystemExit):  # a word before is wrong: nothing goes with it
+            COMMANDS[before[1]](before[2:])
+        return 1
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("command", choices=list(COMMANDS))
+    argcomplete.autocomplete(parser)
+    return 1
 
 
 def _run(name: str, arguments: Sequence[str]) -> Answer:
@@ -158,6 +185,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Answer]] = {
     "compare": compare,
     "study": study,
     "status": status,
+    "watch": watch,
     "report": report,
     "verify": verify,
     "export": export,

@@ -1,10 +1,13 @@
-"""Commands that look at a run: ``status``, ``report``, ``verify``, ``export``, ``show``, ``list``."""
+"""Commands that look at a run: ``status``, ``watch``, ``report``, ``verify``, ``export``, ``show``, ``list``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
+from archsearch.basics.words import say
 from archsearch.cli.answers import Answer, verification_document
 from archsearch.cli.options import (
     DEFAULTS,
@@ -20,6 +23,14 @@ from archsearch.cli.options import (
     make_parser,
 )
 from archsearch.errors import UsageError
+
+if TYPE_CHECKING:
+    from archsearch.showing.status import Told
+
+WATCH_SECONDS = 1.0
+"""Between two looks at runs that are watched."""
+LEISURE = 9.0
+"""Times the processor time of a look that is waited before the next: a long run must not be slowed by being watched."""
 
 # -- report, verify, export, show, list --------------------------------------------------------------------------
 
@@ -64,6 +75,72 @@ def status(arguments: Sequence[str]) -> Answer:
     from archsearch.showing.status import standing
 
     return Answer(*standing(given["directory"], trust=given["trust"]))
+
+
+def watch(arguments: Sequence[str]) -> Answer:
+    """Follows runs until they end."""
+    parser = make_parser(
+        "watch",
+        "Follow searches that run in another terminal, until they end: progress, rate, cost, the newest trials. Only "
+        "reads: to leave it (Ctrl-C) stops no search.",
+    )
+    parser.add_argument("directories", type=str, nargs="+", help="the run folders, one or several")
+    parser.add_argument("--once", action="store_true", help="show how far they are, and end")
+    add_trust(parser)
+    given = parser.parse_args(list(arguments)).as_dict()
+    directories, trust = given["directories"], given["trust"]
+    from archsearch.showing.status import watched
+
+    found = watched(directories, trust=trust)
+    if given["once"]:
+        return Answer(*found)
+    return Answer("", _follow(found, lambda: watched(directories, trust=trust)))
+
+
+def _follow(found: Told, again: Callable[[], Told]) -> Mapping[str, Any]:
+    """Shows runs until all have ended: redrawn on a terminal, elsewhere a line for each change.
+
+    Returns:
+        The document of the last look.
+    """
+    import sys
+
+    with contextlib.ExitStack() as stack:
+        if sys.stdout.isatty():
+            from rich.console import Console
+            from rich.live import Live
+            from rich.text import Text
+
+            live = stack.enter_context(Live(console=Console(file=sys.stdout), auto_refresh=False))
+
+            def show(found: Told) -> None:
+                live.update(Text(found.text, no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            show = _line_for_each_change()
+        seconds = 0.0
+        while True:
+            show(found)
+            if all(run["state"] != "running" for run in found.document["runs"]):
+                return found.document
+            time.sleep(max(WATCH_SECONDS, LEISURE * seconds))
+            began = time.process_time()
+            found = again()
+            seconds = time.process_time() - began
+
+
+def _line_for_each_change() -> Callable[[Told], None]:
+    from archsearch.showing.status import in_a_line
+
+    shown: dict[str, tuple[Any, ...]] = {}
+
+    def show(found: Told) -> None:
+        for run in found.document["runs"]:
+            now = (run["state"], *run["trials"].values())
+            if shown.get(run["directory"]) != now:
+                shown[run["directory"]] = now
+                say(in_a_line(run))
+
+    return show
 
 
 def verify(arguments: Sequence[str]) -> Answer:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
+import inspect
+import os
 import re
-from collections.abc import Iterable
+import typing
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import jsonargparse
@@ -33,6 +37,14 @@ TYPES = {
 NO_CLASS = "Expected a dot import path string:"
 
 
+class HelpFormatter(jsonargparse.DefaultHelpFormatter):
+    """Adds types and defaults to the help, but no default to a text that says a truer one than the parser's null."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text: str = super()._get_help_string(action)
+        return text.replace(", default: %(default)s", "") if "(default: " in (action.help or "") else text
+
+
 class OptionParser(jsonargparse.ArgumentParser):
     """Parses the options of one command.
 
@@ -49,7 +61,7 @@ class OptionParser(jsonargparse.ArgumentParser):
                 "allow_abbrev": False,
                 "default_env": False,
             }
-        super().__init__(*args, description=description, **kwargs)
+        super().__init__(*args, description=description, formatter_class=HelpFormatter, **kwargs)
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """Also refuses what a file says of a flag that is neither true nor false, which jsonargparse lets pass.
@@ -57,6 +69,8 @@ class OptionParser(jsonargparse.ArgumentParser):
         Raises:
             UsageError: If anything is wrong with the options.
         """
+        if "_ARGCOMPLETE" in os.environ:
+            _offer_values(self)
         config = super().parse_args(*args, **kwargs)
         for action in self._actions:
             if isinstance(action, argparse._StoreTrueAction) and not isinstance(value := config[action.dest], bool):
@@ -81,6 +95,41 @@ class OptionParser(jsonargparse.ArgumentParser):
             if missing and action.dest == missing[1]:
                 return f"expected {action.dest}: {action.help}"
         return in_one_line(message, [option for action in self._actions for option in action.option_strings])
+
+
+def _offer_values(parser: OptionParser) -> None:
+    """Has argcomplete offer names of components, their settings, and words; files else.
+
+    jsonargparse 4.53 has a completer of its own for each option, which answers None where it knows nothing, and
+    argcomplete 3 stops at that.
+    """
+    from argcomplete.completers import FilesCompleter
+
+    from archsearch.components import KINDS, entry_points, import_object
+
+    for action in list(parser._actions):
+        kind = f"{action.dest}s"
+        if kind in KINDS:
+            names: list[str] = list(entry_points(kind))
+            if path := getattr(action.default, "class_path", None):
+                for name in inspect.signature(import_object(path)).parameters:
+                    argparse.ArgumentParser.add_argument(
+                        parser, f"--{action.dest}.{name}", dest=f"{action.dest}_{name}"
+                    )
+        else:
+            names = _words(getattr(action, "_typehint", None))
+        vars(action)["completer"] = functools.partial(_among, names) if names else FilesCompleter()
+
+
+def _among(names: Sequence[str], prefix: str, **_: Any) -> list[str]:
+    return [name for name in names if name.startswith(prefix)]
+
+
+def _words(hint: Any) -> list[str]:
+    """The words that a type allows."""
+    if typing.get_origin(hint) is typing.Literal:
+        return [str(each) for each in typing.get_args(hint)]
+    return [word for each in typing.get_args(hint) for word in _words(each)]
 
 
 # Values and files of options are read as all YAML files of this package are. jsonargparse has no public name for that:

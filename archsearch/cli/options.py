@@ -113,8 +113,8 @@ def add_loggers(parser: jsonargparse.ArgumentParser) -> None:
         "--loggers",
         nargs="+",
         default=[],
-        help="log every trial, too: tensorboard (to OUT/tensorboard), mlflow, or a class "
-        "of your own by its import path",
+        help="log every trial, too: tensorboard (to OUT/tensorboard), mlflow, wandb, or a "
+        "class of your own by its import path",
     )
 
 
@@ -357,14 +357,15 @@ def as_options(names: Iterable[str]) -> str:
 
 
 def add_fields(parser: jsonargparse.ArgumentParser, cls: Any, optional: bool = False) -> None:
-    """Adds an option for each field of a dataclass; with ``optional``, None stands for what is not given."""
+    """Adds an option for each field that has none yet; with ``optional``, None stands for what is not given."""
     import dataclasses
     import typing
 
     from archsearch.running.settings import field_texts
 
     types, texts = typing.get_type_hints(cls), field_texts(cls)
-    for field in dataclasses.fields(cls):
+    missing = [each for each in dataclasses.fields(cls) if f"--{each.name}" not in parser._option_string_actions]
+    for field in missing:
         text, type_, default = " ".join(texts[field.name].split()), types[field.name], field.default
         if optional:
             text, type_, default = f"{text} (default: {default})", type_ | None, None

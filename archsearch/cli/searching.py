@@ -150,9 +150,18 @@ def search_or_go_on(
 
 def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     from archsearch.running.search import search
-    from archsearch.running.settings import Settings
+    from archsearch.running.settings import Settings, field_texts
 
     parser = make_parser("run", "Search. With no options: NAS-Bench-201, regularized evolution, the embedded table.")
+    for what, name in DEFAULTS.items():
+        add_component(parser, what, name, arguments)
+    default = f"(default: {DEFAULT_TRIALS:,} if nothing else would stop the search)"
+    parser.add_argument(
+        "--trials", type=int | None, default=None, help=f"{field_texts(Settings)['trials'].strip()} {default}"
+    )
+    add_out(parser, "run folder; the same command again goes on with the run there; default: runs/ and the time of day")
+    add_executor(parser, search)
+    add_seed(parser, search)
     parser.add_argument(
         "--preset",
         type=str | None,
@@ -164,12 +173,7 @@ def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
         action="config",
         help="YAML file with any of these options; it overrides a preset, options override it",
     )
-    for what, name in DEFAULTS.items():
-        add_component(parser, what, name, arguments)
-    add_executor(parser, search)
     add_fields(parser, Settings)
-    add_seed(parser, search)
-    add_out(parser, "run folder; the same command again goes on with the run there; default: runs/ and the time of day")
     add_loggers(parser)
     add_trust(parser, "a file of options")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")

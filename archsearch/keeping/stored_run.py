@@ -134,6 +134,17 @@ class StoredRun(Stored):
         seconds = sum(lost.values())
         return Cost(wall_seconds=seconds, failed_seconds=seconds)
 
+    def pending(self) -> int:
+        """Trials that were asked for and are not finished; a search with one trial at a time notes none."""
+        number, state = self._newest_sound_state()
+        asked: set[int] = {job[0] for job in (state["pending"] if state else ())}
+        for event in self._events(self._sources(number), number, 0):
+            if isinstance(event, Trial):
+                asked.discard(event.id)
+            elif isinstance(event, list) and event[0] == "a":
+                asked.update(job[0] for job in event[3])
+        return len(asked)
+
     def advanced(self) -> bool:
         """Whether the evaluator has learnt on during the search."""
         number, state = self._newest_sound_state()

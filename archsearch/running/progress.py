@@ -1,15 +1,16 @@
-"""What a running search shows on the terminal: notes, and a bar with the best so far, rate and cost."""
+"""What a running search shows, on a terminal or in a notebook: notes, and a bar with the best so far, rate and cost."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.basics.words import plain, plain_lines, say
+from archsearch.basics.words import html_text, plain, plain_lines, say
 from archsearch.running.settings import ENDS, Settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def _short(path: Path) -> str:
 class Display:
     """Shows a search on standard error; shows nothing unless ``enabled``.
 
-    On a terminal a bar is redrawn; elsewhere (a log file) a line is printed now and then.
+    On a terminal, and in a cell of a notebook, a bar is redrawn; elsewhere (a log file) a line is printed now and then.
 
     Args:
         settings: When the search stops; decides what the bar counts.
@@ -47,9 +48,13 @@ class Display:
         self._bar: Any = None
         self._work: Any = None  # the bar's line for one-off work
         self._faults = 0
+        self._cell: _Cell | None = None
+        self._search: Watched | None = None
 
     def __enter__(self) -> Display:
-        if self._enabled and sys.stderr.isatty():
+        if self._enabled and _in_notebook():
+            self._cell, self._next = _Cell(), self._began
+        elif self._enabled and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -69,6 +74,8 @@ class Display:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._cell is not None and self._search is not None:
+            self._draw(self._cell, self._search, time.monotonic())
 
     def begin(self, search: Watched) -> None:
         """Prints what is going to be done, in one line."""
@@ -85,6 +92,7 @@ class Display:
             f"goes on after {search.completed:,} completed trials" if search.completed else "",
         ]
         self.log("; ".join(filter(None, facts)))
+        self._search = search
 
     def log(self, note: str) -> None:
         """Prints a note, such as how long Ray took to start."""
@@ -124,6 +132,10 @@ class Display:
         now = time.monotonic()
         if not self._enabled or now < self._next:
             return
+        if self._cell is not None:
+            self._next = now + REFRESH_SECONDS
+            self._cell.draw(done, total, what)
+            return
         if self._bar is None:
             self._next = now + LOG_SECONDS
             say(f"{what}  {done:,}/{total:,}", file=sys.stderr)
@@ -143,12 +155,18 @@ class Display:
         if now < self._next:
             return
         text = self._text(search, now)
-        if self._bar is not None:
+        if self._cell is not None:
+            self._next = now + REFRESH_SECONDS
+            self._draw(self._cell, search, now)
+        elif self._bar is not None:
             self._next = now + REFRESH_SECONDS
             self._bar.update(self._task, completed=search.completed, text=text)
         else:
             self._next = now + LOG_SECONDS
             say(f"{search.completed:,} trials  {text}", file=sys.stderr)
+
+    def _draw(self, cell: _Cell, search: Watched, now: float) -> None:
+        cell.draw(search.completed, self._settings.trials, self._text(search, now))
 
     def _text(self, search: Watched, now: float) -> str:
         from archsearch.basics.words import format_seconds
@@ -158,3 +176,23 @@ class Display:
         best = "-" if search.best is None else f"{search.best.score:.4f}"
         failed = f"  failed {search.failed:,}" if search.failed else ""
         return f"best {best}  {rate:,.1f}/s  billed {format_seconds(search.billed_seconds)}{failed}"
+
+
+class _Cell:
+    """A bar in the output of a notebook's cell, drawn by the IPython that runs there."""
+
+    def __init__(self) -> None:
+        # It is not imported where it is not running: it is no dependency of this package.
+        self._display = importlib.import_module("IPython.display")
+        self._handle: Any = self._display.display(self._display.HTML(""), display_id=True)
+
+    def draw(self, done: int, total: int | None, text: str) -> None:
+        bar = "" if total is None else f'<progress value="{done}" max="{total}" style="width: 20em"></progress> '
+        counts = f"{done:,}" if total is None else f"{done:,}/{total:,}"
+        self._handle.update(self._display.HTML(f"<div>{bar}{counts} &ensp; {html_text(text)}</div>"))
+
+
+def _in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, whose cells can be drawn in; IPython in a terminal has none."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,10 @@ from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+NEWEST = 5
+"""Trials that are named as the newest."""
 
 
 class Told(NamedTuple):
@@ -72,20 +76,29 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     document: dict[str, Any] = {
         "directory": str(directory),
         "state": "killed" if killed else state,
-        "trials": {"completed": completed, "failed": table.num_rows - completed},
+        "trials": {
+            "completed": completed,
+            "failed": table.num_rows - completed,
+            "pending": folder.pending() if running else 0,
+        },
         "stops_at": limits,
         "trials_a_second": _rate(table),
+        "seconds_left": None,
         "best": _best(best[0]) if best else None,
         "certainty": None if standing is None else standing.document(),
         "cost": bill.trials.amounts(),
         "setup_cost": bill.set_up.amounts(),
         "faults": bill.faults,
         "damage": list(folder.notices.lines),
+        "newest": _newest(table),
     }
+    document["seconds_left"] = _seconds_left(document, table) if running else None
     if killed:
         state += f"; killed, or ended by its evaluator: 'archsearch resume {directory}' goes on (--isolate: in safety)"
     stops = ", ".join(f"{name} {value:,}" for name, value in limits.items())
     lines = {"state": state, "trials": f"{facts['trials']}; stops at {stops}"}
+    if pending := document["trials"]["pending"]:
+        lines["pending"] = f"{pending:,}"
     lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
     lines |= _pace(document)
     if best:
@@ -106,25 +119,97 @@ def _rate(table: pa.Table) -> float | None:
     return (len(recent) - 1) / float(recent[-1] - recent[0])
 
 
+def _seconds_left(document: Mapping[str, Any], table: pa.Table) -> float | None:
+    """Until the first of the limits is reached at the present pace, on the run's clock; None: that cannot be told."""
+    rate, stops_at = document["trials_a_second"], document["stops_at"]
+    if rate is None:
+        return None
+    completed, done, billed = document["trials"]["completed"], table.num_rows, document["cost"]["billed_seconds"]
+    left = []
+    if "trials" in stops_at and completed:
+        left.append((stops_at["trials"] - completed) * done / completed / rate)
+    if "max_seconds" in stops_at:
+        left.append(stops_at["max_seconds"] - float(ends(table).max()))
+    if "max_cost" in stops_at and billed:
+        left.append((stops_at["max_cost"] - billed) * done / billed / rate)
+    return max(0.0, min(left)) if left else None
+
+
 def _pace(document: Mapping[str, Any]) -> dict[str, str]:
     from archsearch.basics.words import format_seconds
 
-    rate, (completed, failed) = document["trials_a_second"], document["trials"].values()
+    rate, counts, seconds = document["trials_a_second"], document["trials"], document["seconds_left"]
     if rate is None:
         return {}
-    recent = min(RECENT_TRIALS, completed + failed)
+    recent = min(RECENT_TRIALS, counts["completed"] + counts["failed"])
     lines = {"rate": f"{rate:,.3g} trials a second on the run's clock, of the last {recent:,}"}
-    left = document["stops_at"].get("trials", 0) - completed
-    if left > 0:
-        seconds = left * (completed + failed) / max(completed, 1) / rate
-        lines["left"] = f"{left:,} trials, about {format_seconds(seconds)}"
+    if seconds:
+        trials = document["stops_at"].get("trials", 0) - counts["completed"]
+        lines["left"] = (f"{trials:,} trials, " if trials > 0 else "") + f"about {format_seconds(seconds)}"
     return lines
+
+
+def _newest(table: pa.Table) -> list[dict[str, Any]]:
+    """The trials that ended last, the newest first."""
+    import numpy as np
+
+    last = np.argsort(ends(table), kind="stable")[::-1][:NEWEST]
+    names = ("id", "name", "status", "score", "failure")
+    known = table.select([name for name in names if name in table.column_names])
+    rows = [known.slice(row, 1).to_pylist()[0] for row in last.tolist()]  # Table.take would load pandas
+    return [
+        {"trial": row["id"], **{name: row.get(name) for name in names[1:]}, "failure": row["failure"] or None}
+        for row in rows
+    ]
 
 
 def _best(row: Mapping[str, Any]) -> dict[str, Any]:
     metrics = {name: value for name, value in row.items() if name not in RESERVED_COLUMNS}
     found = {"trial": row["id"], "budget": row.get("budget")}
     return {**found, **{name: row[name] for name in ("architecture", "name", "score")}, "metrics": metrics}
+
+
+# -- several runs, again and again -------------------------------------------------------------
+
+
+def watched(directories: Sequence[str | Path], *, trust: bool = False) -> Told:
+    """How far several searches are, with their newest trials; for ``archsearch watch``.
+
+    Args:
+        directories: The run folders, which are only read.
+        trust: See ``standing``.
+
+    Returns:
+        The lines for a terminal, and ``runs``: the document of each as in ``standing``.
+
+    Raises:
+        RunFolderError: If one of them is no run.
+    """
+    found = [standing(directory, trust=trust) for directory in directories]
+    blocks = []
+    for each in found:
+        newest = [
+            f"  trial {row['trial']:<7} {plain(row['failure'] or number_text(row['score']))}  {plain(row['name'])}"
+            for row in each.document["newest"]
+        ]
+        blocks.append("\n".join([f"run       {plain(each.document['directory'])}", each.text, "newest", *newest]))
+    return Told("\n\n".join(blocks), {"runs": [each.document for each in found]})
+
+
+def in_a_line(run: Mapping[str, Any]) -> str:
+    """How far a search is, from its document in ``standing``, for a log."""
+    from archsearch.basics.words import format_seconds
+
+    counts, best, rate = run["trials"], run["best"], run["trials_a_second"]
+    parts = [
+        f"{run['directory']}: {run['state']}",
+        ", ".join(f"{count:,} {name}" for name, count in counts.items() if count or name == "completed"),
+        "" if best is None else f"best {number_text(best['score'])} (trial {best['trial']})",
+        "" if rate is None else f"{rate:,.3g} trials a second",
+        f"billed {format_seconds(run['cost']['billed_seconds'])}",
+        f"about {format_seconds(run['seconds_left'])} left" if run["seconds_left"] else "",
+    ]
+    return "; ".join(filter(None, parts))
 
 
 # -- one architecture --------------------------------------------------------------------------
