@@ -112,9 +112,9 @@ def _follow(found: Told, again: Callable[[], Told]) -> Mapping[str, Any]:
             from rich.text import Text
 
             live = stack.enter_context(Live(console=Console(file=sys.stdout), auto_refresh=False))
-
-            def show(found: Told) -> None:
-                live.update(Text(found.text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            show: Callable[[Told], None] = lambda found: live.update(  # noqa: E731
+                Text(found.text, no_wrap=True, overflow="ellipsis"), refresh=True
+            )
         else:
             show = _line_for_each_change()
         seconds = 0.0
