@@ -119,7 +119,7 @@ class Evaluator(Described):
         return None
 
     @property
-    def noise(self) -> float | None:
+    def score_noise(self) -> float | None:
         """Standard deviation of a score under other seeds, where that is known: 0 if the seed changes nothing.
 
         A search that is asked for ``certainty`` repeats nothing where it is 0. None: it is to be measured.

@@ -223,7 +223,7 @@ class Tabular(Evaluator):
         return [architecture for architecture, found in self._evaluations.items() if found is not None]
 
     @property
-    def noise(self) -> float | None:
+    def score_noise(self) -> float | None:
         """See ``Evaluator``: 0, but where the seed chooses between rows."""
         return None if self.repeated == "runs" else 0.0
 

@@ -69,11 +69,11 @@ class PaysYouBack(Toy):
 
 
 class SaysItIsQuiet(Toy):
-    noise = 0.0
+    score_noise = 0.0
 
 
 class IsNoisyBelowZero(Toy):
-    noise = -1.0
+    score_noise = -1.0
 
 
 class ShadowsColumn(Toy):

@@ -55,7 +55,7 @@ class Known(Noisy):
     """As ``Noisy``, and it says how noisy it is."""
 
     @property
-    def noise(self) -> float | None:
+    def score_noise(self) -> float | None:
         """See ``Evaluator``."""
         return self.sigma
 

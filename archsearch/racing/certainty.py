@@ -92,5 +92,5 @@ def noise_of(evaluator: Evaluator) -> float | None:
     Raises:
         UsageError: If it says anything but a finite number >= 0.
     """
-    noise = evaluator.noise
-    return None if noise is None else float(number(type(evaluator).__name__, "noise", noise, low=0))
+    noise = evaluator.score_noise
+    return None if noise is None else float(number(type(evaluator).__name__, "score_noise", noise, low=0))

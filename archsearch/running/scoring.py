@@ -106,9 +106,9 @@ class Prepared(Around):
         return self.evaluator
 
     @property
-    def noise(self) -> float | None:
+    def score_noise(self) -> float | None:
         """As the evaluator's."""
-        return self.evaluator.noise
+        return self.evaluator.score_noise
 
     def check_budgets(self, budgets: Sequence[int]) -> None:
         """As the evaluator does."""

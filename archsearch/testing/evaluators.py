@@ -135,9 +135,9 @@ def costs_are_not_negative(make: MakeEvaluator, space: Space) -> None:
 
 @evaluator_check
 def noise_is_as_said(make: MakeEvaluator, space: Space) -> None:
-    """``noise`` is None or a finite number >= 0, and where it is 0 the seed changes neither score nor metrics."""
+    """``score_noise`` is None or a finite number >= 0, and where it is 0 the seed changes neither score nor metrics."""
     evaluator = _ready(make, space)
-    noise = evaluator.noise
+    noise = evaluator.score_noise
     fine = noise is None or (_is_number(noise) and math.isfinite(noise) and noise >= 0)
     expect(fine, f"noise: expected a finite number >= 0, or None, got {noise!r}")
     for architecture in some(space, 5) if noise == 0 else ():
