@@ -38,9 +38,9 @@ from archsearch.networks.network import Network, structure_of
 from archsearch.relaxing import RelaxedDecisions
 from archsearch.space import Space
 from archsearch.task import Task
-from archsearch.training.loop import PathUpdates, Run, moments
+from archsearch.training.loop import Run
 from archsearch.training.meter import Meter
-from archsearch.training.optimizer import make_optimizer
+from archsearch.training.optimizer import PathUpdates, make_optimizer, moments
 from archsearch.training.paths import (
     CandidatePaths,
     DroppedPaths,

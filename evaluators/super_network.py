@@ -36,8 +36,9 @@ from archsearch.training.checkpoints import (
     read_checkpoint,
     write_run,
 )
-from archsearch.training.loop import PathUpdates, Run
+from archsearch.training.loop import Run
 from archsearch.training.meter import SIZED_PATHS, Meter
+from archsearch.training.optimizer import PathUpdates
 from archsearch.training.paths import Route, UniformPaths
 from archsearch.training.trainer import Trainer
 from archsearch.trial import NO_COST, Cost, Trial

@@ -13,7 +13,8 @@ from archsearch.evaluators import OneShot
 from archsearch.spaces import DARTS, NASBench101, NASBenchMacro
 from archsearch.spaces.nasbench201 import EDGES, OPERATIONS
 from archsearch.training import loop
-from archsearch.training.loop import PathUpdates, Run, moments
+from archsearch.training.loop import Run
+from archsearch.training.optimizer import PathUpdates, moments
 from archsearch.training.paths import CandidatePaths, UniformPaths
 from archsearch.training.trainer import Trainer
 
@@ -107,7 +108,7 @@ def test_momenta_of_one_group_are_not_those_of_another():
     position, velocity = 0.0, [0.0, 0.0]
     for size, gradient in ((1, 1.0), (4, 2.0), (2, 1.0), (3, -1.0), (1, 0.5)):
         weight.grad = torch.tensor([gradient])
-        loop.update(updates.optimizer(run, [(size,)]), 0.1)
+        loop.update(updates.optimizer(run.optimizer, run.others, [(size,)]), 0.1)
         group = int(size > 2)  # the median of the sizes is 2.5
         velocity[group] = 0.5 * velocity[group] + gradient
         position -= 0.1 * velocity[group]

@@ -79,7 +79,7 @@ def test_a_trainer_stands_alone():
         found = trainer.report(run, meter)
     twin = started(epochs=1).evaluate(CELL, 0)
     assert (found.score, found.metrics, found.cost.flops) == (twin.score, twin.metrics, twin.cost.flops)
-    images, labels, _ = next(iter(trainer.epoch(run)))
+    images, labels, *_ = next(iter(trainer.epoch(run)))
     assert len(Batch(images, labels).targets) == 15
 
 

@@ -7,7 +7,6 @@ optimisers in ``Run.others``: they are in the checkpoints, too.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import dataclasses
 import itertools
@@ -20,11 +19,12 @@ import torch
 
 from archsearch.abilities import Mixing
 from archsearch.errors import TrainingDiverged
-from archsearch.networks.network import Choice, Network
+from archsearch.networks.network import Network
 from archsearch.task import Goal
 from archsearch.task.goal import Classification
 from archsearch.training.batches import Batch as Batch
 from archsearch.training.meter import Meter
+from archsearch.training.optimizer import PathUpdates
 from archsearch.training.paths import Mixture, Route
 from archsearch.training.recipe import Recipe
 from archsearch.trial import Architecture
@@ -148,7 +148,7 @@ def supervised(
         else:
             updates.note(run.network)
             own = rate(run.step, updates.power(routes))
-            reached = update(updates.optimizer(run, routes), own, clipped, recipe.clip_norm)
+            reached = update(updates.optimizer(run.optimizer, run.others, routes), own, clipped, recipe.clip_norm)
         meter.updated()
         return losses
 
@@ -174,84 +174,6 @@ def _losses(
 def autocast(recipe: Recipe, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Inside, forward passes and losses have the recipe's precision; weights, updates and statistics stay float32."""
     return torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else contextlib.nullcontext()
-
-
-class PathUpdates:
-    """What in an update of a super-network depends on its paths; and what is noted of its gradients.
-
-    Complexity-dependent rates and momenta kept apart: Jeon et al., "Subnet-aware dynamic supernet training for neural
-    architecture search", CVPR 2025. They cluster paths by structure; here it is by size.
-
-    Args:
-        size: Multiply-adds of a path.
-        sizes: Those of some random paths, at least one.
-        by_size: 0: all paths have one course of the learning rate. Above: the share of the highest rate is raised to
-            the power ``(mean size / size) ** by_size``, so that it falls later for heavy paths and earlier for light
-            ones; below 0 the other way round.
-        groups: Groups of paths of similar size, >= 1, which have moments of their own: those of ``Run.others``, from
-            the second on.
-        notes: Whether to note how often, and with which gradients, each candidate is trained.
-
-    Attributes:
-        noted: Name of a candidate of a choice, to in how many updates it had gradients, and the sum of their norms.
-    """
-
-    def __init__(
-        self,
-        size: Callable[[Architecture], int],
-        sizes: Sequence[int],
-        by_size: float = 0.0,
-        groups: int = 1,
-        notes: bool = False,
-    ) -> None:
-        self._size = size
-        self._mean = float(np.mean(sizes))
-        self._limits = np.quantile(sizes, np.arange(1, groups) / groups).tolist()
-        self._by_size = by_size
-        self._notes = notes
-        self._candidates: list[tuple[str, list[torch.Tensor]]] | None = None
-        self.noted: dict[str, list[float]] = {}
-
-    def power(self, paths: Sequence[Route]) -> float:
-        """To which the share of the highest learning rate is raised in an update of these paths."""
-        return (self._mean / self._of(paths)) ** self._by_size if self._by_size else 1.0
-
-    def optimizer(self, run: Run, paths: Sequence[Route]) -> torch.optim.Optimizer:
-        """The one that makes an update of these paths."""
-        group = bisect.bisect_left(self._limits, self._of(paths)) if self._limits else 0
-        return run.others[moments(group)] if group else run.optimizer
-
-    def _of(self, paths: Sequence[Route]) -> float:
-        return float(np.mean([self._size(path) for path in paths]))  # type: ignore[arg-type]  # no mixtures
-
-    def note(self, network: Network) -> None:
-        """Notes the gradients that there are."""
-        if not self._notes:
-            return
-        if self._candidates is None:
-            self._candidates = candidates_of(network)
-        for name, weights in self._candidates:
-            gradients = [weight.grad for weight in weights if weight.grad is not None]
-            if gradients:
-                row = self.noted.setdefault(name, [0.0, 0.0])
-                row[0] += 1
-                row[1] += math.hypot(*(norm.item() for norm in torch._foreach_norm(gradients)))
-
-
-def moments(group: int) -> str:
-    """Name among ``Run.others`` of the optimiser of a group of paths."""
-    return f"paths {group}"
-
-
-def candidates_of(network: Network) -> list[tuple[str, list[torch.Tensor]]]:
-    """The candidates of all choices that have weights, by the names of their modules, with these."""
-    found: list[tuple[str, list[torch.Tensor]]] = [
-        (f"{place}.{name}", list(candidate.parameters()))
-        for place, choice in network.named_modules()
-        if isinstance(choice, Choice)
-        for name, candidate in choice.items()
-    ]
-    return [(name, weights) for name, weights in found if weights]
 
 
 def task_loss(run: Run, batch: Batch, path: Route, recipe: Recipe) -> torch.Tensor:

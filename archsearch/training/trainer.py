@@ -25,9 +25,9 @@ from archsearch.training.augmentation import augment
 from archsearch.training.batches import STREAMS, Batch, dealt, evaluation_batches, streams_of, to_score
 from archsearch.training.binding import Bound
 from archsearch.training.checkpoints import Checkpoints
-from archsearch.training.loop import PathUpdates, Run, Step, autocast, expect_finite, run_epochs, supervised
+from archsearch.training.loop import Run, Step, autocast, expect_finite, run_epochs, supervised
 from archsearch.training.meter import WARM, Meter, warm_kernels, warm_optimisers
-from archsearch.training.optimizer import make_optimizer, share_of_rate
+from archsearch.training.optimizer import PathUpdates, make_optimizer, share_of_rate
 from archsearch.training.paths import Route
 from archsearch.training.recipe import Recipe
 from archsearch.training.repeats import Finished, Repeats
