@@ -66,7 +66,8 @@ def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsy
     monkeypatch.delitem(sys.modules, "my_lab", raising=False)  # of another test
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "my_lab.py").write_text(
-        "from marked_models import ResNet\n\nfrom archsearch.controllers import RandomSearch\n\n\nclass Annealing(RandomSearch):\n"
+        "from marked_models import ResNet\n\n"
+        "from archsearch.controllers import RandomSearch\n\n\nclass Annealing(RandomSearch):\n"
         "    def __init__(self, cooling: float = 0.9) -> None:\n        self.cooling = cooling\n"
     )
     for folder in ("shipped/archsearch", "src/my_lab"):

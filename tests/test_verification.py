@@ -231,7 +231,9 @@ def test_files_for_others_to_read(run):
     assert list(first["rank"]) == [1, 2, 3]
     assert list(first["name"]) == [row["name"] for row in best(run, 3)]
     assert list(first["verified_rank"]) == [7.0] * 3  # a metric whose name is taken
-    assert set(first["evaluator"]) == {"Function(function='test_verification.reversed_score')"}
+    assert set(first["evaluator"]) == {
+        "Function(function='test_verification.reversed_score', higher_is_better=True, save_every=30.0, keep=1000)"
+    }
     assert set(first["seed"]) == {11}
     assert pd.to_datetime(first["date"]).dt.tz is not None
     assert list(first["device_seconds"]) == [2.0] * 3
