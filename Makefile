@@ -35,7 +35,7 @@ run: setup
 	$(BIN)/archsearch run
 
 test: setup
-	@echo "test: about a quarter of an hour on two cores"
+	@echo "test: about half an hour on two cores"
 	$(BIN)/python -m pytest
 
 # While editing: under three minutes for a class or two. What was changed since this branch left main says which contract
@@ -47,7 +47,7 @@ quick: lint types
 check: lint types walls quick
 
 coverage: setup
-	@echo "coverage: all tests, about twenty minutes on two cores"
+	@echo "coverage: all tests, about forty minutes on two cores"
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 lint: setup
