@@ -254,7 +254,7 @@ UNSAFE = {
 }
 
 
-PICKLES = ("archsearch/executors/worker_process.py", "archsearch/testing")
+PICKLES = ("archsearch/executors/worker_process.py", "evaluators/together.py", "archsearch/testing")
 """What pickles, and only in memory: what a process of ours sends to its own child, and the contract suites."""
 
 
@@ -293,5 +293,5 @@ def test_images_are_not_fetched_from_where_a_data_set_says(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "private.png")
     for column in ([{"bytes": None, "path": str(tmp_path / "private.png")}] * 8, [str(tmp_path / "private.png")] * 8):
         pq.write_table(pa.table({"image": column, "label": [0, 1] * 4}), tmp_path / "set.parquet")
-        with pytest.raises(TaskError, match="not every image is in the file itself"):
+        with pytest.raises(TaskError, match="not in the file itself; paths and addresses are not followed"):
             load_task(str(tmp_path / "set.parquet"))
