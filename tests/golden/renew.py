@@ -20,6 +20,9 @@ SEED = 0
 FIRST, LATER = 20, range(150, 170)
 """The first proposals, and some that learning controllers base on results."""
 
+ROUNDED = {"Auto", "BayesianOptimization"}
+"""Whose later proposals depend on the processor: a process is fitted, and rounding decides between near equals."""
+
 
 def score(architecture) -> float:
     return sum(option == 1 for option in architecture) / len(architecture)
@@ -36,7 +39,7 @@ def record(name: str) -> dict[str, Any]:
             proposals += controller.ask()
             id_, architecture, parent, budget = proposals[-1]
             controller.tell([Trial(id_, architecture, parent, Evaluation(score(architecture)), budget=budget)])
-        kept = [*proposals[:FIRST], *proposals[LATER.start :]]
+        kept = [*proposals[:FIRST], *([] if name in ROUNDED else proposals[LATER.start :])]
         recorded[type(space).__name__] = {
             str(p.id): [list(p.architecture), p.parent, *([list(p.budget)] if p.budget else [])] for p in kept
         }
