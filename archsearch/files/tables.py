@@ -50,7 +50,8 @@ def _read(name: str, text: Sequence[str]) -> pa.Table:
             options = pyarrow.csv.ConvertOptions(column_types={column: pa.string() for column in text})
             table = pyarrow.csv.read_csv(path, convert_options=options)
         table.validate(full=True)  # bytes that are no text show here, not where they are used
-        return table.rename_columns(table.column_names)  # in names, too
+        str(table.column_names)  # in names, too
+        return table
     except FileNotFoundError:
         raise TableError(f"{name}: no such file") from None
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
