@@ -48,7 +48,7 @@ def test_an_evaluator_that_cannot_stop_is_named(tmp_path):
     with pytest.raises(UsageError, match="OneShot does not say how many epochs"):
         LearningCurve(OneShot())
     evaluator = LearningCurve(Function(sum), epochs=8)
-    message = "pauses at epochs 2, 4, 6 of 8, which Function cannot: Function: the function scores architectures in one go"
+    message = "pauses at epochs 2, 4, 6 of 8, which Function cannot: Function: the function scores architectures in one"
     with pytest.raises(UsageError, match=message):
         run(evaluator, out=tmp_path / "r")
     assert not (tmp_path / "r").exists()
