@@ -131,7 +131,7 @@ class Function(Evaluator):
         Raises:
             TypeError: If it gives none of the accepted kinds.
         """
-        return self.evaluate_query(Query(-1, architecture, seed))
+        return self._answer(Query(-1, architecture, seed))  # not by ``evaluate_query``: who overrides that may ask this
 
     def evaluate_query(self, query: Query) -> Evaluation:
         """Calls the function; one that trains as far as the budget goes, from its checkpoint if there is one.
@@ -139,6 +139,9 @@ class Function(Evaluator):
         Raises:
             TypeError: If it gives none of the accepted kinds.
         """
+        return self._answer(query)
+
+    def _answer(self, query: Query) -> Evaluation:
         argument = self.space.decode(self.space.validate(query.architecture))
         named = {"seed": query.seed} if self._wants_seed else {}
         if self._trains:
