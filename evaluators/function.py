@@ -131,7 +131,9 @@ class Function(Evaluator):
         Raises:
             TypeError: If it gives none of the accepted kinds.
         """
-        return self._answer(Query(-1, architecture, seed))  # not by ``evaluate_query``: who overrides that may ask this
+        return self._answer(
+            Query(-1, architecture, seed)
+        )  # not ``evaluate_query``: whoever overrides that may ask this
 
     def evaluate_query(self, query: Query) -> Evaluation:
         """Calls the function; one that trains as far as the budget goes, from its checkpoint if there is one.
@@ -139,7 +141,8 @@ class Function(Evaluator):
         Raises:
             TypeError: If it gives none of the accepted kinds.
         """
-        return self._answer(query)
+        # As every evaluator's default, so that ``evaluate`` may be overridden.
+        return self._answer(query) if self._trains else self.evaluate(query.architecture, query.seed)
 
     def _answer(self, query: Query) -> Evaluation:
         argument = self.space.decode(self.space.validate(query.architecture))
