@@ -277,14 +277,13 @@ class Training(Evaluator):
                 trainer.checkpoints.save(run, origin, f"{repeat}-{budget.stop}")
             return run
 
-        if self.together and len(repeats) > 1:
-            runs = [begun(repeat) for repeat in repeats]
-            if (how := standing(trainer, runs)) is not None:
-                train_together(trainer, runs, how, until, total, meter)
-                yield [saved(run, repeat) for run, repeat in zip(runs, repeats, strict=True)]
-                return
+        runs = [begun(repeat) for repeat in repeats] if self.together and len(repeats) > 1 else []
+        if runs and (how := standing(trainer, runs)) is not None:
+            train_together(trainer, runs, how, until, total, meter)
+            yield [saved(run, repeat) for run, repeat in zip(runs, repeats, strict=True)]
+            return
         for repeat in repeats:
-            run = begun(repeat)
+            run = runs.pop(0) if runs else begun(repeat)
             trainer.train(run, until, total, meter)
             yield [saved(run, repeat)]
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from archsearch.abilities import Trainable
 from archsearch.basics.checks import whole_number
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
@@ -128,7 +129,7 @@ class ZeroCostEnsemble(Referenced):
     def start(self, space: Space) -> None:
         """Binds all evaluators to a space; the reference sample of another one is forgotten."""
         super().start(space)
-        self._layers = Layers(space) if self.sizes and Layers.known(space) else None
+        self._layers = Layers(space) if self.sizes and isinstance(space, Trainable) else None
 
     # -- the reference sample ------------------------------------------------------------------------
 

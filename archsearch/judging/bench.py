@@ -241,24 +241,24 @@ class Bench:
 
     def _sizes(self, architectures: Sequence[Architecture]) -> tuple[Floats | None, Size | None]:
         """The size of each architecture, where the reference knows it, and what tells it; None where it does not."""
-        counting = anew(self.reference)  # not the judge: that has counted some already, and what is known is free
-        counting.start(self.space)
         for name in SIZES:
-            size = Size(counting, name)
+            size = self._size(name)
             sizes = np.array([size.of(each)[0] for each in architectures])
             if np.isfinite(sizes).all():
                 return sizes, size
-            counting = anew(self.reference)
-            counting.start(self.space)
         return None, None
+
+    def _size(self, name: str) -> Size:
+        """What tells a figure, by an evaluator that has counted none: of one that has, what is known is free."""
+        counting = anew(self.reference)
+        counting.start(self.space)
+        return Size(counting, name)
 
     def _other_sizes(self, named: Container[str]) -> dict[str, Evaluator]:
         """What else ranks by size alone: each figure that the reference knows of the sample, and trainable layers."""
         found: dict[str, Evaluator] = {}
         for name in (each for each in SIZES if each not in named):
-            counting = anew(self.reference)
-            counting.start(self.space)
-            size = Size(counting, name)
+            size = self._size(name)
             if all(math.isfinite(size.of(each)[0]) for each in self._truth):
                 found[name] = size
         if isinstance(self.space, Trainable) and LAYERS not in named:

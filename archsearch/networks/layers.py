@@ -27,18 +27,13 @@ class Layers:
     """Counts the trainable layers of the networks of a space, in the skeleton that the space has by itself.
 
     Args:
-        space: A space that builds networks; see ``known``.
+        space: A space that builds networks: ``archsearch.abilities.Trainable``.
     """
 
     def __init__(self, space: Space) -> None:
         self._space = space
         self._structure = Structure(self._network, hasattr(space, "super_network"), values=False)
         self._parts: list[list[int]] | None = parts(space, self._count)
-
-    @staticmethod
-    def known(space: Space) -> bool:
-        """Whether the space builds networks."""
-        return hasattr(space, "network")
 
     def __call__(self, architecture: Architecture) -> int:
         """The layers of an architecture's network."""
