@@ -212,10 +212,14 @@ class Ranks:
         """Between 0 and 1, and strictly rising with the value up to rounding."""
         lowest, highest = self._at[0], self._at[-1]
         if value < lowest:
-            return max(float(self._shares[0] / (1 + (lowest - value) / self._scale)), SMALLEST)
+            return max(float(self._shares[0] * self._near(lowest - value)), SMALLEST)
         if value > highest:
-            return float(1 - (1 - self._shares[-1]) / (1 + (value - highest) / self._scale))
+            return float(1 - (1 - self._shares[-1]) * self._near(value - highest))
         return float(np.interp(value, self._at, self._shares))
+
+    def _near(self, distance: float) -> float:
+        # Not 1 / (1 + distance / scale), which overflows where references are equal but for their last bits.
+        return self._scale / (self._scale + distance)
 
 
 SMALLEST = 1e-12

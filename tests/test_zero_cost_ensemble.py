@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cascade_lab import SPACE as PLAIN
 from cascade_lab import Stage
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ranking_lab import quick
 from scipy.stats import gmean, rankdata
@@ -59,6 +59,7 @@ def test_references_have_the_ranks_that_scipy_gives_them(values):
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20),
     st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=20),
 )
+@example([0.0, 2.225073858507203e-309], [-1.0, 1.0])
 def test_shares_never_fall_and_stay_between_0_and_1(values, asked):
     shares = [Ranks(values).share(each) for each in sorted(asked)]
     assert shares == sorted(shares)
