@@ -36,7 +36,7 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller, Order
-from archsearch.controllers.elitist_evolution import RANDOM_DRAWS, _Proposed
+from archsearch.controllers.proposed import RANDOM_DRAWS, Proposed
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
 from archsearch.models.gaussian_process import GaussianProcess
@@ -103,7 +103,7 @@ class BayesianOptimization(Controller):
         self._told = 0
         self._labels: list[Label] = []
         self._round: list[Candidate] = []  # what is left of it
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
         self._used_up = False  # nothing is forgotten from then on, so it stays so
 
     # -- asking ----------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class BayesianOptimization(Controller):
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         self._labels = [Label(id_, score, tuple(options)) for id_, score, options in state["labels"]]
         self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
-        self._proposed = _Proposed(**state["proposed"])
+        self._proposed = Proposed(**state["proposed"])
         self._told, self._learn_at, learnt = state.get("learnt", [len(self._labels), 0, []])
         self._learnt = list(learnt)
         self._used_up = False

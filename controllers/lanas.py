@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Answer, Controller
-from archsearch.controllers.elitist_evolution import _Proposed
+from archsearch.controllers.proposed import Proposed
 from archsearch.model import one_thread
 from archsearch.trial import Architecture, Trial
 
@@ -77,7 +77,7 @@ class LaNAS(Controller):
         self._seed = 0  # with which its pool was drawn
         self._drawn: dict[int, int] = {}  # proposals of each of its regions
         self._tree: _Tree | None = None  # made when it is needed
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
 
     # -- asking ----------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class LaNAS(Controller):
         self._results = [_Result(tuple(architecture), *rest) for architecture, *rest in state["results"]]
         self._drawn = dict(map(tuple, state["drawn"]))
         self._tree = None  # what was taken from its pool was proposed, and is passed over
-        self._proposed = _Proposed(**state["proposed"])
+        self._proposed = Proposed(**state["proposed"])
 
 
 class _Result(NamedTuple):

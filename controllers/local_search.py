@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Controller
-from archsearch.controllers.elitist_evolution import _Proposed
+from archsearch.controllers.proposed import Proposed
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
@@ -60,7 +60,7 @@ class LocalSearch(Controller):
 
     def _start(self) -> None:
         self._asked = 0
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
         self._begun = 0  # results for the beginning of the next climb
         self._beginning: _Point | None = None  # the best of them
         self._current: _Point | None = None  # where the climb is
@@ -157,7 +157,7 @@ class LocalSearch(Controller):
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         self._asked, self._last, self._waited = state["asked"], state["last"], state["waited"]
-        self._proposed = _Proposed(**state["proposed"])
+        self._proposed = Proposed(**state["proposed"])
         self._begun = state["begun"]
         self._beginning, self._current, self._better = (_point(fields) for fields in state["points"])
         self._queue = [tuple(options) for options in state["queue"]]

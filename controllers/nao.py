@@ -28,7 +28,7 @@ import numpy as np
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Answer, Controller
 from archsearch.controllers.bayesian_optimization import Candidate, Label
-from archsearch.controllers.elitist_evolution import _Proposed
+from archsearch.controllers.proposed import Proposed
 from archsearch.trial import Architecture, Trial
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class NAO(Controller):
     def _start(self) -> None:
         self._labels: list[Label] = []
         self._round: list[Candidate] = []  # what is left of it
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
 
     # -- asking ----------------------------------------------------------------------------------
 
@@ -160,4 +160,4 @@ class NAO(Controller):
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         self._labels = [Label(id_, score, tuple(options)) for id_, score, options in state["labels"]]
         self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
-        self._proposed = _Proposed(**state["proposed"])
+        self._proposed = Proposed(**state["proposed"])

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from archsearch.abilities import Drifting
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Controller, Order
-from archsearch.controllers.elitist_evolution import _Proposed
+from archsearch.controllers.proposed import Proposed
 from archsearch.trial import Architecture, Trial
 
 MUTATIONS = 100
@@ -49,7 +49,7 @@ class OnePlusLambda(Controller):
     def _start(self) -> None:
         self._parent: list[Any] | None = None  # score, id, architecture
         self._count = 0  # of proposals, which is also the id of the next one
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
         self._begin()
 
     def _begin(self) -> None:
@@ -117,4 +117,4 @@ class OnePlusLambda(Controller):
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         super()._load_state_dict(state)
-        self._proposed = _Proposed(**state["proposed"])
+        self._proposed = Proposed(**state["proposed"])

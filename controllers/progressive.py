@@ -29,8 +29,8 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, whole_number
 from archsearch.controller import Controller, Order
-from archsearch.controllers.elitist_evolution import _Proposed
 from archsearch.controllers.growing import Growing
+from archsearch.controllers.proposed import Proposed
 from archsearch.errors import MissingAbility, UsageError
 from archsearch.model import Model
 from archsearch.models.trees import RandomForest
@@ -89,7 +89,7 @@ class Progressive(Controller):
     def _start(self) -> None:
         self._model = RandomForest() if self.model is None else self.model.clone()
         self._growing = Growing(self.space)
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
         self._asked = 0
         self._labels: list[tuple[float, Architecture]] = []
         self._sources: list[Member] = []  # what the candidates of this size have grown from
@@ -182,7 +182,7 @@ class Progressive(Controller):
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
-        self._proposed, self._asked = _Proposed(**state["proposed"]), state["asked"]
+        self._proposed, self._asked = Proposed(**state["proposed"]), state["asked"]
         self._labels = [(score, tuple(options)) for score, options in state["labels"]]
         self._sources, self._beam = (
             [Member(id_, tuple(options), completed) for id_, options, completed in state[key]]

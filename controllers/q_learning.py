@@ -27,7 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
-from archsearch.controllers.elitist_evolution import _Proposed
+from archsearch.controllers.proposed import Proposed
 from archsearch.trial import Architecture, Trial
 
 SCHEDULE = (
@@ -109,7 +109,7 @@ class QLearning(Controller):
         self._table: list[list[float]] = []
         self._memory: list[_Result] = []
         self._least, self._most = 0.0, 1.0
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
         self._new = 0
 
     # -- walking ---------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class QLearning(Controller):
         self._table = [list(values) for _, values in state["states"]]
         self._memory = [_Result(tuple(options), list(rows), reward) for options, rows, reward in state["memory"]]
         self._least, self._most = state["bounds"]
-        self._proposed = _Proposed(**state["proposed"])
+        self._proposed = Proposed(**state["proposed"])
         self._new = state["new"]
 
 

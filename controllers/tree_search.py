@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from archsearch.basics.checks import number
 from archsearch.controller import Controller
-from archsearch.controllers.elitist_evolution import _Proposed
+from archsearch.controllers.proposed import Proposed
 from archsearch.trial import Architecture, Trial
 
 WALKS = 5
@@ -52,7 +52,7 @@ class TreeSearch(Controller):
         self._nodes: dict[Architecture, _Node] = {(): _Node()}
         self._depths: dict[int, int] = {}  # of proposals that are due: nodes on their way, without the root
         self._least, self._most = math.inf, -math.inf
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
 
     # -- asking ----------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class TreeSearch(Controller):
         self._nodes = {tuple(prefix): _Node(*fields) for prefix, *fields in state["nodes"]}
         self._depths = dict(map(tuple, state["depths"]))
         self._least, self._most = state["bounds"] or (math.inf, -math.inf)
-        self._proposed = _Proposed(**state["proposed"])
+        self._proposed = Proposed(**state["proposed"])
 
 
 class _Node:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from archsearch import Controller, Evaluation, Space, Trial, search
 from archsearch.controllers import ElitistEvolution, Finalists, RandomSearch, SuccessiveHalving
-from archsearch.controllers import elitist_evolution as module
+from archsearch.controllers import proposed as module
 from archsearch.errors import UsageError
 from archsearch.evaluators import Tabular
 from archsearch.spaces import DARTS, NASBench101, NASBench201
@@ -297,7 +297,7 @@ def test_restart_in_the_middle_of_a_generation_repeats_nothing() -> None:
 
 
 def test_memory_of_proposals_is_bounded_and_nearly_exact() -> None:
-    proposed = module._Proposed()
+    proposed = module.Proposed()
     size = len(json.dumps(proposed.state()))
     n = module.REMEMBERED
     new = [i for i in range(2 * n) if proposed.add((i,))]
