@@ -108,6 +108,11 @@ class PolicyGradient(Controller, abc.ABC):
             self._learn(self._batch)
             self._batch = []
 
+    def _hear(self, trial: Trial) -> None:
+        """What it did not draw says nothing of its own draws: of others' results it learns what a good score is."""
+        if trial.evaluation is not None:
+            self._advantage(trial.evaluation.score)
+
     def _advantage(self, reward: float) -> float:
         """Reward minus baseline, scaled; the reward then enters the baseline."""
         advantage = reward - self.baseline if self._told else 0.0
