@@ -89,6 +89,13 @@ class Controller(Described):
     say: Callable[[str], None] | None = None
     """Tells the user something; set by the search, before ``start``."""
 
+    outside: Callable[[str, Callable[[], Any]], Any] | None = None
+    """Gives the answer, as JSON data, to what is asked outside the search, such as an adviser; set by the search.
+
+    It is given the name of the question, which no other one has, and who asks it. What was answered once is written
+    down, so that a search that goes on gets the same without asking. None: nobody writes.
+    """
+
     proposed_by: dict[int, str] = {}  # noqa: RUF012  of a controller that was started it is its own
     """Of proposals just made that others have thought of: by id who, as in ``Trial``; the search takes them out."""
 
@@ -179,6 +186,8 @@ class Controller(Described):
             inner: Which; its seed comes from ``self.rng``.
         """
         inner.plan, inner.say, inner.refusal = self.plan, self.say, self.refusal
+        if (outside := self.outside) is not None:
+            inner.outside = lambda name, ask: outside(f"inner {name}", ask)
         inner.start(self.space, int(self.rng.integers(2**63)))
 
     def ask(self, n: int = 1) -> list[Proposal]:

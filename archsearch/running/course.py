@@ -83,11 +83,12 @@ class Course:
         self._refused: dict[Hashable, str] = {}  # what would be refused again, and why, if it is remembered
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
+        self.steering = Steering()
         controller.refusal, controller.say = self._rejections.why, self.say
+        controller.outside = self.steering.answers.give
         controller.start(space, history.seed)
         self._next_id = 0
         self._ids = Ids()
-        self.steering = Steering()
         self._dropped: set[int] = set()  # trials that were cancelled, whose results may still come
         self._limits: dict[str, float] = dict(settings.limits or {})
         self._track: Track | None = None  # the newest race of the best against each other

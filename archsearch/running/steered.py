@@ -14,15 +14,16 @@ from typing import Any
 
 from archsearch.basics.checks import at_least_one
 from archsearch.basics.texts import name_of
-from archsearch.errors import ArchsearchError, UsageError
+from archsearch.errors import UsageError
 from archsearch.executors.evaluating import finished
 from archsearch.executors.executor import Outcome
 from archsearch.limits import checked_limits
 from archsearch.running.replay import Resumable
+from archsearch.steering.advisers import read_architecture
 from archsearch.steering.door import Door
 from archsearch.steering.interrupts import Interrupts
 from archsearch.steering.orders import Steering
-from archsearch.trial import Architecture, Trial
+from archsearch.trial import Trial
 
 CANCELLED = "cancelled by hand"
 ERRAND_SECONDS = 5.0
@@ -108,24 +109,11 @@ class Steered(Resumable):
         return f"{pending:,} trial{'s' if pending != 1 else ''}"
 
     def _put(self, value: Any) -> str:
-        if isinstance(value, str):
-            architecture = self._read(value)
-        elif isinstance(value, list):
-            architecture = self.space.validate(tuple(value))
-        else:
-            raise UsageError("put: expected an architecture, as a text or as its options")
+        architecture = read_architecture(self.space, value)
         order = self.steering.take("put", list(architecture))
         ahead = sum(each.verb == "put" and each.number < order.number for each in tuple(self.steering.orders))
         when = f"after {ahead:,} that were put before" if ahead else "next"
         return f"put, to be proposed {when}: {name_of(self.space, architecture)}"
-
-    def _read(self, text: str) -> Architecture:
-        """An architecture in the space's notation, or as its options, such as ``3,1,2``."""
-        options = text.strip().strip("[]()").replace("-", ",").split(",")
-        if all(option.strip().isdecimal() for option in options):
-            with contextlib.suppress(ArchsearchError):
-                return self.space.validate(tuple(map(int, options)))
-        return self.space.parse(text)
 
     def _limit_from_outside(self, value: Any) -> str:
         if not isinstance(value, Mapping) or not value:

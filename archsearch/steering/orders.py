@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from archsearch.errors import ArchsearchError
 from archsearch.files.damage import Notices
+from archsearch.steering.answers import Answers
 from archsearch.steering.log import SealedLog
 
 FILE = "control.jsonl"
@@ -79,6 +80,7 @@ class Steering:
         settings: That were changed, by name.
         kept: Names of settings that whoever goes on with the run has given anew: these hold.
         cancelled: Trials whose failure is called that, when it comes.
+        answers: Of what the search's controller asks outside.
     """
 
     def __init__(self) -> None:
@@ -88,6 +90,7 @@ class Steering:
         self.settings: dict[str, Any] = {}
         self.kept: frozenset[str] = frozenset()
         self.cancelled: set[int] = set()
+        self.answers = Answers()
         self._taken: list[Order] = []
         self._places: dict[int, int] = {}  # of orders that were obeyed: before which proposal
         self._log: SealedLog | None = None
@@ -101,6 +104,7 @@ class Steering:
         """Keeps orders in a run folder from here on, and takes up those that are there."""
         if self._log is not None:
             return
+        self.answers.keep_in(folder, notices)
         self._log = SealedLog(folder / FILE, notices)
         for event in self._log.read():
             match event:
