@@ -4,10 +4,10 @@ Reference: Ferreira, Wobbe, Krishnakumar, Hutter & Zela, "Can LLMs beat classica
 algorithms? A study on autoresearch", arXiv 2603.24647, 2026: in Centaur, CMA-ES searches, and in 30 % of the trials a
 language model that is shown its state, the 5 best and the 20 last trials proposes in its place; CMA-ES hears of all.
 
-Where we differ: any controller searches and anything advises, a language model, another program, a person; the
+Where we differ: any controller searches and anything advises, a language model, another program, a person. The
 controller is not asked for the proposals that are overridden, and hears of them as of results of others; these are
-evenly spread, not drawn; its state is shown as far as it fits. What is not in the space, beyond the limits, or was proposed before is refused, with the
-reason, which the adviser is shown next time; the controller proposes instead.
+evenly spread, not drawn. Its state is shown as far as it fits. What is not in the space, beyond the limits, or was
+proposed before is refused, with the reason, which the adviser is shown next time; the controller proposes instead.
 """
 
 from __future__ import annotations

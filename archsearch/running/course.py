@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from archsearch.basics.texts import name_of
 from archsearch.controller import Controller
-from archsearch.errors import ConstraintError, InvalidArchitecture, UsageError
+from archsearch.errors import ConstraintError, InvalidArchitecture
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor, Job
 from archsearch.executors.gate import admit_origin
@@ -203,16 +203,15 @@ class Course:
             self._change_limits(order.value)
         return None
 
+    def _limits_with(self, changes: Mapping[str, float | None]) -> Limits | None:
+        """The limits with some changed, or lifted where the new value is None; ``UsageError`` if one cannot be."""
+        limits = {name: limit for name, limit in {**self._limits, **changes}.items() if limit is not None}
+        return Limits(self.space, self.evaluator, limits, self.settings.latency_table) if limits else None
+
     def _change_limits(self, changes: Mapping[str, float | None]) -> None:
-        """Sets limits, or lifts those whose new value is None, from here on; what cannot be limited is left."""
-        merged = {**self._limits, **changes}
-        limits = {name: limit for name, limit in merged.items() if limit is not None}
-        try:
-            new = Limits(self.space, self.evaluator, limits, self.settings.latency_table) if limits else None
-        except UsageError as error:
-            self.say(f"{error}; the limits stay as they were")
-            return
-        self._limits = limits
+        """Changes limits from here on."""
+        new = self._limits_with(changes)
+        self._limits = {} if new is None else new.limits
         self._rejections.limit(new)
         self._exhaustion = Exhaustion(self.space, self.controller.budgets, new, self._rejections.why)
 

@@ -119,7 +119,12 @@ class Steered(Resumable):
         if not isinstance(value, Mapping) or not value:
             raise UsageError("limits: expected names and numbers, such as flops=3e8")
         checked_limits({name: limit for name, limit in value.items() if limit is not None})
-        self.steering.take("limits", dict(value))
+        return self._errand(lambda: self._order_limits(dict(value)))
+
+    def _order_limits(self, value: dict[str, float | None]) -> str:
+        """By the search, since whether something can be limited is for the evaluator to say."""
+        self._limits_with(value)
+        self.steering.take("limits", value)
         said = ", ".join(f"{name} {'no more' if limit is None else f'<= {limit:g}'}" for name, limit in value.items())
         return f"from the next proposal on: {said}"
 
@@ -172,7 +177,7 @@ class Steered(Resumable):
         steering.run_errands()
         while steering.holds and not self._pending and self._stopped is None:
             if steering.ending:
-                self._stopped = "stopped"
+                self._stopped = "control"
                 return
             began = time.monotonic()
             self._interrupts.call(lambda: steering.wait(LOOK_SECONDS))

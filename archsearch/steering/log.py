@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from archsearch.errors import StorageError
 from archsearch.files.checksums import Damaged, open_line, seal_line
@@ -49,8 +49,9 @@ class SealedLog:
             try:
                 event, place = open_line(line)
             except Damaged:
-                bad += line.endswith(b"\n")
-                self._lines += 1
+                whole = line.endswith(b"\n")
+                bad += whole
+                self._lines += whole
                 continue
             bad += max(0, place - self._lines)
             self._lines = place + 1
@@ -70,13 +71,21 @@ class SealedLog:
                     pass
             try:
                 with open(self._path, "a+b", buffering=0) as file:
-                    end = file.tell()
-                    # A process that was killed in the middle of the last line: this one must not be a part of it.
-                    torn = end and os.pread(file.fileno(), 1, end - 1) != b"\n"
-                    line = (b"\n" if torn else b"") + seal_line(json.dumps(event), self._lines or 0)
+                    end = _end_of_lines(file)
+                    line = seal_line(json.dumps(event), self._lines or 0)
                     if file.write(line) != len(line):
                         file.truncate(end)
                         raise OSError(28, os.strerror(28))
             except OSError as error:
                 raise StorageError(f"{self._path}: cannot be written ({error.strerror})") from None
             self._lines = (self._lines or 0) + 1
+
+
+def _end_of_lines(file: IO[bytes]) -> int:
+    """Where the last whole line ends; what a process that was killed has begun behind it goes: nobody was told of it."""
+    end = file.tell()
+    file.seek(0)
+    if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+        end = file.read().rfind(b"\n") + 1
+        file.truncate(end)
+    return end

@@ -1,0 +1,69 @@
+"""Searches that are steered, and end themselves in the worst moments; for ``test_control.py``."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from archsearch import Space, control, resume, search
+from archsearch.controllers import LocalSearch
+from archsearch.evaluators import Function
+
+SPACE = Space(arities=[4, 3, 5, 2, 3])
+PUT = (3, 2, 4, 1, 2)
+TRIALS = 60
+
+
+def score(architecture):
+    return float(sum(architecture))
+
+
+def measured(architecture):
+    """As ``score``; the first evaluation of what was put kills the search."""
+    marker = os.environ.get("KILL_ONCE")
+    if architecture == PUT and marker and not Path(marker).exists():
+        Path(marker).write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return score(architecture)
+
+
+def slow(architecture):
+    """Hangs at what was put."""
+    if architecture == PUT:
+        time.sleep(60)
+    return score(architecture)
+
+
+def steer(out, kill_after=None):
+    """Puts two architectures after trial 10; dies there, if asked to."""
+
+    def listener(trial):
+        if trial.id != 10:
+            return
+        control(out).put(PUT)
+        if kill_after == "order":
+            os.kill(os.getpid(), signal.SIGKILL)
+        control(out).put("0,0,0,0,1")
+
+    return listener
+
+
+def begin(out, kill_after=None):
+    return search(
+        SPACE,
+        LocalSearch(initial=5),
+        Function("control_lab.measured"),
+        trials=TRIALS,
+        seed=3,
+        out=out,
+        on_trial=steer(out, kill_after),
+    )
+
+
+def go_on(out):
+    return resume(out, trust=True)
+
+
+if __name__ == "__main__":
+    begin(*sys.argv[1:])
