@@ -109,9 +109,7 @@ class PolicyGradient(Controller, abc.ABC):
             self._batch = []
 
     def _hear(self, trial: Trial) -> None:
-        """What it did not draw says nothing of its own draws: of others' results it learns what a good score is."""
-        if trial.evaluation is not None:
-            self._advantage(trial.evaluation.score)
+        """Nothing: a gradient of the policy is one of what it has drawn itself."""
 
     def _advantage(self, reward: float) -> float:
         """Reward minus baseline, scaled; the reward then enters the baseline."""

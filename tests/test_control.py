@@ -297,6 +297,47 @@ def test_changed_limits_after_a_kill_are_as_without_it(tmp_path, monkeypatch):
     assert path_of(resumed.history) == path_of(whole.history)
 
 
+@pytest.mark.parametrize(
+    "how", [{}, {"executor": SimulatedExecutor(3)}, {"batch": 4}, {"lag": 3}], ids=["one", "virtual", "batch", "lag"]
+)
+def test_what_was_put_into_a_parallel_search_is_replayed_where_it_was(how, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def billed(architecture):  # else virtual workers would take as long as this machine
+        return {"score": score(architecture), "cost": 1.0 + architecture[0]}
+
+    def listener(out, dies):
+        def listen(trial):
+            if trial.id == 6:
+                control(out).put(PUT)
+                control(out).put("0,0,0,0,1")
+            if dies and trial.id == 15:
+                raise Killed
+
+        return listen
+
+    def begin(out, dies):
+        return search(
+            SPACE,
+            RegularizedEvolution(population_size=5),
+            Function(billed),
+            trials=40,
+            seed=0,
+            out=out,
+            on_trial=listener(out, dies),
+            **how,
+        )
+
+    whole = begin(tmp_path / "whole", dies=False)
+    with pytest.raises(Killed):
+        begin(tmp_path / "killed", dies=True)
+    resumed = resume(tmp_path / "killed", evaluator=Function(billed), space=SPACE, trust=True)
+    assert path_of(resumed.history) == path_of(whole.history)
+    by_id = sorted(whole.history, key=lambda trial: trial.id)
+    assert [trial.architecture for trial in by_id if trial.proposed_by] == [PUT, (0, 0, 0, 0, 1)]
+
+
 # -- cancel ------------------------------------------------------------------------------------------
 
 

@@ -82,7 +82,7 @@ class SealedLog:
 
 
 def _end_of_lines(file: IO[bytes]) -> int:
-    """Where the last whole line ends; what a process that was killed has begun behind it goes: nobody was told of it."""
+    """Where the last whole line ends; what a killed process has begun behind it goes: nobody was told of it."""
     end = file.tell()
     file.seek(0)
     if end and os.pread(file.fileno(), 1, end - 1) != b"\n":

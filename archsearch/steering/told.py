@@ -34,7 +34,7 @@ Told = "str | Path | History | pa.Table | Sequence[Trial]"
 
 
 def told_trials(sources: Any, space: Space, controller: Controller) -> list[Trial]:
-    """Results of older runs, as a controller can be told them.
+    """Results of older runs, as a controller can be told them: failures, then the worst, the best last.
 
     Left out are repeats, which no controller hears of, and, for a controller that knows no budgets, trainings that are
     shorter than the longest of their source: their scores cannot be compared.
@@ -61,8 +61,13 @@ def told_trials(sources: Any, space: Space, controller: Controller) -> list[Tria
                     f"told: {where}: the architecture of row {place}, {trial.architecture!r:.80}, is not in "
                     f"{type(space).__name__}; expected results of the space that is searched"
                 )
-        found += [trial._replace(id=len(found) + place, parent=None) for place, trial in enumerate(kept)]
-    return found
+        found += kept
+    # The worst first: where a controller keeps the newest only, such as a population that ages, these are the best.
+    return [trial._replace(id=place, parent=None) for place, trial in enumerate(sorted(found, key=_worst_first))]
+
+
+def _worst_first(trial: Trial) -> tuple[bool, tuple[int, float]]:
+    return trial.evaluation is not None, trial.rank
 
 
 def listed(sources: Any) -> list[Any]:
