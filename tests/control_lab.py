@@ -35,6 +35,12 @@ def slow(architecture):
     return score(architecture)
 
 
+def unhurried(architecture):
+    """Takes a moment, and what was put a minute."""
+    time.sleep(60 if architecture == PUT else 0.01)
+    return score(architecture)
+
+
 def steer(out, kill_after=None):
     """Puts two architectures after trial 10; dies there, if asked to."""
 

@@ -215,7 +215,7 @@ class Steered(Resumable):
         workers = at_least_one("control", "workers", value)
         self.executor.resize(workers)
         self.steering.change("workers", workers)
-        return f"{workers:,} workers from now on"
+        return f"{workers:,} worker{'s' if workers > 1 else ''} from now on"
 
     def _set_timeout(self, value: Any) -> str:
         settings = dataclasses.replace(self.settings, timeout=value)
