@@ -2,12 +2,13 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 
 from archsearch import Space, control, resume, search
-from archsearch.controllers import LocalSearch
+from archsearch.controllers import LocalSearch, RandomSearch
 from archsearch.evaluators import Function
 
 SPACE = Space(arities=[4, 3, 5, 2, 3])
@@ -69,6 +70,38 @@ def begin(out, kill_after=None):
 
 def go_on(out):
     return resume(out, trust=True)
+
+
+def path_of(trials):
+    return [(t.id, t.architecture, t.parent, t.score, t.failure, t.proposed_by) for t in trials]
+
+
+def steered(out, at, what, trials=40, controller=None, evaluator=None, **options):
+    """A search in which something is done after a trial."""
+
+    def listener(trial):
+        if trial.id == at:
+            what(control(out))
+
+    return search(
+        SPACE,
+        controller or RandomSearch(),
+        evaluator or Function(score),
+        trials=trials,
+        seed=0,
+        out=out,
+        on_trial=listener,
+        **options,
+    )
+
+
+def ask_raw(out, data):
+    """What the door answers to any bytes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(out / "control" / "socket"))
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return connection.recv(1 << 16)
 
 
 if __name__ == "__main__":

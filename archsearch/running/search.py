@@ -85,8 +85,7 @@ def search(
         on_trial: Called with every finished trial, after the controller was told; or several of such. Any that are a
             ``Logger`` also hear of the begin and the end.
         progress: Whether to show a progress bar and notes on standard error.
-        told: Results of older runs in this space, which the controller hears before it proposes and which are no trials
-            of this run: a run folder, a Parquet or CSV file, a ``History``, an Arrow table, or a list of such.
+        told: Results of older runs, which the controller hears first, and no trials of this one; see ``told_trials``.
         **options: The fields of ``Settings``, in place of ``settings``.
 
     Raises:
@@ -101,8 +100,7 @@ def search(
     listeners = listeners_of(on_trial)
     engine = make_executor(executor, workers)
     limits = _fit_together(space, controller, evaluator, engine, settings)
-    others = told_trials(told, space, controller)
-    config = {}
+    others, config = told_trials(told, space, controller), {}
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers) | facts_of(told, others)
     history = History(space, seed)
@@ -137,8 +135,7 @@ def resume(
 
     Args:
         directory: The run folder. It can be anyone's: of what it names only installed components are made.
-        space: The run's space, where it cannot be rebuilt from ``config.yaml``, such as one of your own classes; must
-            equal it.
+        space: The run's space, which it must equal, where ``config.yaml`` cannot rebuild it: a class of your own.
         controller: The run's controller, likewise.
         evaluator: The run's evaluator, likewise.
         executor: Where to run from now on; None: as before.
@@ -176,9 +173,7 @@ def resume(
     history = History(space, config["seed"])
     loop = Search(space, controller, evaluator, engine, settings, history, listeners_of(on_trial), progress, limits)
     history.folder = RunFolder.open(directory)
-    loop.told = (config.get("told") or {}).get("trials", 0)
-    anew = {"workers": workers is not None or executor is not None, "timeout": bool({"timeout"} & changes.keys())}
-    loop.steering.kept = frozenset(name for name in anew if anew[name])
+    loop.begun_with(config, anew={"workers": workers is not None, "timeout": "timeout" in changes})
     if known is None and _fingerprints(controller, evaluator, settings):
         loop.say(f"{directory}: begun by 0.1.0, which noted no fingerprints: nobody knows whether its tables changed")
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)

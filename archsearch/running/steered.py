@@ -65,6 +65,12 @@ class Steered(Resumable):
                     "they are the first of the next"
                 )
 
+    def begun_with(self, config: Mapping[str, Any], anew: Mapping[str, Any]) -> None:
+        """Of a run that goes on: how many results it was told, and the settings given anew, which hold."""
+        self.told = (config.get("told") or {}).get("trials", 0)
+        other = getattr(self.executor, "workers", 1) != config["workers"]  # an executor was given anew
+        self.steering.kept = frozenset(name for name in anew if anew[name] or (name == "workers" and other))
+
     # -- by threads of the door ------------------------------------------------------------------
 
     def _answer(self, verb: str, value: Any) -> Mapping[str, Any]:
