@@ -40,6 +40,10 @@ class Budget(NamedTuple):
     origin: int | None = None
 
 
+HAND = "hand"
+"""See ``Trial.proposed_by``."""
+
+
 class Proposal(NamedTuple):
     """An architecture that a controller wants scored.
 
@@ -174,6 +178,8 @@ class Trial(NamedTuple):
         lost_seconds: Wall seconds of the tries before the last one, which are billed, too.
         repeat_of: Of a repeat, which the search makes by itself to tell the best from others: the id of the trial whose
             architecture is scored again under another seed. None: it answers a proposal.
+        proposed_by: Who proposed it, if not the controller by itself: ``hand``, a person (``archsearch control DIR
+            put``); ``adviser``, that of an ``Advised`` controller.
     """
 
     id: int
@@ -190,6 +196,7 @@ class Trial(NamedTuple):
     budget: Budget | None = None
     lost_seconds: float = 0.0
     repeat_of: int | None = None
+    proposed_by: str = ""
 
     @property
     def rank(self) -> tuple[int, float]:

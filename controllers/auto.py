@@ -87,7 +87,7 @@ class Auto(Controller):
     # -- asking and telling ----------------------------------------------------------------------
 
     def _ask(self) -> Answer:
-        self._inner._next_id = self._next_id
+        self._inner._next_id, self._inner._heard = self._next_id, self._heard
         return self._inner._ask()
 
     def _ask_many(self, n: int) -> list[Answer]:
@@ -103,6 +103,10 @@ class Auto(Controller):
             self._best = [score, trial.id, trial.architecture]
         if isinstance(self._inner, BayesianOptimization) and self._told >= self.modelled:
             self._switch()
+
+    def _hear(self, trial: Trial) -> None:
+        self._inner._heard = self._heard
+        self._tell(trial)
 
     def _switch(self) -> None:
         known = self._inner

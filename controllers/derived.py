@@ -81,6 +81,10 @@ class Derived(Controller):
         if self.controller is not None and trial.id < self._searched:
             self.controller.tell([trial])
 
+    def _hear(self, trial: Trial) -> None:
+        if self.controller is not None:
+            self.controller.hear([trial])
+
     def expect_again(self, proposal: Proposal) -> None:
         """See ``Controller``."""
         super().expect_again(proposal)

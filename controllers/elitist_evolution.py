@@ -121,6 +121,11 @@ class ElitistEvolution(Controller):
 
     # -- telling ---------------------------------------------------------------------------------
 
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < self.population_size
+        self._tell(trial)
+
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:
             return

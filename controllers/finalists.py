@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.random_search import RandomSearch
-from archsearch.controllers.trial_ids import TrialIds
+from archsearch.controllers.trial_ids import TrialIds, comparable
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Budget, Trial
 
@@ -110,6 +110,9 @@ class Finalists(Controller):
         self._inner.tell([trial._replace(id=sample.inner_id, parent=sample.inner_parent)])
         if trial.evaluation is not None:
             self._add(_Sample(-trial.evaluation.score, trial.id, trial.architecture))
+
+    def _hear(self, trial: Trial) -> None:
+        self._inner.hear([comparable(trial, self.budget)])
 
     def _add(self, sample: _Sample) -> None:
         same = [other for other in self._best if other.architecture == sample.architecture]

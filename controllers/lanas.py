@@ -130,6 +130,11 @@ class LaNAS(Controller):
     def _columns(self, architectures: Sequence[Architecture]) -> FloatArray:
         return self.space.one_hot(architectures).astype(np.float64)
 
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < self.initial
+        self._tell(trial)
+
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is not None:
             self._results.append(_Result(trial.architecture, trial.evaluation.score, trial.id))

@@ -99,6 +99,11 @@ class Lemonade(Controller):
         accepted = self.rng.choice(len(made), self.accepted, replace=False, p=chances)
         return [(made[i][0].architecture, made[i][1] if made[i][0].inherits else None) for i in accepted.tolist()]
 
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < self.first
+        self._tell(trial)
+
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:
             return

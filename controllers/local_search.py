@@ -125,6 +125,15 @@ class LocalSearch(Controller):
         else:
             self._take_beginning(point, trial.id > self._last)
 
+    def _hear(self, trial: Trial) -> None:
+        """What is better than the neighbours so far is taken as one, all else for a beginning."""
+        point = None if trial.score is None else _Point(trial.score, trial.id, trial.architecture)
+        to_beat = self._better or self._current
+        if point and to_beat and point.score > to_beat.score:
+            self._take_neighbour(point)
+        else:
+            self._take_beginning(point, later=False)
+
     def _take_neighbour(self, point: _Point | None) -> None:
         to_beat = self._better or self._current
         if point and to_beat and point.score > to_beat.score:

@@ -151,6 +151,11 @@ class NSGA2(Controller):
 
     # -- telling ---------------------------------------------------------------------------------
 
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < (self.initial or self.population_size)
+        self._tell(trial)
+
     def _tell(self, trial: Trial) -> None:
         values = self._values(trial)
         if values is None:

@@ -63,6 +63,14 @@ class PairTournament(Controller):
         self._members[i], self._scores[i], self._ids[i] = self._members[-1], self._scores[-1], self._ids[-1]
         del self._members[-1], self._scores[-1], self._ids[-1]
 
+    def _hear(self, trial: Trial) -> None:
+        """Others' results live among its own, which are as many as before."""
+        self._due += 1
+        self._tell(trial)
+        if len(self._members) > self.population_size:
+            self._remove(min(range(len(self._members)), key=self._scores.__getitem__))
+        self._asked = max(self._asked, len(self._members))
+
     def _tell(self, trial: Trial) -> None:
         self._due = max(0, self._due - 1)
         if trial.evaluation is not None:

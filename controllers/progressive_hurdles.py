@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.regularized_evolution import RegularizedEvolution
-from archsearch.controllers.trial_ids import TrialIds
+from archsearch.controllers.trial_ids import TrialIds, comparable
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Budget, Evaluation, Trial
 
@@ -111,6 +111,9 @@ class ProgressiveDynamicHurdles(Controller):
         if self._done >= self.models and last < len(self.budgets) - 1 and self._scores[last]:
             self.hurdles.append(sum(self._scores[last]) / len(self._scores[last]))
             self._done = 0
+
+    def _hear(self, trial: Trial) -> None:
+        self._inner.hear([comparable(trial, self.budgets[0])])
 
     def _end(self, model: _Model, trial: Trial) -> None:
         """Tells the inner controller of a model whose training has ended."""

@@ -125,6 +125,11 @@ class RegularizedEvolution(Controller):
         size = self._tournament
         return size if isinstance(size, int) else max(1, round(size * len(self._members)))
 
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < self._population
+        self._tell(trial)
+
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:
             if trial.failure in ("limit", "refused") and self._told < self._population:

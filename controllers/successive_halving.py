@@ -27,7 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.random_search import RandomSearch
-from archsearch.controllers.trial_ids import TrialIds
+from archsearch.controllers.trial_ids import TrialIds, comparable
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Budget, Trial
 
@@ -125,6 +125,9 @@ class SuccessiveHalving(Controller):
             self._inner.tell([self._comparable(trial, bracket)._replace(id=inner_id, parent=inner_parent)])
         if trial.evaluation is not None and rung < len(self._rungs[bracket]):
             self._rungs[bracket][rung].add(_Candidate(-trial.evaluation.score, trial.id, origin, trial.architecture))
+
+    def _hear(self, trial: Trial) -> None:
+        self._inner.hear([comparable(trial, self.budgets[0])])
 
     def _comparable(self, trial: Trial, bracket: int) -> Trial:
         """A first result with the score at the shortest length of all, as the inner controller hears it.

@@ -224,6 +224,15 @@ class RereadsEverything(RandomSearch):
         return super()._ask()
 
 
+class KnowsItsOwnOnly(RegularizedEvolution):
+    """Crashes on what it did not propose."""
+
+    def _tell(self, trial):
+        if trial.id < 0:
+            raise KeyError(trial.id)
+        super()._tell(trial)
+
+
 class HidesSetting(RandomSearch):
     def __init__(self, size: int = 5) -> None:
         self._size = size
@@ -270,5 +279,6 @@ CONTROLLERS = [
     case("beats_random_search", LearnsSecretly),
     case("cost_stays_flat", KeepsEverything),
     case("cost_stays_flat", RereadsEverything),
+    case("hears_results_of_others", KnowsItsOwnOnly),
     case("settings_round_trip", HidesSetting, "same_in_a_new_process"),
 ]

@@ -17,7 +17,7 @@ from archsearch.cli.answers import Answer, nothing_else, without_option, write_d
 from archsearch.cli.comparing import compare
 from archsearch.cli.looking import export, list_components, report, show, status, verify, watch
 from archsearch.cli.profiling import profile
-from archsearch.cli.searching import resume, run
+from archsearch.cli.searching import control, resume, run
 from archsearch.cli.studying import study
 from archsearch.errors import ArchsearchError, UsageError
 
@@ -38,6 +38,7 @@ commands:
   compare   what each evaluator costs, how well it ranks, when it pays off; or controllers, side by side
   status    how far a search is, from another terminal
   watch     follow searches until they end, from another terminal
+  control   pause, stop or steer a search that runs, from another terminal
   report    the best architectures of a run, its learning curve, one HTML page
   verify    score the best of a run again, by a better evaluator: does their order hold?
   export    the best of a run as files without code: genotype, weights, ONNX, a model card
@@ -186,6 +187,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Answer]] = {
     "study": study,
     "status": status,
     "watch": watch,
+    "control": control,
     "report": report,
     "verify": verify,
     "export": export,

@@ -39,6 +39,7 @@ def finished(job: Job, outcome: Outcome, started: float, worker: int) -> Trial:
         job.budget,
         job.lost_seconds,
         job.repeat_of,
+        job.proposed_by,
     )
 
 

@@ -172,6 +172,11 @@ class WorkerProcess:
             return Together([], (time.perf_counter() - begun) / len(queries), lost.error)
         return together
 
+    def end(self) -> None:
+        """Ends the process for another thread than the one that waits for its answer, which hears of that."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """Ends the process and all that it has started."""
         if self._killed:

@@ -44,9 +44,13 @@ LOST = "lost_seconds"
 REPEAT = "repeat_of"
 """Column that a history with repeats has: of each the trial that it repeats."""
 
+PROPOSED_BY = "proposed_by"
+"""Column that a history has in which others than the controller have proposed something: who did."""
+
 RESERVED_COLUMNS = frozenset(
     (
         REPEAT,
+        PROPOSED_BY,
         "id",
         "architecture",
         "name",
@@ -129,6 +133,8 @@ def _training_columns(trials: Sequence[Trial]) -> dict[str, Any]:
             columns[column] = array([t.budget and getattr(t.budget, field) for t in trials], pa.int64())
     if any(t.repeat_of is not None for t in trials):
         columns[REPEAT] = array([t.repeat_of for t in trials], pa.int64())
+    if any(t.proposed_by for t in trials):
+        columns[PROPOSED_BY] = array([t.proposed_by or None for t in trials], pa.string())
     return columns
 
 
@@ -161,6 +167,7 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
                 budget,
                 lost,
                 row.get(REPEAT),
+                row.get(PROPOSED_BY) or "",
             )
 
 
@@ -172,6 +179,7 @@ def check_part(table: pa.Table) -> None:
     expected = {"architecture": pa.list_(pa.int32()), **whole, **dict.fromkeys(texts, pa.string())}
     expected |= {"worker": pa.int32(), "attempts": pa.int32()}
     expected |= {name: pa.int64() for name in (REPEAT,) if name in table.column_names}
+    expected |= {name: pa.string() for name in (PROPOSED_BY,) if name in table.column_names}
     columns = ("score", "started_seconds", *(COST_COLUMNS[field] for field in COST_FIELDS[:-1]))
     expected |= dict.fromkeys(columns, pa.float64())
     types = {field.name: field.type for field in table.schema}

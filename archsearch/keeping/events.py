@@ -16,8 +16,9 @@ def trial_to_event(trial: Trial) -> list[Any]:
     """The journal line of a finished trial, as JSON data."""
     evaluation = trial.evaluation
     parent: Any = trial.parent if trial.budget is None else [trial.parent, *trial.budget]
-    if trial.repeat_of is not None:
+    if trial.repeat_of is not None or trial.proposed_by:
         parent = [trial.parent, *(trial.budget or (None, 0, None)), trial.repeat_of]
+        parent += [trial.proposed_by] if trial.proposed_by else []
     event: list[Any] = ["t", trial.id, trial.architecture, parent]
     attempts = [trial.attempts, round(trial.lost_seconds, 7)] if trial.lost_seconds else trial.attempts
     event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, attempts)
@@ -34,12 +35,13 @@ def trial_to_event(trial: Trial) -> list[Any]:
 def event_to_trial(event: list[Any], seed: int) -> Trial:
     """The trial that a journal line holds."""
     _, id_, architecture, parent, started, seconds, worker, attempts, *outcome = event
-    evaluation, failure, error, budget, lost, repeat_of = None, "", "", None, 0.0, None
+    evaluation, failure, error, budget, lost, repeat_of, by = None, "", "", None, 0.0, None, ""
     if isinstance(attempts, list):
         attempts, lost = attempts
     if isinstance(parent, list):
         parent, stop, *begun = parent
         repeat_of = begun[2] if len(begun) > 2 else None
+        by = text(begun[3]) if len(begun) > 3 else ""
         budget = None if stop is None else Budget(stop, *begun[:2])
     if len(outcome) == 2:
         failure, error = map(text, outcome)
@@ -49,7 +51,7 @@ def event_to_trial(event: list[Any], seed: int) -> Trial:
         metrics = dict(zip(map(text, names), map(as_number, values), strict=True))
         evaluation = Evaluation(as_number(score), metrics, spent, *(tuple(map(as_number, each)) for each in curve))
     run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
-    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost, repeat_of)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost, repeat_of, by)
 
 
 def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:

@@ -166,7 +166,10 @@ class RunFolder(StoredRun):
 
     def abandon(self) -> None:
         """Removes what ``create`` has made, as long as nothing was done; for a search that turned out to be refused."""
-        journals, made = self._numbers("journal"), (self.path / "config.yaml", self.path / "lock")
+        journals, made = (
+            self._numbers("journal"),
+            [self.path / name for name in ("config.yaml", "lock", "told.parquet")],
+        )
         evaluator = self.path / "evaluator"
         if self._numbers("state") or self._numbers("part") or journals != [1] or (self.path / FAULTS_FILE).exists():
             return

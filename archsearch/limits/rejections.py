@@ -30,6 +30,10 @@ class Rejections:
         self._least: dict[str, float] = {}  # figures of those in a row
         self._first = ""
 
+    def limit(self, limits: Limits | None) -> None:
+        """Has other limits hold from here on."""
+        self._limits = limits
+
     def why(self, architecture: Architecture) -> str:
         """Why an architecture is not to be evaluated; empty: it may be."""
         beyond = "" if self._limits is None else self._limits.excess(architecture)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
-from archsearch.basics.texts import name_of, well_formed
+from archsearch.basics.texts import name_of
 from archsearch.controller import Controller
 from archsearch.errors import ConstraintError, InvalidArchitecture
 from archsearch.evaluator import Evaluator
-from archsearch.executors.executor import Executor, Fault, Job
+from archsearch.executors.executor import Executor, Job
 from archsearch.executors.gate import admit_origin
 from archsearch.keeping.columns import training_seed
 from archsearch.keeping.history import History, memory_key
@@ -28,7 +27,8 @@ from archsearch.running.advances import Advances
 from archsearch.running.progress import Display
 from archsearch.running.settings import DEFAULT_RETRIES, Listener, Settings
 from archsearch.space import Space
-from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Cost, Evaluation, Trial
+from archsearch.steering.orders import Steering
+from archsearch.trial import COST_FIELDS, HAND, MEASURED, NO_COST, Architecture, Evaluation, Proposal, Trial
 
 _log = logging.getLogger("archsearch")
 """Has a line for every fault, at level WARNING."""
@@ -36,8 +36,6 @@ _log.addHandler(logging.NullHandler())  # else Python would print them where no 
 MAX_REUSED_IN_A_ROW = 2_000
 MAX_REJECTED_IN_A_ROW = 2_000
 """Proposals in a row that led to no evaluation after which a search ends, or waits for pending results."""
-MAX_FAULT_TEXT = 300
-"""Characters of a fault's error that are noted; the whole error of a failed trial is in the history."""
 _WALL, _FAILED = (COST_FIELDS.index(field) for field in MEASURED)
 MAX_ANSWERED = 5_000
 """Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
@@ -85,10 +83,14 @@ class Course:
         self._refused: dict[Hashable, str] = {}  # what would be refused again, and why, if it is remembered
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
+        self.steering = Steering()
         controller.refusal, controller.say = self._rejections.why, self.say
+        controller.outside = self.steering.answers.give
         controller.start(space, history.seed)
         self._next_id = 0
         self._ids = Ids()
+        self._dropped: set[int] = set()  # trials that were cancelled, whose results may still come
+        self._limits: dict[str, float] = dict(settings.limits or {})
         self._track: Track | None = None  # the newest race of the best against each other
         self._unraced = False  # whether a proposal has completed since
         self._pending: dict[int, Job] = {}
@@ -135,9 +137,16 @@ class Course:
             return None
         if race := self._racing:
             return self._ask_repeats(race, n, now)
+        if self.steering.orders and (put := self._put_next()) is not None:
+            return self._jobs([Proposal(self._next_id, put)], now, HAND)
+        return self._jobs(self.controller.ask(n), now)
+
+    def _jobs(self, proposals: Sequence[Proposal], now: float, by: str = "") -> list[Job]:
+        """The jobs that proposals make; those with a known answer are told at once."""
         jobs = []
-        for proposed in self.controller.ask(n):
-            proposal = self._ids.trial(proposed, self._next_id)
+        for proposed in proposals:
+            proposal = proposed if by else self._ids.trial(proposed, self._next_id)
+            who = by or self.controller.proposed_by.pop(proposed.id, "")
             self._next_id = proposal.id + 1
             if proposal.architecture not in self.space:
                 hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"
@@ -150,7 +159,7 @@ class Course:
                 parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
             if why := self._rejections.why(architecture):
                 trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=why, budget=budget)
-                self._reject(trial)
+                self._reject(trial._replace(proposed_by=who))
                 continue
             known = None
             if self._known is not None:
@@ -158,10 +167,11 @@ class Course:
                 known = self._known.get(key)
                 if error := self._refused.get(key):
                     trial = Trial(id_, architecture, parent, attempts=0, failure="refused", error=error, budget=budget)
-                    self._reject(trial)
+                    self._reject(trial._replace(proposed_by=who))
                     continue
             if known is not None:
-                self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
+                trial = Trial(id_, architecture, parent, known[1], attempts=0, budget=budget, proposed_by=who)
+                self._reuse(trial, known[0])
                 continue
             if self._answered_in_a_row:
                 self._answered_in_a_row = self._rejections.in_a_row = 0
@@ -170,7 +180,7 @@ class Course:
             if budget is not None and budget.origin is not None:
                 budget = budget._replace(origin=self._answered_by.get(budget.origin, budget.origin))
             seed = training_seed(self.history.seed, id_, budget)
-            job = Job(id_, architecture, parent, seed, now, budget=budget)
+            job = Job(id_, architecture, parent, seed, now, budget=budget, proposed_by=who)
             self._pending[job.id] = job
             jobs.append(job)
         return jobs
@@ -185,7 +195,29 @@ class Course:
         self._pending.update((job.id, job) for job in jobs)
         return jobs
 
+    def _put_next(self) -> Architecture | None:
+        """Obeys the orders that are due before the next proposal, up to an architecture that is put."""
+        while (order := self.steering.due(self._next_id, live=self._running)) is not None:
+            if order.verb == "put":
+                return tuple(order.value)
+            self._change_limits(order.value)
+        return None
+
+    def _limits_with(self, changes: Mapping[str, float | None]) -> Limits | None:
+        """The limits with some changed, or lifted where the new value is None; ``UsageError`` if one cannot be."""
+        limits = {name: limit for name, limit in {**self._limits, **changes}.items() if limit is not None}
+        return Limits(self.space, self.evaluator, limits, self.settings.latency_table) if limits else None
+
+    def _change_limits(self, changes: Mapping[str, float | None]) -> None:
+        """Changes limits from here on."""
+        new = self._limits_with(changes)
+        self._limits = {} if new is None else new.limits
+        self._rejections.limit(new)
+        self._exhaustion = Exhaustion(self.space, self.controller.budgets, new, self._rejections.why)
+
     def _reuse(self, trial: Trial, evaluated: int) -> None:
+        if trial.proposed_by == HAND:
+            self.say(f"{name_of(self.space, trial.architecture)}: put, but answered from memory, by trial {evaluated}")
         self._answered_by[trial.id] = evaluated
         if len(self._answered_by) > MAX_ANSWERED:
             del self._answered_by[next(iter(self._answered_by))]
@@ -195,6 +227,8 @@ class Course:
         self._hand_over(trial)
 
     def _reject(self, trial: Trial) -> None:
+        if trial.proposed_by == HAND:
+            self.say(f"{name_of(self.space, trial.architecture)}: put, but not evaluated: {trial.error}")
         self._rejections.add(trial.architecture, trial.error)
         self._answered_in_a_row += 1
         self._hand_over(trial)
@@ -216,17 +250,6 @@ class Course:
             self._stopped = "exhausted"
             return
         raise ConstraintError(self._rejections.told(type(self.controller).__name__))
-
-    def _advanced(self, advances: Advances, cost: Cost) -> None:
-        """Everything that follows from an advance that is on disk."""
-        advances.cost += cost
-        advances.last = self.completed + self.failed
-        advances.sample = []
-        if self.evaluator.comparable:
-            return
-        advances.scored_from = self._next_id
-        if self._known is not None:
-            self._known, self._refused = {}, {}
 
     # -- finished trials -----------------------------------------------------------------------------
 
@@ -253,7 +276,8 @@ class Course:
             if not self._failures_in_a_row:
                 name = name_of(self.space, trial.architecture)
                 self._first_failure = f"trial {trial.id}, {name}: {trial.failure}: {trial.error}"
-            self._failures_in_a_row += self._refused_in_a_row if trial.failure == "refused" else 1
+            counts = trial.failure != "cancelled"
+            self._failures_in_a_row += self._refused_in_a_row if trial.failure == "refused" else counts
             self._bill_failed(trial.seconds)
             return
         self._costs[_WALL] += trial.seconds
@@ -300,7 +324,11 @@ class Course:
             if self._track is not None:
                 self._track.tell(trial)
             return
-        self.controller.tell((self._ids.proposal(trial),))
+        if trial.proposed_by == HAND:
+            self.controller.hear((trial,))
+            self._ids.put.append(trial.id)
+        else:
+            self.controller.tell((self._ids.proposal(trial),))
         if self._known is None or not self._is_fresh(trial):
             return
         if trial.evaluation is not None:
@@ -369,18 +397,3 @@ class Course:
 
     def _now(self) -> float:
         return self.executor.now() if self._running else self._clock
-
-    def _fault(self, fault: Fault) -> None:
-        """Counts what went wrong and notes it: in the run folder, in the log, and on the terminal."""
-        self.faults[fault.kind] += 1
-        now = self._now()
-        # Of a traceback the line that says what it was.
-        error = well_formed(fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT])
-        who = "" if fault.trial is None else f"trial {fault.trial}"
-        who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
-        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {error}"
-        _log.warning(text)
-        self._show.fault(text)
-        if self.history.folder:
-            facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
-            self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})

@@ -34,7 +34,7 @@ from archsearch.keeping.trust import (
 )
 from archsearch.limits import Limits
 from archsearch.racing.certainty import noise_of, proposals
-from archsearch.running.listener import Logger
+from archsearch.running.listener import Logger, listeners_of
 from archsearch.running.loop import Search
 from archsearch.running.result import Result
 from archsearch.running.settings import (
@@ -48,6 +48,7 @@ from archsearch.running.settings import (
     settled,
 )
 from archsearch.space import Space
+from archsearch.steering.told import facts_of, told_trials
 
 LATENCY_TABLE = "latency_table"
 """What the fingerprint of that file is called."""
@@ -66,6 +67,7 @@ def search(
     out: str | Path | None = None,
     on_trial: Listener | Sequence[Listener] | None = None,
     progress: bool = False,
+    told: Any = None,
     **options: Unpack[SettingOptions],
 ) -> Result:
     """Searches a space.
@@ -83,6 +85,7 @@ def search(
         on_trial: Called with every finished trial, after the controller was told; or several of such. Any that are a
             ``Logger`` also hear of the begin and the end.
         progress: Whether to show a progress bar and notes on standard error.
+        told: Results of older runs, which the controller hears first, and no trials of this one; see ``told_trials``.
         **options: The fields of ``Settings``, in place of ``settings``.
 
     Raises:
@@ -94,18 +97,19 @@ def search(
     check_components("search", space, controller, evaluator)
     settings = settled(search, Settings, settings, options)
     seed = root_seed(seed)
-    listeners = _listeners(on_trial)
+    listeners = listeners_of(on_trial)
     engine = make_executor(executor, workers)
     limits = _fit_together(space, controller, evaluator, engine, settings)
-    config = {}
+    others, config = told_trials(told, space, controller), {}
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
-        config = _config(space, controller, evaluator, settings, seed, executor, workers)
+        config = _config(space, controller, evaluator, settings, seed, executor, workers) | facts_of(told, others)
     history = History(space, seed)
     controller.plan = Plan(proposals(settings.trials, settings.certainty, noise_of(evaluator)), workers)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
     try:
+        loop.tell_of_others(others)
         return _run(loop, config, resumed=False)
     except UsageError:
         if history.folder is not None and not len(history):
@@ -131,8 +135,7 @@ def resume(
 
     Args:
         directory: The run folder. It can be anyone's: of what it names only installed components are made.
-        space: The run's space, where it cannot be rebuilt from ``config.yaml``, such as one of your own classes; must
-            equal it.
+        space: The run's space, which it must equal, where ``config.yaml`` cannot rebuild it: a class of your own.
         controller: The run's controller, likewise.
         evaluator: The run's evaluator, likewise.
         executor: Where to run from now on; None: as before.
@@ -168,8 +171,9 @@ def resume(
     if known is not None:
         check_fingerprints(directory, known, _fingerprints(controller, evaluator, settings))
     history = History(space, config["seed"])
-    loop = Search(space, controller, evaluator, engine, settings, history, _listeners(on_trial), progress, limits)
+    loop = Search(space, controller, evaluator, engine, settings, history, listeners_of(on_trial), progress, limits)
     history.folder = RunFolder.open(directory)
+    loop.begun_with(config, anew={"workers": workers is not None, "timeout": "timeout" in changes})
     if known is None and _fingerprints(controller, evaluator, settings):
         loop.say(f"{directory}: begun by 0.1.0, which noted no fingerprints: nobody knows whether its tables changed")
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
@@ -240,16 +244,6 @@ def _check_together(space: Space, controller: Controller, evaluator: Evaluator) 
     evaluator.check_budgets(controller.budgets)
     if controller.reads_distribution:
         distribution_of(evaluator, type(controller).__name__)
-
-
-def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
-    if on_trial is None:
-        return ()
-    listeners = (on_trial,) if callable(on_trial) else tuple(on_trial)
-    for listener in listeners:
-        if not callable(listener):
-            raise UsageError(f"on_trial: expected what can be called with a trial, or a list of such, got {listener!r}")
-    return listeners
 
 
 def _run(loop: Search, config: dict[str, Any], resumed: bool) -> Result:

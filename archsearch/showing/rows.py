@@ -10,12 +10,14 @@ from archsearch.basics.words import plain, say
 from archsearch.components import import_object, one_line
 from archsearch.errors import UsageError
 from archsearch.files.arrow import array
-from archsearch.keeping.columns import REPEAT, RESERVED_COLUMNS, has_status
+from archsearch.keeping.columns import PROPOSED_BY, REPEAT, RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.racing.certainty import certainty_of
 from archsearch.racing.standing import Standing, standing_of
 from archsearch.showing.page import aligned, heading, table, terms
 
+BEST_OF = 10
+"""The best trials, of which a report says who proposed them."""
 _ORDER = " order"
 """A column that no metric is called."""
 
@@ -233,7 +235,27 @@ class ReportTable(NamedTuple):
 MakeTable = Callable[["pa.Table"], "ReportTable | None"]
 """From the trials, one row each, with the columns of the history; None where there is nothing to show."""
 
-TABLES: tuple[MakeTable, ...] = ()
+
+def proposers(trials: pa.Table) -> ReportTable | None:
+    """What came of the proposals of each: the controller's own, an adviser's, those that were put by hand."""
+    import pyarrow.compute as pc
+
+    if PROPOSED_BY not in trials.column_names:
+        return None
+    completed = trials.filter(has_status(trials, "completed")).sort_by([("score", "descending")])
+    if REPEAT in completed.column_names:
+        completed = completed.filter(pc.is_null(completed[REPEAT]))
+    by = [each or "controller" for each in completed[PROPOSED_BY].to_pylist()]
+    scores = completed["score"].to_pylist()
+    rows = [["proposed by", "completed", "best", "mean", f"of the best {min(BEST_OF, len(by))}"]]
+    for who in dict.fromkeys(["controller", *sorted(set(by))]):
+        own = [score for each, score in zip(by, scores, strict=True) if each == who]
+        mean = f"{sum(own) / len(own):.6g}" if own else ""
+        rows.append([who, f"{len(own):,}", f"{own[0]:.6g}" if own else "", mean, str(by[:BEST_OF].count(who))])
+    return ReportTable("Who proposed", rows)
+
+
+TABLES: tuple[MakeTable, ...] = (proposers,)
 """In every report, before those that its user names."""
 
 
