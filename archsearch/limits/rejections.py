@@ -28,6 +28,7 @@ class Rejections:
         self.count = 0
         self.in_a_row = 0
         self._least: dict[str, float] = {}  # figures of those in a row
+        self._most: dict[str, float] = {}
         self._first = ""
 
     def why(self, architecture: Architecture) -> str:
@@ -38,11 +39,13 @@ class Rejections:
     def add(self, architecture: Architecture, why: str) -> None:
         """Counts one."""
         if not self.in_a_row:
-            self._least, self._first = {}, why
+            self._least, self._most, self._first = {}, {}, why
         figures = {} if self._limits is None else self._limits.figures(architecture)
         for name, figure in figures.items():
             if figure < self._least.get(name, math.inf):
                 self._least[name] = figure
+            if figure > self._most.get(name, -math.inf):
+                self._most[name] = figure
         self.count += 1
         self.in_a_row += 1
 
@@ -56,7 +59,7 @@ class Rejections:
         if self._limits is None or (self._first and not self._least):
             return f"{told} cannot be scored; the first of them: {self._first}"
         return (
-            f"{told} are beyond the limits: {self._limits.describe(self._least)}. Set wider limits, or search a space "
+            f"{told} are beyond the limits: {self._limits.describe(self._least, self._most)}. Set wider limits, or search a space "
             "that keeps within these"
         )
 
@@ -66,6 +69,7 @@ class Rejections:
             "rejected": self.count,
             "rejected_in_a_row": self.in_a_row,
             "least": self._least,
+            "most": self._most,
             "first_rejection": self._first,
         }
 
@@ -74,4 +78,5 @@ class Rejections:
         self.count = state.get("rejected", 0)
         self.in_a_row = state.get("rejected_in_a_row", 0)
         self._least = state.get("least", {})
+        self._most = state.get("most", {})
         self._first = state.get("first_rejection", "")

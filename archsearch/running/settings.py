@@ -20,7 +20,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.errors import UsageError
 from archsearch.executors.executor import FAILURES
-from archsearch.limits import checked_limits
+from archsearch.limits import Limit, checked_limits
 from archsearch.limits.limits import LATENCY
 from archsearch.racing.certainty import FEWEST, Certainty, certainty_of
 from archsearch.trial import Trial
@@ -51,7 +51,7 @@ class SettingOptions(EndOptions, total=False):
     max_seconds: float | None
     target: float | None
     duplicates: Duplicates
-    limits: Mapping[str, float] | None
+    limits: Mapping[str, Limit] | None
     latency_table: str | Path | None
     batch: int
     lag: int | None
@@ -74,7 +74,8 @@ class Settings:
         target: Stop when the best trial (of those trained longest) scores at least this.
         duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
             whose canonical form was scored before from memory: free of charge, no trial.
-        limits: The most that figures of ``Evaluator.measure`` may be, by name, such as ``{"flops": 330e6}``. A proposal
+        limits: The most that figures of ``Evaluator.measure`` may be, by name, such as ``{"flops": 330e6}``, or the
+            least and the most: ``{"params": (1e6, 2e6)}``, ``"between 1e6 and 2e6"``, ``"at least 1e6"``. A proposal
             beyond a limit is never evaluated: the controller hears of a failure, free of charge, and there is no trial.
         latency_table: Parquet or CSV file that gives ``latency_seconds``, as the sum over an architecture's decisions:
             columns decision (``space.label``; empty: the fixed part), option and seconds.
@@ -99,7 +100,7 @@ class Settings:
     max_cost: float | None = None
     target: float | None = None
     duplicates: Duplicates = "evaluate"
-    limits: Mapping[str, float] | None = None
+    limits: Mapping[str, Limit] | None = None
     latency_table: str | Path | None = None
     batch: int = 1
     lag: int | None = None
