@@ -58,10 +58,8 @@ class Rejections:
         told = f"{who} made {self.in_a_row:,} proposals in a row that"
         if self._limits is None or (self._first and not self._least):
             return f"{told} cannot be scored; the first of them: {self._first}"
-        return (
-            f"{told} are beyond the limits: {self._limits.describe(self._least, self._most)}. Set wider limits, or search a space "
-            "that keeps within these"
-        )
+        seen = self._limits.describe(self._least, self._most)
+        return f"{told} are beyond the limits: {seen}. Set wider limits, or search a space that keeps within these"
 
     def state(self) -> dict[str, Any]:
         """What ``load`` needs, as JSON data."""

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from archsearch.basics.texts import name_of, well_formed
 from archsearch.controller import Controller
@@ -15,7 +15,8 @@ from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor, Fault, Job
 from archsearch.executors.gate import admit_origin
 from archsearch.keeping.columns import training_seed
-from archsearch.keeping.history import History, memory_key
+from archsearch.failing.thinning import Thinning
+from archsearch.keeping.history import Answers, History, memory_key
 from archsearch.keeping.remembered import Remembered
 from archsearch.limits import Limits
 from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
@@ -28,7 +29,7 @@ from archsearch.running.advances import Advances
 from archsearch.running.progress import Display
 from archsearch.running.settings import DEFAULT_RETRIES, Listener, Settings
 from archsearch.space import Space
-from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Cost, Evaluation, Trial
+from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Cost, Proposal, Trial
 
 _log = logging.getLogger("archsearch")
 """Has a line for every fault, at level WARNING."""
@@ -81,8 +82,8 @@ class Course:
         self._rejections = Rejections(limits, evaluator)
         self._exhaustion = Exhaustion(space, controller.budgets, limits, self._rejections.why)
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
-        self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
-        self._refused: dict[Hashable, str] = {}  # what would be refused again, and why, if it is remembered
+        self._known = Answers(space) if settings.duplicates == "reuse" else None
+        self._thinning = None if settings.thin is None else Thinning(space, history.seed, settings.thin)
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
         controller.refusal, controller.say = self._rejections.why, self.say
@@ -118,6 +119,11 @@ class Course:
         """Proposals that were not evaluated since they are beyond the limits, or cannot be scored."""
         return self._rejections.count
 
+    @property
+    def thinned(self) -> int:
+        """Proposals that were not evaluated since they were likely to fail."""
+        return 0 if self._thinning is None else self._thinning.refused
+
     def say(self, note: str) -> None:
         """Tells the user something, in the log and on the terminal."""
         _log.warning(note)
@@ -148,20 +154,7 @@ class Course:
             id_, architecture, parent, budget = proposal
             if budget is not None or (parent is not None and type(parent) is not int):
                 parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
-            if why := self._rejections.why(architecture):
-                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=why, budget=budget)
-                self._reject(trial)
-                continue
-            known = None
-            if self._known is not None:
-                key = memory_key(self.space, architecture, budget)
-                known = self._known.get(key)
-                if error := self._refused.get(key):
-                    trial = Trial(id_, architecture, parent, attempts=0, failure="refused", error=error, budget=budget)
-                    self._reject(trial)
-                    continue
-            if known is not None:
-                self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
+            if self._needs_no_evaluation(proposal._replace(parent=parent, budget=budget)):
                 continue
             if self._answered_in_a_row:
                 self._answered_in_a_row = self._rejections.in_a_row = 0
@@ -174,6 +167,27 @@ class Course:
             self._pending[job.id] = job
             jobs.append(job)
         return jobs
+
+    def _needs_no_evaluation(self, proposal: Proposal) -> bool:
+        """Whether a proposal is beyond the limits, known, or refused as likely to fail; the controller then hears of it."""
+        id_, architecture, parent, budget = proposal
+        trial = Trial(id_, architecture, parent, attempts=0, budget=budget)
+        if why := self._rejections.why(architecture):
+            self._reject(trial._replace(failure="limit", error=why))
+            return True
+        if self._known is not None:
+            key = memory_key(self.space, architecture, budget)
+            if error := self._known.failures.get(key):
+                self._reject(trial._replace(failure="refused", error=error))
+                return True
+            if known := self._known.evaluations.get(key):
+                self._reuse(trial._replace(evaluation=known[1]), known[0])
+                return True
+        goes_on = budget is not None and budget.origin is not None  # what was trained a while has not failed
+        if self._thinning is not None and not goes_on and (why := self._thinning.why(id_, architecture)):
+            self._hand_over(trial._replace(failure="limit", error=why))
+            return True
+        return False
 
     def _ask_repeats(self, track: Track, n: int, now: float) -> list[Job]:
         """Repeats of contenders, of which the controller does not hear: what it learnt was to be proposed is scored."""
@@ -206,7 +220,7 @@ class Course:
         if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
             return False
         pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
-        return self._exhaustion.complete([*self._known, *self._refused], pending)
+        return self._exhaustion.complete(self._known.keys(), pending)
 
     def _give_up(self) -> None:
         """Ends the search, unless there are results to come."""
@@ -226,7 +240,7 @@ class Course:
             return
         advances.scored_from = self._next_id
         if self._known is not None:
-            self._known, self._refused = {}, {}
+            self._known = Answers(self.space)
 
     # -- finished trials -----------------------------------------------------------------------------
 
@@ -301,13 +315,10 @@ class Course:
                 self._track.tell(trial)
             return
         self.controller.tell((self._ids.proposal(trial),))
-        if self._known is None or not self._is_fresh(trial):
-            return
-        if trial.evaluation is not None:
-            key = memory_key(self.space, trial.architecture, trial.budget)
-            self._known.setdefault(key, (trial.id, trial.evaluation))
-        elif trial.failure == "refused":
-            self._refused[memory_key(self.space, trial.architecture, trial.budget)] = trial.error
+        if self._thinning is not None:
+            self._thinning.learn(trial)
+        if self._known is not None and self._is_fresh(trial):
+            self._known.add(trial)
 
     def _is_fresh(self, trial: Trial) -> bool:
         """Whether the evaluator has not advanced since."""

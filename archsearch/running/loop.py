@@ -345,4 +345,5 @@ class Search(Resumable):
             faults=dict(self.faults),
             note=note_of(self.evaluator),
             certainty=standing,
+            thinned=self.thinned,
         )

@@ -12,7 +12,6 @@ from archsearch.executors.local import LocalExecutor
 from archsearch.files.damage import readable
 from archsearch.keeping.events import event_to_trial, remembered_trials, trial_to_event
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.history import known_answers
 from archsearch.keeping.journal import Gap
 from archsearch.racing.certainty import Certainty
 from archsearch.racing.track import Track
@@ -45,7 +44,8 @@ class Resumable(Course):
                 )
                 if self.settings.lag:  # told in id order, not as they finished
                     told = sorted(told, key=lambda trial: trial.id)
-                self._known, self._refused = known_answers(told, self.space)
+                for trial in told:
+                    self._known.add(trial)
         self._replay(events, folder)
         self._check_race()
         self._clock = max(self._clock, self._remembered.clock)
@@ -193,6 +193,7 @@ class Resumable(Course):
             "reused": self.reused,
             "answered_in_a_row": self._answered_in_a_row,
             **self._rejections.state(),
+            **({} if self._thinning is None else {"thinning": self._thinning.state()}),
             "answered_by": list(self._answered_by.items()),
             "failures_in_a_row": self._failures_in_a_row,
             "first_failure": self._first_failure,
@@ -227,6 +228,8 @@ class Resumable(Course):
         self._clock = state["clock"]
         self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
         self._rejections.load(state)
+        if self._thinning is not None:
+            self._thinning.load(state["thinning"])
         self._answered_in_a_row = state.get("answered_in_a_row", 0)
         self._answered_by = dict(state.get("answered_by", ()))
         self._failures_in_a_row = state["failures_in_a_row"]

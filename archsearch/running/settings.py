@@ -53,6 +53,7 @@ class SettingOptions(EndOptions, total=False):
     duplicates: Duplicates
     limits: Mapping[str, Limit] | None
     latency_table: str | Path | None
+    thin: float | None
     batch: int
     lag: int | None
     timeout: float | None
@@ -73,12 +74,16 @@ class Settings:
             is dropped, and not billed.
         target: Stop when the best trial (of those trained longest) scores at least this.
         duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
-            whose canonical form was scored before from memory: free of charge, no trial.
+            whose canonical form was scored before from memory: free of charge, no trial. Nor is asked for again what
+            was refused, or failed twice in the same way.
         limits: The most that figures of ``Evaluator.measure`` may be, by name, such as ``{"flops": 330e6}``, or the
             least and the most: ``{"params": (1e6, 2e6)}``, ``"between 1e6 and 2e6"``, ``"at least 1e6"``. A proposal
             beyond a limit is never evaluated: the controller hears of a failure, free of charge, and there is no trial.
         latency_table: Parquet or CSV file that gives ``latency_seconds``, as the sum over an architecture's decisions:
             columns decision (``space.label``; empty: the fixed part), option and seconds.
+        thin: Share, above 0 and below 1, of the proposals that are likely to fail, by what failed so far, that is refused:
+            the controller hears of a failure, free of charge, and there is no trial. No more of all proposals are. None:
+            nothing is refused.
         batch: Proposals that are asked for and evaluated together, >= 1, for evaluators to which that is cheaper. Ray:
             in each call of a worker. A controller hears of none of them before it has proposed all.
         lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search
@@ -102,6 +107,7 @@ class Settings:
     duplicates: Duplicates = "evaluate"
     limits: Mapping[str, Limit] | None = None
     latency_table: str | Path | None = None
+    thin: float | None = None
     batch: int = 1
     lag: int | None = None
     timeout: float | None = None
@@ -117,6 +123,7 @@ class Settings:
             self._take(name, at_least_one)
         for name in ("max_seconds", "max_cost", "timeout"):
             self._take(name, functools.partial(number, above=0))
+        self._take("thin", functools.partial(number, above=0, below=1))
         self._take("target", number)
         if self.duplicates not in ("evaluate", "reuse"):
             raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")
