@@ -1,4 +1,4 @@
-"""Architectures as columns of numbers from which failures are predicted: decisions by name, their counts, their order."""
+"""Architectures as columns of numbers that predict failures: decisions by name, their counts, their order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Features:
         self._kinds, self._sizes = kinds, np.bincount(kinds, minlength=1)
 
     def __call__(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
-        """Their columns, shape (n, columns); each between 0 and 1 or, of counts, the root of the decisions of a kind."""
+        """Their columns, shape (n, columns), from 0 to 1 or, of counts, to the root of the decisions of a kind."""
         table = self._table(architectures)
         return np.concatenate([self._ordered(table), *self._unordered(table[:, self._free])], axis=1)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from archsearch.failing.classifier import Classifier
+from archsearch.failing.classifier import Classifier, Matrix
 from archsearch.failing.features import Features
 from archsearch.trial import Architecture
 
@@ -32,7 +32,15 @@ BELIEVED = 3.0
 """Standard errors by which its predictions must have been better than the plain rate of failures."""
 
 SURE = 0.5
-"""Least probability of a failure that counts as likely; where many fail, it is half way from their rate to 1."""
+"""Least probability of a failure that counts as likely; a third of the way from their rate to 1 where that is more."""
+
+
+class Label(NamedTuple):
+    """A trial that is learnt from: its architecture, the kind of its failure (empty: none), its columns."""
+
+    architecture: Architecture
+    failure: str
+    columns: Matrix
 
 
 class Judged(NamedTuple):
@@ -64,14 +72,16 @@ class Forecast:
         space: Whose architectures.
 
     Attributes:
+        features: Encodes architectures.
         seen: Trials that were learnt from.
         failed: Those of them that failed.
     """
 
     def __init__(self, space: Space) -> None:
-        self._features = Features(space)
+        self.features = Features(space)
         self._classifier = Classifier()
-        self._labels: deque[tuple[Architecture, str]] = deque(maxlen=LABELS)
+        self._labels: deque[Label] = deque()
+        self._failures = 0  # among them
         self._judged: deque[Judged] = deque(maxlen=JUDGED)
         self._fitted = 0  # trials when the classifier was fitted
         self.seen = 0
@@ -80,7 +90,7 @@ class Forecast:
     @property
     def rate(self) -> float:
         """The plain rate of failures among the newest trials; a half of none."""
-        return (sum(bool(kind) for _, kind in self._labels) + 1) / (len(self._labels) + 2)
+        return (self._failures + 1) / (len(self._labels) + 2)
 
     @property
     def kinds(self) -> Sequence[str]:
@@ -99,45 +109,50 @@ class Forecast:
     @property
     def likely(self) -> float:
         """The probability from which on a failure counts as likely."""
-        return max(SURE, (1.0 + self.rate) / 2.0)
+        return max(SURE, self.rate + (1.0 - self.rate) / 3.0)
 
     def probability(self, architecture: Architecture) -> float:
         """That a trial of this architecture fails; without failures so far, the plain rate."""
-        if not self._classifier.weights:
-            return self.rate
-        return float(self._classifier.predict(self._features([architecture]))[0])
+        return self._probability(self.features([architecture])[0])
 
-    def learn(self, architecture: Architecture, failure: str) -> Judged | None:
+    def _probability(self, columns: Matrix) -> float:
+        return float(self._classifier.predict(columns[None])[0]) if self._classifier.weights else self.rate
+
+    def learn(self, architecture: Architecture, failure: str, columns: Matrix | None = None) -> Judged | None:
         """Takes a finished trial.
 
         Args:
             architecture: Its architecture.
             failure: The kind of its failure; empty: it completed.
+            columns: What ``features`` makes of it, where that is known.
 
         Returns:
             What was predicted of it; None: this kind is not learnt.
         """
         if failure and failure not in KINDS:
             return None
-        judged = Judged(self.probability(architecture), self.rate, bool(failure))
+        columns = self.features([architecture])[0] if columns is None else columns
+        judged = Judged(self._probability(columns), self.rate, bool(failure))
         if self._classifier.weights:
             self._judged.append(judged)
-        self._labels.append((architecture, failure))
+        self._add(Label(architecture, failure, columns))
         self.seen += 1
         self.failed += bool(failure)
         if self.failed and self.seen - self._fitted >= max(5, min(self.seen, LABELS) // 10):
-            self._fit()
+            self._classifier.fit(np.stack([each.columns for each in self._labels]), [x.failure for x in self._labels])
+            self._fitted = self.seen
         return judged
 
-    def _fit(self) -> None:
-        architectures, outcomes = zip(*self._labels, strict=True)
-        self._classifier.fit(self._features(architectures), outcomes)
-        self._fitted = self.seen
+    def _add(self, label: Label) -> None:
+        self._labels.append(label)
+        self._failures += bool(label.failure)
+        if len(self._labels) > LABELS:
+            self._failures -= bool(self._labels.popleft().failure)
 
     def state(self) -> dict[str, Any]:
         """What ``load`` needs, as JSON data; of at most ``LABELS`` architectures."""
         return {
-            "labels": [[list(architecture), kind] for architecture, kind in self._labels],
+            "labels": [[list(each.architecture), each.failure] for each in self._labels],
             "judged": [list(each) for each in self._judged],
             "weights": self._classifier.state(),
             "fitted": self._fitted,
@@ -147,7 +162,10 @@ class Forecast:
 
     def load(self, state: dict[str, Any]) -> None:
         """Takes what ``state`` gave."""
-        self._labels = deque(((tuple(options), kind) for options, kind in state["labels"]), maxlen=LABELS)
+        self._labels, self._failures = deque(), 0
+        known = [(tuple(options), failure) for options, failure in state["labels"]]
+        for (architecture, failure), columns in zip(known, self.features([each for each, _ in known]), strict=True):
+            self._add(Label(architecture, failure, columns))
         self._judged = deque((Judged(*each) for each in state["judged"]), maxlen=JUDGED)
         self._classifier.load(state["weights"])
         self._fitted, self.seen, self.failed = state["fitted"], state["seen"], state["failed"]

@@ -155,7 +155,6 @@ def memory_key(space: Space, architecture: Architecture, budget: Budget | None) 
     return space.canonical(architecture), budget.stop if budget else 0
 
 
-
 class Answers:
     """What a search that asks for nothing twice knows, by ``memory_key``.
 

@@ -14,8 +14,8 @@ from archsearch.errors import ConstraintError, InvalidArchitecture
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor, Fault, Job
 from archsearch.executors.gate import admit_origin
-from archsearch.keeping.columns import training_seed
 from archsearch.failing.thinning import Thinning
+from archsearch.keeping.columns import training_seed
 from archsearch.keeping.history import Answers, History, memory_key
 from archsearch.keeping.remembered import Remembered
 from archsearch.limits import Limits
@@ -169,7 +169,7 @@ class Course:
         return jobs
 
     def _needs_no_evaluation(self, proposal: Proposal) -> bool:
-        """Whether a proposal is beyond the limits, known, or refused as likely to fail; the controller then hears of it."""
+        """Whether a proposal is beyond the limits, known or likely to fail; the controller has heard of it then."""
         id_, architecture, parent, budget = proposal
         trial = Trial(id_, architecture, parent, attempts=0, budget=budget)
         if why := self._rejections.why(architecture):

@@ -81,9 +81,9 @@ class Settings:
             beyond a limit is never evaluated: the controller hears of a failure, free of charge, and there is no trial.
         latency_table: Parquet or CSV file that gives ``latency_seconds``, as the sum over an architecture's decisions:
             columns decision (``space.label``; empty: the fixed part), option and seconds.
-        thin: Share, above 0 and below 1, of the proposals that are likely to fail, by what failed so far, that is refused:
-            the controller hears of a failure, free of charge, and there is no trial. No more of all proposals are. None:
-            nothing is refused.
+        thin: Share, above 0 and below 1, of the proposals that are likely to fail, by what failed so far, that is
+            refused: the controller hears of a failure, free of charge, and there is no trial. Nor is more than that
+            share of all proposals refused. None: nothing is.
         batch: Proposals that are asked for and evaluated together, >= 1, for evaluators to which that is cheaper. Ray:
             in each call of a worker. A controller hears of none of them before it has proposed all.
         lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search

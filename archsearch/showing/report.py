@@ -22,8 +22,10 @@ from archsearch.showing.report_pictures import draw_best, draw_curves, draw_fron
 from archsearch.showing.rows import (
     MakeTable,
     best_rows,
+    calibration_of_run,
     certainty_parts,
     component_text,
+    failure_parts,
     make_tables,
     number_text,
     print_rows,
@@ -98,7 +100,8 @@ def report(
     searched = _searched(folder, space, truth)
     gradient = [] if searched is None else [searched_facts(*searched, space, table)]
     certain = certainty_parts(standing)
-    shown = [each for each in (*certain, verification, *gradient, *make_tables(table, tables)) if each]
+    failures = failure_parts(calibration_of_run(table, space), folder.thinned())
+    shown = [each for each in (*certain, verification, *gradient, *failures, *make_tables(table, tables)) if each]
     sections = [*([] if front is None else _front_parts(front, top)), *(each.html() for each in shown)]
     page = _write(folder, space, table, rows, facts, front, searched, sections)
     print_rows(rows, facts)
