@@ -153,6 +153,20 @@ class Evaluation(NamedTuple):
     curve: tuple[float, ...] = ()
 
 
+class Used(NamedTuple):
+    """What an evaluation used, by counters; None: not measured.
+
+    Attributes:
+        memory_bytes: The most memory of its process, what was there before included.
+        device_bytes: The most that PyTorch allocated on CUDA devices.
+        joules: Energy of the machine's processors and of its CUDA devices, whatever else ran included.
+    """
+
+    memory_bytes: float | None = None
+    device_bytes: float | None = None
+    joules: float | None = None
+
+
 class Trial(NamedTuple):
     """One proposal with its outcome.
 
@@ -174,6 +188,7 @@ class Trial(NamedTuple):
         lost_seconds: Wall seconds of the tries before the last one, which are billed, too.
         repeat_of: Of a repeat, which the search makes by itself to tell the best from others: the id of the trial whose
             architecture is scored again under another seed. None: it answers a proposal.
+        used: What its last try used; None: nothing was measured.
     """
 
     id: int
@@ -190,6 +205,7 @@ class Trial(NamedTuple):
     budget: Budget | None = None
     lost_seconds: float = 0.0
     repeat_of: int | None = None
+    used: Used | None = None
 
     @property
     def rank(self) -> tuple[int, float]:

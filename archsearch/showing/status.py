@@ -91,6 +91,7 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
         "failures": None if failures is None else {**failures.document(), "thinned": folder.thinned()},
         "cost": bill.trials.amounts(),
         "setup_cost": bill.set_up.amounts(),
+        "used": bill.used._asdict(),
         "faults": bill.faults,
         "damage": list(folder.notices.lines),
         "newest": _newest(table),
@@ -110,7 +111,7 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
         lines["best"] = f"{number_text(best[0]['score'])} (trial {best[0]['id']}), {best[0]['name']}"
     if standing is not None:
         lines["certainty"] = standing.sentence
-    lines |= {name: facts[name] for name in ("cost", "set-up", "executor")}
+    lines |= {name: facts[name] for name in ("cost", "set-up", "used", "executor")}
     return Told("\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items()), document)
 
 
