@@ -160,11 +160,8 @@ class Training(Evaluator):
         self.accumulate = accumulate
         self.precision = precision
         self.processes = processes
-        self.repeats = repeats
-        self.together = together
-        self.keep = keep
-        self.latency = latency
-        self.memory = memory
+        self.repeats, self.together, self.keep = repeats, together, keep
+        self.latency, self.memory = latency, memory
         self.device, self.threads = device, threads
         self.recipe = self._checked_recipe()
         self.trainer = Trainer(self.recipe, skeleton, device, threads, keep, latency)

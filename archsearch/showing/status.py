@@ -68,8 +68,7 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     bill = bill_of(folder, table)
     facts = facts_of(folder, config, table, bill)
     completed = table.filter(has_status(table, "completed")).num_rows
-    limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
-    limits = {name: value for name, value in limits.items() if value is not None}
+    limits = _stops_at(config)
     state = "running" if running else "not running"
     killed = left_running(folder.path / "lock")
     standing = standing_of_run(folder, config)
@@ -104,15 +103,18 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     if pending := document["trials"]["pending"]:
         lines["pending"] = f"{pending:,}"
     lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
-    if failures is not None:
-        lines["failing"] = failures.sentence
-    lines |= _pace(document)
+    lines |= ({} if failures is None else {"failing": failures.sentence}) | _pace(document)
     if best:
         lines["best"] = f"{number_text(best[0]['score'])} (trial {best[0]['id']}), {best[0]['name']}"
     if standing is not None:
         lines["certainty"] = standing.sentence
     lines |= {name: facts[name] for name in ("cost", "set-up", "used", "executor")}
     return Told("\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items()), document)
+
+
+def _stops_at(config: Mapping[str, Any]) -> dict[str, float]:
+    ends = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
+    return {name: value for name, value in ends.items() if value is not None}
 
 
 def _rate(table: pa.Table) -> float | None:

@@ -230,7 +230,7 @@ class Bound:
         """``params`` and ``flops`` (multiply-adds of one example), with ``memory`` also ``bytes``, without training."""
         macs, parameters = self.size(self.space.validate(architecture))
         sizes: dict[str, float] = {"params": parameters, "flops": macs}
-        return sizes | self.bytes(architecture) if self.memory else sizes
+        return {**sizes, **self.bytes(architecture)} if self.memory else sizes
 
     def bytes(self, architecture: Architecture) -> Mapping[str, float]:
         """What a network needs memory for: to be used for one example, and to be trained by the recipe, in bytes.
