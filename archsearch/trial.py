@@ -157,6 +157,20 @@ class Evaluation(NamedTuple):
     curve: tuple[float, ...] = ()
 
 
+class Used(NamedTuple):
+    """What an evaluation used, by counters; None: not measured.
+
+    Attributes:
+        memory_bytes: The most memory of its process, what was there before included.
+        device_bytes: The most that PyTorch allocated on CUDA devices.
+        joules: Energy of the machine's processors and of its CUDA devices, whatever else ran included.
+    """
+
+    memory_bytes: float | None = None
+    device_bytes: float | None = None
+    joules: float | None = None
+
+
 class Trial(NamedTuple):
     """One proposal with its outcome.
 
@@ -180,6 +194,7 @@ class Trial(NamedTuple):
             architecture is scored again under another seed. None: it answers a proposal.
         proposed_by: Who proposed it, if not the controller by itself: ``hand``, a person (``archsearch control DIR
             put``); ``adviser``, that of an ``Advised`` controller.
+        used: What its last try used; None: nothing was measured.
     """
 
     id: int
@@ -197,6 +212,7 @@ class Trial(NamedTuple):
     lost_seconds: float = 0.0
     repeat_of: int | None = None
     proposed_by: str = ""
+    used: Used | None = None
 
     @property
     def rank(self) -> tuple[int, float]:

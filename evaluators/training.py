@@ -94,6 +94,9 @@ class Training(Evaluator):
             from one that is gone begins anew.
         latency: Whether to measure the time of a forward pass over up to 64 validation images. Such a figure is never
             the same twice.
+        memory: Whether to count bytes, besides parameters: ``weight_bytes``, ``activation_bytes`` and ``cache_bytes``
+            to use a network for one example; ``training_bytes`` to train it in float32: weights, gradients, what the
+            optimiser keeps, and what a batch keeps for its way back (not of tokens). Some 0.1 s an architecture.
         device: auto (a CUDA device if there is one), or any device of PyTorch.
         threads: Threads of PyTorch, >= 1.
 
@@ -131,6 +134,7 @@ class Training(Evaluator):
         together: bool = True,
         keep: int = 1_000,
         latency: bool = False,
+        memory: bool = False,
         device: str = "auto",
         threads: int = 1,
     ) -> None:
@@ -156,13 +160,12 @@ class Training(Evaluator):
         self.accumulate = accumulate
         self.precision = precision
         self.processes = processes
-        self.repeats = repeats
-        self.together = together
-        self.keep = keep
-        self.latency = latency
+        self.repeats, self.together, self.keep = repeats, together, keep
+        self.latency, self.memory = latency, memory
         self.device, self.threads = device, threads
         self.recipe = self._checked_recipe()
         self.trainer = Trainer(self.recipe, skeleton, device, threads, keep, latency)
+        self.trainer.memory = memory
 
     def _checked_recipe(self) -> Recipe:
         """The preset's recipe with the settings that were given, once all of them are checked."""

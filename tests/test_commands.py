@@ -142,7 +142,7 @@ def test_version(capsys, option):
         ("--trials many", "trials: expected a whole number, got 'many'"),
         ("--executor foo", "no executor is called 'foo'; expected local, ray or simulated; a class of your own"),
         ("--limits 3", "limits: expected a mapping such as {name: value}, got '3'"),
-        ("--limits.params many", "limits: expected a number, got 'many'"),
+        ("--limits.params many", "limits: params: expected the most, such as 2e6, or the least and the most"),
         ("--space.rule foo", "space.rule: expected one of skip, published, drop_zeros, flatten, got 'foo'"),
         ("--controller.population 3", "controller: RegularizedEvolution has no setting 'population'"),
         ("--evaluator Training --evaluator.epochs two", "evaluator.epochs: expected a whole number, got 'two'"),

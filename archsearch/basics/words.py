@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
-from archsearch.trial import Cost
+from archsearch.trial import Cost, Used
 
 
 def plain(text: str) -> str:
@@ -95,6 +95,13 @@ def format_cost(cost: Cost) -> str:
         if amount := getattr(cost, name):
             parts.append(f"{amount:.4g} {unit}")
     return "nothing" if cost.wall_seconds < 0.001 and len(parts) == 1 else ", ".join(parts)
+
+
+def format_used(used: Used) -> str:
+    """What trials used, for people."""
+    sizes = (("memory", used.memory_bytes), ("device memory", used.device_bytes))
+    parts = [f"{name} {'not measured' if size is None else f'at most {size / 1e6:,.0f} MB'}" for name, size in sizes]
+    return ", ".join([*parts, f"energy {'not measured' if used.joules is None else f'{used.joules:,.4g} J'}"])
 
 
 def format_faults(faults: Mapping[str, int]) -> str:

@@ -66,7 +66,7 @@ def trial_document(trial: Trial, name: str) -> dict[str, Any]:
 
 def result_document(result: Result, out: str) -> dict[str, Any]:
     """What a search found."""
-    counts = {name: getattr(result, name) for name in ("completed", "failed", "reused", "rejected")}
+    counts = {name: getattr(result, name) for name in ("completed", "failed", "reused", "rejected", "thinned")}
     return {
         "out": out,
         "best": None if result.best is None else trial_document(result.best, result.best_name or ""),

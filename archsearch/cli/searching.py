@@ -209,7 +209,7 @@ VERBS = {
     "cancel": "TRIAL: end a pending trial, which then has failed",
     "workers": "N: evaluate so many at once",
     "timeout": "SECONDS: give an evaluation up after so long; none: never",
-    "limits": "NAME=VALUE ...: change limits on what may be evaluated; VALUE none lifts one",
+    "limits": "NAME=VALUE ...: change limits on what may be evaluated; VALUE as 2e6, 'between 1e6 and 2e6', or none",
 }
 WITHOUT_VALUE = ("show", "pause", "resume", "stop")
 
@@ -226,6 +226,7 @@ def control(arguments: Sequence[str]) -> Answer:
     given = parser.parse_args(list(arguments)).as_dict()
     verb, directory = given["verb"], given["directory"]
     value = _value_of(verb, given["values"])
+    from archsearch.limits.ranges import range_of
     from archsearch.steering.client import Control
 
     answer = Control(directory).ask(verb, value)
@@ -233,7 +234,7 @@ def control(arguments: Sequence[str]) -> Answer:
     if verb == "show":
         lines += [f"pending  {each['trial']}  {each['name']}" for each in answer["pending"]]
         lines += [f"put      {name}" for name in answer["put"]]
-        lines += [f"limit    {name} <= {limit:g}" for name, limit in answer["limits"].items()]
+        lines += [f"limit    {range_of(limit).of(name)}" for name, limit in answer["limits"].items()]
     return Answer("\n".join(lines), {"directory": directory, "verb": verb, **answer})
 
 
@@ -255,7 +256,7 @@ def _value_of(verb: str, values: Sequence[str]) -> Any:
         return " ".join(values)
     if verb == "limits":
         pairs = [each.partition("=") for each in values]
-        return {name: _number(f"limits: {name}", value) for name, _, value in pairs}
+        return {name: value if " " in value.strip() else _number(f"limits: {name}", value) for name, _, value in pairs}
     number = _number(verb, values[0])
     if verb in ("cancel", "workers"):
         if number is None or number != int(number):

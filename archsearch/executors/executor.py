@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.trial import Architecture, Budget, Evaluation, Query, Trial
+from archsearch.trial import Architecture, Budget, Evaluation, Query, Trial, Used
 
 FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory", "refused")
 FAULTS = (*FAILURES, "node_died", "driver_died")
@@ -67,12 +67,13 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What ``evaluate_safely`` returns: an evaluation, or the kind and text of a failure; and the seconds it took."""
+    """What ``evaluate_safely`` returns: an evaluation, or the kind and text of a failure; what it took and used."""
 
     evaluation: Evaluation | None
     seconds: float
     failure: str = ""
     error: str = ""
+    used: Used | None = None
 
 
 class Fault(NamedTuple):

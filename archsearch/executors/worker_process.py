@@ -289,6 +289,9 @@ def main(connection: int, lifeline: int, stack: int, driver: int) -> None:
     """
     import faulthandler
 
+    from archsearch.executors.usage import GAUGE
+
+    GAUGE.alone = True
     for descriptor in (connection, lifeline, stack):
         os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's

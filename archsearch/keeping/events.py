@@ -7,7 +7,7 @@ from typing import Any
 from archsearch.files.checksums import Damaged
 from archsearch.files.damage import as_number, text
 from archsearch.keeping.columns import OLD_COST, training_seed
-from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
+from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial, Used
 
 # -- events: one line of the journal ---------------------------------------------------------------
 
@@ -20,7 +20,9 @@ def trial_to_event(trial: Trial) -> list[Any]:
         parent = [trial.parent, *(trial.budget or (None, 0, None)), trial.repeat_of]
         parent += [trial.proposed_by] if trial.proposed_by else []
     event: list[Any] = ["t", trial.id, trial.architecture, parent]
-    attempts = [trial.attempts, round(trial.lost_seconds, 7)] if trial.lost_seconds else trial.attempts
+    attempts: Any = [trial.attempts, round(trial.lost_seconds, 7)] if trial.lost_seconds else trial.attempts
+    if trial.used is not None:
+        attempts = [trial.attempts, round(trial.lost_seconds, 7), *trial.used]
     event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, attempts)
     if evaluation is None:
         return [*event, trial.failure, trial.error]
@@ -35,9 +37,10 @@ def trial_to_event(trial: Trial) -> list[Any]:
 def event_to_trial(event: list[Any], seed: int) -> Trial:
     """The trial that a journal line holds."""
     _, id_, architecture, parent, started, seconds, worker, attempts, *outcome = event
-    evaluation, failure, error, budget, lost, repeat_of, by = None, "", "", None, 0.0, None, ""
+    evaluation, failure, error, budget, lost, repeat_of, by, used = None, "", "", None, 0.0, None, "", None
     if isinstance(attempts, list):
-        attempts, lost = attempts
+        attempts, lost, *counted = attempts
+        used = Used(*(None if each is None else as_number(each) for each in counted)) if counted else None
     if isinstance(parent, list):
         parent, stop, *begun = parent
         repeat_of = begun[2] if len(begun) > 2 else None
@@ -51,7 +54,8 @@ def event_to_trial(event: list[Any], seed: int) -> Trial:
         metrics = dict(zip(map(text, names), map(as_number, values), strict=True))
         evaluation = Evaluation(as_number(score), metrics, spent, *(tuple(map(as_number, each)) for each in curve))
     run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
-    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost, repeat_of, by)
+    ending = (failure, error, budget, lost, repeat_of, by, used)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, *ending)
 
 
 def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:

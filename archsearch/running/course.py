@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 
 from archsearch.basics.texts import name_of
 from archsearch.controller import Controller
@@ -13,10 +13,11 @@ from archsearch.errors import ConstraintError, InvalidArchitecture
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor, Job
 from archsearch.executors.gate import admit_origin
+from archsearch.failing.thinning import Thinning
 from archsearch.keeping.columns import training_seed
-from archsearch.keeping.history import History, memory_key
+from archsearch.keeping.history import Answers, History, memory_key
 from archsearch.keeping.remembered import Remembered
-from archsearch.limits import Limits
+from archsearch.limits import Limit, Limits
 from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
 from archsearch.limits.rejections import Rejections
 from archsearch.racing.certainty import Certainty, noise_of
@@ -28,7 +29,7 @@ from archsearch.running.progress import Display
 from archsearch.running.settings import DEFAULT_RETRIES, Listener, Settings
 from archsearch.space import Space
 from archsearch.steering.orders import Steering
-from archsearch.trial import COST_FIELDS, HAND, MEASURED, NO_COST, Architecture, Evaluation, Proposal, Trial
+from archsearch.trial import COST_FIELDS, HAND, MEASURED, NO_COST, Architecture, Proposal, Trial
 
 _log = logging.getLogger("archsearch")
 """Has a line for every fault, at level WARNING."""
@@ -79,8 +80,8 @@ class Course:
         self._rejections = Rejections(limits, evaluator)
         self._exhaustion = Exhaustion(space, controller.budgets, limits, self._rejections.why)
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
-        self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
-        self._refused: dict[Hashable, str] = {}  # what would be refused again, and why, if it is remembered
+        self._known = Answers(space) if settings.duplicates == "reuse" else None
+        self._thinning = None if settings.thin is None else Thinning(space, history.seed, settings.thin)
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
         self.steering = Steering()
@@ -90,7 +91,7 @@ class Course:
         self._next_id = 0
         self._ids = Ids()
         self._dropped: set[int] = set()  # trials that were cancelled, whose results may still come
-        self._limits: dict[str, float] = dict(settings.limits or {})
+        self._limits: dict[str, Limit] = dict(settings.limits or {})
         self._track: Track | None = None  # the newest race of the best against each other
         self._unraced = False  # whether a proposal has completed since
         self._pending: dict[int, Job] = {}
@@ -119,6 +120,11 @@ class Course:
     def rejected(self) -> int:
         """Proposals that were not evaluated since they are beyond the limits, or cannot be scored."""
         return self._rejections.count
+
+    @property
+    def thinned(self) -> int:
+        """Proposals that were not evaluated since they were likely to fail."""
+        return 0 if self._thinning is None else self._thinning.refused
 
     def say(self, note: str) -> None:
         """Tells the user something, in the log and on the terminal."""
@@ -157,21 +163,7 @@ class Course:
             id_, architecture, parent, budget = proposal
             if budget is not None or (parent is not None and type(parent) is not int):
                 parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
-            if why := self._rejections.why(architecture):
-                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=why, budget=budget)
-                self._reject(trial._replace(proposed_by=who))
-                continue
-            known = None
-            if self._known is not None:
-                key = memory_key(self.space, architecture, budget)
-                known = self._known.get(key)
-                if error := self._refused.get(key):
-                    trial = Trial(id_, architecture, parent, attempts=0, failure="refused", error=error, budget=budget)
-                    self._reject(trial._replace(proposed_by=who))
-                    continue
-            if known is not None:
-                trial = Trial(id_, architecture, parent, known[1], attempts=0, budget=budget, proposed_by=who)
-                self._reuse(trial, known[0])
+            if self._needs_no_evaluation(proposal._replace(parent=parent, budget=budget), who):
                 continue
             if self._answered_in_a_row:
                 self._answered_in_a_row = self._rejections.in_a_row = 0
@@ -185,6 +177,32 @@ class Course:
             jobs.append(job)
         return jobs
 
+    def _needs_no_evaluation(self, proposal: Proposal, who: str) -> bool:
+        """Whether a proposal is beyond the limits, known or likely to fail; the controller has heard of it then."""
+        id_, architecture, parent, budget = proposal
+        trial = Trial(id_, architecture, parent, attempts=0, budget=budget, proposed_by=who)
+        if why := self._rejections.why(architecture):
+            self._reject(trial._replace(failure="limit", error=why))
+            return True
+        if self._known is not None:
+            key = memory_key(self.space, architecture, budget)
+            if error := self._known.failures.get(key):
+                self._reject(trial._replace(failure="refused", error=error))
+                return True
+            if known := self._known.evaluations.get(key):
+                self._reuse(trial._replace(evaluation=known[1]), known[0])
+                return True
+        goes_on = budget is not None and budget.origin is not None  # what was trained a while has not failed
+        if (
+            self._thinning is not None
+            and who != HAND
+            and not goes_on
+            and (why := self._thinning.why(id_, architecture))
+        ):
+            self._hand_over(trial._replace(failure="limit", error=why))
+            return True
+        return False
+
     def _ask_repeats(self, track: Track, n: int, now: float) -> list[Job]:
         """Repeats of contenders, of which the controller does not hear: what it learnt was to be proposed is scored."""
         jobs = track.ask(n, self._next_id, now, self.history.seed)
@@ -196,24 +214,7 @@ class Course:
         return jobs
 
     def _put_next(self) -> Architecture | None:
-        """Obeys the orders that are due before the next proposal, up to an architecture that is put."""
-        while (order := self.steering.due(self._next_id, live=self._running)) is not None:
-            if order.verb == "put":
-                return tuple(order.value)
-            self._change_limits(order.value)
-        return None
-
-    def _limits_with(self, changes: Mapping[str, float | None]) -> Limits | None:
-        """The limits with some changed, or lifted where the new value is None; ``UsageError`` if one cannot be."""
-        limits = {name: limit for name, limit in {**self._limits, **changes}.items() if limit is not None}
-        return Limits(self.space, self.evaluator, limits, self.settings.latency_table) if limits else None
-
-    def _change_limits(self, changes: Mapping[str, float | None]) -> None:
-        """Changes limits from here on."""
-        new = self._limits_with(changes)
-        self._limits = {} if new is None else new.limits
-        self._rejections.limit(new)
-        self._exhaustion = Exhaustion(self.space, self.controller.budgets, new, self._rejections.why)
+        """See ``Resumable``."""
 
     def _reuse(self, trial: Trial, evaluated: int) -> None:
         if trial.proposed_by == HAND:
@@ -240,7 +241,7 @@ class Course:
         if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
             return False
         pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
-        return self._exhaustion.complete([*self._known, *self._refused], pending)
+        return self._exhaustion.complete(self._known.keys(), pending)
 
     def _give_up(self) -> None:
         """Ends the search, unless there are results to come."""
@@ -329,13 +330,10 @@ class Course:
             self._ids.put.append(trial.id)
         else:
             self.controller.tell((self._ids.proposal(trial),))
-        if self._known is None or not self._is_fresh(trial):
-            return
-        if trial.evaluation is not None:
-            key = memory_key(self.space, trial.architecture, trial.budget)
-            self._known.setdefault(key, (trial.id, trial.evaluation))
-        elif trial.failure == "refused":
-            self._refused[memory_key(self.space, trial.architecture, trial.budget)] = trial.error
+        if self._thinning is not None:
+            self._thinning.learn(trial)
+        if self._known is not None and self._is_fresh(trial):
+            self._known.add(trial)
 
     def _is_fresh(self, trial: Trial) -> bool:
         """Whether the evaluator has not advanced since."""

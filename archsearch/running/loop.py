@@ -350,4 +350,5 @@ class Search(Steered):
             faults=dict(self.faults),
             note=note_of(self.evaluator),
             certainty=standing,
+            thinned=self.thinned,
         )

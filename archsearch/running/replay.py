@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from archsearch.basics.texts import well_formed
@@ -15,14 +15,16 @@ from archsearch.executors.local import LocalExecutor
 from archsearch.files.damage import readable
 from archsearch.keeping.events import event_to_trial, remembered_trials, trial_to_event
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.history import known_answers
+from archsearch.keeping.history import Answers
 from archsearch.keeping.journal import Gap
+from archsearch.limits import Limit, Limits
+from archsearch.limits.exhaustion import Exhaustion
 from archsearch.racing.certainty import Certainty
 from archsearch.racing.track import Track
 from archsearch.running.advances import Advances
 from archsearch.running.course import Course
 from archsearch.steering.told import keep, kept
-from archsearch.trial import COST_FIELDS, Budget, Cost, Trial
+from archsearch.trial import COST_FIELDS, Architecture, Budget, Cost, Trial
 
 MAX_FAULT_TEXT = 300
 """Characters of a fault's error that are noted; the whole error of a failed trial is in the history."""
@@ -61,7 +63,8 @@ class Resumable(Course):
                 )
                 if self.settings.lag:  # told in id order, not as they finished
                     told = sorted(told, key=lambda trial: trial.id)
-                self._known, self._refused = known_answers(told, self.space)
+                for trial in told:
+                    self._known.add(trial)
         elif self.told:
             self.tell_of_others(kept(folder.path, self.told))
         self._replay(events, folder)
@@ -212,7 +215,28 @@ class Resumable(Course):
             return
         advances.scored_from = self._next_id
         if self._known is not None:
-            self._known, self._refused = {}, {}
+            self._known = Answers(self.space)
+
+    # -- what was ordered from outside ---------------------------------------------------------------
+
+    def _put_next(self) -> Architecture | None:
+        """Obeys the orders that are due before the next proposal, up to an architecture that is put."""
+        while (order := self.steering.due(self._next_id, live=self._running)) is not None:
+            if order.verb == "put":
+                return tuple(order.value)
+            self._change_limits(order.value)
+        return None
+
+    def _limits_with(self, changes: Mapping[str, Limit | None]) -> tuple[dict[str, Limit], Limits | None]:
+        """The limits with some changed, or lifted where the new value is None; ``UsageError`` if one cannot be."""
+        merged = {name: limit for name, limit in {**self._limits, **changes}.items() if limit is not None}
+        return merged, Limits(self.space, self.evaluator, merged, self.settings.latency_table) if merged else None
+
+    def _change_limits(self, changes: Mapping[str, Limit | None]) -> None:
+        """Changes limits from here on."""
+        self._limits, new = self._limits_with(changes)
+        self._rejections.limit(new)
+        self._exhaustion = Exhaustion(self.space, self.controller.budgets, new, self._rejections.why)
 
     # -- what goes wrong -----------------------------------------------------------------------------
 
@@ -252,6 +276,7 @@ class Resumable(Course):
             "reused": self.reused,
             "answered_in_a_row": self._answered_in_a_row,
             **self._rejections.state(),
+            **({} if self._thinning is None else {"thinning": self._thinning.state()}),
             "answered_by": list(self._answered_by.items()),
             "failures_in_a_row": self._failures_in_a_row,
             "first_failure": self._first_failure,
@@ -289,6 +314,8 @@ class Resumable(Course):
         self._clock = state["clock"]
         self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
         self._rejections.load(state)
+        if self._thinning is not None:
+            self._thinning.load(state["thinning"])
         self._answered_in_a_row = state.get("answered_in_a_row", 0)
         self._answered_by = dict(state.get("answered_by", ()))
         self._failures_in_a_row = state["failures_in_a_row"]

@@ -24,6 +24,7 @@ class Result:
         failed: Failed trials.
         reused: Proposals that were answered from memory.
         rejected: Proposals that were beyond the limits.
+        thinned: Proposals that were refused since they were likely to fail (``thin``).
         cost: Cost of all evaluations, tries that failed included; its ``billed_seconds`` are what ``max_cost`` counts.
         setup_cost: Cost of the evaluator's one-off work: its preparation, and what it learnt on the way.
         faults: How often what went wrong, by kind (``executors.executor.FAULTS``): tries that succeeded when they were
@@ -53,6 +54,7 @@ class Result:
     faults: Mapping[str, int] = dataclasses.field(default_factory=dict)
     note: str = ""
     certainty: Standing | None = None
+    thinned: int = 0
 
     @property
     def best_name(self) -> str | None:
@@ -87,6 +89,8 @@ class Result:
             counts.append(f"{self.reused:,} repeats answered from memory")
         if self.rejected:
             counts.append(f"{self.rejected:,} beyond the limits")
+        if self.thinned:
+            counts.append(f"{self.thinned:,} refused as likely to fail")
         lines.append(f"trials    {', '.join(counts)}; stopped by {self.stopped}")
         if self.faults:
             lines.append(f"faults    {format_faults(self.faults)}")

@@ -286,6 +286,8 @@ def _settings(
         raise RunFolderError(
             f"limits: the run was made with {stored.get('limits')}, got {settings.limits}; start a new run for others"
         )
+    if settings.thin != stored.get("thin"):
+        raise RunFolderError(f"thin: the run was made with {stored.get('thin')}, got {settings.thin}; start a new run")
     if not known_files and settings.latency_table != stored.get("latency_table"):
         raise RunFolderError(
             f"latency_table: the run was made with {stored.get('latency_table')}, got {settings.latency_table}; start "

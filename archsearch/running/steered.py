@@ -17,7 +17,8 @@ from archsearch.basics.texts import name_of
 from archsearch.errors import UsageError
 from archsearch.executors.evaluating import finished
 from archsearch.executors.executor import Outcome
-from archsearch.limits import checked_limits
+from archsearch.limits import Limit, checked_limits
+from archsearch.limits.ranges import range_of
 from archsearch.running.replay import Resumable
 from archsearch.steering.advisers import read_architecture
 from archsearch.steering.door import Door
@@ -124,15 +125,15 @@ class Steered(Resumable):
     def _limit_from_outside(self, value: Any) -> str:
         if not isinstance(value, Mapping) or not value:
             raise UsageError("limits: expected names and numbers, such as flops=3e8")
-        checked_limits({name: limit for name, limit in value.items() if limit is not None})
-        return self._errand(lambda: self._order_limits(dict(value)))
+        given = checked_limits({name: limit for name, limit in value.items() if limit is not None}) or {}
+        return self._errand(lambda: self._order_limits({name: given.get(name) for name in value}))
 
-    def _order_limits(self, value: dict[str, float | None]) -> str:
+    def _order_limits(self, value: dict[str, Limit | None]) -> str:
         """By the search, since whether something can be limited is for the evaluator to say."""
         self._limits_with(value)
         self.steering.take("limits", value)
-        said = ", ".join(f"{name} {'no more' if limit is None else f'<= {limit:g}'}" for name, limit in value.items())
-        return f"from the next proposal on: {said}"
+        said = (f"{name} no more" if limit is None else range_of(limit).of(name) for name, limit in value.items())
+        return f"from the next proposal on: {', '.join(said)}"
 
     def _cancel(self, value: Any) -> str:
         if type(value) is not int or value not in self._pending:

@@ -15,15 +15,17 @@ from archsearch.files.checksums import Damaged
 from archsearch.files.damage import reads_folder
 from archsearch.keeping.columns import has_status
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.ledger import total_cost
+from archsearch.keeping.ledger import total_cost, used_of
 from archsearch.keeping.trust import refuse_links
 from archsearch.showing.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.showing.report_pictures import draw_best, draw_curves, draw_front, draw_searched, draw_set_up
 from archsearch.showing.rows import (
     MakeTable,
     best_rows,
+    calibration_of_run,
     certainty_parts,
     component_text,
+    failure_parts,
     make_tables,
     number_text,
     print_rows,
@@ -33,7 +35,7 @@ from archsearch.showing.rows import (
     standing_of_run,
 )
 from archsearch.space import Space
-from archsearch.trial import Cost
+from archsearch.trial import Cost, Used
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +100,8 @@ def report(
     searched = _searched(folder, space, truth)
     gradient = [] if searched is None else [searched_facts(*searched, space, table)]
     certain = certainty_parts(standing)
-    shown = [each for each in (*certain, verification, *gradient, *make_tables(table, tables)) if each]
+    failures = failure_parts(calibration_of_run(table, space), folder.thinned())
+    shown = [each for each in (*certain, verification, *gradient, *failures, *make_tables(table, tables)) if each]
     sections = [*([] if front is None else _front_parts(front, top)), *(each.html() for each in shown)]
     page = _write(folder, space, table, rows, facts, front, searched, sections)
     print_rows(rows, facts)
@@ -177,22 +180,24 @@ class Bill(NamedTuple):
     Attributes:
         trials: Cost of all tries, those that are not done yet included.
         set_up: Cost of the evaluator's one-off work.
+        used: What trials used, by counters.
         faults: How often what went wrong, by kind.
     """
 
     trials: Cost
     set_up: Cost
     faults: Mapping[str, int]
+    used: Used = Used()
 
 
 def bill_of(folder: RunFolder, table: pa.Table) -> Bill:
     """The bill of a run with these trials."""
-    return Bill(total_cost(table) + folder.pending_cost(), folder.setup_cost(), folder.faults())
+    return Bill(total_cost(table) + folder.pending_cost(), folder.setup_cost(), folder.faults(), used_of(table))
 
 
 def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table, bill: Bill) -> dict[str, str]:
     """What was run and what it cost, as text."""
-    from archsearch.basics.words import format_cost, format_faults
+    from archsearch.basics.words import format_cost, format_faults, format_used
     from archsearch.keeping.stored_run import NOTE
 
     failures = table.filter(has_status(table, "failed"))["failure"].value_counts().to_pylist()
@@ -208,6 +213,7 @@ def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table, bill: B
         facts["faults"] = f"{format_faults(bill.faults)} (in faults.jsonl)"
     facts["cost"] = format_cost(bill.trials)
     facts["set-up"] = format_cost(bill.set_up)
+    facts["used"] = format_used(bill.used)
     note = folder.path / "evaluator" / NOTE
     if note.is_file():
         facts["note"] = note.read_text(encoding="utf-8", errors="replace")

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archsearch.basics.words import plain, say
+from archsearch.basics.words import format_faults, plain, say
 from archsearch.components import import_object, one_line
 from archsearch.errors import UsageError
+from archsearch.failing.calibration import MOST_TRIALS, Calibration, calibrate
 from archsearch.files.arrow import array
 from archsearch.keeping.columns import PROPOSED_BY, REPEAT, RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
@@ -78,6 +79,37 @@ def repeats_in(table: pa.Table) -> int:
     if REPEAT not in table.column_names:
         return 0
     return int(table.filter(pc.and_(has_status(table, "completed"), pc.is_valid(table[REPEAT]))).num_rows)
+
+
+def calibration_of_run(table: pa.Table, space: Space | None) -> Calibration | None:
+    """What is predicted of a run's failures against what happened; None: none failed, or its space is not known."""
+    import pyarrow.compute as pc
+
+    newest = table.slice(max(0, len(table) - MOST_TRIALS))
+    if space is None or not pc.any(has_status(newest, "failed")).as_py():
+        return None
+    if REPEAT in newest.column_names:  # of which a search learns nothing
+        newest = newest.filter(pc.is_null(newest[REPEAT]))
+    columns = (newest[name].to_pylist() for name in ("architecture", "failure"))
+    trials = [(tuple(architecture), failure) for architecture, failure in zip(*columns, strict=True)]
+    return calibrate((trial for trial in trials if trial[0] in space), space)
+
+
+def failure_parts(calibration: Calibration | None, thinned: int | None) -> list[ReportFacts | ReportTable]:
+    """What a report says of failures: whether they can be predicted, and predicted against observed rates."""
+    if calibration is None:
+        return []
+    facts = {"failed": format_faults(calibration.failures), "learnt apart": ", ".join(calibration.kinds) or "none"}
+    if thinned is not None:
+        facts["thinned"] = f"{thinned:,} proposals were refused as likely to fail"
+    parts: list[ReportFacts | ReportTable] = [ReportFacts("Failures", {**facts, "predicted": calibration.sentence})]
+    if calibration.bins:
+        rows = [["probability of a failure", "trials", "predicted", "observed"]]
+        for each in calibration.bins:
+            span = f"{each.low:g} to {each.high:g}"
+            rows.append([span, f"{each.trials:,}", f"{each.predicted:.3f}", f"{each.observed:.3f}"])
+        parts.append(ReportTable("Failures: predicted against observed rate", rows))
+    return parts
 
 
 def certainty_parts(standing: Standing | None) -> list[ReportFacts | ReportTable]:

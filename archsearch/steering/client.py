@@ -10,6 +10,7 @@ from typing import Any
 
 from archsearch.errors import ArchsearchError, RunFolderError, UsageError
 from archsearch.files.lock import in_use
+from archsearch.limits import Limit
 from archsearch.steering.address import address, is_own
 from archsearch.steering.door import read_line
 
@@ -75,11 +76,11 @@ class Control:
         """
         return str(self.ask("timeout", seconds)["said"])
 
-    def limits(self, limits: Mapping[str, float | None]) -> str:
+    def limits(self, limits: Mapping[str, Limit | None]) -> str:
         """Changes limits on what may be evaluated, from the next proposal on.
 
         Args:
-            limits: The most that each figure may be; None: no limit any more. Others stay.
+            limits: The most that each figure may be, or the least and the most; None: no limit any more. Others stay.
         """
         return str(self.ask("limits", dict(limits))["said"])
 
