@@ -26,6 +26,30 @@ class _NoMetrics(dict[str, float]):
 NO_METRICS: Mapping[str, float] = _NoMetrics()
 
 
+class JudgedMetrics(dict[str, float]):
+    """Metrics that the gate has judged, and which do not change: one who gives them again is not judged again.
+
+    Made by ``archsearch.executors.gate.judged`` alone. Pickled, copied or merged they are a plain ``dict``.
+
+    Attributes:
+        line: A score and a cost that they came with, and how the journal has all three; None: it never had.
+    """
+
+    __slots__ = ("line",)
+
+    def __init__(self, metrics: Mapping[str, float]) -> None:
+        super().__init__(metrics)
+        self.line: tuple[float, Cost, str] | None = None
+
+    def _refuse(self, *_arguments: object, **_named: object) -> NoReturn:
+        raise TypeError("these metrics belong to every trial of that architecture; make a dict of your own")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[type[dict[str, float]], tuple[dict[str, float]]]:
+        return dict, (dict(self),)
+
+
 class Budget(NamedTuple):
     """How long to train, for controllers that stop trainings early and go on with the good ones.
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import operator
 from typing import Any
 
 from archsearch.files.checksums import Damaged
 from archsearch.files.damage import as_number, text
-from archsearch.keeping.columns import OLD_COST, training_seed
-from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
+from archsearch.keeping.columns import EVALUATED, OLD_COST, training_seed
+from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, JudgedMetrics, Trial
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_spent = operator.attrgetter(*EVALUATED)
+_FREE, _INT = [0.0] * len(EVALUATED), {int}
 
 # -- events: one line of the journal ---------------------------------------------------------------
 
@@ -29,6 +36,45 @@ def trial_to_event(trial: Trial) -> list[Any]:
     if evaluation.curve:
         event.append(evaluation.curve)
     return event
+
+
+def trial_line(trial: Trial) -> str:
+    """The journal line of a finished trial as JSON text: ``trial_to_event``, encoded.
+
+    Most trials completed at the first try, in full length. Their line is put together here, since an encoder, which
+    asks each entry what it is, takes several times as long.
+    """
+    id_, options, parent, found, _, started, seconds, worker, attempts, _, _, budget, lost, repeat_of = trial
+    if found is None or lost or found.curve or budget is not None or repeat_of is not None:
+        return _encode(trial_to_event(trial))
+    run = f"{started:.6f},{seconds:.7f},{worker},{attempts}"
+    score, metrics, cost, _ = found
+    if type(metrics) is JudgedMetrics:
+        line = metrics.line
+        if line is None or line[0] is not score or line[1] is not cost:
+            line = metrics.line = (score, cost, _outcome(found))
+        outcome = line[2]
+    else:
+        outcome = _outcome(found)
+    if "n" in run or set(map(type, options)) != _INT:  # nan, inf, or numbers that are not Python's own
+        return _encode(trial_to_event(trial))
+    return f'["t",{id_},[{",".join(map(str, options))}],{"null" if parent is None else parent},{run},{outcome}]'
+
+
+def _outcome(evaluation: Evaluation) -> str:
+    """Score, names and values of the metrics, and cost, as a line of the journal has them."""
+    score, metrics, cost, _ = evaluation
+    values = list(metrics.values())
+    figures = f"{values},{_FREE if cost is NO_COST else list(_spent(cost))}"
+    if "n" in figures or type(score) is not float:  # nan, inf, np.float64: a case for the encoder
+        return _encode([score, list(metrics), values, _spent(cost)])[1:-1]
+    return f"{score!r},{_names(tuple(metrics))},{figures.replace(' ', '')}"
+
+
+@functools.lru_cache(maxsize=64)  # the trials of a search have the same few, again and again
+def _names(names: tuple[str, ...]) -> str:
+    """Names of metrics as JSON text."""
+    return _encode(names)
 
 
 def event_to_trial(event: list[Any], seed: int) -> Trial:

@@ -350,7 +350,7 @@ class Course:
         if whole is None:
             return math.inf
         certainty = self.settings.certainty
-        if not isinstance(certainty, Certainty) or self._noiseless:
+        if certainty is None or not isinstance(certainty, Certainty) or self._noiseless:
             return whole
         share = certainty.kept(int(whole)) if name == "trials" else certainty.share * whole
         if race := self._racing:
