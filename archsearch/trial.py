@@ -27,19 +27,21 @@ NO_METRICS: Mapping[str, float] = _NoMetrics()
 
 
 class JudgedMetrics(dict[str, float]):
-    """Metrics that the gate has judged, and which do not change: one who gives them again is not judged again.
+    """Metrics of an evaluation that the gate has judged, and which do not change: given again, it is not judged again.
 
     Made by ``archsearch.executors.gate.judged`` alone. Pickled, copied or merged they are a plain ``dict``.
 
     Attributes:
-        line: A score and a cost that they came with, and how the journal has all three; None: it never had.
+        score: That of the evaluation.
+        cost: That of the evaluation.
+        line: What the journal has of all three; empty: it never had it.
     """
 
-    __slots__ = ("line",)
+    __slots__ = ("cost", "line", "score")
 
-    def __init__(self, metrics: Mapping[str, float]) -> None:
+    def __init__(self, metrics: Mapping[str, float], score: float, cost: Cost) -> None:
         super().__init__(metrics)
-        self.line: tuple[float, Cost, str] | None = None
+        self.score, self.cost, self.line = score, cost, ""
 
     def _refuse(self, *_arguments: object, **_named: object) -> NoReturn:
         raise TypeError("these metrics belong to every trial of that architecture; make a dict of your own")

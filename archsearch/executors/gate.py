@@ -76,14 +76,16 @@ def admit(evaluation: object) -> Evaluation:
     if not isinstance(evaluation, Evaluation):
         raise Refused(f"expected an Evaluation, got {type(evaluation).__name__} {shown(evaluation)}")
     score, metrics, cost, curve = evaluation
+    if type(metrics) is JudgedMetrics and metrics.score is score and metrics.cost is cost and curve == ():
+        return evaluation
     if type(score) is not float:
         score = number(score, "score")
     if not math.isfinite(score):
         raise Refused(f"the score is {score}, not finite", "invalid_score")
-    if not (isinstance(metrics, dict) or isinstance(metrics, Mapping)) or not isinstance(cost, Cost):
+    if not isinstance(metrics, Mapping) or not isinstance(cost, Cost):
         got = f"{type(metrics).__name__} and {type(cost).__name__}"
         raise Refused(f"expected a mapping as metrics and a Cost, got {got}")
-    if metrics is not NO_METRICS and type(metrics) is not JudgedMetrics:
+    if metrics is not NO_METRICS:
         metrics = _admit_metrics(metrics)
     if cost is not NO_COST:
         cost = _unmeasured(plain_cost(cost))
@@ -101,7 +103,7 @@ def judged(evaluation: Evaluation) -> Evaluation:
         score, metrics, cost, curve = admit(evaluation)
     except Refused:
         return evaluation
-    return Evaluation(score, JudgedMetrics(metrics), cost, curve)
+    return Evaluation(score, JudgedMetrics(metrics, score, cost), cost, curve)
 
 
 def number(value: object, what: str) -> float:

@@ -14,7 +14,7 @@ from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Jud
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _spent = operator.attrgetter(*EVALUATED)
-_FREE, _INT = [0.0] * len(EVALUATED), {int}
+_FREE = [0.0] * len(EVALUATED)
 
 # -- events: one line of the journal ---------------------------------------------------------------
 
@@ -49,26 +49,30 @@ def trial_line(trial: Trial) -> str:
         return _encode(trial_to_event(trial))
     run = f"{started:.6f},{seconds:.7f},{worker},{attempts}"
     score, metrics, cost, _ = found
-    if type(metrics) is JudgedMetrics:
-        line = metrics.line
-        if line is None or line[0] is not score or line[1] is not cost:
-            line = metrics.line = (score, cost, _outcome(found))
-        outcome = line[2]
+    if type(metrics) is JudgedMetrics and metrics.score is score and metrics.cost is cost:
+        outcome = metrics.line = metrics.line or _outcome(found)
     else:
         outcome = _outcome(found)
-    if "n" in run or set(map(type, options)) != _INT:  # nan, inf, or numbers that are not Python's own
+    if "n" in run:  # nan, inf
         return _encode(trial_to_event(trial))
-    return f'["t",{id_},[{",".join(map(str, options))}],{"null" if parent is None else parent},{run},{outcome}]'
+    decisions = _decisions(len(options)) % options
+    return f'["t",{id_},[{decisions}],{"null" if parent is None else parent},{run},{outcome}]'
+
+
+@functools.lru_cache(maxsize=1024)
+def _decisions(n: int) -> str:
+    """What ``%`` turns the options of so many decisions into JSON text with."""
+    return ",".join(["%d"] * n)
 
 
 def _outcome(evaluation: Evaluation) -> str:
     """Score, names and values of the metrics, and cost, as a line of the journal has them."""
     score, metrics, cost, _ = evaluation
     values = list(metrics.values())
-    figures = f"{values},{_FREE if cost is NO_COST else list(_spent(cost))}"
-    if "n" in figures or type(score) is not float:  # nan, inf, np.float64: a case for the encoder
+    scored, figures = f"{score!r}", f"{values},{_FREE if cost is NO_COST else list(_spent(cost))}"
+    if "n" in scored or "n" in figures:  # nan, inf, np.float64: a case for the encoder
         return _encode([score, list(metrics), values, _spent(cost)])[1:-1]
-    return f"{score!r},{_names(tuple(metrics))},{figures.replace(' ', '')}"
+    return f"{scored},{_names(tuple(metrics))},{figures.replace(' ', '')}"
 
 
 @functools.lru_cache(maxsize=64)  # the trials of a search have the same few, again and again
