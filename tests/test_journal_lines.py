@@ -56,20 +56,25 @@ def test_a_line_keeps_every_bit(score):
     metrics = {"third": 1 / 3, "nan": math.nan, "inf": -math.inf, "np": np.float64(0.1)}
     trial = Trial(3, (1, 2), 1, Evaluation(score, metrics), started=1 / 3, seconds=2 / 3)
     found = event_to_trial(json.loads(trial_line(trial)), 0)
-    assert math.copysign(1.0, found.score) == math.copysign(1.0, score) and found.score == score
-    assert found.metrics["third"] == 1 / 3 and math.isnan(found.metrics["nan"])
-    assert found.metrics["inf"] == -math.inf and found.metrics["np"] == 0.1
+    assert math.copysign(1.0, found.score) == math.copysign(1.0, score)
+    assert found.score == score
+    assert found.metrics["third"] == 1 / 3
+    assert math.isnan(found.metrics["nan"])
+    assert found.metrics["inf"] == -math.inf
+    assert found.metrics["np"] == 0.1
     assert (found.started, found.seconds) == (round(1 / 3, 6), round(2 / 3, 7))
 
 
 def test_what_was_judged_is_not_judged_again_and_cannot_change():
     once = judged(Evaluation(1, {"a": 2, "b": np.float32(0.5)}, Cost(recorded_seconds=3)))
-    assert admit(once) is once and once == Evaluation(1.0, {"a": 2.0, "b": 0.5}, Cost(recorded_seconds=3.0))
+    assert admit(once) is once
+    assert once == Evaluation(1.0, {"a": 2.0, "b": 0.5}, Cost(recorded_seconds=3.0))
     for change in (lambda m: m.update(a=1.0), lambda m: m.pop("a"), lambda m: m.__setitem__("a", 1.0)):
         with pytest.raises(TypeError, match="make a dict of your own"):
             change(once.metrics)
     again = pickle.loads(pickle.dumps(once))
-    assert again == once and type(again.metrics) is dict
+    assert again == once
+    assert type(again.metrics) is dict
     # Another score or cost with its metrics is judged, and written, as its own.
     with pytest.raises(Refused):
         admit(once._replace(score=math.nan))
@@ -86,8 +91,10 @@ def test_a_table_gives_judged_results_where_the_seed_makes_no_difference():
     table.start(NASBench201())
     cell = (1, 2, 3, 4, 0, 1)
     found = table.evaluate_query(Query(0, cell, 5))
-    assert type(found.metrics) is JudgedMetrics and table.evaluate_query(Query(1, cell, 6)) is found
-    assert found == admit(table.evaluate(cell, 0)) and type(table.evaluate(cell, 0).metrics) is dict
+    assert type(found.metrics) is JudgedMetrics
+    assert table.evaluate_query(Query(1, cell, 6)) is found
+    assert found == admit(table.evaluate(cell, 0))
+    assert type(table.evaluate(cell, 0).metrics) is dict
 
     class Own(Tabular):
         def evaluate(self, architecture, seed):

@@ -135,7 +135,7 @@ def plain_cost(cost: Cost) -> Cost:
         Refused: If an amount is no number, negative or not finite.
     """
     amounts = _amounts(cost)
-    if type(cost) is Cost and set(map(type, amounts)) == _FLOAT and 0.0 <= min(amounts) and sum(amounts) < math.inf:
+    if type(cost) is Cost and set(map(type, amounts)) == _FLOAT and min(amounts) >= 0.0 and sum(amounts) < math.inf:
         return cost  # NaN, wherever it stands, makes the sum no smaller than infinity
     plain = Cost(*(number(amount, f"{field} of the cost") for field, amount in zip(COST_FIELDS, amounts, strict=True)))
     if not all(0.0 <= amount < math.inf for amount in _amounts(plain)):

@@ -68,10 +68,8 @@ class Lock:
 
     def note(self, journal: int, lines: int) -> None:
         """Notes how many lines a journal has at least, so that it is noticed when whole lines at its end are lost."""
-        try:
+        with contextlib.suppress(OSError):  # a full disk; it is for those who look for damage
             os.pwrite(self._notes, _note(RUNNING, journal, lines), 0)
-        except OSError:  # a full disk; it is for those who look for damage
-            pass
 
     def release(self, in_order: bool, journal: tuple[int, int] | None = None) -> None:
         """Lets go of the folder.
