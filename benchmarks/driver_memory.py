@@ -80,9 +80,7 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(measure(arguments.child, arguments.traced)))
         return
-    print(
-        "| trials | MiB more, now | at the peak | bytes a trial of the peak | a trial more, of the peak | traced now, MiB |"
-    )
+    print("| trials | MiB more, now | at the peak | bytes a trial | a trial more, bytes | traced now, MiB |")
     print("|---|---|---|---|---|---|")
     figures: dict[str, float] = {}
     last = (0, 0)
