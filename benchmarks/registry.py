@@ -138,10 +138,17 @@ ROWS: tuple[Row, ...] = (
         ("union.py", "--rounds", "1", "--channels", "4", "--cells", "2"),
     ),
     Row(
+        "ranking by a super-network",
+        "docs/optimization_gap.md",
+        ("ranking_cost.py", "--rounds", "3"),
+        2.0,
+        (Figure("training all over ranking all, seconds", middle("here", 4), 20.0),),
+    ),
+    Row(
         "compiled",
         "docs/training.md, Compiled",
         ("compiled.py",),
-        4.0,
+        10.0,
         (Figure("digits: eager over compiled, an update", cell("digits", 3)),),
     ),
     Row("halving", "Successive halving and Hyperband against random search", ("halving.py",), 10.0),
