@@ -140,12 +140,9 @@ class Space(Described):
         if not isinstance(architecture, tuple):
             return False
         if self.arities is not None:
-            if len(architecture) != len(self.arities):
-                return False
-            for option, n in zip(architecture, self.arities, strict=True):
-                if not (type(option) is int and 0 <= option < n) and not is_option(option, n):
-                    return False
-            return True
+            pairs = zip(architecture, self.arities, strict=False)
+            plain = all([type(option) is int and 0 <= option < n or is_option(option, n) for option, n in pairs])
+            return plain and len(architecture) == len(self.arities)
         for i, option in enumerate(architecture):
             if not is_option(option, self.arity(architecture[:i])):
                 return False

@@ -160,10 +160,8 @@ class Training(Evaluator):
         self.dropout = dropout
         self.accumulate = accumulate
         self.precision = precision
-        self.processes = processes
-        self.compile = compile
-        self.repeats = repeats
-        self.together = together
+        self.processes, self.compile = processes, compile
+        self.repeats, self.together = repeats, together
         self.keep = keep
         self.latency = latency
         self.device, self.threads = device, threads
