@@ -141,7 +141,7 @@ class Space(Described):
             return False
         if self.arities is not None:
             pairs = zip(architecture, self.arities, strict=False)
-            plain = all([type(option) is int and 0 <= option < n or is_option(option, n) for option, n in pairs])
+            plain = all((type(option) is int and 0 <= option < n) or is_option(option, n) for option, n in pairs)
             return plain and len(architecture) == len(self.arities)
         for i, option in enumerate(architecture):
             if not is_option(option, self.arity(architecture[:i])):
