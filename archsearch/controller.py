@@ -205,6 +205,8 @@ class Controller(Described):
             # An architecture holds ints, any other answer holds an architecture first.
             if isinstance(answer, tuple) and (not answer or type(answer[0]) is int):
                 proposal = Proposal(self._next_id, answer)
+            elif type(answer) is tuple and len(answer) == 2 and _is_plain(answer[0]) and self._knows(answer[1]):
+                proposal = Proposal(self._next_id, answer[0], answer[1])
             else:
                 proposal = self._proposal(answer)
             self._pending[self._next_id] = proposal.architecture
@@ -220,13 +222,16 @@ class Controller(Described):
             given, parent, budget = (*answer, None)[:3]
             architecture = _as_architecture(given)
             parent = int(parent) if isinstance(parent, np.integer) else parent
-            known = parent is None or (type(parent) is int and -self._heard <= parent < self._next_id)
-            if architecture is not None and known and (budget is None or isinstance(budget, Budget)):
+            if architecture is not None and self._knows(parent) and (budget is None or isinstance(budget, Budget)):
                 return Proposal(self._next_id, architecture, parent, budget)
         raise UsageError(
             f"{type(self).__name__}: its _ask gave {answer!r}: expected an architecture (a tuple of int), or that with "
             "the id of an earlier proposal as its parent (or None), or that with a Budget"
         )
+
+    def _knows(self, parent: Any) -> bool:
+        """Whether that is an id that was given, or None."""
+        return parent is None or (type(parent) is int and -self._heard <= parent < self._next_id)
 
     def tell(self, trials: Iterable[Trial]) -> None:
         """Hands over results, in any order.
@@ -304,6 +309,11 @@ def _judged(trial: Trial) -> Trial:
     if evaluation is None or math.isfinite(evaluation.score):
         return trial
     return trial._replace(evaluation=None, failure="invalid_score", error=f"score {evaluation.score}")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether that is a tuple of Python's own integers, as all architectures are in the end."""
+    return type(value) is tuple and set(map(type, value)) == {int}
 
 
 def _as_architecture(value: Any) -> Architecture | None:

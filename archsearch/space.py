@@ -140,9 +140,9 @@ class Space(Described):
         if not isinstance(architecture, tuple):
             return False
         if self.arities is not None:
-            return len(architecture) == len(self.arities) and all(
-                is_option(option, n) for option, n in zip(architecture, self.arities, strict=True)
-            )
+            pairs = zip(architecture, self.arities, strict=False)
+            plain = all((type(option) is int and 0 <= option < n) or is_option(option, n) for option, n in pairs)
+            return plain and len(architecture) == len(self.arities)
         for i, option in enumerate(architecture):
             if not is_option(option, self.arity(architecture[:i])):
                 return False

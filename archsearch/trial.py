@@ -26,6 +26,32 @@ class _NoMetrics(dict[str, float]):
 NO_METRICS: Mapping[str, float] = _NoMetrics()
 
 
+class JudgedMetrics(dict[str, float]):
+    """Metrics of an evaluation that the gate has judged, and which do not change: given again, it is not judged again.
+
+    Made by ``archsearch.executors.gate.judged`` alone. Pickled, copied or merged they are a plain ``dict``.
+
+    Attributes:
+        score: That of the evaluation.
+        cost: That of the evaluation.
+        line: What the journal has of all three; empty: it never had it.
+    """
+
+    __slots__ = ("cost", "line", "score")
+
+    def __init__(self, metrics: Mapping[str, float], score: float, cost: Cost) -> None:
+        super().__init__(metrics)
+        self.score, self.cost, self.line = score, cost, ""
+
+    def _refuse(self, *_arguments: object, **_named: object) -> NoReturn:
+        raise TypeError("these metrics belong to every trial of that architecture; make a dict of your own")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[type[dict[str, float]], tuple[dict[str, float]]]:
+        return dict, (dict(self),)
+
+
 class Budget(NamedTuple):
     """How long to train, for controllers that stop trainings early and go on with the good ones.
 

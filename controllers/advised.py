@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from archsearch.basics.checks import number
 from archsearch.basics.texts import name_of
 from archsearch.controller import Answer, Controller, Order, without_budgets
-from archsearch.controllers.elitist_evolution import _Proposed
+from archsearch.controllers.proposed import Proposed
 from archsearch.controllers.regularized_evolution import RegularizedEvolution
 from archsearch.controllers.trial_ids import TrialIds
 from archsearch.errors import ArchsearchError
@@ -92,7 +92,7 @@ class Advised(Controller):
         self._forgotten = 0  # of these
         self._queue: list[list[int]] = []
         self._taken: list[str] = []
-        self._proposed = _Proposed()
+        self._proposed = Proposed()
         self.counts = dict.fromkeys(("asked", "taken", "refused", "silent", "failed"), 0)
         self.notes: list[str] = []
         self.found: dict[str, dict[str, Any]] = {
@@ -285,7 +285,7 @@ class Advised(Controller):
         self._inner.load_state_dict(state["inner"])
         self._own = {id_: (inner, parent) for id_, inner, parent in state["own"]}
         self._ids = TrialIds(state["ids"], proposals=PARENTS)
-        self._proposed = _Proposed(**state["proposed"])
+        self._proposed = Proposed(**state["proposed"])
 
 
 def first_sentence(component: object) -> str:

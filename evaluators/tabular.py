@@ -21,12 +21,15 @@ from archsearch.evaluator import Evaluator
 from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Rows, Selection
 from archsearch.evaluators.nasbench201_figures import Attack, Device, Published
 from archsearch.evaluators.own_table import OwnTable, Repeated
+from archsearch.executors.gate import judged
 from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost, Evaluation, Query
 
 MEASURED = ("params", "flops", "latency_seconds", "energy_joules")
 """Columns that are known of an architecture without training it."""
+MOST_JUDGED = 4096
+"""Results that are kept as the search's gate has judged them, which takes longer than looking them up."""
 
 
 class Tabular(Evaluator):
@@ -144,6 +147,7 @@ class Tabular(Evaluator):
         self.repeated: Repeated = repeated
         self._own = None if self.table is None else self._own_table(self.table)
         self._evaluations: Rows = {}
+        self._judged: dict[Architecture, Evaluation] = {}
         self._runs: dict[Architecture, list[Evaluation]] = {}
         self._equal: dict[Hashable, Architecture] = {}  # of a table of one's own: a row's, by canonical form
         self._shorter: dict[int, Rows] = {}
@@ -198,7 +202,11 @@ class Tabular(Evaluator):
         """Reads the table; a second start with an equal space keeps it."""
         if self._evaluations and self.space == space:
             return
-        self._evaluations, self._measured = {}, None  # should reading fail, nothing of the last space remains
+        self._evaluations, self._judged, self._measured = (
+            {},
+            {},
+            None,
+        )  # should reading fail, nothing of the last space remains
         super().start(space)
         self._runs, self._equal = {}, {}
         if self._own is None:
@@ -272,12 +280,22 @@ class Tabular(Evaluator):
     def evaluate_query(self, query: Query) -> Evaluation:
         """Looks up the result after the budget's epochs; bills the added ones or, of EC-NAS, the whole training."""
         if query.budget is None:
-            return self.evaluate(query.architecture, query.seed)
+            return self._judged.get(query.architecture) or self._judge(query.architecture, query.seed)
         found = self._after(query.budget.stop, query.architecture)
         if not query.budget.start or self.dataset in ECNAS_FILES:
             return found
         before = self._after(query.budget.start, query.architecture).cost.recorded_seconds
         return found._replace(cost=Cost(recorded_seconds=max(0.0, found.cost.recorded_seconds - before)))
+
+    def _judge(self, architecture: Architecture, seed: int) -> Evaluation:
+        """The result, judged; kept, for searches come back to the same few, where the seed makes no difference."""
+        found = self.evaluate(architecture, seed)
+        if self._runs or type(self) is not Tabular:
+            return found
+        if len(self._judged) >= MOST_JUDGED:
+            self._judged.clear()
+        self._judged[architecture] = found = judged(found)
+        return found
 
     def _after(self, epochs: int, architecture: Architecture) -> Evaluation:
         if epochs not in self._shorter:
@@ -298,7 +316,7 @@ class Tabular(Evaluator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers read the table themselves, so it is not sent to them."""
-        return {**self.__dict__, "_evaluations": {}, "_shorter": {}, "_runs": {}, "_equal": {}}
+        return {**self.__dict__, "_evaluations": {}, "_judged": {}, "_shorter": {}, "_runs": {}, "_equal": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

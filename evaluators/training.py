@@ -22,6 +22,7 @@ from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
 from archsearch.evaluator import Built, Evaluator, Trained
 from archsearch.evaluators.together import evaluate_together
+from archsearch.networks.compiled import expect_compiler
 from archsearch.networks.network import Network
 from archsearch.space import Space
 from archsearch.stacked.training import standing, train_together
@@ -85,6 +86,9 @@ class Training(Evaluator):
             on the processor, and a share of every batch. Without batch normalisation, whose statistics are then those
             of a share, the result is that of one process but for rounding. Not for tokens, nor with drop_path or
             an auxiliary head.
+        compile: Whether updates run the network as ``torch.compile`` makes it, on CUDA devices with CUDA graphs. Of
+            images only; needs a C++ compiler, or Triton. Each network is compiled, which takes longer than a short
+            training.
         repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
             those that were done are kept; the seconds that they took are billed with the try that failed.
         together: Whether repeats are trained as one, where the parts of the networks allow it: that takes half the
@@ -130,6 +134,7 @@ class Training(Evaluator):
         accumulate: int | None = None,
         precision: Precision | None = None,
         processes: int | None = None,
+        compile: bool | None = None,  # noqa: A002
         repeats: int = 1,
         together: bool = True,
         keep: int = 1_000,
@@ -159,7 +164,7 @@ class Training(Evaluator):
         self.dropout = dropout
         self.accumulate = accumulate
         self.precision = precision
-        self.processes = processes
+        self.processes, self.compile = processes, compile
         self.repeats, self.together, self.keep = repeats, together, keep
         self.latency, self.memory = latency, memory
         self.device, self.threads = device, threads
@@ -214,6 +219,8 @@ class Training(Evaluator):
         """Binds the evaluator to a space, and reads the task, so that what is wrong with it shows before the search."""
         super().start(space)
         self.trainer.bind(space)
+        if self.recipe.compile:
+            expect_compiler(self.trainer.where)
 
     def prepare(self) -> Cost:
         """Notes which data the run is trained on, and clears away what a killed process has left half-written.
@@ -330,6 +337,8 @@ class BuiltOnTraining(Evaluator, abc.ABC):
             raise UsageError(f"{name}: training: expected a Training evaluator without repeats, got {training!r}")
         if self.training.recipe.processes > 1:
             raise UsageError(f"{name}: processes: only Training itself trains in several processes; leave them out")
+        if self.training.recipe.compile:
+            raise UsageError(f"{name}: compile: only Training itself compiles networks; leave it out")
         self.task = None  # it is the training's now: a run folder that held both could not be read
 
     @property

@@ -120,6 +120,11 @@ class LocalExecutor(Executor):
         """Evaluates the oldest job, or the oldest ones together."""
         if not self._jobs:
             return []
+        if self.batch == 1 and self._worker is None and self.in_process:
+            job, started = self._jobs[0], self.now()
+            outcome = evaluate_safely(self._evaluator, job.query)
+            self._jobs.popleft()
+            return [finished(job, outcome, started, 0)]
         together = self.batch > 1 and evaluates_batches(self._evaluator)
         jobs = [self._jobs[i] for i in range(min(self.batch if together else 1, len(self._jobs)))]
         worker = None if self.in_process else self._ready_worker()

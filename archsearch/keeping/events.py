@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import operator
 from typing import Any
 
 from archsearch.files.checksums import Damaged
 from archsearch.files.damage import as_number, text
-from archsearch.keeping.columns import OLD_COST, training_seed
-from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial, Used
+from archsearch.keeping.columns import EVALUATED, OLD_COST, training_seed
+from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, JudgedMetrics, Trial, Used
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_spent = operator.attrgetter(*EVALUATED)
+_FREE = [0.0] * len(EVALUATED)
 
 # -- events: one line of the journal ---------------------------------------------------------------
 
@@ -32,6 +39,49 @@ def trial_to_event(trial: Trial) -> list[Any]:
     if evaluation.curve:
         event.append(evaluation.curve)
     return event
+
+
+def trial_line(trial: Trial) -> str:
+    """The journal line of a finished trial as JSON text: ``trial_to_event``, encoded.
+
+    Most trials completed at the first try, in full length. Their line is put together here, since an encoder, which
+    asks each entry what it is, takes several times as long.
+    """
+    id_, options, parent, found, _, started, seconds, worker, attempts, _, _, budget, lost, repeat_of, by, used = trial
+    if found is None or lost or found.curve or not (budget is repeat_of is used is None) or by:
+        return _encode(trial_to_event(trial))
+    run = f"{started:.6f},{seconds:.7f},{worker},{attempts}"
+    score, metrics, cost, _ = found
+    if type(metrics) is JudgedMetrics and metrics.score is score and metrics.cost is cost:
+        outcome = metrics.line = metrics.line or _outcome(found)
+    else:
+        outcome = _outcome(found)
+    if "n" in run:  # nan, inf
+        return _encode(trial_to_event(trial))
+    decisions = _decisions(len(options)) % options
+    return f'["t",{id_},[{decisions}],{"null" if parent is None else parent},{run},{outcome}]'
+
+
+@functools.lru_cache(maxsize=1024)
+def _decisions(n: int) -> str:
+    """What ``%`` turns the options of so many decisions into JSON text with."""
+    return ",".join(["%d"] * n)
+
+
+def _outcome(evaluation: Evaluation) -> str:
+    """Score, names and values of the metrics, and cost, as a line of the journal has them."""
+    score, metrics, cost, _ = evaluation
+    values = list(metrics.values())
+    scored, figures = f"{score!r}", f"{values},{_FREE if cost is NO_COST else list(_spent(cost))}"
+    if "n" in scored or "n" in figures:  # nan, inf, np.float64: a case for the encoder
+        return _encode([score, list(metrics), values, _spent(cost)])[1:-1]
+    return f"{scored},{_names(tuple(metrics))},{figures.replace(' ', '')}"
+
+
+@functools.lru_cache(maxsize=64)  # the trials of a search have the same few, again and again
+def _names(names: tuple[str, ...]) -> str:
+    """Names of metrics as JSON text."""
+    return _encode(names)
 
 
 def event_to_trial(event: list[Any], seed: int) -> Trial:

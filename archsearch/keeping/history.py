@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import StorageError
 from archsearch.keeping.columns import table_to_trials, trials_to_table
-from archsearch.keeping.events import trial_to_event
+from archsearch.keeping.events import trial_line
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.journal import Gap
 from archsearch.space import Space
@@ -82,7 +82,7 @@ class History:
     def record(self, trials: Sequence[Trial]) -> None:
         """Adds finished trials; they are on disk when this returns."""
         if self.folder:
-            self.folder.append([_encode(trial_to_event(trial)) for trial in trials])
+            self.folder.append([trial_line(trial) for trial in trials])
         self.restore(trials)
 
     def restore(self, trials: Sequence[Trial]) -> None:

@@ -74,6 +74,7 @@ class Course:
         self.evaluator = evaluator
         self.executor = executor
         self.settings = settings
+        self._certainty = settings.certainty if isinstance(settings.certainty, Certainty) else None
         self.history = history
         self.listeners = listeners
         self._show = Display(settings, progress)
@@ -298,7 +299,12 @@ class Course:
             costs[5] += cost.recorded_seconds
         if trial.repeat_of is not None:
             return
-        if self.best is None or trial.rank > self.best.rank or not self._is_fresh(self.best):
+        best = self.best
+        if best is not None and best.budget is trial.budget is None and best.evaluation and self._advances is None:
+            better = evaluation.score > best.evaluation.score  # all are as long, and compare
+        else:
+            better = best is None or trial.rank > best.rank or not self._is_fresh(best)
+        if better:
             self.best = trial
 
     def _bill_tries(self, job: Job) -> None:
@@ -364,6 +370,8 @@ class Course:
     def _spent(self, more: float = 0.0) -> str | None:
         """Which budget is used up, if so many seconds more are billed."""
         settings = self.settings
+        if settings.max_cost is settings.max_seconds is None:
+            return None
         if settings.max_cost is not None and self.billed_seconds + more >= self._limit("max_cost"):
             return "max_cost"
         if settings.max_seconds is not None and self._now() >= self._limit("max_seconds"):
@@ -375,8 +383,8 @@ class Course:
         whole: float | None = getattr(self.settings, name)
         if whole is None:
             return math.inf
-        certainty = self.settings.certainty
-        if not isinstance(certainty, Certainty) or self._noiseless:
+        certainty = self._certainty
+        if certainty is None or self._noiseless:
             return whole
         share = certainty.kept(int(whole)) if name == "trials" else certainty.share * whole
         if race := self._racing:

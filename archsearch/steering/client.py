@@ -10,7 +10,6 @@ from typing import Any
 
 from archsearch.errors import ArchsearchError, RunFolderError, UsageError
 from archsearch.files.lock import in_use
-from archsearch.limits import Limit
 from archsearch.steering.address import address, is_own
 from archsearch.steering.door import read_line
 
@@ -76,7 +75,7 @@ class Control:
         """
         return str(self.ask("timeout", seconds)["said"])
 
-    def limits(self, limits: Mapping[str, Limit | None]) -> str:
+    def limits(self, limits: Mapping[str, float | Sequence[float | None] | str | None]) -> str:
         """Changes limits on what may be evaluated, from the next proposal on.
 
         Args:

@@ -68,6 +68,7 @@ class Bound:
             ("dropout", recipe.dropout, kind == TOKENS),
             ("accumulate", recipe.accumulate if recipe.accumulate > 1 else None, kind == IMAGES),
             ("processes", recipe.processes if recipe.processes > 1 else None, kind == IMAGES),
+            ("compile", recipe.compile, kind == IMAGES),
             ("precision", recipe.precision if recipe.precision != "full" else None, kind == IMAGES),
         ):
             if given and not fits:
