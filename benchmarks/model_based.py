@@ -11,8 +11,9 @@ each search is a line of the file, and a run that was stopped goes on where it w
 ``cost`` tells each searcher so many random results, and times the proposals that follow. What comes once for many
 trials, the first fit, is divided by the trials after which it comes again.
 
-``fit`` fits models to the first results of a search by the plain process, and asks them for 150 others, three of four of
-them mutations of the five best: rank correlation, and the mean logarithm of the density of the truth (normal scores).
+``fit`` fits models to the first results of a search by the plain process, and asks them for 150 others, three of four
+of them mutations of the five best: rank correlation, and the mean logarithm of the density of the truth, on the scale
+of normal scores.
 """
 
 from __future__ import annotations
