@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from archsearch import cli
-from archsearch.cli.answers import json_value
+from archsearch.basics.descriptions import json_value
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "answers.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -19,6 +19,7 @@ COMMANDS = {
     "resume": (["resume", "run", "--trials", "14", "--quiet"], "result"),
     "status": (["status", "run"], "status"),
     "watch": (["watch", "run"], "watch"),
+    "serve": (["serve", "run", "--port", "0"], "serve"),
     "report": (["report", "run"], "report"),
     "verify": (["verify", "run", "--evaluator", "Tabular", "--top", "3", "--quiet"], "verification"),
     "export": (["export", "run"], "export"),
@@ -82,6 +83,7 @@ def test_the_schema_is_one_and_every_command_is_tried():
 
 
 def test_every_command_answers_with_one_document(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("archsearch.serving.PageServer.serve", lambda self: None)  # it would go on
     monkeypatch.chdir(tmp_path)
     found = {}
     for name, (arguments, definition) in COMMANDS.items():

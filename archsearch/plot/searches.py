@@ -30,7 +30,7 @@ def learning_curve(source: Source, *, over: Literal["trials", "cost"] = "trials"
         raise UsageError(f"learning_curve: over: expected trials or cost, got {over!r}")
     found = searched(source, trust)
     found.need_completed()
-    return draw_curve(found.trials, None, found.name, by_cost=over == "cost")
+    return draw_curve(found.trials, None, found.name, found.label, by_cost=over == "cost")
 
 
 def front(source: Source, objectives: Mapping[str, Direction], *, trust: bool = False) -> Figure:

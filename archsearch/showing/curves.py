@@ -105,8 +105,7 @@ def draw_front(
     figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
     axes = figure.add_subplot(xlabel=labels[0].replace("_", " "), ylabel=labels[1].replace("_", " "))
     others = points[~on_front]
-    chosen = np.linspace(0, len(others) - 1, min(len(others), MAX_POINTS)).astype(int)
-    xs, ys = others[chosen].T
+    xs, ys = others[evenly_chosen(len(others))].T
     axes.scatter(xs, ys, s=12, color=GREY, alpha=0.4, linewidths=0, rasterized=True, label="each trial")
     front = points[on_front]
     front = front[np.argsort(front[:, 0])]
@@ -223,19 +222,33 @@ def draw_heat_maps(
     return save_figure(figure, path)
 
 
+def shown_range(ys: npt.NDArray[np.float64]) -> tuple[float, float, int]:
+    """From where to where a picture of these scores reaches, and how many lie below it.
+
+    Args:
+        ys: Finite scores, shape (trials,), one or more.
+    """
+    # What a search is about lies above the median; three times that range below it is room for the others.
+    top, middle = float(ys.max()), float(np.median(ys))
+    low = max(float(ys.min()), middle - 3 * (top - middle)) if top > middle else float(ys.min())
+    room = 0.05 * (top - low) or 0.5
+    return low - room, top + room, int((ys < low - room).sum())
+
+
+def evenly_chosen(count: int, most: int = MAX_POINTS) -> npt.NDArray[np.int64]:
+    """Positions of at most so many of ``count`` points."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+
+
 def _plot_scores(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> None:
     """Scatters the finite scores, and chooses the range of the y-axis."""
     xs, ys = xs[np.isfinite(ys)], ys[np.isfinite(ys)]
     if not len(ys):
         axes.text(0.5, 0.5, "no completed trial", transform=axes.transAxes, ha="center", color=INK)
         return
-    # What a search is about lies above the median; three times that range below it is room for the others.
-    top, middle = float(ys.max()), float(np.median(ys))
-    low = max(float(ys.min()), middle - 3 * (top - middle)) if top > middle else float(ys.min())
-    room = 0.05 * (top - low) or 0.5
-    axes.set_ylim(low - room, top + room)
-    below = int((ys < low - room).sum())
+    low, high, below = shown_range(ys)
+    axes.set_ylim(low, high)
     label = f"each trial ({below:,} of {len(ys):,} lie below this picture)" if below else "each trial"
-    chosen = np.linspace(0, len(ys) - 1, min(len(ys), MAX_POINTS)).astype(int)
+    chosen = evenly_chosen(len(ys))
     size = min(max(6_000 / len(ys), 5.0), 25.0)
     axes.scatter(xs[chosen], ys[chosen], s=size, color=BLUE, alpha=0.35, linewidths=0, rasterized=True, label=label)

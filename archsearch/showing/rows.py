@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archsearch.basics.words import plain, say
@@ -94,6 +95,17 @@ def certainty_parts(standing: Standing | None) -> list[ReportFacts | ReportTable
         rows[1][-1] = "leads"
         parts.append(ReportTable("Scored again", rows))
     return parts
+
+
+def score_label(config: Mapping[str, Any]) -> str:
+    """What an axis of a run's scores says: what its evaluator said of them, or "score" and what its settings tell."""
+    said = config.get("score_label")
+    if isinstance(said, str) and said:
+        return plain(said)
+    evaluator = config["evaluator"]
+    told = [str(evaluator["class_path"]).replace(":", ".").rpartition(".")[2]]
+    told += [Path(task).name for task in (evaluator["init_args"].get("task"),) if isinstance(task, str)]
+    return f"score ({', '.join(map(plain, told))})"
 
 
 def component_text(description: dict[str, Any]) -> str:
