@@ -127,7 +127,8 @@ class Laboratory(Bench):
         for name, evaluator in self.given.items():
             found[name] = (evaluator, "reference" if not self.again and others[name] == own else "evaluator")
         if not self.again and not any(kind == "reference" for _, kind in found.values()):
-            found[names([self.reference])[0]] = (anew(self.reference), "reference")
+            name = "reference" if "reference" not in found else names([self.reference])[0]
+            found[name] = (anew(self.reference), "reference")
         if size is not None and size.figure not in found:
             found[size.figure] = (size, "trivial")
         found |= {name: (each, "trivial") for name, each in self._other_sizes(found).items()}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from archsearch.errors import UsageError
 from archsearch.showing.style import (
@@ -21,6 +21,7 @@ from archsearch.showing.style import (
     ORANGE,
     RED,
     SKY,
+    axis_label,
     legend_label,
     save_figure,
     time_unit,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 MAX_POINTS = 20_000
 NARROW = 5.5
 """Inches: the width of pictures with much text, so that it can be read on a phone, too."""
+
+LARGE = 1e5
+"""From here on numbers at an axis are written as 200 k, 1.2 M."""
 
 SCALE = 0.12
 """Inches: the height of the scale of colours."""
@@ -103,13 +107,9 @@ def draw_front(
         UsageError: If no picture can be written with that suffix.
     """
     figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
-    axes = figure.add_subplot(xlabel=labels[0].replace("_", " "), ylabel=labels[1].replace("_", " "))
-    others = points[~on_front]
-    xs, ys = others[evenly_chosen(len(others))].T
-    axes.scatter(xs, ys, s=12, color=GREY, alpha=0.4, linewidths=0, rasterized=True, label="each trial")
-    front = points[on_front]
+    axes = figure.add_subplot(xlabel=axis_label(labels[0]), ylabel=axis_label(labels[1]))
+    others, front = points[~on_front], points[on_front]
     front = front[np.argsort(front[:, 0])]
-    axes.plot(*front.T, color=RED, marker="o", markersize=4, linewidth=1, label="best compromises")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -118,7 +118,17 @@ def draw_front(
     room = 0.05 * (high - low) or 0.5
     lowest, highest = max(points[:, 1].min(), 2 * low - high), min(points[:, 1].max(), 2 * high - low)
     axes.set_ylim(lowest - room, highest + room)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    names = []
+    for some, name in ((others, "each other trial"), (front, "best compromises")):
+        outside = int(((some[:, 1] < lowest - room) | (some[:, 1] > highest + room)).sum())
+        names.append(f"{name} ({outside:,} of {len(some):,} lie outside this picture)" if outside else name)
+    xs, ys = others[evenly_chosen(len(others))].T
+    axes.scatter(xs, ys, s=12, color=GREY, alpha=0.4, linewidths=0, rasterized=True, label=names[0])
+    axes.plot(*front.T, color=RED, marker="o", markersize=4, linewidth=1, label=names[1])
+    for axis, values in ((axes.xaxis, points[:, 0]), (axes.yaxis, points[:, 1])):
+        if np.abs(values).max() >= LARGE:
+            axis.set_major_formatter(EngFormatter(sep=" "))
+    figure.legend(loc="outside lower center", ncols=1, frameon=False)
     return save_figure(figure, path)
 
 
@@ -136,7 +146,7 @@ def draw_columns(path: str | Path | None, columns: Mapping[str, Sequence[float]]
     (label, xs), *rest = columns.items()
     figure = Figure(figsize=(8, 0.6 + 2 * len(rest)), facecolor="white", layout="constrained")
     for row, (name, ys) in enumerate(rest):
-        axes = figure.add_subplot(len(rest), 1, row + 1, ylabel=name.replace("_", " "))
+        axes = figure.add_subplot(len(rest), 1, row + 1, ylabel=axis_label(name))
         axes.plot(xs, ys, color=BLUE, marker="o", markersize=3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)

@@ -156,7 +156,7 @@ def _write(
         target.mkdir(exist_ok=True)
         draw_curves(table, target, folder.path.name, label)
         pictures = draw_best(space, tuple(rows[0]["architecture"]), target)
-        pictures |= draw_front(front, target) | draw_set_up(folder.path, target, folder.notices)
+        pictures |= draw_front(front, target, label) | draw_set_up(folder.path, target, folder.notices)
         if searched is not None:
             write_parquet(target / RECORDS, searched[0].with_truth(searched[1]))
             pictures |= draw_searched(*searched, target)

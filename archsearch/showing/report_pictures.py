@@ -94,16 +94,19 @@ def draw_best(space: Space | None, architecture: Architecture, target: Path) -> 
     return {"Best architecture": "best.png"}
 
 
-def draw_front(front: Front | None, target: Path) -> dict[str, str]:
+def draw_front(front: Front | None, target: Path, label: str) -> dict[str, str]:
     """Draws the first two objectives, and how the hypervolume grew: title and file of each picture."""
     from archsearch.showing.curves import draw_columns, draw_front
 
     if front is None:
         return {}
     (first, second), points = list(front.objectives)[:2], front.points[:, :2]
-    draw_front(target / "front.png", points[:, ::-1], front.on_front, (second, first))
-    columns = dict(zip(("completed trials", "hypervolume"), front.growth.T.tolist(), strict=True))
-    draw_columns(target / "hypervolume.png", columns, "share of the box that was seen")
+    said = {"score": label}
+    draw_front(
+        target / "front.png", points[:, ::-1], front.on_front, (said.get(second, second), said.get(first, first))
+    )
+    columns = dict(zip(("completed trials", "hypervolume, share"), front.growth.T.tolist(), strict=True))
+    draw_columns(target / "hypervolume.png", columns, "share of the box between the worst and the best that were seen")
     return {"Best compromises": "front.png", "Hypervolume by trials": "hypervolume.png"}
 
 

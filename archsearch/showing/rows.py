@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archsearch.basics.words import plain, say
+from archsearch.basics.words import format_figure, plain, say
 from archsearch.components import import_object, one_line
 from archsearch.errors import UsageError
 from archsearch.files.arrow import array
@@ -158,10 +158,8 @@ def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def number_text(value: Any) -> str:
-    """A figure for people; a dash where there is none."""
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+    """A figure for people, as ``format_figure`` writes it; an ``int``, such as an id, as it is."""
+    return str(value) if isinstance(value, int) else format_figure(value)
 
 
 class ReportFacts(NamedTuple):
