@@ -198,7 +198,7 @@ def draw_break_even(comparison: Findings, path: Path | None) -> Figure:
     last = 10 ** math.ceil(math.log10(max(1_000, 5 * max(comparison.trials, comparison.samples))))
     counts = np.geomspace(1, last, 200)
     rows = [row for row in comparison.rows if row.kind in ("evaluator", "reference") and row.priced]
-    shown = _highlighted(comparison, [row.name for row in rows])
+    shown = _highlighted(comparison)
     for row in rows:
         axes.plot(counts, [max(row.total(n), 1e-9) for n in counts], **_look(row.name, shown))
     first, each = set_up_seconds(comparison.reference_set_up), comparison.reference_cost.billed_seconds
@@ -219,7 +219,7 @@ def draw_search(comparison: Findings, path: Path | None) -> Figure:
     figure, axes = _axes(f"billed cost, set-up included ({comparison.space})", f"regret of the pick{what}", height=5.5)
     rows = [row for row in comparison.rows if row.picks is not None and np.isfinite(row.picks).any()]
     rows = [row for row in rows if comparison.affordable(row)]
-    shown = _highlighted(comparison, [row.name for row in rows])
+    shown = _highlighted(comparison)
     budgets = np.array(comparison.budgets)
     for row in sorted(rows, key=lambda row: row.name in shown):
         assert row.picks is not None
@@ -268,14 +268,15 @@ def _frame(axes: Axes, comparison: Findings, others: Sequence[Compared]) -> None
         )
 
 
-def _highlighted(comparison: Findings, names: Sequence[str]) -> list[str]:
-    """What has a colour of its own: what is recommended, the reference, and then what ranks best."""
+def _highlighted(comparison: Findings) -> list[str]:
+    """What has a colour of its own, the same in all pictures: what is recommended, the reference, what ranks best."""
     wanted = [each.name for each in comparison.recommendations() if each.name is not None]
     wanted += [row.name for row in comparison.rows if row.kind == "reference"]
     ranked = [row for row in comparison.rows if row.agreement is not None and row.kind == "evaluator"]
     ranked.sort(key=lambda row: -row.agreement.tau.value if row.agreement is not None else 0.0)
     wanted += [row.name for row in ranked]
-    return [name for name in dict.fromkeys(wanted) if name in names][:HIGHLIGHTED]
+    priced = {row.name for row in comparison.rows if row.priced}
+    return [name for name in dict.fromkeys(wanted) if name in priced][:HIGHLIGHTED]
 
 
 def _look(name: str, shown: Sequence[str]) -> dict[str, Any]:
