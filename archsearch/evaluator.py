@@ -100,12 +100,15 @@ class Evaluator(Described):
             trial is that of the newest scores, and repeats are not answered with older ones.
         executor: Where one-off evaluations, such as those of labels, can be done in parallel, by a search of their
             own: the ``Executor`` of the search, which is not running yet. None but while ``prepare`` runs.
+        score_label: What an axis of scores says, with unit and data, such as ``validation accuracy, % (cifar10)``;
+            empty: "score", with what the settings tell.
         on_progress: Told how far one-off work is: what is done, steps done, steps in all. None: nobody listens.
     """
 
     keeps_files: bool = False
     comparable: ClassVar[bool] = False
     weights_from: ClassVar[str] = ""
+    score_label: str = ""
 
     space: Space
     folder: Path | None = None

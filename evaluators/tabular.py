@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from archsearch.basics.checks import whole_number
@@ -146,6 +147,7 @@ class Tabular(Evaluator):
         self.where = where
         self.repeated: Repeated = repeated
         self._own = None if self.table is None else self._own_table(self.table)
+        self.score_label = self._label()
         self._evaluations: Rows = {}
         self._judged: dict[Architecture, Evaluation] = {}
         self._runs: dict[Architecture, list[Evaluation]] = {}
@@ -153,6 +155,13 @@ class Tabular(Evaluator):
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
         self._read = ""  # the fingerprint of the table of one's own that was read
+
+    def _label(self) -> str:
+        """What an axis of its scores says; embedded are accuracies in percent, and published scores."""
+        if self.table is not None:
+            return f"{self.score} ({Path(self.table).name})"
+        task = self._selection.source.task
+        return f"validation accuracy, % ({task})" if self.zero_cost is None else f"{self.zero_cost} ({task})"
 
     def _own_table(self, path: str) -> OwnTable:
         if self.repeated not in get_args(Repeated):

@@ -20,6 +20,7 @@ WORK = {
     "run": ("cli.searching", "search_or_go_on"),
     "resume": ("running.search", "resume"),
     "status": ("showing.status", "standing"),
+    "serve": ("serving.server", "PageServer"),
     "report": ("showing.report", "report"),
     "show": ("showing.status", "shown"),
     "verify": ("judging.verification", "verify"),

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from archsearch import Space, cli, search
-from archsearch.cli.answers import json_value
+from archsearch.basics.descriptions import json_value
 from archsearch.controllers import RandomSearch
 from archsearch.evaluators import Function
 
@@ -22,6 +22,7 @@ COMMANDS = {
     "status": (["status", "run"], "status"),
     "watch": (["watch", "run"], "watch"),
     "control": (["control", "steered", "show"], "control"),
+    "serve": (["serve", "run", "--port", "0"], "serve"),
     "report": (["report", "run"], "report"),
     "verify": (["verify", "run", "--evaluator", "Tabular", "--top", "3", "--quiet"], "verification"),
     "export": (["export", "run"], "export"),
@@ -101,6 +102,7 @@ def test_the_schema_is_one_and_every_command_is_tried():
 
 
 def test_every_command_answers_with_one_document(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("archsearch.serving.PageServer.serve", lambda self: None)  # it would go on
     monkeypatch.chdir(tmp_path)
     found = {}
     for name, (arguments, definition) in COMMANDS.items():

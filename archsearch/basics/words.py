@@ -82,6 +82,18 @@ def fenced(text: str) -> str:
     return f"{fence}\n{plain_lines(text)}\n{fence}"
 
 
+MOST_WHOLE = 1e15
+"""Up to here a whole figure, such as a number of parameters, is written with all its digits."""
+
+
+def format_figure(value: float | None) -> str:
+    """A score or metric for people, the same everywhere: six digits, whole numbers with all; a dash for None."""
+    if value is None:
+        return "-"
+    whole = float(value).is_integer() and abs(value) < MOST_WHOLE
+    return f"{value:,.0f}" if whole else f"{value:,.6g}"
+
+
 def format_cost(cost: Cost) -> str:
     """A cost for people: the amounts that are not zero, with units."""
     parts = [f"{format_seconds(cost.wall_seconds)} on the run's clock"]

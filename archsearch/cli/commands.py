@@ -15,7 +15,7 @@ from typing import Any
 from archsearch.basics.words import say
 from archsearch.cli.answers import Answer, nothing_else, without_option, write_document
 from archsearch.cli.comparing import compare
-from archsearch.cli.looking import export, list_components, report, show, status, verify, watch
+from archsearch.cli.looking import export, list_components, report, serve, show, status, verify, watch
 from archsearch.cli.profiling import profile
 from archsearch.cli.searching import control, resume, run
 from archsearch.cli.studying import study
@@ -39,6 +39,7 @@ commands:
   status    how far a search is, from another terminal
   watch     follow searches until they end, from another terminal
   control   pause, stop or steer a search that runs, from another terminal
+  serve     one page over many runs for a browser of this machine, redrawn while they go on
   report    the best architectures of a run, its learning curve, one HTML page
   verify    score the best of a run again, by a better evaluator: does their order hold?
   export    the best of a run as files without code: genotype, weights, ONNX, a model card
@@ -80,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_document(command, answer)
         elif answer.text:
             say(answer.text)
+        if answer.then is not None:
+            with contextlib.suppress(KeyboardInterrupt):
+                answer.then()
     except BrokenPipeError:
         return 1
     return answer.status
@@ -188,6 +192,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Answer]] = {
     "status": status,
     "watch": watch,
     "control": control,
+    "serve": serve,
     "report": report,
     "verify": verify,
     "export": export,

@@ -387,4 +387,5 @@ def _config(
         "versions": versions,
         "fingerprints": _fingerprints(controller, evaluator, settings),
         **({} if settings.certainty is None else {"noise": noise_of(evaluator)}),
+        **({"score_label": evaluator.score_label} if evaluator.score_label else {}),
     }

@@ -30,6 +30,7 @@ from archsearch.showing.rows import (
     number_text,
     print_rows,
     repeats_in,
+    score_label,
     searched_facts,
     shown_columns,
     standing_of_run,
@@ -103,7 +104,7 @@ def report(
     failures = failure_parts(calibration_of_run(table, space), folder.thinned())
     shown = [each for each in (*certain, verification, *gradient, *failures, *make_tables(table, tables)) if each]
     sections = [*([] if front is None else _front_parts(front, top)), *(each.html() for each in shown)]
-    page = _write(folder, space, table, rows, facts, front, searched, sections)
+    page = _write(folder, score_label(config), space, table, rows, facts, front, searched, sections)
     print_rows(rows, facts)
     if front is not None:
         say(f"front     {front}\n\n{aligned(_front_cells(front, top), left=-1)}\n")
@@ -140,6 +141,7 @@ def _searched(folder: RunFolder, space: Space | None, table: Evaluator | None) -
 
 def _write(
     folder: RunFolder,
+    label: str,
     space: Space | None,
     table: pa.Table,
     rows: list[dict[str, Any]],
@@ -155,9 +157,9 @@ def _write(
     target = folder.path / "report"
     try:
         target.mkdir(exist_ok=True)
-        draw_curves(table, target, folder.path.name)
+        draw_curves(table, target, folder.path.name, label)
         pictures = draw_best(space, tuple(rows[0]["architecture"]), target)
-        pictures |= draw_front(front, target) | draw_set_up(folder.path, target, folder.notices)
+        pictures |= draw_front(front, target, label) | draw_set_up(folder.path, target, folder.notices)
         if searched is not None:
             write_parquet(target / RECORDS, searched[0].with_truth(searched[1]))
             pictures |= draw_searched(*searched, target)

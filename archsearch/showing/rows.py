@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archsearch.basics.words import format_faults, plain, say
+from archsearch.basics.words import format_faults, format_figure, plain, say
 from archsearch.components import import_object, one_line
 from archsearch.errors import UsageError
 from archsearch.failing.calibration import MOST_TRIALS, Calibration, calibrate
@@ -130,6 +131,17 @@ def certainty_parts(standing: Standing | None) -> list[ReportFacts | ReportTable
     return parts
 
 
+def score_label(config: Mapping[str, Any]) -> str:
+    """What an axis of a run's scores says: what its evaluator said of them, or "score" and what its settings tell."""
+    said = config.get("score_label")
+    if isinstance(said, str) and said:
+        return plain(said)
+    evaluator = config["evaluator"]
+    told = [str(evaluator["class_path"]).replace(":", ".").rpartition(".")[2]]
+    told += [Path(task).name for task in (evaluator["init_args"].get("task"),) if isinstance(task, str)]
+    return f"score ({', '.join(map(plain, told))})"
+
+
 def component_text(description: dict[str, Any]) -> str:
     """A component on one line, without arguments that are None; cut short where it is long."""
     text = one_line(without_none(description))
@@ -180,10 +192,8 @@ def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def number_text(value: Any) -> str:
-    """A figure for people; a dash where there is none."""
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+    """A figure for people, as ``format_figure`` writes it; an ``int``, such as an id, as it is."""
+    return str(value) if isinstance(value, int) else format_figure(value)
 
 
 class ReportFacts(NamedTuple):
