@@ -28,7 +28,7 @@ FEW = 12
 
 
 class Auto(Controller):
-    """Switches between other controllers: first a model, later local search; NSGA-II for several objectives.
+    """Switches between other controllers: first a model, later local search, NSGA-II for several objectives.
 
     It says what it picked, and why.
 

@@ -28,7 +28,7 @@ GAP = 1e-6
 
 
 class Cascade(Referenced):
-    """Scores by several evaluators of rising cost; each sees only the best of what the one before it has seen.
+    """Scores by several evaluators of rising cost, each of which sees only the best of what the one before it has seen.
 
     An architecture passes a stage if its score there is at least the stage's threshold: the score that the best
     ``keep`` of the reference sample reach. The reference sample is random architectures that passed the stages before.

@@ -55,7 +55,7 @@ FEWEST = 10
 
 
 class ZeroCostEnsemble(Referenced):
-    """Combines several scores at initialisation, by their ranks in a reference sample; no labels are needed.
+    """Combines several scores at initialisation, by their ranks in a reference sample, without labels.
 
     The score is the geometric mean of an architecture's ranks, as shares of the reference sample: between 0 and 1, the
     higher the better. Scores of one kind have one vote together, the geometric mean of theirs: ``size`` (parameters,
