@@ -53,7 +53,7 @@ class Gene(NamedTuple):
 
 
 class CGP(Space):
-    """Genomes of a grid of 5 x 30 nodes with 10 functions, most of them silent, 10 to 50 of them active.
+    """Genomes of a grid of 5 x 30 nodes, most of which are silent: 10 functions, 10 to 50 active nodes.
 
     A node's decisions are its function and two sources: nodes of the ``level_back`` columns before its own, and the
     image where these reach back to it. The last decision is the node that is the output. A node is *active* if the
