@@ -28,11 +28,14 @@ FEW = 12
 
 
 class Auto(Controller):
-    """Picks and switches: a model at first, local search later, NSGA-II for several objectives; says what and why.
+    """Switches between other controllers: first a model, later local search, NSGA-II for several objectives.
+
+    It says what it picked, and why.
 
     Args:
-        objectives: Several, as ``NSGA2`` takes them, such as ``{"score": "max", "flops": "min"}``. None: the score.
-        modelled: Results that the model is in charge of, >= 1; see the module.
+        objectives: Several objectives, as ``NSGA2`` takes them, such as ``{"score": "max", "flops": "min"}``. None: the
+            score.
+        modelled: For how many results the model is in charge, >= 1; see the module.
 
     Raises:
         UsageError: If a setting is out of range.

@@ -70,14 +70,15 @@ class BayesianOptimization(Controller):
     the proposals that are remembered.
 
     Args:
-        model: What predicts scores. None: ``GaussianProcess()``.
-        initial: Results that are waited for, with random proposals, until the model is fitted, >= 2.
-        batch: Proposals of a round, which has one fit, >= 1.
-        candidates: What a round chooses from, >= 1: a quarter of them random, the others mutations of the best.
+        model: The model that predicts scores. None: ``GaussianProcess()``.
+        initial: Results of random proposals to wait for before the model is first fitted, >= 2.
+        batch: Proposals per round, >= 1; the model is fitted once per round.
+        candidates: Candidates among which a round chooses, >= 1: a quarter of them random, the others mutations of the
+            best.
         parents: How many of the best architectures are mutated, >= 1.
-        more_mutations: Probability, from 0 to below 1, that a mutation is mutated once more, and so on. One that has
-            been proposed is so in any case.
-        labels: Most results that the model is fitted to, at least ``initial``.
+        more_mutations: Probability, from 0 to below 1, that a mutation is mutated once more, and so on. A mutation that
+            was already proposed is always mutated again.
+        labels: The most results that the model is fitted to, at least ``initial``.
 
     Raises:
         UsageError: If a setting is out of range, or ``model`` is no model.

@@ -25,9 +25,9 @@ class GreedyGrowth(OnePlusLambda):
     """Greedy growth: the best of all ways to grow by one step, as long as it is better (AdaNet, Cortes et al. 2017).
 
     Args:
-        candidates: Most of a step, drawn where there are more, >= 1. The paper has 2.
-        penalty: On the complexity that the space ascribes to an architecture, or, where it does not, its decisions;
-            >= 0, in units of the score.
+        candidates: The most candidates of a step, >= 1; they are drawn if there are more. The paper has 2.
+        penalty: Penalty on the complexity that the space gives to an architecture, or, if it gives none, on the number
+            of its decisions; >= 0, in units of the score.
 
     Raises:
         UsageError: If a setting is out of range.

@@ -35,17 +35,16 @@ PATIENCE = 20
 
 
 class LocalSearch(Controller):
-    """Local search: on to the best neighbour, as long as it is better, then a new beginning (White et al. 2021).
+    """Local search: moves to the best neighbour as long as that is better, then starts again (White et al. 2021).
 
     The parent named in a proposal is the architecture that it is a neighbour of. Equal scores are no improvement. The
-    order: ClassVar[Order] = "steps"
     state has a constant 171 KiB for the proposals that are remembered.
 
     Args:
-        initial: Random architectures of which the best is the beginning of a climb, >= 1. The authors' code has 10,
-            the simplest form in the paper 1.
+        initial: Random architectures, >= 1; the best of them is the start of a climb. The authors' code has 10, the
+            simplest form in the paper 1.
         first_improvement: Whether the first better neighbour is taken at once, instead of the best of all.
-        neighbours: Most neighbours of an architecture that are asked, drawn at random, >= 1. None: all.
+        neighbours: The most neighbours of an architecture that are tried, drawn at random, >= 1. None: all.
 
     Raises:
         UsageError: If a setting is out of range.

@@ -19,10 +19,10 @@ from archsearch.trial import Architecture, Trial
 
 
 class PairTournament(Controller):
-    """Two members are drawn: the worse one dies, the better one has a child (Real et al. 2017).
+    """Pair tournaments: of two drawn members the worse one dies and the better one has a child (Real et al. 2017).
 
-    In spaces with moves, such as ``EvoNet``, all begin at the space's start, a child is one move away, and one whose
-    weights are reset names no parent; elsewhere they begin anywhere, and a child is a mutation.
+    In spaces with moves, such as ``EvoNet``, all members begin at the space's start, a child is one move away, and a
+    child whose weights are reset names no parent. Elsewhere members begin at random, and a child is a mutation.
 
     Args:
         population_size: Members, >= 2. The paper has 1,000, of which 250 workers trained one each at a time.

@@ -34,7 +34,7 @@ MOST_JUDGED = 4096
 
 
 class Tabular(Evaluator):
-    """Look-up in a table: an embedded one, or a Parquet or CSV file of your own.
+    """Looks scores up in a table: an embedded one, or a Parquet or CSV file of your own.
 
     The score is the validation accuracy in percent that ``epochs`` and ``run`` select; what else the table knows is
     reported as metrics and never used. Billed: the recorded seconds of that training.
@@ -74,20 +74,20 @@ class Tabular(Evaluator):
         run: Embedded table: a single run, or the mean of all.
         table: Path of a ``.parquet`` or ``.csv`` file to use instead of an embedded table.
         architecture: Own table: the column that identifies the architecture: text that the space can parse, or a list
-            of options. Or a list of columns, each with the name of a decision: of ``Choices`` with its values, of other
-            spaces with numbers of options, counted from 0; empty where an architecture has no such decision.
+            of options. Or a list of columns, each with the name of a decision: for ``Choices`` with its values, for
+            other spaces with numbers of options, counted from 0; empty if an architecture has no such decision.
         score: Own table: the column to search on.
         metrics: Own table: columns to report; None: all other columns of numbers.
         cost: Own table: column of seconds to bill.
-        maximize: Own table: False for a score that should be low, such as a loss; it is negated.
+        maximize: Own table: False for a score that should be low, such as a loss; the score is then negated.
         zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a published score at initialisation to search
             on, in place of the accuracy that ``epochs`` and ``run`` select.
         device: Embedded table of ``cifar10``, ``cifar100`` or ``ImageNet16-120``: whose latency and energy to report.
         attacks: Embedded table of ``cifar10``: accuracies under which attacks to report, such as ``pgd_eps1.0``, or
             ``all`` 32.
         where: Own table: which rows count: name of a column to the value, or list of values, that it must have.
-        repeated: Own table: what several rows of one architecture are: ``refuse``: a mistake; ``mean``: their mean
-            counts; ``runs``: each trial gets one of them, by its seed.
+        repeated: Own table: what to do with several rows of one architecture: ``refuse``: they are a mistake; ``mean``:
+            their mean counts; ``runs``: each trial gets one of them, by its seed.
 
     Raises:
         UsageError: If settings exclude each other, or the embedded table has no such run.
