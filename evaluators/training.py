@@ -84,27 +84,11 @@ class Training(Evaluator):
             deems it safe, in training and scoring; weights and updates stay float32.
         processes: How many processes of this machine train an architecture together, >= 1, each with a CUDA device, or
             on the processor, and a share of every batch. Without batch normalisation, whose statistics are then those
-<<<<<<< HEAD
-            of a share, the result is that of one process but for rounding. Not for tokens, nor with drop_path or
-            an auxiliary head.
-        compile: Whether updates run the network as ``torch.compile`` makes it, on CUDA devices with CUDA graphs. Of
-            images only; needs a C++ compiler, or Triton. Each network is compiled, which takes longer than a short
-            training.
-        repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
-            those that were done are kept; the seconds that they took are billed with the try that failed.
-        together: Whether repeats are trained as one, where the parts of the networks allow it: that takes half the
-            time or less, differs from separate trainings by the order in which numbers are added up, and if it fails,
-            all are lost.
-        keep: How many checkpoints are kept, >= 1: those that were written or read last. A training that would go on
-            from one that is gone begins anew.
-        latency: Whether to measure the time of a forward pass over up to 64 validation images. Such a figure is never
-            the same twice.
-        memory: Whether to count bytes, besides parameters: ``weight_bytes``, ``activation_bytes`` and ``cache_bytes``
-            to use a network for one example; ``training_bytes`` to train it in float32: weights, gradients, what the
-            optimiser keeps, and what a batch keeps for its way back (not of tokens). Some 0.1 s an architecture.
-=======
             of a share, the result is that of one process except for rounding. Not for tokens, nor with drop_path or an
             auxiliary head.
+        compile: Whether updates run the network as ``torch.compile`` makes it, on CUDA devices with CUDA graphs. For
+            images only; needs a C++ compiler, or Triton. Each network is compiled, which takes longer than a short
+            training.
         repeats: Trainings from different seeds whose scores are averaged, >= 1. If one fails and the trial is tried
             again, finished ones are kept; the seconds that they took are billed with the try that failed.
         together: Whether repeats are trained as one network, if its parts allow that. It is faster, most of all for
@@ -114,7 +98,9 @@ class Training(Evaluator):
             gone starts again when it should continue.
         latency: Whether to measure the time of a forward pass over up to 64 validation images. It is never the same
             twice.
->>>>>>> editing
+        memory: Whether to count bytes, besides parameters: ``weight_bytes``, ``activation_bytes`` and ``cache_bytes``
+            to use a network for one example; ``training_bytes`` to train it in float32: weights, gradients, what the
+            optimiser keeps, and what a batch keeps for the backward pass (not of tokens). Some 0.1 s an architecture.
         device: auto (a CUDA device if there is one), or any device of PyTorch.
         threads: Number of PyTorch's threads, >= 1.
 
