@@ -226,9 +226,9 @@ def control(arguments: Sequence[str]) -> Answer:
     given = parser.parse_args(list(arguments)).as_dict()
     verb, directory = given["verb"], given["directory"]
     value = _value_of(verb, given["values"])
-    from archsearch.steering.client import Control
+    from archsearch.steering import client
 
-    answer = Control(directory).ask(verb, value)
+    answer = client.control(directory).ask(verb, value)
     lines = [str(answer["said"])]
     if verb == "show":
         lines += [f"pending  {each['trial']}  {each['name']}" for each in answer["pending"]]
