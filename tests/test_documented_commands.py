@@ -19,6 +19,7 @@ from archsearch.components import entry_points
 WORK = {
     "run": ("cli.searching", "search_or_go_on"),
     "resume": ("running.search", "resume"),
+    "control": ("steering.client", "control"),
     "status": ("showing.status", "standing"),
     "serve": ("serving.server", "PageServer"),
     "report": ("showing.report", "report"),

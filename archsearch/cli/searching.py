@@ -221,15 +221,15 @@ def control(arguments: Sequence[str]) -> Answer:
         "control", "Steer a search that runs in another terminal of this user. What changes its path survives a kill."
     )
     parser.add_argument("directory", type=str, help="the run folder")
-    parser.add_argument("verb", type=str, help=verbs)
+    parser.add_argument("verb", type=str, nargs="?", default="show", help=verbs)
     parser.add_argument("values", type=str, nargs="*", default=[], help="what the verb is about")
     given = parser.parse_args(list(arguments)).as_dict()
     verb, directory = given["verb"], given["directory"]
     value = _value_of(verb, given["values"])
     from archsearch.limits.ranges import range_of
-    from archsearch.steering.client import Control
+    from archsearch.steering import client
 
-    answer = Control(directory).ask(verb, value)
+    answer = client.control(directory).ask(verb, value)
     lines = [str(answer["said"])]
     if verb == "show":
         lines += [f"pending  {each['trial']}  {each['name']}" for each in answer["pending"]]
