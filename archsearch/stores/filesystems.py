@@ -85,7 +85,8 @@ def _s3(place: Place, bucket: str) -> Any:
     given |= {"retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)}
     # Small objects are then one request, which is done or not; else each would be an upload in several parts.
     given |= {"allow_delayed_open": True, "background_writes": False}
-    return fs.S3FileSystem(**given | _region(place, bucket) | _settings(place, _S3))
+    settings = _settings(place, _S3)
+    return fs.S3FileSystem(**given | _region(place, bucket) | settings)
 
 
 def _region(place: Place, bucket: str) -> dict[str, str]:

@@ -100,22 +100,25 @@ def newest_manifest(objects: Objects, told: list[str]) -> Manifest | None:
     Raises:
         RunFolderError: If all are damaged.
     """
+    lines = list[str]()
     for _ in range(5):  # a writer deletes old ones meanwhile
         found, gone = manifests(objects), False
         for session, number, token, key in found:
             try:
-                return Manifest(session, number, token, dict(_files(open_json(objects.get(key)))))
+                found_files = dict(_files(open_json(objects.get(key))))
+                told += [f"{line}: an older shipment stands for it" for line in lines]
+                return Manifest(session, number, token, found_files)
             except Missing:
                 gone = True
             except (Damaged, ValueError, TypeError, LookupError) as error:
-                line = f"{objects.place.uri}/{key} is damaged ({error}): an older shipment stands for it"
-                if line not in told:
-                    told.append(line)
+                line = f"{objects.place.uri}/{key} is damaged ({error})"
+                if line not in lines:
+                    lines.append(line)
         if not gone:
             break
     if found:
         raise RunFolderError(
-            f"{objects.place.uri}/{FOLDER}: all manifests are damaged or gone, so that nothing can be read"
+            f"{lines[0] if lines else objects.place.uri}, and there is no other manifest: nothing can be read"
         )
     return None
 
