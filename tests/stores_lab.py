@@ -1,6 +1,7 @@
 """A store on this machine that speaks S3 (moto), and searches on it that are to be killed."""
 
 import contextlib
+import gc
 import logging
 import os
 import threading
@@ -19,6 +20,7 @@ from archsearch.spaces import NASBench201
 from archsearch.stores.filesystems import open_filesystem
 from archsearch.stores.objects import Objects
 from archsearch.stores.places import CACHE, place_of
+from archsearch.stores.shipping import Shipper
 
 BUCKET = "runs"
 SEED = 5
@@ -81,6 +83,12 @@ def objects(text):
     return {each.key: each for each in Objects(place_of(text)).list()}
 
 
+def shipper(text):
+    """What ships the copy of a store that this process writes to."""
+    folder = place_of(text).folder
+    return next(each for each in gc.get_objects() if isinstance(each, Shipper) and each._folder == folder)
+
+
 def path(trials):
     return [(t.id, t.architecture, t.parent, t.score) for t in trials]
 
@@ -105,7 +113,8 @@ def drive(out, trials=TRIALS, part_rows=60):
 
 def whole(folder, trials=TRIALS):
     """The trials of a search that nothing happened to."""
-    with contextlib.chdir(folder):
+    (folder / "whole").mkdir()
+    with contextlib.chdir(folder / "whole"):
         found = search(
             NASBench201(), RegularizedEvolution(population_size=20), Function(logged), seed=SEED, trials=trials
         )

@@ -20,11 +20,24 @@ FOLDER = "_manifests"
 _NAME = re.compile(rf"{FOLDER}/(\d{{6}})-(\d{{9}})-([0-9a-f]+)\.json")
 
 
+_INLINE = "="
+
+
+def inline(data: bytes) -> str:
+    """What stands for a short piece in place of an object."""
+    return f"{_INLINE}{data.hex()}"
+
+
+def inlined(key: str) -> bytes | None:
+    """The piece that stands there itself; None: an object holds it."""
+    return bytes.fromhex(key[1:]) if key.startswith(_INLINE) else None
+
+
 class Piece(NamedTuple):
     """A part of a file.
 
     Attributes:
-        key: The object that holds it.
+        key: The object that holds it, or itself (``inline``).
         size: Bytes.
         crc: Checksum (CRC-32).
     """
@@ -77,7 +90,8 @@ class Manifest(NamedTuple):
 
     def keys(self) -> set[str]:
         """The objects that it names, and its own."""
-        return {self.key} | {piece.key for file in self.files.values() for piece in file.pieces}
+        keys = {piece.key for file in self.files.values() for piece in file.pieces}
+        return {self.key} | {key for key in keys if not key.startswith(_INLINE)}
 
     def data(self) -> bytes:
         """As the bytes of an object, with a checksum."""

@@ -23,7 +23,7 @@ from archsearch.files.lock import Lock, in_use
 from archsearch.files.writing import write_whole
 from archsearch.stores.claims import FOLDER as CLAIMS
 from archsearch.stores.claims import Claim, holder_alive, take
-from archsearch.stores.manifests import File, Manifest, newest_manifest
+from archsearch.stores.manifests import File, Manifest, inlined, newest_manifest
 from archsearch.stores.objects import Objects, Refused
 from archsearch.stores.places import HELD, KEPT, Place, is_store, place_of
 from archsearch.stores.shipping import Shipper
@@ -203,6 +203,8 @@ def _here(path: Path, start: int, size: int, crc: int) -> bytes | None:
 
 def _there(objects: Objects, key: str, size: int, crc: int) -> tuple[bytes, str]:
     """A piece out of the store, and what is wrong with it."""
+    if (data := inlined(key)) is not None:
+        return data, ""
     try:
         data = objects.get(key, size)
     except Refused as error:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from archsearch.errors import ArchsearchError, StorageError
 from archsearch.stores.claims import BEATS, Claim, TakenOver
-from archsearch.stores.manifests import File, Manifest, Piece
+from archsearch.stores.manifests import File, Manifest, Piece, inline
 from archsearch.stores.objects import OutOfReach
 from archsearch.stores.snapshots import Seen, crc_of, look, snapshot, whole_lines
 
@@ -24,6 +24,10 @@ PIECE = 64 << 20
 """Bytes of an object, at most."""
 PIECES = 64
 """Of a file, at most, before it is shipped as one again (if it is no longer than a piece)."""
+INLINE = 128
+"""Bytes: a piece that is no longer, such as the note in a lock, is in the manifest itself."""
+WORTH_IT = 20
+"""Objects that nobody needs any more: to delete one takes three requests."""
 LOOK_SECONDS = 0.5
 CLOSE_SECONDS = 30.0
 """For the last shipment, at most; less with less patience."""
@@ -169,7 +173,7 @@ class Shipper:
                     files[name] = self._file(name, seen[name], links[name])
                 else:
                     files[name] = self._shipped[name]
-            if files == self._shipped and self._begun:
+            if files == self._shipped and (self._begun or not files):
                 self._seen = seen
                 return False
             self._claim.check()
@@ -201,6 +205,8 @@ class Shipper:
         return File((*kept, *made), crc, seen.mtime, seen.mode)
 
     def _piece(self, name: str, place: int, data: bytes) -> Piece:
+        if len(data) <= INLINE:
+            return Piece(inline(data), len(data), _crc(data))
         path = PurePosixPath(name)
         stamp = f"{self._claim.session:06d}-{self._attempt:09d}-{place}-{self._claim.token}"
         piece = Piece(str(path.with_name(f"{path.stem}.{stamp}{path.suffix}")), len(data), _crc(data))
@@ -212,9 +218,12 @@ class Shipper:
         self._claim.objects.put(key, data)
 
     def _tidy(self, manifest: Manifest) -> None:
-        """Deletes what neither this manifest nor the one before it names."""
+        """Deletes what neither this manifest nor the one before it names, once it is worth it."""
         self._kept = [*self._kept[-1:], manifest.keys()]
-        for key in sorted(self._written - set().union(*self._kept)):
+        superfluous = self._written - set().union(*self._kept)
+        if len(superfluous) < WORTH_IT and not self._end.is_set():
+            return
+        for key in sorted(superfluous):
             self._claim.objects.delete(key)
             self._written.discard(key)
 
