@@ -86,7 +86,12 @@ def _s3(place: Place, bucket: str) -> Any:
     # Small objects are then one request, which is done or not; else each would be an upload in several parts.
     given |= {"allow_delayed_open": True, "background_writes": False}
     settings = _settings(place, _S3)
-    return fs.S3FileSystem(**given | _region(place, bucket) | settings)
+    given |= _region(place, bucket) | settings
+    try:
+        return fs.S3FileSystem(**given)
+    except TypeError:  # an older pyarrow
+        del given["allow_delayed_open"]
+        return fs.S3FileSystem(**given)
 
 
 def _region(place: Place, bucket: str) -> dict[str, str]:
