@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TypeGuard, TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -311,7 +311,7 @@ def _judged(trial: Trial) -> Trial:
     return trial._replace(evaluation=None, failure="invalid_score", error=f"score {evaluation.score}")
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any) -> TypeGuard[Architecture]:
     """Whether that is a tuple of Python's own integers, as all architectures are in the end."""
     return type(value) is tuple and set(map(type, value)) == {int}
 

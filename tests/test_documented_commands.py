@@ -99,6 +99,7 @@ def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsy
         # Defaults of options are theirs.
         signed = functools.update_wrapper(functools.partial(begin), getattr(home, name))
         monkeypatch.setattr(home, name, signed)
+    monkeypatch.setattr("archsearch.stores.mirrors.fetched", begin)  # what is shown of stores names none that is there
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     for module in ("my_lab", "search"):

@@ -176,7 +176,7 @@ def _say_warnings_in_one_line() -> None:
     usual = warnings.formatwarning
 
     def one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-        if category.__name__ == "DamageWarning":
+        if category.__name__ in ("DamageWarning", "StoreWarning"):
             return f"archsearch: {message}\n"
         return usual(message, category, filename, lineno, line)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.answers import Answer
@@ -134,7 +133,7 @@ def search_or_go_on(
     from archsearch.running.search import resume, search
     from archsearch.running.settings import Settings
 
-    if not (Path(out) / "config.yaml").exists():
+    if not (RunFolder(out).path / "config.yaml").exists():
         return search(**components, **settings, seed=seed, out=out, told=told, **how)
     config = RunFolder(out).config()
     if seed is not None and seed != config["seed"]:

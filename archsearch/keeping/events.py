@@ -48,7 +48,8 @@ def trial_line(trial: Trial) -> str:
     asks each entry what it is, takes several times as long.
     """
     id_, options, parent, found, _, started, seconds, worker, attempts, _, _, budget, lost, repeat_of, by, used = trial
-    if found is None or lost or found.curve or not (budget is repeat_of is used is None) or by:
+    plain = budget is None and repeat_of is None and used is None
+    if found is None or lost or found.curve or by or not plain:
         return _encode(trial_to_event(trial))
     run = f"{started:.6f},{seconds:.7f},{worker},{attempts}"
     score, metrics, cost, _ = found
@@ -104,8 +105,8 @@ def event_to_trial(event: list[Any], seed: int) -> Trial:
         metrics = dict(zip(map(text, names), map(as_number, values), strict=True))
         evaluation = Evaluation(as_number(score), metrics, spent, *(tuple(map(as_number, each)) for each in curve))
     run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
-    ending = (failure, error, budget, lost, repeat_of, by, used)
-    return Trial(id_, tuple(architecture), parent, evaluation, *run, *ending)
+    told = (failure, error, budget, lost, repeat_of)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, *told, proposed_by=by, used=used)
 
 
 def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:

@@ -46,5 +46,5 @@ def compiled(network: nn.Module, device: torch.device) -> Callable[..., torch.Te
     expect_compiler(device)
     # A batch of another size is compiled anew: an epoch has two sizes at most.
     if device.type == "cuda":
-        return torch.compile(network, dynamic=False, mode="reduce-overhead")  # type: ignore[no-any-return]
-    return torch.compile(network, dynamic=False)  # type: ignore[no-any-return]
+        return torch.compile(network, dynamic=False, mode="reduce-overhead")
+    return torch.compile(network, dynamic=False)

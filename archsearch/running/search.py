@@ -49,6 +49,7 @@ from archsearch.running.settings import (
 )
 from archsearch.space import Space
 from archsearch.steering.told import facts_of, told_trials
+from archsearch.stores.places import given_place
 
 LATENCY_TABLE = "latency_table"
 """What the fingerprint of that file is called."""
@@ -81,7 +82,8 @@ def search(
         executor: ``local``, ``ray``, ``simulated``, the import path of a class of yours whose ``__init__`` takes
             ``workers``, or an ``Executor`` with settings of its own.
         workers: Parallel evaluations (``ray``, ``simulated``).
-        out: Folder to keep the run in, so that it can be resumed; None keeps it in memory.
+        out: Folder to keep the run in, so that it can be resumed, or a store such as ``s3://bucket/runs/one``
+            (``docs/stores.md``); None keeps it in memory.
         on_trial: Called with every finished trial, after the controller was told; or several of such. Any that are a
             ``Logger`` also hear of the begin and the end.
         progress: Whether to show a progress bar and notes on standard error.
@@ -93,7 +95,7 @@ def search(
         TooManyFailures: After ``max_failures`` failed trials in a row.
         ConstraintError: If proposals are beyond the limits again and again.
     """
-    out = None if out is None else Path(out).absolute()  # an evaluator may change the directory
+    out = None if out is None else given_place(out)  # an evaluator may change the directory
     check_components("search", space, controller, evaluator)
     settings = settled(search, Settings, settings, options)
     seed = root_seed(seed)
@@ -134,7 +136,7 @@ def resume(
     """Goes on with a run from its folder.
 
     Args:
-        directory: The run folder. It can be anyone's: of what it names only installed components are made.
+        directory: The run folder, or store. It can be anyone's: of what it names only installed components are made.
         space: The run's space, which it must equal, where ``config.yaml`` cannot rebuild it: a class of your own.
         controller: The run's controller, likewise.
         evaluator: The run's evaluator, likewise.
@@ -152,9 +154,9 @@ def resume(
         NotTrusted: If the folder names something that is not installed, which is neither given nor trusted.
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
-    directory = Path(directory).absolute()
-    config = RunFolder(directory).config()
-    refuse_links(directory, trust=trust)
+    folder = RunFolder(directory := given_place(directory))
+    config = folder.config()
+    refuse_links(folder.path, trust=trust)
     where, known = f"{directory}/config.yaml", config.get("fingerprints")
     stored = functools.partial(stored_component, where=where, trust=trust, fingerprints=known)
     space = stored(space, config["space"], "spaces", what=f"{directory}: space")

@@ -19,6 +19,7 @@ from archsearch.keeping.ledger import ends
 from archsearch.showing.report import RECENT_TRIALS, bill_of, facts_of, space_or_none
 from archsearch.showing.rows import best_rows, calibration_of_run, number_text, shown_columns, standing_of_run
 from archsearch.space import Space
+from archsearch.stores.places import is_store
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     completed = table.filter(has_status(table, "completed")).num_rows
     limits = _stops_at(config)
     state = "running" if running else "not running"
-    killed = left_running(folder.path / "lock")
+    killed = not running and left_running(folder.path / "lock")
     standing = standing_of_run(folder, config)
     best = best_rows(table, 1, standing)
     failures = calibration_of_run(table, space)
@@ -243,7 +244,7 @@ def shown(what: str, space: Space, trial: int | None = None, out: str | None = N
         UsageError: If there is no such architecture, trial or kind of picture.
     """
     lines, row = list[str](), dict[str, Any]()
-    if (Path(what) / "config.yaml").exists():
+    if is_store(what) or (Path(what) / "config.yaml").exists():
         space, row = _trial_of_run(what, trial, trust)
         architecture = tuple(row["architecture"])
         metrics = [f"{plain(name)} {number_text(row[name])}" for name in shown_columns([row]) if row[name] is not None]
