@@ -98,11 +98,8 @@ class Course:
         self._pending: dict[int, Job] = {}
         self._waiting: dict[int, Trial] = {}  # finished but, because of the lag, not yet told
         self._told_up_to = -1  # with a lag: all ids up to this one have been told
-        self._clock = 0.0
-        self._running = False
-        self.completed = 0
-        self.failed = 0
-        self.reused = 0
+        self._clock, self._running = 0.0, False
+        self.completed = self.failed = self.reused = 0
         self._answered_in_a_row = 0  # proposals that led to no evaluation
         self._refused_in_a_row = 0  # evaluations that were refused
         self._failures_in_a_row = 0
