@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arena_peers import AT_MOST, ONLY_SEVERAL, OURS, PEERS, SEVERAL, Race
+from arena_peers import AT_MOST, ONLY_SEVERAL, OURS, PEERS, SEVERAL, SLOWEST, Race
 from arena_problems import KINDS, PROBLEMS, Problem, Regret, Values
 from arena_tables import AT, page_of
 
@@ -104,7 +104,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--workers", type=int, nargs="*", default=list(WORKERS))
     parser.add_argument("--problems", nargs="*", default=list(PROBLEMS), choices=list(PROBLEMS))
-    parser.add_argument("--searchers", nargs="*", default=[*OURS, *PEERS], choices=[*OURS, *PEERS])
+    parser.add_argument(
+        "--searchers",
+        nargs="*",
+        default=[each for each in (*OURS, *PEERS) if each not in SLOWEST],
+        choices=[*OURS, *PEERS],
+    )
     parser.add_argument("--root", type=int, help="what synthetic problems are drawn from; default: drawn, and kept")
     parser.add_argument("--out", type=Path, default=Path("runs/arena.jsonl"))
     parser.add_argument("--page", type=Path, help="a page whose tables, behind '## Tables', are written anew")

@@ -346,7 +346,6 @@ OURS: dict[str, Make] = {
     "LocalSearch": ours("LocalSearch"),
     "RegularizedEvolution": ours("RegularizedEvolution"),
     "ElitistEvolution": ours("ElitistEvolution"),
-    "GreedyGrowth": ours("GreedyGrowth"),
     "OnePlusLambda": ours("OnePlusLambda"),
     "TreeSearch": ours("TreeSearch"),
     "LaNAS": ours("LaNAS"),
@@ -372,6 +371,9 @@ SEVERAL = ("Auto", "NSGA2", "RandomSearch", "Optuna TPE", "Optuna NSGA-II")
 
 ONLY_SEVERAL = ("NSGA2", "Optuna NSGA-II")
 """Who is there for two objectives only: with one they are evolution like others."""
+
+SLOWEST = ("scikit-optimize", "Syne Tune CQR")
+"""Who takes half a second to seconds a trial, and is run only where it is named."""
 
 AT_MOST = {"Optuna GP": 50, "scikit-optimize": 50, "BoTorch": 50, "Syne Tune CQR": 50, "Nevergrad NGOpt": 100}
 """Evaluations of who takes much longer than all others, up to half a second a trial; with one worker only."""

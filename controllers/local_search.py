@@ -38,7 +38,6 @@ class LocalSearch(Controller):
     """Local search: on to the best neighbour, as long as it is better, then a new beginning (White et al. 2021).
 
     The parent named in a proposal is the architecture that it is a neighbour of. Equal scores are no improvement. The
-    order: ClassVar[Order] = "steps"
     state has a constant 171 KiB for the proposals that are remembered.
 
     Args:

@@ -90,6 +90,8 @@ class Tabular(Evaluator):
         TableError: If the file cannot be used.
     """
 
+    instant = True
+
     def __init__(
         self,
         dataset: Dataset = "cifar10",

@@ -97,11 +97,13 @@ def search(
     listeners = _listeners(on_trial)
     engine = make_executor(executor, workers)
     limits = _fit_together(space, controller, evaluator, engine, settings)
+    noise = noise_of(evaluator)
+    at_a_time = getattr(engine, "workers", workers)
+    controller.plan = Plan(proposals(settings.trials, settings.certainty, noise), at_a_time, noise, evaluator.instant)
     config = {}
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers)
     history = History(space, seed)
-    controller.plan = Plan(proposals(settings.trials, settings.certainty, noise_of(evaluator)), workers)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
@@ -216,6 +218,8 @@ def executor_of_run(
 
 def _plan_of_run(config: Mapping[str, Any]) -> Plan:
     """What the controller of a run knew when that began."""
+    if "plan" in config:
+        return Plan(**config["plan"])
     begun = config["settings"]
     return Plan(proposals(begun["trials"], begun.get("certainty"), config.get("noise")), config["workers"])
 
@@ -390,5 +394,5 @@ def _config(
         "executor_settings": executor_settings,
         "versions": versions,
         "fingerprints": _fingerprints(controller, evaluator, settings),
-        **({} if settings.certainty is None else {"noise": noise_of(evaluator)}),
+        "plan": controller.plan._asdict(),
     }
