@@ -341,19 +341,25 @@ class Space(Described):
     # -- helpers -------------------------------------------------------------------------------
 
     def _by_label(self, architecture: Architecture) -> dict[str, int]:
+        if type(self).meanings is Space.meanings:
+            return {self.label(architecture[:i]): o for i, o in enumerate(architecture)}
         return {self.label(architecture[:i]): self.meanings(architecture[:i])[o] for i, o in enumerate(architecture)}
 
     def _complete(self, prefix: Architecture, wishes: dict[str, int], rng: np.random.Generator) -> Architecture:
         """Extends ``prefix`` to an architecture; wished options are taken where valid, others drawn."""
         while n := self.arity(prefix):
-            option = self._wished(prefix, wishes)
+            option = self._wished(prefix, wishes, n)
             prefix = (*prefix, self._draw(prefix, n, rng) if option is None else option)
         return prefix
 
-    def _wished(self, prefix: Architecture, wishes: dict[str, int] | None) -> int | None:
-        """The option that stands for what is wished; None: nothing is, or there is none."""
+    def _wished(self, prefix: Architecture, wishes: dict[str, int] | None, n: int) -> int | None:
+        """The option, of ``n``, that stands for what is wished; None: nothing is, or there is none."""
         wish = wishes.get(self.label(prefix)) if wishes else None
-        meanings = self.meanings(prefix) if wish is not None else ()
+        if wish is None:
+            return None
+        if type(self).meanings is Space.meanings:
+            return wish if wish < n else None
+        meanings = self.meanings(prefix)
         return meanings.index(wish) if wish in meanings else None
 
     def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
@@ -370,7 +376,7 @@ class Space(Described):
         if n == 0:
             yield prefix
             return
-        wished = self._wished(prefix, wishes)
+        wished = self._wished(prefix, wishes, n)
         for option in range(n) if wished is None else (wished,):
             yield from self._completions((*prefix, option), wishes)
 
