@@ -119,16 +119,18 @@ def main() -> None:
     warnings.simplefilter("ignore")
     root, lines = begun(given.out, given.root)
     print(f"synthetic problems are drawn from {root}")
-    done = {(line["problem"], line["searcher"], line["workers"], line["seed"]) for line in lines}
+    done = {(line["problem"], line["searcher"], line["workers"], line["seed"]): len(line["regret"]) for line in lines}
     lacking: set[str] = set()
     warm: set[str] = set()
     jobs = itertools.product(range(given.seeds), given.problems, given.workers, given.searchers)
     for seed, problem, workers, name in jobs:
-        if (problem, name, workers, seed) in done or name in lacking or not takes_part(name, problem, workers):
+        if name in lacking or not takes_part(name, problem, workers):
             continue
         if time.process_time() > given.seconds or (name in AT_MOST and seed >= SLOW_SEEDS):
             continue
         trials = min(given.trials, AT_MOST.get(name, given.trials))
+        if done.get((problem, name, workers, seed), 0) >= sum(at <= trials for at in AT):
+            continue
         try:
             if name not in warm:  # imports are no cost of a trial
                 race(PROBLEMS[problem](root, seed), name, seed, WARM, workers)

@@ -49,14 +49,19 @@ Found = dict[tuple[str, int], dict[str, Cell]]
 def found_in(lines: Sequence[dict[str, Any]]) -> Found:
     """The lines of a file, put together."""
     sorted_: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for line in lines:
+    longest = {(line["problem"], line["workers"], line["searcher"], line["seed"]): line for line in lines}
+    for line in lines:  # one of more evaluations takes the place of one of fewer
+        key = line["problem"], line["workers"], line["searcher"], line["seed"]
+        longest[key] = max(longest[key], line, key=lambda each: len(each["regret"]))
+    for line in longest.values():
         sorted_[line["problem"], line["workers"]][line["searcher"]].append(line)
     found: Found = {}
     for key, searchers in sorted_.items():
         found[key] = {}
         for name in (name for name in (*OURS, *PEERS) if name in searchers):
             some = sorted(searchers[name], key=lambda line: int(line["seed"]))
-            regrets = np.maximum(np.array([line["regret"] for line in some], float), 0.0)
+            shared = min(len(line["regret"]) for line in some)
+            regrets = np.maximum(np.array([line["regret"][:shared] for line in some], float), 0.0)
             seeds = [int(line["seed"]) for line in some]
             found[key][name] = Cell(regrets, seeds, float(np.mean([line["ms"] for line in some])))
     return found

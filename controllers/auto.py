@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order
+from archsearch.errors import RunFolderError
 from archsearch.space import Space
 from archsearch.trial import Evaluation, Trial
 
@@ -60,6 +61,7 @@ class Auto(Controller):
 
     Raises:
         UsageError: If a setting is out of range.
+        RunFolderError: If a state is of an Auto with other rules.
     """
 
     order: ClassVar[Order] = "inner"
@@ -179,7 +181,7 @@ class Auto(Controller):
     def _evolve_from(self, known: BayesianOptimization) -> None:
         """Evolution whose first population are the newest results."""
         evolution: Any = self._inner
-        evolution._asked = self._next_id
+        evolution._asked = max(self._next_id, evolution._population)  # nothing more is drawn at random
         for id_, score, architecture in known._labels:
             evolution._tell(Trial(id_, architecture, None, Evaluation(score)))
 
@@ -190,6 +192,8 @@ class Auto(Controller):
         return {"told": self._told, "best": best, "part": self._at, "inner": self._inner._state_dict()}
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
+        if "part" not in state:
+            raise RunFolderError("Auto: the run was begun under other rules of choice; start a new run")
         self._told, self._at, best = state["told"], state["part"], state["best"]
         self._best = None if best is None else [best[0], best[1], tuple(best[2])]
         part = self._parts[self._at]

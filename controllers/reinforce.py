@@ -22,11 +22,11 @@ Where we differ:
 - Skip connections are decisions like any other (Zoph & Le: anchor points with attention).
 - The softmax policy starts exactly uniform (NAS-Bench-201: normal noise of 1e-3).
 
-With the learning rate of NAS-Bench-201, 0.01, the softmax policy is random search for the first 300 trials: each step of
-Adam moves a logit by at most that. So what is left out goes by the trials that the search is to have, where that is
-known when it begins: the rate is ``TRAVEL`` divided by them, so that a logit can go as far in any search, at most
-``FASTEST`` and at least the published one. A bonus for entropy, which falls with the rate to nothing, keeps such a fast
-policy from ending at its first good architecture. Measured in ``docs/benchmarks.md``.
+With the learning rate of NAS-Bench-201, 0.01, the softmax policy is hardly better than random search for 300 trials:
+a step of Adam moves a logit by about that. So what is left out goes by the trials that the search is to have, where
+that is known when it begins: the rate is ``TRAVEL`` divided by them, so that a logit can go as far in any search, at
+most ``FASTEST`` and at least the published one. A bonus for entropy, which falls with the rate to nothing, keeps such a
+fast policy from ending at its first good architecture. Measured in ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ DEFAULTS = {"lstm": _Defaults(1.5e-3, 0.1, 0.95, 8), "softmax": _Defaults(0.01, 
 Defaults = Literal["trials", "paper"]
 
 TRAVEL, FASTEST, BONUS = 45.0, 0.15, 0.3
-"""Of the softmax policy where the trials are known: learning rate times trials, the greatest rate, its entropy weight."""
+"""Of the softmax policy, by trials: learning rate times trials, the greatest rate, its entropy weight."""
 
 
 class Reinforce(PolicyGradient):
