@@ -341,8 +341,6 @@ class Space(Described):
     # -- helpers -------------------------------------------------------------------------------
 
     def _by_label(self, architecture: Architecture) -> dict[str, int]:
-        if type(self).meanings is Space.meanings:
-            return {self.label(architecture[:i]): o for i, o in enumerate(architecture)}
         return {self.label(architecture[:i]): self.meanings(architecture[:i])[o] for i, o in enumerate(architecture)}
 
     def _complete(self, prefix: Architecture, wishes: dict[str, int], rng: np.random.Generator) -> Architecture:
@@ -355,12 +353,8 @@ class Space(Described):
     def _wished(self, prefix: Architecture, wishes: dict[str, int] | None, n: int) -> int | None:
         """The option, of ``n``, that stands for what is wished; None: nothing is, or there is none."""
         wish = wishes.get(self.label(prefix)) if wishes else None
-        if wish is None:
-            return None
-        if type(self).meanings is Space.meanings:
-            return wish if wish < n else None
-        meanings = self.meanings(prefix)
-        return meanings.index(wish) if wish in meanings else None
+        known = range(n) if type(self).meanings is Space.meanings else self.meanings(prefix)
+        return known.index(wish) if wish is not None and wish in known else None
 
     def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
         """An option of the decision that follows ``prefix``; a space with chances of its own overrides it."""

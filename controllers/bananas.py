@@ -27,7 +27,7 @@ from archsearch.controllers.bayesian_optimization import BayesianOptimization, C
 from archsearch.model import Prediction
 
 
-@other_defaults(initial=10, batch=10, candidates=800, parents=2, more_mutations=0.8, labels=2_000)
+@other_defaults(initial=10, batch=10, candidates=800, parents=2, more_mutations=0.8)
 class Bananas(BayesianOptimization):
     """BANANAS: a model of the scores, mutations of the best and Thompson sampling (White et al. 2021).
 

@@ -56,8 +56,8 @@ SHORT = 64
 TOP = 10
 """Best results among which the one is that the model expects most of."""
 
-FORGOTTEN = 8
-"""Once there are too many results, one in so many is forgotten."""
+FORGOTTEN = 4
+"""Once there are too many results, one in so many is forgotten at once."""
 
 MOST_MUTATIONS = 20
 """Of one candidate, one after another."""

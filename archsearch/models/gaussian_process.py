@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ ROWS = 1_024
 """Architectures that are predicted at a time, so that the kernel stays small."""
 
 
-Smoothness = Literal[0.5, 1.5, 2.5]
+SMOOTHNESS = 0.5, 1.5, 2.5
 
 
 class GaussianProcess(Encoded):
@@ -82,10 +82,10 @@ class GaussianProcess(Encoded):
         self,
         encodings: list[Encoding] | None = None,
         path_columns: int = PATH_COLUMNS,
-        smoothness: Smoothness = 1.5,
+        smoothness: float = 1.5,
     ) -> None:
         super().__init__(encodings, path_columns)
-        if smoothness not in get_args(Smoothness):
+        if smoothness not in SMOOTHNESS:
             raise UsageError(f"{type(self).__name__}: smoothness: expected 0.5, 1.5 or 2.5, got {smoothness!r}")
         self.smoothness = smoothness
         self._forget()
@@ -199,7 +199,8 @@ class GaussianProcess(Encoded):
         weight = np.exp(self._logs[-2])
         explained = np.square(kernel.max(1)) / (weight + np.exp(self._logs[-1]))
         hopes = kernel @ self._coefficients + 2 * np.sqrt(np.maximum(weight - explained, JITTER))
-        return np.argsort(-hopes, kind="stable")[:n].tolist()
+        listed: list[int] = np.argsort(-hopes, kind="stable")[:n].tolist()
+        return listed
 
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
         with one_thread() if self.quick else contextlib.nullcontext():
