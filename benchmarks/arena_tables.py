@@ -182,7 +182,7 @@ def behind(found: Found, workers: int) -> list[str]:
 def lag(cells: dict[str, Cell], place: int) -> str:
     """One cell of it: percent, who that is, and a tilde where seeds do not tell the two apart."""
     mine = cells["Auto"]
-    others = {name: cells[name] for name in cells if name in OURS and name != "Auto" and len(cells[name].seeds) > 1}
+    others = {name: cells[name] for name in cells if name in OURS and name != "Auto"}
     if not others:
         return "–"
     best = min(others, key=lambda name: (others[name].regrets[:, place].mean(), list(OURS).index(name)))
