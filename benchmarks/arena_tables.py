@@ -182,10 +182,11 @@ def behind(found: Found, workers: int) -> list[str]:
 def lag(cells: dict[str, Cell], place: int) -> str:
     """One cell of it: percent, who that is, and a tilde where seeds do not tell the two apart."""
     mine = cells["Auto"]
-    others = {name: cells[name] for name in cells if name in OURS and name != "Auto"}
+    ours_ = [name for name in OURS if name in cells and name != "Auto"]
+    others = {name: cells[name] for name in ours_ if cells[name].regrets.shape[1] > place}
     if not others:
         return "–"
-    best = min(others, key=lambda name: (others[name].regrets[:, place].mean(), list(OURS).index(name)))
+    best = min(others, key=lambda name: others[name].regrets[:, place].mean())
     shared = [seed for seed in mine.seeds if seed in others[best].seeds]
     ours, theirs = (
         np.array([cell.regrets[cell.seeds.index(seed), place] for seed in shared]) for cell in (mine, others[best])
