@@ -44,10 +44,14 @@ class Plan(NamedTuple):
     Attributes:
         trials: Completed trials after which it ends; None: not known.
         workers: Parallel evaluations.
+        noise: Standard deviation of a score under other seeds, as the evaluator says it; None: it does not say.
+        instant: Whether an evaluation takes next to no time, as a look-up does.
     """
 
     trials: int | None = None
     workers: int = 1
+    noise: float | None = None
+    instant: bool = False
 
 
 class Controller(Described):

@@ -94,6 +94,8 @@ class Tabular(Evaluator):
         TableError: If the file cannot be used.
     """
 
+    instant = True
+
     def __init__(
         self,
         dataset: Dataset = "cifar10",
@@ -132,9 +134,7 @@ class Tabular(Evaluator):
                 "Tabular: dataset, epochs, run, zero_cost, device and attacks select from the embedded table; leave "
                 "them out with table"
             )
-        self.dataset = dataset
-        self.epochs = epochs
-        self.run = run
+        self.dataset, self.epochs, self.run = dataset, epochs, run
         self.table = None if table is None else str(table)
         self.architecture = architecture
         self.score = score

@@ -160,8 +160,7 @@ class Training(Evaluator):
         self.augmentation = augmentation
         self.train_examples = train_examples
         self.skeleton = skeleton
-        self.segment = segment
-        self.dropout = dropout
+        self.segment, self.dropout = segment, dropout
         self.accumulate = accumulate
         self.precision = precision
         self.processes, self.compile = processes, compile

@@ -162,7 +162,7 @@ def _run_parser(arguments: Sequence[str]) -> jsonargparse.ArgumentParser:
     from archsearch.running.search import search
     from archsearch.running.settings import Settings, field_texts
 
-    parser = make_parser("run", "Search. With no options: NAS-Bench-201, regularized evolution, the embedded table.")
+    parser = make_parser("run", "Search. With no options: NAS-Bench-201, the embedded table, Auto.")
     for what, name in DEFAULTS.items():
         add_component(parser, what, name, arguments)
     default = f"(default: {DEFAULT_TRIALS:,} if nothing else would stop the search)"

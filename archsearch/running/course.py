@@ -69,14 +69,10 @@ class Course:
         progress: bool = False,
         limits: Limits | None = None,
     ) -> None:
-        self.space = space
-        self.controller = controller
-        self.evaluator = evaluator
-        self.executor = executor
-        self.settings = settings
+        self.space, self.controller, self.evaluator = space, controller, evaluator
+        self.executor, self.settings = executor, settings
         self._certainty = settings.certainty if isinstance(settings.certainty, Certainty) else None
-        self.history = history
-        self.listeners = listeners
+        self.history, self.listeners = history, listeners
         self._show = Display(settings, progress)
         self._rejections = Rejections(limits, evaluator)
         self._exhaustion = Exhaustion(space, controller.budgets, limits, self._rejections.why)

@@ -103,10 +103,10 @@ def search(
     engine = make_executor(executor, workers)
     limits = _fit_together(space, controller, evaluator, engine, settings)
     others, config = told_trials(told, space, controller), {}
+    controller.plan = _plan(settings, engine, workers, evaluator)
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers) | facts_of(told, others)
     history = History(space, seed)
-    controller.plan = Plan(proposals(settings.trials, settings.certainty, noise_of(evaluator)), workers)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
@@ -220,8 +220,17 @@ def executor_of_run(
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
 
 
+def _plan(settings: Settings, executor: Executor, workers: int, evaluator: Evaluator) -> Plan:
+    """What the controller of a search that begins knows of it."""
+    noise = noise_of(evaluator)
+    trials = proposals(settings.trials, settings.certainty, noise)
+    return Plan(trials, getattr(executor, "workers", workers), noise, evaluator.instant)
+
+
 def _plan_of_run(config: Mapping[str, Any]) -> Plan:
     """What the controller of a run knew when that began."""
+    if "plan" in config:
+        return Plan(**config["plan"])
     begun = config["settings"]
     return Plan(proposals(begun["trials"], begun.get("certainty"), config.get("noise")), config["workers"])
 
@@ -388,6 +397,6 @@ def _config(
         "executor_settings": executor_settings,
         "versions": versions,
         "fingerprints": _fingerprints(controller, evaluator, settings),
-        **({} if settings.certainty is None else {"noise": noise_of(evaluator)}),
         **({"score_label": evaluator.score_label} if evaluator.score_label else {}),
+        "plan": controller.plan._asdict(),
     }

@@ -69,7 +69,8 @@ def standing_of_run(folder: RunFolder, config: Mapping[str, Any]) -> Standing | 
     certainty = certainty_of(config["settings"].get("certainty") or race.get("error"))
     if certainty is None:
         return None
-    noise, planned = config.get("noise", race.get("noise")), config["settings"].get("trials")
+    said = config.get("noise", (config.get("plan") or {}).get("noise"))  # the former by 0.1.0
+    noise, planned = race.get("noise") if said is None else said, config["settings"].get("trials")
     return standing_of(folder.trials(config["seed"]), certainty, noise=noise, planned=planned)
 
 
