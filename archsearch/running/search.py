@@ -14,7 +14,7 @@ from archsearch.abilities import distribution_of
 from archsearch.basics.checks import at_least_one, instance_of
 from archsearch.basics.seeding import root_seed
 from archsearch.components import describe, import_object, load, not_trusted_message
-from archsearch.controller import Controller, Plan
+from archsearch.controller import Controller
 from archsearch.errors import NotTrusted, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor
@@ -33,7 +33,7 @@ from archsearch.keeping.trust import (
     without_secrets,
 )
 from archsearch.limits import Limits
-from archsearch.racing.certainty import noise_of, proposals
+from archsearch.racing.plans import plan_of, plan_of_run
 from archsearch.running.listener import Logger, listeners_of
 from archsearch.running.loop import Search
 from archsearch.running.result import Result
@@ -97,13 +97,12 @@ def search(
     """
     out = None if out is None else given_place(out)  # an evaluator may change the directory
     check_components("search", space, controller, evaluator)
-    settings = settled(search, Settings, settings, options)
-    seed = root_seed(seed)
+    settings, seed = settled(search, Settings, settings, options), root_seed(seed)
     listeners = listeners_of(on_trial)
     engine = make_executor(executor, workers)
     limits = _fit_together(space, controller, evaluator, engine, settings)
     others, config = told_trials(told, space, controller), {}
-    controller.plan = _plan(settings, engine, workers, evaluator)
+    controller.plan = plan_of(settings.trials, settings.certainty, getattr(engine, "workers", workers), evaluator)
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
         config = _config(space, controller, evaluator, settings, seed, executor, workers) | facts_of(told, others)
     history = History(space, seed)
@@ -163,7 +162,7 @@ def resume(
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
     with readable(where):
-        controller.plan = _plan_of_run(config)
+        controller.plan = plan_of_run(config)
         settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
     if executor is None:
         engine = executor_of_run(config, where, workers=workers, trust=trust)
@@ -218,21 +217,6 @@ def executor_of_run(
             return cls(**settings)
         except TypeError as error:
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
-
-
-def _plan(settings: Settings, executor: Executor, workers: int, evaluator: Evaluator) -> Plan:
-    """What the controller of a search that begins knows of it."""
-    noise = noise_of(evaluator)
-    trials = proposals(settings.trials, settings.certainty, noise)
-    return Plan(trials, getattr(executor, "workers", workers), noise, evaluator.instant)
-
-
-def _plan_of_run(config: Mapping[str, Any]) -> Plan:
-    """What the controller of a run knew when that began."""
-    if "plan" in config:
-        return Plan(**config["plan"])
-    begun = config["settings"]
-    return Plan(proposals(begun["trials"], begun.get("certainty"), config.get("noise")), config["workers"])
 
 
 def check_components(owner: str, space: object, controller: object, evaluator: object) -> None:
