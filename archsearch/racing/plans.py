@@ -7,15 +7,15 @@ from typing import Any
 
 from archsearch.controller import Plan
 from archsearch.evaluator import Evaluator
-from archsearch.racing.certainty import Certainty, noise_of, proposals
+from archsearch.racing.certainty import noise_of, proposals
 
 
-def plan_of(trials: int | None, certainty: Certainty | float | None, workers: int, evaluator: Evaluator) -> Plan:
+def plan_of(trials: int | None, certainty: Any, workers: int, evaluator: Evaluator) -> Plan:
     """The plan of a search that begins.
 
     Args:
         trials: The most that are completed, repeats included; None: there is no such limit.
-        certainty: As ``search`` takes it.
+        certainty: As ``certainty_of`` takes it.
         workers: How many evaluations run at a time.
         evaluator: Started.
     """
