@@ -190,4 +190,6 @@ ROWS: tuple[Row, ...] = (
     Row("reading data", "Reading data", ("reading.py", "--pictures", "10000", "--repeats", "1"), 2.0),
     Row("tables", "Tables", ("tables.py", "--seeds", "10", "--seconds", "4"), 5.0),
     Row("numbers in order", "Numbers in order", ("ordered.py", "models", "--seeds", "6"), 10.0),
+    Row("reinforce", "Reinforce within 300 trials", ("reinforce.py",), 10.0),
+    Row("trees", "Trees on many decisions", ("trees.py", "--seeds", "4"), 5.0),
 )
