@@ -146,7 +146,7 @@ class Course:
         jobs = []
         for proposed in proposals:
             proposal = proposed if by else self._ids.trial(proposed, self._next_id)
-            who = by or self.controller.proposed_by.pop(proposed.id, "")
+            who = by or (self.controller.proposed_by.pop(proposed.id, "") if self.controller.proposed_by else "")
             self._next_id = proposal.id + 1
             if proposal.architecture not in self.space:
                 hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"

@@ -112,7 +112,8 @@ class Search(Steered):
                     self._heed_others()
                 self._fill()
                 # With nothing pending, this waits for a worker to start.
-                self._finish(self._interrupts.call(lambda: self.executor.wait(self._until())))
+                until = self._until() if self.executor.wakes else self._limit("max_seconds")
+                self._finish(self._interrupts.call(functools.partial(self.executor.wait, until)))
                 self._show.update(self)
                 self._stopped = self._stopped or self._why_stop()
         except KeyboardInterrupt:
@@ -145,7 +146,7 @@ class Search(Steered):
 
     def _fill(self) -> None:
         """Asks for as many trials as the executor has room for."""
-        while self._stopped is None and not self.steering.holds:
+        while self._stopped is None and not (self.steering.wanted and self.steering.holds):
             remaining = None
             if self.settings.trials is not None:
                 remaining = int(self._limit("trials")) - self.completed - len(self._pending)

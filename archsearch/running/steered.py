@@ -194,7 +194,7 @@ class Steered(Resumable):
     def _until(self) -> float:
         """Until when to wait for results: the end, or the next look."""
         end = self._limit("max_seconds")
-        return min(end, self.executor.now() + LOOK_SECONDS) if self.executor.wakes and self._door else end
+        return min(end, self.executor.now() + LOOK_SECONDS) if self._door else end
 
     def _drop(self, id_: int) -> str:
         """Has a pending trial fail, whatever becomes of its evaluation."""
