@@ -97,9 +97,7 @@ def main():
         f"{datetime.date.today()}, Python {platform.python_version()}, NumPy {np.__version__}, archsearch "
         f"{archsearch.__version__}; {given.seeds} seeds, {given.trials} evaluations each\n"
     )
-    print(
-        "| region | controller | thin | failed | of those without | refused | regret | Brier score | of the rate |"
-    )
+    print("| region | controller | thin | failed | of those without | refused | regret | Brier score | of the rate |")
     print("|---|---|---|---|---|---|---|---|---|")
     for region, (name, make) in itertools.product(REGIONS, CONTROLLERS.items()):
         without = 0.0
