@@ -162,7 +162,7 @@ def test_table_keeps_everything():
         ),
         Trial(4, (0, 0, 0, 0), None, None, evaluation_seed(9, 4), failure="timeout", budget=Budget(1)),
         Trial(5, (1, 2, 0, 1), None, Evaluation(0.25), evaluation_seed(9, 5), repeat_of=0, used=Used(1e6, 2e6, 3.5)),
-        Trial(6, (3, 2, 4, 1), 1, Evaluation(0.75), evaluation_seed(9, 6), budget=Budget(3), repeat_of=3),
+        Trial(6, (3, 2, 4, 1), 1, Evaluation(0.75), evaluation_seed(9, 6), budget=Budget(3), proposed_by="hand"),
     ]
     assert [event_to_trial(json.loads(json.dumps(trial_to_event(trial))), 9) for trial in trials] == trials
     table = trials_to_table(trials, small_space())
