@@ -66,10 +66,12 @@ class GreedyGrowth(OnePlusLambda):
         super()._begin()
         self._queue = []
         if self._grows and self._parent is not None:
-            self._queue = self._growing.grown(tuple(self._parent[2]), self.candidates, self.rng)
+            grown = self._growing.grown(tuple(self._parent[2]), self.candidates, self.rng)
+            self._grows = bool(grown)
+            self._queue = [each for each in grown if not self._proposed.has(self.space.canonical(each))]
             self._size = len(self._queue) or self.children
-        self._grows = self._grows and (self._parent is None or bool(self._queue))
 
     def _end(self) -> None:
-        self._grows = self._grows and self._won is not None
+        # A generation that others follow while its results are due has not failed to find something better.
+        self._grows = self._grows and (self._won is not None or bool(self._due))
         super()._end()
