@@ -10,6 +10,7 @@ from pathlib import Path
 from archsearch import Space, control, resume, search
 from archsearch.controllers import LocalSearch, RandomSearch
 from archsearch.evaluators import Function
+from archsearch.steering.address import address
 
 SPACE = Space(arities=[4, 3, 5, 2, 3])
 PUT = (3, 2, 4, 1, 2)
@@ -98,7 +99,7 @@ def steered(out, at, what, trials=40, controller=None, evaluator=None, **options
 def ask_raw(out, data):
     """What the door answers to any bytes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(str(out / "control" / "socket"))
+        connection.connect(str(address(out)))
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         return connection.recv(1 << 16)

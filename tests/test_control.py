@@ -17,6 +17,7 @@ from archsearch.controllers import RandomSearch, RegularizedEvolution
 from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluators import Function, Tabular
 from archsearch.spaces import NASBench201
+from archsearch.steering.address import address
 
 TESTS = Path(__file__).parent
 
@@ -62,7 +63,7 @@ def test_a_kill_between_a_put_and_its_result_changes_nothing(how, tmp_path, monk
         environment["KILL_ONCE"] = str(tmp_path / "marker")
     begun = subprocess.run([sys.executable, TESTS / "control_lab.py", *arguments], env=environment, check=False)
     assert begun.returncode == -signal.SIGKILL
-    assert (tmp_path / "killed" / "control" / "socket").exists(), "the socket of the killed search is left"
+    assert address(tmp_path / "killed").exists(), "the socket of the killed search is left"
     with pytest.raises(RunFolderError, match="no search is running here; 'archsearch resume"):
         control(tmp_path / "killed").show()
     resumed = control_lab.go_on(tmp_path / "killed")

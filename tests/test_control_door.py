@@ -19,6 +19,7 @@ from archsearch.evaluators import Function, Tabular
 from archsearch.files.damage import DamageWarning
 from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import NASBench201
+from archsearch.steering.address import address
 
 # -- cancel ------------------------------------------------------------------------------------------
 
@@ -125,8 +126,8 @@ def test_only_its_owner_may_enter(tmp_path, monkeypatch):
     out, found = tmp_path / "run", {}
 
     def look(_running):
-        found["folder"] = stat.S_IMODE(os.stat(out / "control").st_mode)
-        found["socket"] = stat.S_IMODE(os.stat(out / "control" / "socket").st_mode)
+        found["folder"] = stat.S_IMODE(address(out).parent.stat().st_mode)
+        found["socket"] = stat.S_IMODE(address(out).stat().st_mode)
         # The kernel says who connects: the search takes it for another user's when it is another one itself.
         with monkeypatch.context() as other:
             user = os.geteuid()
@@ -138,7 +139,7 @@ def test_only_its_owner_may_enter(tmp_path, monkeypatch):
     result = steered(out, 2, look, trials=5)
     assert found == {"folder": 0o700, "socket": 0o600, "refused": {"error": "this search belongs to another user"}}
     assert [result.completed, result.stopped] == [5, "trials"]
-    assert not (out / "control").exists(), "a search that has ended leaves no socket"
+    assert not address(out).exists(), "a search that has ended leaves no socket"
 
 
 GARBAGE = [
@@ -162,7 +163,7 @@ def test_garbage_is_answered_and_harms_nothing(tmp_path):
         for data in GARBAGE:
             answers.append(json.loads(ask_raw(out, data)))
         silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        silent.connect(str(out / "control" / "socket"))  # it says nothing, and stays
+        silent.connect(str(address(out)))  # it says nothing, and stays
         answers.append(running.show())
         silent.close()
 
@@ -214,8 +215,8 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
     """A link in place of the folder would have the socket made elsewhere: the search goes on without."""
     out, said = tmp_path / "run", []
     (tmp_path / "elsewhere").mkdir()
-    out.mkdir()
-    (out / "control").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / f"archsearch-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setattr("archsearch.steering.address.SHARED", tmp_path)
 
     def look(trial):
         with pytest.raises(RunFolderError) as caught:

@@ -122,7 +122,9 @@ class LocalExecutor(Executor):
             return []
         if self.batch == 1 and self._worker is None and self.in_process:
             job, started = self._jobs[0], self.now()
+            self._evaluated = job.id
             outcome = evaluate_safely(self._evaluator, job.query)
+            self._evaluated = -1
             self._jobs.popleft()
             return [finished(job, outcome, started, 0)]
         together = self.batch > 1 and evaluates_batches(self._evaluator)

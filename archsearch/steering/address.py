@@ -1,62 +1,57 @@
-"""Where a running search is to be reached: a Unix socket in its run folder, for processes of the same user.
+"""Where a running search is to be reached: a Unix socket, for processes of the same user on this machine.
 
 The socket lies in a folder that only its owner may enter, so that nobody else can even try; who does connect is asked
 for their user id by the kernel (``SO_PEERCRED``), on both sides. Nothing leaves the machine.
+
+It is not in the run folder: after a kill it would stay there, and copying programs, and file systems without sockets,
+stumble over one. Its name is made of what the file system calls the run folder, so that whoever reaches that by any
+path finds it; ``/tmp``, unlike ``$TMPDIR``, is the same in every terminal.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 from archsearch.errors import UsageError
 
-FOLDER, NAME = "control", "socket"
-LONGEST = 100
-"""Bytes of a path that every system takes for a Unix socket: Linux takes 107, macOS 103."""
+SHARED = Path("/tmp")
 FOLDER_MODE, SOCKET_MODE = 0o700, 0o600
 
 
-@contextlib.contextmanager
-def address(folder: Path) -> Iterator[str]:
-    """A path of a run's socket that is short enough; good inside.
+def address(folder: Path) -> Path:
+    """The path of a run's socket, whether there is one or not; short enough for every system.
 
     Raises:
-        UsageError: If there is none.
+        OSError: If there is no such run folder.
     """
-    path = folder / FOLDER / NAME
-    if len(os.fsencode(path)) <= LONGEST:
-        yield str(path)
-        return
-    if not os.path.isdir("/proc/self/fd"):
-        raise UsageError(f"{path}: too long a path for a Unix socket, of which {LONGEST} bytes are sure to work")
-    number = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{number}/{NAME}"
-    finally:
-        os.close(number)
+    found = folder.stat()
+    return _home() / f"{found.st_dev:x}-{found.st_ino:x}"
 
 
-def own_folder(folder: Path) -> Path:
-    """Makes the folder of a run's socket, which only its owner may enter; what is there of a killed search goes.
+def made_ready(folder: Path) -> Path:
+    """The path of a run's socket, in a folder that only its owner may enter; what a killed search left there is gone.
 
     Raises:
-        UsageError: If something else is in its place.
+        UsageError: If something else is in that folder's place.
         OSError: If it cannot be made.
     """
-    path = folder / FOLDER
-    path.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    found = path.lstat()
+    home = _home()
+    home.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    found = home.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise UsageError(f"{path}: expected a folder of this user's own, where a search can be reached")
-    path.chmod(FOLDER_MODE)
-    (path / NAME).unlink(missing_ok=True)  # the lock of the run is held: nobody listens there any more
+        raise UsageError(f"{home}: expected a folder of this user's own, where searches can be reached")
+    home.chmod(FOLDER_MODE)
+    path = address(folder)
+    path.unlink(missing_ok=True)  # the lock of the run is held: nobody listens there any more
     return path
+
+
+def _home() -> Path:
+    return SHARED / f"archsearch-{os.getuid()}"
 
 
 def is_own(connection: socket.socket) -> bool:

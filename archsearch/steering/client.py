@@ -96,9 +96,9 @@ class Control:
             UsageError: If the search refuses; the message is its own.
         """
         try:
-            with address(self.directory) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(SECONDS)
-                connection.connect(path)
+                connection.connect(str(address(self.directory)))
                 if not is_own(connection):
                     raise RunFolderError(f"{self.directory}: the search that runs here belongs to another user")
                 connection.sendall(json.dumps({"verb": verb, "value": value}).encode() + b"\n")

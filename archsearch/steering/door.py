@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.errors import ArchsearchError
-from archsearch.steering.address import NAME, SOCKET_MODE, address, is_own, own_folder
+from archsearch.steering.address import SOCKET_MODE, is_own, made_ready
 
 LONGEST_LINE = 1 << 20
 """Bytes of a request."""
@@ -46,12 +46,11 @@ class Door:
 
     def __init__(self, folder: Path, answer: Answerer) -> None:
         self._answer = answer
-        self._folder = own_folder(folder)
+        self._path = made_ready(folder)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with address(folder) as path:
-                self._socket.bind(path)
-            (self._folder / NAME).chmod(SOCKET_MODE)
+            self._socket.bind(str(self._path))
+            self._path.chmod(SOCKET_MODE)
             self._socket.listen(WAITING)
         except BaseException:
             self._socket.close()
@@ -63,8 +62,7 @@ class Door:
         """Takes nothing more."""
         _open.discard(self)
         with contextlib.suppress(OSError):
-            (self._folder / NAME).unlink(missing_ok=True)
-            self._folder.rmdir()
+            self._path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # which ends ``accept``
         self._socket.close()
