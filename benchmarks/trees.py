@@ -8,6 +8,7 @@ a fit. All see the same columns, one for each option and counts; those of the li
 """
 
 import argparse
+import importlib
 import time
 import warnings
 from collections.abc import Callable
@@ -42,7 +43,7 @@ THEIRS: dict[str, Callable[[], object]] = {
 def lightgbm() -> dict[str, Callable[[], object]]:
     """LightGBM as it comes, and with leaves small enough for so few labels."""
     try:
-        from lightgbm import LGBMRegressor
+        LGBMRegressor = importlib.import_module("lightgbm").LGBMRegressor
     except ImportError:
         print("lightgbm is not installed")
         return {}
