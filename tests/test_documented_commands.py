@@ -16,6 +16,9 @@ from pages import PAGES, ROOT
 from archsearch import cli
 from archsearch.components import entry_points
 
+AUTHORS = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "tutorials" / "author.md").read_text(), re.DOTALL)[1]
+"""The file that the tutorial for authors calls ``my_lab.py``."""
+
 WORK = {
     "run": ("cli.searching", "search_or_go_on"),
     "resume": ("running.search", "resume"),
@@ -107,10 +110,11 @@ def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsy
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "search.py").symlink_to(ROOT / "examples" / "cluster" / "search.py")
     (tmp_path / "my_lab.py").write_text(
-        "from marked_models import ResNet\n\n"
+        f"{AUTHORS}\nfrom marked_models import ResNet\n\n"
         "from archsearch.controllers import RandomSearch\n\n\nclass Annealing(RandomSearch):\n"
         "    def __init__(self, cooling: float = 0.9) -> None:\n        self.cooling = cooling\n"
     )
+    (tmp_path / "run.yaml").write_text("evaluator: {class_path: Training, init_args: {task: digits}}\n")
     for folder in ("shipped/archsearch", "src/my_lab"):
         (tmp_path / folder).mkdir(parents=True)
     _, *arguments = shlex.split(re.sub(r"\bN\b", "7", line), comments=True)

@@ -80,7 +80,7 @@ def test_card(run):
     for text in (
         row["name"],
         f"| score | {row['score']:.6g} | {row['score']:.6g} |",
-        f"| params | {row['params']:.6g}",
+        f"| params | {row['params']:,.0f}",
         "accuracy in percent on the validation part",
         "Task(digits: 899 train, 449 valid, 449 test",
         "- its set-up: ",
