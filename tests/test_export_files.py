@@ -81,7 +81,7 @@ def test_card(run):
         row["name"],
         f"| score | {row['score']:.6g} | {row['score']:.6g} |",
         f"| params | {row['params']:,.0f}",
-        "accuracy in percent on the validation part",
+        "the validation accuracy in percent",
         "Task(digits: 899 train, 449 valid, 449 test",
         "- its set-up: ",
         "300 examples",
