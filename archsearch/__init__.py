@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from archsearch.running.search import search as search
     from archsearch.running.settings import Settings as Settings
     from archsearch.space import Space as Space
+    from archsearch.steering.client import control as control
     from archsearch.trial import Architecture as Architecture
     from archsearch.trial import Budget as Budget
     from archsearch.trial import Cost as Cost
@@ -62,6 +63,7 @@ _MODULES = {
     "WandbLogger": "bridges.wandb",
     "compare": "judging.comparison",
     "compare_controllers": "contests.controller_comparison",
+    "control": "steering.client",
     "export": "bridges.export",
     "frames": "plot.frames",
     "load_network": "bridges.load_network",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -44,10 +44,14 @@ class Plan(NamedTuple):
     Attributes:
         trials: Completed trials after which it ends; None: not known.
         workers: Parallel evaluations.
+        noise: Standard deviation of a score under other seeds, as the evaluator says it; None: it does not say.
+        instant: Whether an evaluation takes next to no time, as a look-up does.
     """
 
     trials: int | None = None
     workers: int = 1
+    noise: float | None = None
+    instant: bool = False
 
 
 class Controller(Described):
@@ -89,6 +93,16 @@ class Controller(Described):
     say: Callable[[str], None] | None = None
     """Tells the user something; set by the search, before ``start``."""
 
+    outside: Callable[[str, Callable[[], Any]], Any] | None = None
+    """Gives the answer, as JSON data, to what is asked outside the search, such as an adviser; set by the search.
+
+    It is given the name of the question, which no other one has, and who asks it. What was answered once is written
+    down, so that a search that goes on gets the same without asking. None: nobody writes.
+    """
+
+    proposed_by: dict[int, str] = {}  # noqa: RUF012  of a controller that was started it is its own
+    """Of proposals just made that others have thought of: by id who, as in ``Trial``; the search takes them out."""
+
     refusal: Callable[[Architecture], str] | None = None
     """Why a search would not evaluate an architecture, empty if it would; set by the search, before ``start``.
 
@@ -115,6 +129,14 @@ class Controller(Described):
 
     def _tell(self, trial: Trial) -> None:
         """Learns from one result. Failed trials come here too: ``trial.evaluation`` is None for them."""
+
+    def _hear(self, trial: Trial) -> None:
+        """Learns from a result of others: of an older run, of a person, of an adviser. By default as from one's own.
+
+        Its id is negative, -1 for the first, and no proposal has it. Proposals may name it as their parent. Override
+        this where ``_tell`` needs an id that was proposed, or where others' results are of no use.
+        """
+        self._tell(trial)
 
     def check(self, space: Space) -> None:
         """Raises ``MissingAbility``, naming both sides, if this controller is of no use in that space.
@@ -152,6 +174,8 @@ class Controller(Described):
         self.space = space
         self.rng = stream(seed, "controller")
         self._next_id = 0
+        self._heard = 0
+        self.proposed_by = {}
         self._pending: dict[int, Architecture] = {}
         if space.in_order and self.order == "ignored" and self.say is not None:
             names = in_order(space)
@@ -166,6 +190,8 @@ class Controller(Described):
             inner: Which; its seed comes from ``self.rng``.
         """
         inner.plan, inner.say, inner.refusal = self.plan, self.say, self.refusal
+        if (outside := self.outside) is not None:
+            inner.outside = lambda name, ask: outside(f"inner {name}", ask)
         inner.start(self.space, int(self.rng.integers(2**63)))
 
     def ask(self, n: int = 1) -> list[Proposal]:
@@ -183,6 +209,8 @@ class Controller(Described):
             # An architecture holds ints, any other answer holds an architecture first.
             if isinstance(answer, tuple) and (not answer or type(answer[0]) is int):
                 proposal = Proposal(self._next_id, answer)
+            elif type(answer) is tuple and len(answer) == 2 and _is_plain(answer[0]) and self._knows(answer[1]):
+                proposal = Proposal(self._next_id, answer[0], answer[1])
             else:
                 proposal = self._proposal(answer)
             self._pending[self._next_id] = proposal.architecture
@@ -198,13 +226,16 @@ class Controller(Described):
             given, parent, budget = (*answer, None)[:3]
             architecture = _as_architecture(given)
             parent = int(parent) if isinstance(parent, np.integer) else parent
-            known = parent is None or (type(parent) is int and 0 <= parent < self._next_id)
-            if architecture is not None and known and (budget is None or isinstance(budget, Budget)):
+            if architecture is not None and self._knows(parent) and (budget is None or isinstance(budget, Budget)):
                 return Proposal(self._next_id, architecture, parent, budget)
         raise UsageError(
             f"{type(self).__name__}: its _ask gave {answer!r}: expected an architecture (a tuple of int), or that with "
             "the id of an earlier proposal as its parent (or None), or that with a Budget"
         )
+
+    def _knows(self, parent: Any) -> bool:
+        """Whether that is an id that was given, or None."""
+        return parent is None or (type(parent) is int and -self._heard <= parent < self._next_id)
 
     def tell(self, trials: Iterable[Trial]) -> None:
         """Hands over results, in any order.
@@ -221,9 +252,17 @@ class Controller(Described):
                     f"ask() that was not told yet ({len(self._pending)} are pending, next id {self._next_id})"
                 )
             evaluation = trial.evaluation
-            if evaluation is not None and not math.isfinite(evaluation.score):
-                trial = trial._replace(evaluation=None, failure="invalid_score", error=f"score {evaluation.score}")
-            self._tell(trial)
+            self._tell(trial if evaluation is not None and math.isfinite(evaluation.score) else _judged(trial))
+
+    def hear(self, trials: Iterable[Trial]) -> None:
+        """Hands over results of architectures that it did not propose; see ``_hear``.
+
+        Args:
+            trials: Each gets the next negative id, whatever it has, and no parent.
+        """
+        for trial in trials:
+            self._heard += 1
+            self._hear(_judged(trial._replace(id=-self._heard, parent=None)))
 
     def expect_again(self, proposal: Proposal) -> None:
         """Waits once more for the result of a proposal that was told as failed, but is evaluated again.
@@ -248,6 +287,7 @@ class Controller(Described):
         return {
             "rng": generator_state(self.rng),
             "next_id": self._next_id,
+            **({"heard": self._heard} if self._heard else {}),
             "pending": [[id_, list(architecture)] for id_, architecture in self._pending.items()],
             "state": self._state_dict(),
         }
@@ -255,7 +295,7 @@ class Controller(Described):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores ``state_dict``'s result into a started controller with the same settings."""
         restore_generator(self.rng, state["rng"])
-        self._next_id = state["next_id"]
+        self._next_id, self._heard = state["next_id"], state.get("heard", 0)
         self._pending = {id_: tuple(architecture) for id_, architecture in state["pending"]}
         self._load_state_dict(state["state"])
 
@@ -266,6 +306,19 @@ class Controller(Described):
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         for name in self.state:
             setattr(self, name, copy.deepcopy(state[name]))
+
+
+def _judged(trial: Trial) -> Trial:
+    """A trial whose score is not finite counts as failed."""
+    evaluation = trial.evaluation
+    if evaluation is None or math.isfinite(evaluation.score):
+        return trial
+    return trial._replace(evaluation=None, failure="invalid_score", error=f"score {evaluation.score}")
+
+
+def _is_plain(value: Any) -> TypeGuard[Architecture]:
+    """Whether that is a tuple of Python's own integers, as all architectures are in the end."""
+    return type(value) is tuple and set(map(type, value)) == {int}
 
 
 def _as_architecture(value: Any) -> Architecture | None:

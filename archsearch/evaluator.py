@@ -98,14 +98,20 @@ class Evaluator(Described):
         interval: Finished trials between two calls of ``advance``; 0: it is never called.
         comparable: Whether scores from before an ``advance`` can be compared with those after it. If not, the best
             trial is that of the newest scores, and repeats are not answered with older ones.
+        instant: Whether an evaluation takes well below a millisecond, as a look-up does: a controller that is left to
+            choose then need not think long about each.
         executor: Where one-off evaluations, such as those of labels, can be done in parallel, by a search of their
             own: the ``Executor`` of the search, which is not running yet. None but while ``prepare`` runs.
+        score_label: What an axis of scores says, with unit and data, such as ``validation accuracy, % (cifar10)``;
+            empty: "score", with what the settings tell.
         on_progress: Told how far one-off work is: what is done, steps done, steps in all. None: nobody listens.
     """
 
     keeps_files: bool = False
     comparable: ClassVar[bool] = False
+    instant: ClassVar[bool] = False
     weights_from: ClassVar[str] = ""
+    score_label: str = ""
 
     space: Space
     folder: Path | None = None

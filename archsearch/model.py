@@ -184,6 +184,13 @@ class Model(Described):
         mean, spread = self._predict(architectures, self._ranked(given))
         return Prediction(np.asarray(mean, np.float64), np.asarray(spread, np.float64))
 
+    def shortlist(self, architectures: Sequence[Architecture], n: int) -> list[int]:
+        """Places of those worth predicting, about ``n``, if predicting takes long; by default all of them.
+
+        A search asks it, after ``fit``, where it has many candidates and will take the best few.
+        """
+        return list(range(len(architectures)))
+
     def clone(self) -> Model:
         """A model with the same settings that was not fitted."""
         other = copy.copy(self)

@@ -140,9 +140,9 @@ class Space(Described):
         if not isinstance(architecture, tuple):
             return False
         if self.arities is not None:
-            return len(architecture) == len(self.arities) and all(
-                is_option(option, n) for option, n in zip(architecture, self.arities, strict=True)
-            )
+            pairs = zip(architecture, self.arities, strict=False)
+            plain = all((type(option) is int and 0 <= option < n) or is_option(option, n) for option, n in pairs)
+            return plain and len(architecture) == len(self.arities)
         for i, option in enumerate(architecture):
             if not is_option(option, self.arity(architecture[:i])):
                 return False
@@ -346,15 +346,15 @@ class Space(Described):
     def _complete(self, prefix: Architecture, wishes: dict[str, int], rng: np.random.Generator) -> Architecture:
         """Extends ``prefix`` to an architecture; wished options are taken where valid, others drawn."""
         while n := self.arity(prefix):
-            option = self._wished(prefix, wishes)
+            option = self._wished(prefix, wishes, n)
             prefix = (*prefix, self._draw(prefix, n, rng) if option is None else option)
         return prefix
 
-    def _wished(self, prefix: Architecture, wishes: dict[str, int] | None) -> int | None:
-        """The option that stands for what is wished; None: nothing is, or there is none."""
+    def _wished(self, prefix: Architecture, wishes: dict[str, int] | None, n: int) -> int | None:
+        """The option, of ``n``, that stands for what is wished; None: nothing is, or there is none."""
         wish = wishes.get(self.label(prefix)) if wishes else None
-        meanings = self.meanings(prefix) if wish is not None else ()
-        return meanings.index(wish) if wish in meanings else None
+        known = range(n) if type(self).meanings is Space.meanings else self.meanings(prefix)
+        return known.index(wish) if wish is not None and wish in known else None
 
     def _draw(self, prefix: Architecture, n: int, rng: np.random.Generator) -> int:
         """An option of the decision that follows ``prefix``; a space with chances of its own overrides it."""
@@ -370,7 +370,7 @@ class Space(Described):
         if n == 0:
             yield prefix
             return
-        wished = self._wished(prefix, wishes)
+        wished = self._wished(prefix, wishes, n)
         for option in range(n) if wished is None else (wished,):
             yield from self._completions((*prefix, option), wishes)
 

@@ -26,6 +26,32 @@ class _NoMetrics(dict[str, float]):
 NO_METRICS: Mapping[str, float] = _NoMetrics()
 
 
+class JudgedMetrics(dict[str, float]):
+    """Metrics of an evaluation that the gate has judged, and which do not change: given again, it is not judged again.
+
+    Made by ``archsearch.executors.gate.judged`` alone. Pickled, copied or merged they are a plain ``dict``.
+
+    Attributes:
+        score: That of the evaluation.
+        cost: That of the evaluation.
+        line: What the journal has of all three; empty: it never had it.
+    """
+
+    __slots__ = ("cost", "line", "score")
+
+    def __init__(self, metrics: Mapping[str, float], score: float, cost: Cost) -> None:
+        super().__init__(metrics)
+        self.score, self.cost, self.line = score, cost, ""
+
+    def _refuse(self, *_arguments: object, **_named: object) -> NoReturn:
+        raise TypeError("these metrics belong to every trial of that architecture; make a dict of your own")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[type[dict[str, float]], tuple[dict[str, float]]]:
+        return dict, (dict(self),)
+
+
 class Budget(NamedTuple):
     """How long to train, for controllers that stop trainings early and go on with the good ones.
 
@@ -38,6 +64,10 @@ class Budget(NamedTuple):
     stop: int
     start: int = 0
     origin: int | None = None
+
+
+HAND = "hand"
+"""See ``Trial.proposed_by``."""
 
 
 class Proposal(NamedTuple):
@@ -153,6 +183,20 @@ class Evaluation(NamedTuple):
     curve: tuple[float, ...] = ()
 
 
+class Used(NamedTuple):
+    """What an evaluation used, by counters; None: not measured.
+
+    Attributes:
+        memory_bytes: The most memory of its process, what was there before included.
+        device_bytes: The most that PyTorch allocated on CUDA devices.
+        joules: Energy of the machine's processors and of its CUDA devices, whatever else ran included.
+    """
+
+    memory_bytes: float | None = None
+    device_bytes: float | None = None
+    joules: float | None = None
+
+
 class Trial(NamedTuple):
     """One proposal with its outcome.
 
@@ -174,6 +218,9 @@ class Trial(NamedTuple):
         lost_seconds: Wall seconds of the tries before the last one, which are billed, too.
         repeat_of: Of a repeat, which the search makes by itself to tell the best from others: the id of the trial whose
             architecture is scored again under another seed. None: it answers a proposal.
+        proposed_by: Who proposed it, if not the controller by itself: ``hand``, a person (``archsearch control DIR
+            put``); ``adviser``, that of an ``Advised`` controller.
+        used: What its last try used; None: nothing was measured.
     """
 
     id: int
@@ -190,6 +237,8 @@ class Trial(NamedTuple):
     budget: Budget | None = None
     lost_seconds: float = 0.0
     repeat_of: int | None = None
+    proposed_by: str = ""
+    used: Used | None = None
 
     @property
     def rank(self) -> tuple[int, float]:

@@ -1,118 +1,160 @@
-"""Regret after 20, 50, 100 and 200 evaluations on problems of several kinds, of our controllers and of others.
+"""Regret after 20, 50, 100, 200 and 300 evaluations on problems of several kinds, of our controllers and of others.
 
-    python benchmarks/arena.py --seeds 10 --out runs/arena.jsonl --page docs/arena.md
+    python benchmarks/arena.py --seeds 30 --seconds 1500 --out runs/arena.jsonl --page docs/arena.md
 
-Each search is a line of the file; a run that was stopped goes on where it was. Repeats and what has no score are free
-for all. Peers that are not installed are left out: optuna, nevergrad, scikit-optimize.
+Each search is a line of the file, and the same command goes on where it was, also with more seeds or seconds: first all
+problems and searchers with one seed, then the next. Repeats and what has no score are free for all. What synthetic
+problems are drawn from is drawn when the file is begun, and kept in it; ``--root`` names it, to choose settings on
+other problems than those of the page. Peers that are not installed are left out, and named.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
+import itertools
 import json
+import secrets
 import time
 import warnings
-from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from arena_peers import OURS, PEERS
-from arena_problems import PROBLEMS, Problem
+from arena_peers import AT_MOST, ONLY_SEVERAL, OURS, PEERS, SEVERAL, SLOWEST, Race
+from arena_problems import KINDS, PROBLEMS, Problem, Regret, Values
+from arena_tables import AT, page_of
 
-AT = (20, 50, 100, 200)
+from archsearch.trial import Architecture
+
+WORKERS = (1, 8)
 ASKED_FOR = 30
 """Times the evaluations that a searcher may ask before it is taken to be stuck."""
 
+WARM = 14
+"""Evaluations of a search that nobody counts, before the first one."""
 
-def race(problem: Problem, name: str, seed: int, trials: int) -> dict[str, object]:
-    """One search: regrets at ``AT``, processor's milliseconds a trial, and how often it asked in vain."""
-    searcher = {**OURS, **PEERS}[name](problem.space, seed, trials)
-    known: dict[tuple[int, ...], float | None] = {}
-    best, regrets, asked, completed, begun = -np.inf, [], 0, 0, time.process_time()
-    while completed < trials and asked < ASKED_FOR * trials:
-        architecture = searcher.ask()
-        asked += 1
-        if architecture not in known:
-            known[architecture] = value = problem.value(architecture)
-            if value is not None:
-                completed, best = completed + 1, max(best, value)
-                regrets.append(-best)
-        searcher.tell(architecture, known[architecture])
-    seconds = time.process_time() - begun
-    regrets += [-best] * (trials - len(regrets))
-    missed = sum(value is None for value in known.values())
+SLOW_SEEDS = 2
+"""Of those in ``AT_MOST``."""
+
+SPREAD = 0.3
+"""Of the logarithm of the time that a simulated worker takes for an evaluation."""
+
+
+def race(problem: Problem, name: str, seed: int, trials: int, workers: int) -> dict[str, Any]:
+    """One search: regrets at ``AT``, processor's milliseconds a trial, and how many architectures had no score.
+
+    Workers are simulated: each evaluation takes a time of its own, whoever proposed it, and results come in that order.
+    """
+    searcher = {**OURS, **PEERS}[name](Race(problem.space, seed, trials, workers, problem.objectives))
+    times = np.random.default_rng([7, seed])
+    known: dict[Architecture, Values | None] = {}
+    ends: dict[Architecture, float] = {}  # of what is being evaluated
+    due: list[tuple[float, int, Any, Architecture]] = []
+    regret, regrets, asked, clock, started = Regret(problem), [], 0, 0.0, time.process_time()
+    while len(regrets) < trials:
+        while len(ends) < workers and len(regrets) + len(ends) < trials and asked < ASKED_FOR * trials:
+            mark, architecture = searcher.ask()
+            asked += 1
+            if architecture not in known:
+                known[architecture] = problem.value(architecture)
+                if known[architecture] is not None:
+                    ends[architecture] = clock + times.lognormal(0, SPREAD)
+            if architecture in ends:  # also where it is asked for again meanwhile
+                heapq.heappush(due, (ends[architecture], asked, mark, architecture))
+            else:
+                searcher.tell(mark, architecture, known[architecture])
+        if not due:
+            break
+        clock, _, mark, architecture = heapq.heappop(due)
+        searcher.tell(mark, architecture, values := known[architecture])
+        if values is not None and ends.pop(architecture, None) is not None:
+            regret.add(values)
+            regrets.append(regret.now)
+    seconds = time.process_time() - started
+    regrets += [regret.now] * (trials - len(regrets))
     return {
-        "regret": [float(regrets[at - 1]) for at in AT if at <= trials],
-        "ms": 1000 * seconds / max(completed, 1),
-        "missed": missed,
+        "regret": [round(float(regrets[at - 1]), 6) for at in AT if at <= trials],
+        "ms": round(1000 * seconds / trials, 4),
+        "missed": sum(value is None for value in known.values()),
     }
 
 
-def tables(lines: list[dict[str, object]]) -> str:
-    """Markdown: a table for each problem, the best at each budget, and those within a standard error, in bold."""
-    found: dict[str, dict[str, list[dict[str, object]]]] = defaultdict(lambda: defaultdict(list))
-    for line in lines:
-        found[str(line["problem"])][str(line["searcher"])].append(line)
-    text = []
-    for problem in (name for name in PROBLEMS if name in found):
-        at = AT[: min(len(line["regret"]) for some in found[problem].values() for line in some)]
-        text += [f"### {problem}", "", f"| searcher | {' | '.join(map(str, at))} | ms a trial | seeds |"]
-        text += ["|---" * (len(at) + 3) + "|"]
-        rows = {}
-        for name, some in found[problem].items():
-            regrets = np.array([line["regret"][: len(at)] for line in some], float)
-            error = regrets.std(0, ddof=1) / np.sqrt(len(regrets)) if len(regrets) > 1 else np.zeros(len(at))
-            rows[name] = regrets.mean(0), error, float(np.mean([line["ms"] for line in some])), len(some)
-        least = np.min([mean for mean, *_ in rows.values()], axis=0)
-        for name in [name for name in (*OURS, *PEERS) if name in rows]:
-            mean, error, ms, n = rows[name]
-            cells = []
-            for regret, spread, lowest in zip(mean, error, least, strict=True):
-                bold = "**" if regret <= lowest + spread or regret <= lowest else ""
-                cells.append(f"{bold}{regret:.3f} ± {spread:.3f}{bold}")
-            mine = f"`{name}`" if name in OURS else name
-            text.append(f"| {mine} | {' | '.join(cells)} | {ms:.1f} | {n} |")
-        text.append("")
-    return "\n".join(text)
+def takes_part(name: str, problem: str, workers: int) -> bool:
+    """Whether this searcher can have a part in it."""
+    if problem in KINDS["two objectives"]:
+        return name in SEVERAL
+    return name not in ONLY_SEVERAL and (workers == 1 or name not in AT_MOST)
+
+
+def begun(path: Path, root: int | None) -> tuple[int, list[dict[str, Any]]]:
+    """What synthetic problems are drawn from, and the searches in a file, which is begun if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_text(json.dumps({"root": secrets.randbelow(10**9) if root is None else root}) + "\n")
+    first, *lines = [json.loads(line) for line in path.read_text().splitlines()]
+    if root is not None and root != first["root"]:
+        raise SystemExit(f"{path}: begun with --root {first['root']}, got {root}: name another file")
+    return first["root"], lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--workers", type=int, nargs="*", default=list(WORKERS))
     parser.add_argument("--problems", nargs="*", default=list(PROBLEMS), choices=list(PROBLEMS))
-    parser.add_argument("--searchers", nargs="*", default=[*OURS, *PEERS], choices=[*OURS, *PEERS])
+    parser.add_argument(
+        "--searchers",
+        nargs="*",
+        default=[each for each in (*OURS, *PEERS) if each not in SLOWEST],
+        choices=[*OURS, *PEERS],
+    )
+    parser.add_argument("--root", type=int, help="what synthetic problems are drawn from; default: drawn, and kept")
     parser.add_argument("--out", type=Path, default=Path("runs/arena.jsonl"))
     parser.add_argument("--page", type=Path, help="a page whose tables, behind '## Tables', are written anew")
+    parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"), help="where its pictures go")
     parser.add_argument("--seconds", type=float, default=np.inf, help="of the processor, after which no search begins")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    done = {(line["problem"], line["searcher"], line["seed"]) for line in lines}
+    root, lines = begun(given.out, given.root)
+    print(f"synthetic problems are drawn from {root}")
+    done = {(line["problem"], line["searcher"], line["workers"], line["seed"]): len(line["regret"]) for line in lines}
     lacking: set[str] = set()
-    for seed in range(given.seeds):
-        for problem in given.problems:
-            made = None
-            for name in given.searchers:
-                if (problem, name, seed) in done or name in lacking or time.process_time() > given.seconds:
-                    continue
-                made = made or PROBLEMS[problem](seed)
-                try:
-                    facts = race(made, name, seed, given.trials)
-                except ImportError as error:
-                    lacking.add(name)
-                    print(f"{name} is left out: {error}")
-                    continue
-                lines.append({"problem": problem, "searcher": name, "seed": seed, **facts})
-                with given.out.open("a") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
-                print(problem, name, seed, *[f"{regret:.3f}" for regret in facts["regret"]], sep="  ", flush=True)
+    warm: set[str] = set()
+    jobs = itertools.product(range(given.seeds), given.problems, given.workers, given.searchers)
+    for seed, problem, workers, name in jobs:
+        if name in lacking or not takes_part(name, problem, workers):
+            continue
+        if time.process_time() > given.seconds or (name in AT_MOST and seed >= SLOW_SEEDS):
+            continue
+        trials = min(given.trials, AT_MOST.get(name, given.trials))
+        if done.get((problem, name, workers, seed), 0) >= sum(at <= trials for at in AT):
+            continue
+        try:
+            if name not in warm:  # imports are no cost of a trial
+                race(PROBLEMS[problem](root, seed), name, seed, WARM, workers)
+                warm.add(name)
+            facts = race(PROBLEMS[problem](root, seed), name, seed, trials, workers)
+        except ImportError as error:
+            lacking.add(name)
+            print(f"{name} is left out: {error}")
+            continue
+        lines.append({"problem": problem, "searcher": name, "workers": workers, "seed": seed, **facts})
+        with given.out.open("a") as file:
+            file.write(json.dumps(lines[-1]) + "\n")
+        print(
+            problem,
+            name,
+            workers,
+            seed,
+            *[f"{each:.3f}" for each in facts["regret"]],
+            facts["ms"],
+            sep="  ",
+            flush=True,
+        )
     if given.page:
-        page = given.page.read_text()
-        given.page.write_text(page[: page.index("## Tables")] + "## Tables\n\n" + tables(lines).rstrip() + "\n")
-    else:
-        print(tables(lines))
+        given.page.write_text(page_of(given.page.read_text(), root, lines, given.pictures))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
-"""Who takes part in ``benchmarks/arena.py``: all controllers of the package, other libraries, plain loops.
+"""Who takes part in ``benchmarks/arena.py``: controllers of the package, other libraries, plain loops.
 
-All are asked for one architecture at a time and told its value; repeats and what has no score are free.
+All are asked for one architecture at a time and told its values; repeats and what has no score are free. Not there:
+SMAC3, whose forests (pyrfr) have no wheels.
 """
 
 from __future__ import annotations
 
+import datetime
 import importlib
+import logging
+import random
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from arena_problems import Values
 
 from archsearch import controllers
 from archsearch.controller import Controller, Plan
@@ -18,27 +23,47 @@ from archsearch.trial import Architecture, Evaluation, Trial
 
 
 class Searcher(Protocol):
-    """Is asked for an architecture, and told its value; None: it has none."""
+    """Is asked for an architecture, with a mark of its own, and told its values by that mark; None: it has none."""
 
-    def ask(self) -> Architecture: ...
-    def tell(self, architecture: Architecture, value: float | None) -> None: ...
+    def ask(self) -> tuple[Any, Architecture]: ...
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None: ...
+
+
+class Race(NamedTuple):
+    """What a searcher may know.
+
+    Attributes:
+        space: What is searched.
+        seed: Its own.
+        trials: Evaluations in all.
+        workers: Of these at a time.
+        objectives: One or two, all as large as possible.
+    """
+
+    space: Space
+    seed: int
+    trials: int
+    workers: int
+    objectives: int
 
 
 class Ours:
     """A controller of the package."""
 
-    def __init__(self, controller: Controller, space: Space, seed: int, trials: int) -> None:
+    def __init__(self, controller: Controller, race: Race) -> None:
         self.controller = controller
-        controller.plan = Plan(trials)
-        controller.start(space, seed)
+        controller.plan = Plan(race.trials, race.workers)
+        controller.start(race.space, race.seed)
 
-    def ask(self) -> Architecture:
-        (self.proposal,) = self.controller.ask()
-        return self.proposal.architecture
+    def ask(self) -> tuple[Any, Architecture]:
+        (proposal,) = self.controller.ask()
+        return proposal, proposal.architecture
 
-    def tell(self, architecture: Architecture, value: float | None) -> None:
-        id_, _, parent, budget = self.proposal
-        evaluation = None if value is None else Evaluation(value)
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        id_, _, parent, budget = mark
+        evaluation = None
+        if values is not None:
+            evaluation = Evaluation(values[0], {"second": values[1]} if len(values) > 1 else {})
         failure = "" if evaluation else "limit"
         self.controller.tell([Trial(id_, architecture, parent, evaluation, failure=failure, budget=budget)])
 
@@ -46,43 +71,43 @@ class Ours:
 class PlainEvolution:
     """Regularized evolution, 20 and 5, that draws decision by decision."""
 
-    def __init__(self, space: Space, seed: int) -> None:
-        self.space, self.rng = space, np.random.default_rng([9, seed])
+    def __init__(self, race: Race) -> None:
+        self.space, self.rng = race.space, np.random.default_rng([9, race.seed])
         self.members: list[tuple[float, Architecture]] = []
 
-    def ask(self) -> Architecture:
+    def ask(self) -> tuple[Any, Architecture]:
         if len(self.members) < 20:
-            return self.space.sample(self.rng)
+            return None, self.space.sample(self.rng)
         drawn = [self.members[int(i)] for i in self.rng.integers(20, size=5)]
-        return self.space.mutate(max(drawn)[1], self.rng)
+        return None, self.space.mutate(max(drawn)[1], self.rng)
 
-    def tell(self, architecture: Architecture, value: float | None) -> None:
-        if value is not None:
-            self.members = [*self.members, (value, architecture)][-20:]
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        if values is not None:
+            self.members = [*self.members, (values[0], architecture)][-20:]
 
 
 class PlainGaussianProcess:
     """One Hamming distance over all named decisions, normal scores, length by likelihood, EI, three a fit."""
 
-    def __init__(self, space: Space, seed: int) -> None:
-        self.space, self.rng = space, np.random.default_rng([9, seed])
+    def __init__(self, race: Race) -> None:
+        self.space, self.rng = race.space, np.random.default_rng([9, race.seed])
         self.known: dict[Architecture, float] = {}
         self.seen: set[Architecture] = set()
         self.queue: list[Architecture] = []
         self.names: dict[str, int] = {}
 
-    def ask(self) -> Architecture:
+    def ask(self) -> tuple[Any, Architecture]:
         if len(self.known) < 10:
             architecture = self.space.sample(self.rng)
         else:
             self.queue = self.queue or self.fit()
             architecture = self.queue.pop(0)
         self.seen.add(architecture)
-        return architecture
+        return None, architecture
 
-    def tell(self, architecture: Architecture, value: float | None) -> None:
-        if value is not None:
-            self.known[architecture] = value
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        if values is not None:
+            self.known[architecture] = values[0]
 
     def table(self, architectures: list[Architecture]) -> np.ndarray:
         rows = [
@@ -132,26 +157,68 @@ class PlainGaussianProcess:
         return [asked[i] for i in np.argsort(-improvement)[:3]]
 
 
+class Deap:
+    """DEAP by hand: a steady state of 20, tournaments of three, half of the children crossed, all mutated."""
+
+    def __init__(self, race: Race) -> None:
+        from deap import base, creator, tools
+
+        if not hasattr(creator, "ArenaMember"):
+            creator.create("ArenaFitness", base.Fitness, weights=(1.0,))
+            creator.create("ArenaMember", list, fitness=creator.ArenaFitness)
+        self.space, self.rng, self.tools, self.member = (
+            race.space,
+            np.random.default_rng([9, race.seed]),
+            tools,
+            creator,
+        )
+        random.seed(race.seed)  # DEAP draws from Python's own generator
+        self.members: list[Any] = []
+
+    def ask(self) -> tuple[Any, Architecture]:
+        if len(self.members) < 20:
+            return None, self.space.sample(self.rng)
+        mother, father = (list(each) for each in self.tools.selTournament(self.members, 2, 3))
+        if self.space.arities is not None and self.rng.random() < 0.5:
+            self.tools.cxOnePoint(mother, father)
+        return None, self.space.mutate(tuple(mother), self.rng)
+
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        if values is None:
+            return
+        member = self.member.ArenaMember(architecture)
+        member.fitness.values = values[:1]
+        self.members = self.tools.selBest([*self.members, member], 20)
+
+
 class Optuna:
     """Define by run, a categorical parameter for each decision, by name."""
 
-    def __init__(self, space: Space, sampler: str, seed: int) -> None:
+    def __init__(self, race: Race, sampler: str) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        kind = {"TPE": optuna.samplers.TPESampler, "GP": optuna.samplers.GPSampler}[sampler]
-        self.space, self.fail = space, optuna.trial.TrialState.FAIL
-        self.study = optuna.create_study(direction="maximize", sampler=kind(seed=seed))
+        samplers, seed = optuna.samplers, race.seed
+        made = {
+            "TPE": lambda: samplers.TPESampler(seed=seed, constant_liar=race.workers > 1),
+            "GP": lambda: samplers.GPSampler(seed=seed),
+            "NSGA-II": lambda: samplers.NSGAIISampler(seed=seed),
+        }[sampler]()
+        self.space, self.fail = race.space, optuna.trial.TrialState.FAIL
+        self.study = optuna.create_study(directions=["maximize"] * race.objectives, sampler=made)
 
-    def ask(self) -> Architecture:
-        self.trial, prefix = self.study.ask(), ()
+    def ask(self) -> tuple[Any, Architecture]:
+        trial, prefix = self.study.ask(), ()
         while n := self.space.arity(prefix):
             name = f"{self.space.label(prefix)} of {n}"
-            prefix = (*prefix, self.trial.suggest_categorical(name, list(range(n))))
-        return prefix
+            prefix = (*prefix, trial.suggest_categorical(name, list(range(n))))
+        return trial, prefix
 
-    def tell(self, architecture: Architecture, value: float | None) -> None:
-        self.study.tell(self.trial, value, state=self.fail if value is None else None)
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        if values is None:
+            self.study.tell(mark, state=self.fail)
+        else:
+            self.study.tell(mark, list(values))
 
 
 class Vector:
@@ -174,46 +241,102 @@ class Vector:
 class Nevergrad(Vector):
     """NGOpt of Nevergrad."""
 
-    def __init__(self, space: Space, seed: int, trials: int) -> None:
+    def __init__(self, race: Race) -> None:
         nevergrad = importlib.import_module("nevergrad")  # no extra of this package
 
-        super().__init__(space)
+        super().__init__(race.space)
         parts = {name: nevergrad.p.Choice(list(range(n))) for name, n in self.names.items()}
-        space_ = nevergrad.p.Dict(**parts)
-        space_.random_state = np.random.RandomState(seed)
-        self.optimizer = nevergrad.optimizers.registry["NGOpt"](space_, budget=trials)
+        space = nevergrad.p.Dict(**parts)
+        space.random_state = np.random.RandomState(race.seed)
+        self.optimizer = nevergrad.optimizers.registry["NGOpt"](space, budget=race.trials, num_workers=race.workers)
 
-    def ask(self) -> Architecture:
-        self.asked = self.optimizer.ask()
-        return self.built(self.asked.value)
+    def ask(self) -> tuple[Any, Architecture]:
+        asked = self.optimizer.ask()
+        return asked, self.built(asked.value)
 
-    def tell(self, architecture: Architecture, value: float | None) -> None:
-        self.optimizer.tell(self.asked, 1e3 if value is None else -value)
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        self.optimizer.tell(mark, 1e3 if values is None else -values[0])
 
 
 class Skopt(Vector):
     """Optimizer of scikit-optimize, with extra trees."""
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, race: Race) -> None:
         skopt = importlib.import_module("skopt")
 
-        super().__init__(space)
+        super().__init__(race.space)
         dimensions = [skopt.space.Categorical(list(range(max(n, 2)))) for n in self.names.values()]
-        self.optimizer = skopt.Optimizer(dimensions, "ET", random_state=seed)
+        self.optimizer = skopt.Optimizer(dimensions, "ET", random_state=race.seed)
 
-    def ask(self) -> Architecture:
-        self.point = self.optimizer.ask()
-        return self.built(dict(zip(self.names, self.point, strict=True)))
+    def ask(self) -> tuple[Any, Architecture]:
+        point = self.optimizer.ask()
+        return point, self.built(dict(zip(self.names, point, strict=True)))
 
-    def tell(self, architecture: Architecture, value: float | None) -> None:
-        self.optimizer.tell(self.point, 1e3 if value is None else -value)
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        self.optimizer.tell(mark, 1e3 if values is None else -values[0])
 
 
-Make = Callable[[Space, int, int], Searcher]
+class SyneTune(Vector):
+    """Conformal quantile regression (CQR) of Syne Tune."""
+
+    def __init__(self, race: Race) -> None:
+        logging.getLogger("syne_tune").setLevel(logging.ERROR)
+        optimizer = "syne_tune.optimizer.schedulers"
+        scheduler = importlib.import_module(f"{optimizer}.single_objective_scheduler").SingleObjectiveScheduler
+        conformal = f"{optimizer}.searchers.conformal.conformal_quantile_regression_searcher"
+        searcher = importlib.import_module(conformal).ConformalQuantileRegression
+        choice = importlib.import_module("syne_tune.config_space").choice
+
+        super().__init__(race.space)
+        config = {f"d{i}": choice(list(range(max(n, 2)))) for i, n in enumerate(self.names.values())}
+        self.backend = importlib.import_module("syne_tune.backend.trial_status")
+        made = searcher(config_space=config, random_seed=race.seed)
+        self.scheduler = scheduler(config, metric="loss", do_minimize=True, searcher=made, random_seed=race.seed)
+        self.count = 0
+
+    def ask(self) -> tuple[Any, Architecture]:
+        config = self.scheduler.suggest().config
+        trial = self.backend.Trial(trial_id=self.count, config=config, creation_time=datetime.datetime(2026, 1, 1))
+        self.count += 1
+        self.scheduler.on_trial_add(trial)
+        return trial, self.built(dict(zip(self.names, config.values(), strict=True)))
+
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        self.scheduler.on_trial_complete(mark, {"loss": 1e3 if values is None else -values[0]})
+
+
+class BoTorch(PlainGaussianProcess):
+    """BoTorch by hand: SingleTaskGP on one column an option, logarithm of EI over the plain process's candidates."""
+
+    def fit(self) -> list[Architecture]:
+        import torch
+
+        models = importlib.import_module("botorch.models")
+        fit_gpytorch_mll = importlib.import_module("botorch.fit").fit_gpytorch_mll
+        likelihoods = importlib.import_module("gpytorch.mlls")
+        acquisition = importlib.import_module("botorch.acquisition.analytic")
+
+        asked, known = self.candidates(), list(self.known)
+        table = self.table([*known, *asked])
+        columns = (table[:, :, None] == np.arange(table.max() + 1)).reshape(len(table), -1)
+        inputs = torch.tensor(columns[:, columns.any(0)], dtype=torch.float64)
+        scores = torch.tensor(list(self.known.values()), dtype=torch.float64)[:, None]
+        model = models.SingleTaskGP(inputs[: len(known)], (scores - scores.mean()) / (scores.std() + 1e-9))
+        fit_gpytorch_mll(likelihoods.ExactMarginalLogLikelihood(model.likelihood, model))
+        best = model.posterior(inputs[: len(known)]).mean.max()
+        worth = acquisition.LogExpectedImprovement(model, best)(inputs[len(known) :, None]).detach().numpy()
+        return [asked[i] for i in np.argsort(-worth)[:3]]
+
+
+Make = Callable[[Race], Searcher]
 
 
 def ours(name: str, **settings: Any) -> Make:
-    return lambda space, seed, trials: Ours(getattr(controllers, name)(**settings), space, seed, trials)
+    def make(race: Race) -> Searcher:
+        several = {"objectives": {"score": "max", "second": "max"}} if race.objectives > 1 else {}
+        return Ours(getattr(controllers, name)(**settings, **(several if name != "RandomSearch" else {})), race)
+
+    return make
 
 
 OURS: dict[str, Make] = {
@@ -223,14 +346,34 @@ OURS: dict[str, Make] = {
     "LocalSearch": ours("LocalSearch"),
     "RegularizedEvolution": ours("RegularizedEvolution"),
     "ElitistEvolution": ours("ElitistEvolution"),
-    "Reinforce(softmax)": ours("Reinforce", policy="softmax"),
+    "OnePlusLambda": ours("OnePlusLambda"),
+    "TreeSearch": ours("TreeSearch"),
+    "LaNAS": ours("LaNAS"),
+    "PPO": ours("PPO", policy="softmax"),
+    "Reinforce": ours("Reinforce", policy="softmax"),
+    "NSGA2": ours("NSGA2"),
     "RandomSearch": ours("RandomSearch"),
 }
 PEERS: dict[str, Make] = {
-    "plain Gaussian process": lambda space, seed, _: PlainGaussianProcess(space, seed),
-    "plain evolution": lambda space, seed, _: PlainEvolution(space, seed),
-    "Optuna TPE": lambda space, seed, _: Optuna(space, "TPE", seed),
-    "Optuna GP": lambda space, seed, _: Optuna(space, "GP", seed),
+    "plain Gaussian process": PlainGaussianProcess,
+    "plain evolution": PlainEvolution,
+    "DEAP by hand": Deap,
+    "Optuna TPE": lambda race: Optuna(race, "TPE"),
+    "Optuna NSGA-II": lambda race: Optuna(race, "NSGA-II"),
+    "Optuna GP": lambda race: Optuna(race, "GP"),
     "Nevergrad NGOpt": Nevergrad,
-    "scikit-optimize (extra trees)": lambda space, seed, _: Skopt(space, seed),
+    "scikit-optimize": Skopt,
+    "Syne Tune CQR": SyneTune,
+    "BoTorch": BoTorch,
 }
+SEVERAL = ("Auto", "NSGA2", "RandomSearch", "Optuna TPE", "Optuna NSGA-II")
+"""Who takes two objectives."""
+
+ONLY_SEVERAL = ("NSGA2", "Optuna NSGA-II")
+"""Who is there for two objectives only: with one they are evolution like others."""
+
+SLOWEST = ("scikit-optimize", "Syne Tune CQR")
+"""Who takes half a second to seconds a trial, and is run only where it is named."""
+
+AT_MOST = {"Optuna GP": 50, "scikit-optimize": 50, "BoTorch": 50, "Syne Tune CQR": 50, "Nevergrad NGOpt": 100}
+"""Evaluations of who takes much longer than all others, up to half a second a trial; with one worker only."""

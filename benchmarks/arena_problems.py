@@ -10,28 +10,62 @@ import numpy as np
 
 from archsearch.errors import InvalidArchitecture
 from archsearch.evaluators import Tabular
+from archsearch.pareto import hypervolume, non_dominated
 from archsearch.space import Space
 from archsearch.spaces import NASBench101, NASBench201, NASBenchMacro
 from archsearch.trial import Architecture
 
-ROOT = 20261130
-"""What the numbers in synthetic problems are drawn from, together with the seed of a search."""
+Values = tuple[float, ...]
+Make = Callable[[int, int], "Problem"]
+"""From what the numbers in synthetic problems are drawn from, and the seed of a search."""
 
 
 class Problem(NamedTuple):
-    """What is searched, and how good an architecture is: at most 0, below by its regret; None: it has no score."""
+    """What is searched, and how good an architecture is.
+
+    Attributes:
+        space: What is searched.
+        value: Of one objective: at most 0, below by its regret; of two: each from 0 to 1. None: it has no score.
+        best: The regret of nothing at all that is left: 0, or the hypervolume of the true front, above (0, 0).
+        objectives: One or two.
+    """
 
     space: Space
-    value: Callable[[Architecture], float | None]
+    value: Callable[[Architecture], Values | None]
+    best: float = 0.0
+    objectives: int = 1
 
 
-def table(space: Space, **settings: object) -> Callable[[int], Problem]:
-    """A shipped table; the same for all seeds."""
+class Regret:
+    """What the best so far lacks: in the units of the score, or in percent of the true front's hypervolume."""
 
-    def make(seed: int) -> Problem:  # noqa: ARG001
-        key = repr(space), repr(settings)
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._front = np.empty((0, 2))
+        self.now = np.inf if problem.objectives == 1 else 100.0
+
+    def add(self, values: Values) -> None:
+        if self._problem.objectives == 1:
+            self.now = min(self.now, -values[0])
+            return
+        front = np.vstack([self._front, values])
+        self._front = front[non_dominated(front)]
+        self.now = 100 * (1 - hypervolume(self._front, (0.0, 0.0)) / self._problem.best)
+
+
+def table(space: Space, second: tuple[str, float] | None = None, **settings: object) -> Make:
+    """A shipped table; the same for all seeds.
+
+    Args:
+        space: What it is of.
+        second: Another objective: a metric, and 1 if it is to be large or -1 if small; None: there is one.
+        **settings: Of ``Tabular``.
+    """
+
+    def make(root: int, seed: int) -> Problem:  # noqa: ARG001
+        key = repr(space), second, repr(settings)
         if key not in _LOOKED_UP:
-            _LOOKED_UP[key] = _looked_up(space, settings)
+            _LOOKED_UP[key] = _looked_up(space, second, settings)
         return _LOOKED_UP[key]
 
     return make
@@ -40,18 +74,32 @@ def table(space: Space, **settings: object) -> Callable[[int], Problem]:
 _LOOKED_UP: dict[object, Problem] = {}
 
 
-def _looked_up(space: Space, settings: Mapping[str, object]) -> Problem:
+def _looked_up(space: Space, second: tuple[str, float] | None, settings: Mapping[str, object]) -> Problem:
     evaluator = Tabular(**settings)  # type: ignore[arg-type]
     evaluator.start(space)
-    best = max(evaluator.evaluate(each, 0).score for each in evaluator.architectures)
 
-    def value(architecture: Architecture) -> float | None:
+    def raw(architecture: Architecture) -> Values | None:
         try:
-            return evaluator.evaluate(architecture, 0).score - best
+            found = evaluator.evaluate(architecture, 0)
         except InvalidArchitecture:
             return None
+        if second is None:
+            return (found.score,)
+        other = second[1] * found.metrics[second[0]]
+        return (found.score, other) if np.isfinite(other) else None
 
-    return Problem(space, value)
+    known = np.array([values for each in evaluator.architectures if (values := raw(each))])
+    if second is None:
+        best = float(known.max())
+        return Problem(space, lambda architecture: None if (v := raw(architecture)) is None else (v[0] - best,))
+    low, high = known.min(0), known.max(0)
+
+    def value(architecture: Architecture) -> Values | None:
+        values = raw(architecture)
+        return None if values is None else tuple(((np.array(values) - low) / (high - low)).tolist())
+
+    scaled = (known - low) / (high - low)
+    return Problem(space, value, hypervolume(scaled[non_dominated(scaled)], (0.0, 0.0)), 2)
 
 
 class Layered(Space):
@@ -113,11 +161,11 @@ class Layered(Space):
         return "", 0
 
 
-def layered(grouped: bool) -> Callable[[int], Problem]:
+def layered(grouped: bool) -> Make:
     """Effects of depth, kinds and settings, and of kinds that follow each other; the optimum by dynamic programming."""
 
-    def make(seed: int) -> Problem:
-        space, rng = Layered(grouped), np.random.default_rng([ROOT, 1, grouped, seed])
+    def make(root: int, seed: int) -> Problem:
+        space, rng = Layered(grouped), np.random.default_rng([root, 1, grouped, seed])
         depths = -1.2 * rng.uniform(0.5, 1.5) * np.abs(np.arange(6) - rng.integers(6))
         kinds, pairs = rng.normal(0, 1, (6, 4)), rng.normal(0, 0.8, (4, 4))
         settings = {
@@ -136,7 +184,7 @@ def layered(grouped: bool) -> Callable[[int], Problem]:
             reached = reached if not layer else tops[layer] + (reached[:, None] + pairs).max(0)
             best = max(best, reached.max() + depths[layer])
 
-        def value(architecture: Architecture) -> float:
+        def value(architecture: Architecture) -> Values:
             said = {space.label(architecture[:i]): option for i, option in enumerate(architecture)}
             depth = said["depth"] + 1
             chosen = [said[f"kind {i}"] for i in range(depth)]
@@ -144,7 +192,7 @@ def layered(grouped: bool) -> Callable[[int], Problem]:
             for i, kind in enumerate(chosen):
                 total += kinds[i, kind]
                 total += sum(settings[kind, name][i][said[f"{name} {i}"]] for name, _ in Layered.KINDS[kind])
-            return float(total - best)
+            return (float(total - best),)
 
         return Problem(space, value)
 
@@ -164,11 +212,11 @@ class Endless(Space):
         return len(prefix), prefix[-1:] == (0,)
 
 
-def endless(strong: bool) -> Callable[[int], Problem]:
+def endless(strong: bool) -> Make:
     """Effects of operations, fading with depth, of pairs and of length; the first decision cannot end it."""
 
-    def make(seed: int) -> Problem:
-        space, rng = Endless(), np.random.default_rng([ROOT, 2, strong, seed])
+    def make(root: int, seed: int) -> Problem:
+        space, rng = Endless(), np.random.default_rng([root, 2, strong, seed])
         operations, pairs = rng.normal(0, 1, 5), rng.normal(0, 1.2 if strong else 0.5, (5, 5))
         fading, lengths = 0.9 ** np.arange(14), -0.4 * np.abs(np.arange(14) - rng.integers(2, 12))
         best, reached = -np.inf, operations * fading[0]
@@ -176,11 +224,11 @@ def endless(strong: bool) -> Callable[[int], Problem]:
             reached = reached if not place else operations * fading[place] + (reached[:, None] + pairs).max(0)
             best = max(best, reached.max() + lengths[place])
 
-        def value(architecture: Architecture) -> float:
+        def value(architecture: Architecture) -> Values:
             # The first decision has no option that ends, so its options are the operations themselves.
             chosen = [architecture[0], *(option - 1 for option in architecture[1:] if option)]
             total = sum(operations[o] * fading[i] for i, o in enumerate(chosen)) + lengths[len(chosen) - 1]
-            return float(total + sum(pairs[a, b] for a, b in itertools.pairwise(chosen)) - best)
+            return (float(total + sum(pairs[a, b] for a, b in itertools.pairwise(chosen)) - best),)
 
         return Problem(space, value)
 
@@ -194,9 +242,9 @@ class Mobile(Space):
         super().__init__(arities=[3, 4] * 14)
 
 
-def mobile(seed: int) -> Problem:
+def mobile(root: int, seed: int) -> Problem:
     """Effects of unequal size, and pairs of neighbouring layers; the optimum is the best of 100 ascents."""
-    space, rng = Mobile(), np.random.default_rng([ROOT, 3, seed])
+    space, rng = Mobile(), np.random.default_rng([root, 3, seed])
     effects = np.zeros((28, 4))
     for i in range(28):
         effects[i] = np.sort(rng.normal(0, rng.exponential(1), 4))
@@ -217,19 +265,29 @@ def mobile(seed: int) -> Problem:
                 options = max(tries, key=total)
             reached = total(options)
         best = max(best, reached)
-    return Problem(space, lambda architecture: total(np.array(architecture)) - best)
+    return Problem(space, lambda architecture: (total(np.array(architecture)) - best,))
 
 
-PROBLEMS: dict[str, Callable[[int], Problem]] = {
+PROBLEMS: dict[str, Make] = {
     "NAS-Bench-201, CIFAR-10": table(NASBench201(), dataset="cifar10"),
     "NAS-Bench-201, CIFAR-100": table(NASBench201(), dataset="cifar100"),
     "NAS-Bench-201, ImageNet16-120": table(NASBench201(), dataset="ImageNet16-120"),
     "NAS-Bench-Macro": table(NASBenchMacro(), dataset="nasbench_macro"),
-    "EC-NAS, 5 vertices": table(NASBench101(max_vertices=5), dataset="ecnas_5v"),
     "digits201 (holes)": table(NASBench201(), dataset="digits201"),
     "layers": layered(False),
     "layers, kinds first": layered(True),
     "endless": endless(False),
     "endless, pairs": endless(True),
     "28 decisions": mobile,
+    "EC-NAS, accuracy and energy": table(NASBench101(max_vertices=5), ("energy_kwh", -1.0), dataset="ecnas_5v"),
+    "NAS-Bench-201, accuracy and robustness": table(
+        NASBench201(), ("pgd_eps1.0", 1.0), dataset="cifar10", attacks=["pgd_eps1.0"]
+    ),
+}
+
+KINDS = {
+    "flat": (*list(PROBLEMS)[:5], "28 decisions"),
+    "conditional": ("layers", "layers, kinds first"),
+    "open-ended": ("endless", "endless, pairs"),
+    "two objectives": tuple(list(PROBLEMS)[-2:]),
 }

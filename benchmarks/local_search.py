@@ -1,15 +1,22 @@
 """The whole local search with its history on disk, against a plain loop that flushes a JSON line per trial.
 
     python benchmarks/local_search.py [--trials 100000] [--repeats 3] [--large 1000000]
+    python benchmarks/local_search.py --paired 5 [--old CHECKOUT] [--trials 20000]
 
 Regularized evolution (100/25) on NAS-Bench-201's table. Shows trials per second (wall; the two take turns; ours counts
 everything from the call to the result, reading the table included), and for the large run the bytes per trial in its
 folder, the growth of the process's memory per trial after the first tenth, and the seconds to resume it.
+
+``--paired``: processor time of this process instead, which depends less on what else runs. Each round is a process of
+the other checkout (``--old``, with its own ``.venv``), if one is given, and one of this, and in each a search and right
+after it as many trials of the plain loop; ratios are of one process.
 """
 
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -72,12 +79,58 @@ def large_run(trials, folder):
     return rows
 
 
+def one_round(trials):
+    """Prints processor microseconds of a trial: a search, and the plain loop."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        our_rate(500, folder / "first")  # loads what is loaded once
+        times = []
+        for loop in (lambda: our_rate(trials, folder / "run"), lambda: plain_rate(trials, folder)):
+            begun = time.process_time()
+            loop()
+            times.append(1e6 * (time.process_time() - begun) / trials)
+    print(*times)
+
+
+def paired(rounds, trials, old):
+    """Rounds of processes, in turns, as a table."""
+    here = Path(__file__).resolve()
+    pythons = {"old": old / ".venv" / "bin" / "python"} if old else {}
+    pythons["here"] = Path(sys.executable)
+    found = {name: [] for name in pythons}
+    for _ in range(rounds):
+        for name, python in pythons.items():
+            command = [str(python.absolute()), str(here), "--round", "--trials", str(trials)]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            found[name].append([float(each) for each in answer.split()])
+    print("| checkout | a trial, µs | the plain loop, µs | plain over ours | over the old one |\n|---|---|---|---|---|")
+    for name, values in found.items():
+        ours, plain = ([pair[i] for pair in values] for i in (0, 1))
+        against = [a[0] / b[0] for a, b in zip(values, found.get("old", values), strict=True)]
+        share = [b / a for a, b in values]
+        print(f"| {name} | {spread(ours, 0)} | {spread(plain, 0)} | {spread(share, 2)} | {spread(against, 2)} |")
+
+
+def spread(values, digits):
+    low, middle, high = (f"{each:.{digits}f}" for each in (min(values), statistics.median(values), max(values)))
+    return f"{low} / **{middle}** / {high}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100_000, help="trials per loop and repeat")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each loop")
     parser.add_argument("--large", type=int, default=1_000_000, help="trials of the large run")
+    parser.add_argument("--paired", type=int, help="rounds of processor time, instead")
+    parser.add_argument("--old", type=Path, help="of --paired: another checkout")
+    parser.add_argument("--round", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.round:
+        one_round(arguments.trials)
+        return
+    if arguments.paired:
+        paired(arguments.paired, min(arguments.trials, 20_000), arguments.old)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rates = {"plain loop, flushed JSON lines": [], "archsearch": []}

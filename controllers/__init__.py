@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archsearch.basics.classes import lazy_classes
 
 if TYPE_CHECKING:
+    from archsearch.controllers.advised import Advised as Advised
     from archsearch.controllers.auto import Auto as Auto
     from archsearch.controllers.bananas import Bananas as Bananas
     from archsearch.controllers.bayesian_optimization import BayesianOptimization as BayesianOptimization
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.tree_search import TreeSearch as TreeSearch
 
 _MODULES = {
+    "Advised": "advised",
     "Auto": "auto",
     "Bananas": "bananas",
     "BayesianOptimization": "bayesian_optimization",

@@ -27,17 +27,18 @@ from archsearch.controllers.bayesian_optimization import BayesianOptimization, C
 from archsearch.model import Prediction
 
 
-@other_defaults(initial=10, batch=10, candidates=800, parents=2, more_mutations=0.8, labels=300)
+@other_defaults(initial=10, batch=10, candidates=800, parents=2, more_mutations=0.8)
 class Bananas(BayesianOptimization):
     """BANANAS: a model of the scores, mutations of the best and Thompson sampling (White et al. 2021).
 
-    Close to the paper is ``Bananas(MLPEnsemble(layers=10, width=20, encodings=["path_bits"]), candidates=100,
-    parents=10, more_mutations=0.0)``. The parent named in a proposal is the architecture that it is a mutation of.
+    The settings closest to the paper are ``Bananas(MLPEnsemble(layers=10, width=20, encodings=["path_bits"]),
+    candidates=100, parents=10, more_mutations=0.0)``. The parent named in a proposal is the architecture that it is a
+    mutation of.
 
-    Its settings are those of ``BayesianOptimization``, some with other defaults.
+    The other settings are those of ``BayesianOptimization``, some with other defaults.
 
     Args:
-        candidates: Mutations that a round chooses from, >= 1.
+        candidates: Mutations among which a round chooses, >= 1.
 
     Raises:
         UsageError: If a setting is out of range, or ``model`` is no model.

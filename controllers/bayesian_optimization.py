@@ -20,7 +20,9 @@ among them. A space that has no more architectures than there are candidates is 
 - Nothing is proposed twice, nor what computes the same network (``Space.canonical``), as long as others are found.
   Once a small space is used up, proposals are random, and no model is fitted.
 - Time and memory are bounded: the model is fitted to at most ``labels`` results, the newest half of them and the best
-  of all others. What takes most of the time, lengths and noise, is learnt anew where there are 15 % more results.
+  of all others. Lengths and noise are learnt anew where there are 15 % more results; until then the model grows by the
+  new ones (``archsearch.models.growing_factor``). With many results it says first which candidates are worth a look.
+- A mutation of a mutation is a candidate, and so is what lies between.
 - What the search says it would not evaluate, beyond a limit or missing in a table, is no candidate.
 - A fitted model is no part of the state, but the proposals of the round are: a resumed search goes on exactly.
 """
@@ -48,6 +50,15 @@ BELIEVED = 100
 LEARNT_FOR = 1.15
 """Lengths and noise of a model are kept until there are so many times the results that they were learnt from."""
 
+SHORT = 64
+"""Candidates that a model with many results is asked about, once it has said which they are."""
+
+TOP = 10
+"""Best results among which the one is that the model expects most of."""
+
+FORGOTTEN = 4
+"""Once there are too many results, one in so many is forgotten at once."""
+
 MOST_MUTATIONS = 20
 """Of one candidate, one after another."""
 
@@ -59,14 +70,15 @@ class BayesianOptimization(Controller):
     the proposals that are remembered.
 
     Args:
-        model: What predicts scores. None: ``GaussianProcess()``.
-        initial: Results that are waited for, with random proposals, until the model is fitted, >= 2.
-        batch: Proposals of a round, which has one fit, >= 1.
-        candidates: What a round chooses from, >= 1: a quarter of them random, the others mutations of the best.
+        model: The model that predicts scores. None: ``GaussianProcess()``.
+        initial: Results of random proposals to wait for before the model is first fitted, >= 2.
+        batch: Proposals per round, >= 1; the model is fitted once per round.
+        candidates: Candidates among which a round chooses, >= 1: a quarter of them random, the others mutations of the
+            best.
         parents: How many of the best architectures are mutated, >= 1.
-        more_mutations: Probability, from 0 to below 1, that a mutation is mutated once more, and so on. One that has
-            been proposed is so in any case.
-        labels: Most results that the model is fitted to, at least ``initial``.
+        more_mutations: Probability, from 0 to below 1, that a mutation is mutated once more, and so on. A mutation that
+            was already proposed is always mutated again.
+        labels: The most results that the model is fitted to, at least ``initial``.
 
     Raises:
         UsageError: If a setting is out of range, or ``model`` is no model.
@@ -82,7 +94,7 @@ class BayesianOptimization(Controller):
         candidates: int = 400,
         parents: int = 5,
         more_mutations: float = 0.5,
-        labels: int = 500,
+        labels: int = 2_000,
     ) -> None:
         owner = type(self).__name__
         self.model = model
@@ -156,6 +168,9 @@ class BayesianOptimization(Controller):
         candidates = [each for each in found if self._is_possible(each.architecture)]
         if not candidates:
             return [Candidate(self._random())]
+        if len(candidates) > SHORT:
+            listed = self._model.shortlist([each.architecture for each in candidates], SHORT)
+            candidates = [candidates[place] for place in listed]
         prediction = self._model.predict_targets([each.architecture for each in candidates])
         chosen: list[Candidate] = []
         # Where nothing is worth anything, the model's expectation decides.
@@ -177,24 +192,32 @@ class BayesianOptimization(Controller):
         yield from self._mutations(self.candidates - drawn)
 
     def _mutations(self, n: int) -> Iterator[Candidate]:
-        """``n`` mutations, as many of each of the best architectures."""
+        """``n`` mutations, as many of each of the best architectures, and mutations of these."""
         known = {label.architecture for label in self._labels}.union(self._pending.values())
         parents = self._best()
-        for i in range(n):
-            parent = parents[i % len(parents)]
-            child = parent.architecture
+        turn = 0
+        while n > 0:
+            parent = parents[turn % len(parents)]
+            child, turn = parent.architecture, turn + 1
             for _ in range(MOST_MUTATIONS):
-                child = self.space.mutate(child, self.rng)
-                if self.rng.random() >= self.more_mutations and child not in known:
-                    break
-            yield Candidate(child, parent.id)
+                child, n = self.space.mutate(child, self.rng), n - 1
+                if child not in known:
+                    yield Candidate(child, parent.id)
+                    if n <= 0 or self.rng.random() >= self.more_mutations:
+                        break
 
     def _best(self) -> list[Label]:
-        """The best results of different architectures, the older one of equals."""
+        """The parents: the best results of different architectures."""
+        return self._top(self.parents)
+
+    def _top(self, n: int) -> list[Label]:
+        """The ``n`` best results of different architectures, the older one of equals."""
         best: dict[Architecture, Label] = {}
-        for label in sorted(self._labels, key=lambda label: (-label.score, label.id)):
+        ids, scores = [label.id for label in self._labels], [-label.score for label in self._labels]
+        for place in np.lexsort((ids, scores)).tolist():
+            label = self._labels[place]
             best.setdefault(label.architecture, label)
-            if len(best) == self.parents:
+            if len(best) == n:
                 break
         return list(best.values())
 
@@ -203,7 +226,7 @@ class BayesianOptimization(Controller):
         from scipy.special import ndtr
 
         mean, spread = prediction
-        best = self._model.predict_targets([label.architecture for label in self._labels]).mean.max()
+        best = self._model.predict_targets([label.architecture for label in self._top(TOP)]).mean.max()
         spread = np.maximum(spread, 1e-9)
         ahead = (mean - best) / spread
         density = np.exp(-ahead * ahead / 2) / np.sqrt(2 * np.pi)
@@ -218,8 +241,10 @@ class BayesianOptimization(Controller):
         self._told += 1
         self._labels.append(Label(trial.id, trial.evaluation.score, trial.architecture))
         if len(self._labels) > self.labels:
-            older = self._labels[: -(self.labels // 2) or None]
-            self._labels.remove(min(older, key=lambda label: label.score))
+            # Several at once, since the model begins anew where what it knows has gaps.
+            older = sorted(self._labels[: -(self.labels // 2) or None], key=lambda label: label.score)
+            forgotten = {label.id for label in older[: 1 + self.labels // FORGOTTEN]}
+            self._labels = [label for label in self._labels if label.id not in forgotten]
 
     # -- state -----------------------------------------------------------------------------------
 
@@ -228,14 +253,16 @@ class BayesianOptimization(Controller):
             "labels": list(self._labels),
             "round": list(self._round),
             "proposed": self._proposed.state(),
-            "learnt": [self._told, self._learn_at, list(self._learnt)],
+            "lengths": [self._told, self._learn_at, list(self._learnt)],
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         self._labels = [Label(id_, score, tuple(options)) for id_, score, options in state["labels"]]
         self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
         self._proposed = Proposed(**state["proposed"])
-        self._told, self._learn_at, learnt = state.get("learnt", [len(self._labels), 0, []])
+        # A state of before has ``learnt``, lengths in units of its labels: they are learnt anew.
+        before = state.get("learnt", [len(self._labels)])[0]
+        self._told, self._learn_at, learnt = state.get("lengths", [before, 0, []])
         self._learnt = list(learnt)
         self._used_up = False
 

@@ -34,14 +34,14 @@ class CoEvolution(Controller):
     """Co-evolution of blueprints and modules in species (CoDeepNEAT, Miikkulainen et al. 2017).
 
     Args:
-        blueprints: Of the population, >= 1.
-        modules: Of the population, >= 1.
+        blueprints: Size of the population of blueprints, >= 1.
+        modules: Size of the population of modules, >= 1.
         first: Random networks at the beginning, >= 1.
-        species: Most species of blueprints, >= 1.
+        species: The most species of blueprints, >= 1.
         tournament: Members drawn, with replacement, to choose one from, >= 1.
         crossover: Probability that a child has two parents, 0 to 1.
-        fresh: Probability that a module is a child instead of one that there is, 0 to 1; a blueprint always is if no
-            module is.
+        fresh: Probability that a module is a new child instead of an existing one, 0 to 1. If no module is new, the
+            blueprint is.
 
     Raises:
         UsageError: If a setting is out of range.

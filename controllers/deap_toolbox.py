@@ -68,17 +68,17 @@ def space_toolbox(space: Space) -> Any:
 
 
 class DeapToolbox(Controller):
-    """A user's own DEAP toolbox (mate, mutate, select) as controller (Fortin et al. 2012).
+    """Your own DEAP toolbox (mate, mutate, select) as a controller (Fortin et al. 2012).
 
-    The parent named in a proposal is, of a crossover, the first of the two for the first child and the second one for
-    the second.
+    The parent named in a proposal is, after a crossover, the first of the two parents for the first child and the
+    second one for the second child.
 
     Args:
         make: A function from the space to a ``deap.base.Toolbox`` with ``mate``, ``mutate`` and ``select``, or its
             import path, such as ``my_lab.toolbox``. None: ``space_toolbox``, the space's own operators.
         population_size: Members of the population, >= 2.
-        crossover_probability: That two are mated, 0 to 1.
-        mutation_probability: That a child is mutated, 0 to 1.
+        crossover_probability: Probability that two individuals are mated, 0 to 1.
+        mutation_probability: Probability that a child is mutated, 0 to 1.
         scheme: "steady_state", one child at a time, or "generational".
 
     Raises:

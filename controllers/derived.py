@@ -23,22 +23,24 @@ ATTEMPTS = 4
 
 
 class Derived(Controller):
-    """Proposes what a distribution derives, then draws from it, the most probable ones first.
+    """Proposes what a distribution derives, then draws from it, the most probable architectures first.
 
-    Without a ``controller`` it needs an evaluator that has a distribution, such as ``Differentiable``; a search by
-    another one is refused before anything is spent. Asked outside a search, before it was handed a distribution, it
-    draws uniformly. With one, such as ``Reinforce``, that controller searches first, with any evaluator, and the
-    distribution is what its policy has become. All that will be proposed is drawn at once, each architecture once; then
-    the search is over, with fewer if the distribution has no more to give.
+    Without a ``controller`` it needs an evaluator that has a distribution, such as ``Differentiable``; a search with
+    another evaluator is refused before anything is spent. If it is asked outside of a search, before it was given a
+    distribution, it draws uniformly. With a ``controller``, such as ``Reinforce``, that controller searches first, with
+    any evaluator, and the distribution is the policy that it has learnt. All proposals are drawn at once, each
+    architecture once. Then the search is over; it may end with fewer than ``limit`` if the distribution has no more to
+    give.
 
     Args:
-        limit: Architectures that are derived or drawn at most, >= 1.
-        controller: Who searches first; it must have a distribution, and ask for no budgets. None: nobody.
-        after: Trials of ``controller``, >= 1. Where an evaluator learns on, as ENAS's does, give a multiple of its
+        limit: The most architectures that are derived or drawn, >= 1.
+        controller: The controller that searches first; it must have a distribution, and must not ask for budgets. None:
+            none.
+        after: Trials of ``controller``, >= 1. If the evaluator keeps learning, as in ENAS, give a multiple of its
             ``interval``: then all results are in, and what is derived is scored with the last weights.
 
     Attributes:
-        learns: As the controller that searches first has it.
+        learns: That of the controller that searches first.
 
     Raises:
         UsageError: If a setting is out of range, or that controller has no distribution.
@@ -80,6 +82,10 @@ class Derived(Controller):
     def _tell(self, trial: Trial) -> None:
         if self.controller is not None and trial.id < self._searched:
             self.controller.tell([trial])
+
+    def _hear(self, trial: Trial) -> None:
+        if self.controller is not None:
+            self.controller.hear([trial])
 
     def expect_again(self, proposal: Proposal) -> None:
         """See ``Controller``."""

@@ -43,14 +43,14 @@ CHILD_DRAWS = 10
 class ElitistEvolution(Controller):
     """Elitist evolution: mutations and crossovers of the best so far, without repeats (SPOS, Guo et al. 2020).
 
-    The parent named in a proposal is, of a crossover, the first of the two. Equal scores: the older trial is better.
-    The state has a constant 171 KiB for the proposals that are remembered.
+    The parent named in a proposal is, after a crossover, the first of the two. Of equal scores, the older trial counts
+    as better. The state has a constant 171 KiB for the proposals that are remembered.
 
     Args:
         population_size: Random architectures at the beginning, >= 1.
         mutations: Children by mutation in each generation, >= 0.
         crossovers: Children by crossover in each generation, >= 0; with ``mutations`` at least one.
-        mutation_probability: Of each decision of a mutated child, to be redrawn, above 0 and up to 1.
+        mutation_probability: Probability that a decision of a mutated child is redrawn, above 0 and up to 1.
         parents: How many of the best architectures are parents, >= 1.
 
     Raises:
@@ -120,6 +120,11 @@ class ElitistEvolution(Controller):
         return self.space.crossover(first, self._draw_parent().architecture, self.rng)
 
     # -- telling ---------------------------------------------------------------------------------
+
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < self.population_size
+        self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.random_search import RandomSearch
-from archsearch.controllers.trial_ids import TrialIds
+from archsearch.controllers.trial_ids import TrialIds, comparable
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Budget, Trial
 
@@ -32,24 +32,25 @@ ROUNDS = 40
 
 
 class Finalists(Controller):
-    """Scores many cheaply, then the best of them at length, round after round (Li & Talwalkar 2019).
+    """Scores many architectures cheaply, then the best of them at length, round after round (Li & Talwalkar 2019).
 
     Budgets are in the evaluator's unit: batches of validation images for ``OneShot``, where more than there are means
-    all of them; epochs for ``Training``. A finalist goes on from the trial that began it, with its seed. A round has
-    ``samples + finalists`` completed trials. Give a search by several workers some more: they go on sampling while the
-    last finalists are scored.
+    all of them; epochs for ``Training``. A finalist continues the trial that began it, with the same seed. A round has
+    ``samples + finalists`` completed trials. Allow some more for a search by several workers, which keep sampling while
+    the last finalists are scored.
 
     Args:
-        controller: Who proposes architectures; it must not ask for budgets itself. None: ``RandomSearch()``.
+        controller: The controller that proposes architectures; it must not ask for budgets itself. None:
+            ``RandomSearch()``.
         samples: Cheap scores in a round, >= 1.
         finalists: How many of them are scored once more, >= 1 and up to ``samples``.
-        budget: Of a cheap score, >= 1.
-        full_budget: Of a finalist, above ``budget``. The default stands for all validation images; for ``Training``,
-            give the epochs of a full training.
+        budget: Budget of a cheap score, >= 1.
+        full_budget: Budget of a finalist, above ``budget``. The default stands for all validation images; for
+            ``Training``, give the epochs of a full training.
 
     Attributes:
-        learns: As the inner controller has it: whether results change which *new* architectures are proposed. Which
-            are finalists depends on results in any case.
+        learns: That of the inner controller: whether results change which *new* architectures are proposed. Which
+            architectures become finalists depends on results in any case.
 
     Raises:
         UsageError: If a setting is out of range, or the inner controller has budgets.
@@ -110,6 +111,9 @@ class Finalists(Controller):
         self._inner.tell([trial._replace(id=sample.inner_id, parent=sample.inner_parent)])
         if trial.evaluation is not None:
             self._add(_Sample(-trial.evaluation.score, trial.id, trial.architecture))
+
+    def _hear(self, trial: Trial) -> None:
+        self._inner.hear([comparable(trial, self.budget)])
 
     def _add(self, sample: _Sample) -> None:
         same = [other for other in self._best if other.architecture == sample.architecture]

@@ -25,9 +25,9 @@ class GreedyGrowth(OnePlusLambda):
     """Greedy growth: the best of all ways to grow by one step, as long as it is better (AdaNet, Cortes et al. 2017).
 
     Args:
-        candidates: Most of a step, drawn where there are more, >= 1. The paper has 2.
-        penalty: On the complexity that the space ascribes to an architecture, or, where it does not, its decisions;
-            >= 0, in units of the score.
+        candidates: The most candidates of a step, >= 1; they are drawn if there are more. The paper has 2.
+        penalty: Penalty on the complexity that the space gives to an architecture, or, if it gives none, on the number
+            of its decisions; >= 0, in units of the score.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -66,10 +66,12 @@ class GreedyGrowth(OnePlusLambda):
         super()._begin()
         self._queue = []
         if self._grows and self._parent is not None:
-            self._queue = self._growing.grown(tuple(self._parent[2]), self.candidates, self.rng)
+            grown = self._growing.grown(tuple(self._parent[2]), self.candidates, self.rng)
+            self._grows = bool(grown)
+            self._queue = [each for each in grown if not self._proposed.has(self.space.canonical(each))]
             self._size = len(self._queue) or self.children
-        self._grows = self._grows and (self._parent is None or bool(self._queue))
 
     def _end(self) -> None:
-        self._grows = self._grows and self._won is not None
+        # A generation that others follow while its results are due has not failed to find something better.
+        self._grows = self._grows and (self._won is not None or bool(self._due))
         super()._end()

@@ -23,12 +23,13 @@ from archsearch.trial import Architecture, Trial
 class HillClimbing(Controller):
     """Children of the best architecture, several moves away; the best never gets worse (NASH, Elsken et al. 2017).
 
-    In spaces with moves that keep the function, such as ``NASH``, ``Inherit`` begins each child as its parent; a move
-    without such a claim ends a child's moves. In spaces without moves a child is one mutation away.
+    In spaces with moves that keep the function, such as ``NASH``, ``Inherit`` starts each child with its parent's
+    function; a move that does not claim to keep it is the last of a child. In spaces without moves a child is one
+    mutation away.
 
     Args:
-        neighbours: Results by which an incumbent is judged, >= 1. The paper has 8.
-        moves: Moves from the incumbent to a child, at most, >= 1. The paper has 5.
+        neighbours: Results after which the best one may replace the incumbent, >= 1. The paper has 8.
+        moves: The most moves from the incumbent to a child, >= 1. The paper has 5.
 
     Attributes:
         incumbent: The best architecture so far; None: there is none yet.

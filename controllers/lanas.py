@@ -52,11 +52,12 @@ class LaNAS(Controller):
     """Latent action search: linear models split the space into good and bad halves, again and again (Wang et al. 2019).
 
     Args:
-        initial: Random architectures before there is a tree, >= 1. The paper has 200.
-        height: Of the tree, >= 1. The paper tries 2 to 12, and recommends 8 for large searches.
+        initial: Random architectures before the first tree, >= 1. The paper has 200.
+        height: Height of the tree, >= 1. The paper tries 2 to 12, and recommends 8 for large searches.
         every: Results between two trees, >= 1.
-        exploration: Weight of what was tried less, >= 0: a region has its mean score, from 0 to 1, plus 2 * exploration
-            * sqrt(2 ln(visits of its parent) / visits of its own). The paper has a tenth of the best accuracy.
+        exploration: Weight of regions that were tried less, >= 0. The value of a region is its mean score, from 0 to 1,
+            plus 2 * exploration * sqrt(2 ln(visits of its parent) / visits of its own). The paper has a tenth of the
+            best accuracy.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -129,6 +130,11 @@ class LaNAS(Controller):
 
     def _columns(self, architectures: Sequence[Architecture]) -> FloatArray:
         return self.space.one_hot(architectures).astype(np.float64)
+
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < self.initial
+        self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is not None:

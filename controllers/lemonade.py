@@ -45,18 +45,18 @@ class Member(NamedTuple):
 
 
 class Lemonade(Controller):
-    """Evolution of a front of score and size, with parents from its thin parts (LEMONADE, Elsken et al. 2019).
+    """Evolution of a front of score and size, with parents from its sparse parts (LEMONADE, Elsken et al. 2019).
 
-    The size is the number of parameters where the space builds networks, else the number of decisions. In spaces with
-    moves, such as ``LEMONADE``, a child is one move away, elsewhere one mutation.
+    The size is the number of parameters if the space builds networks, else the number of decisions. In spaces with
+    moves, such as ``LEMONADE``, a child is one move away; elsewhere it is one mutation away.
 
     Args:
-        children: Made of each front, whose sizes alone are looked at, >= 1.
-        accepted: Of these, that are evaluated, 1 to ``children``.
+        children: Children made from each front, >= 1; at first only their sizes are looked at.
+        accepted: How many of these are evaluated, 1 to ``children``.
         first: Trials before the first front is used, >= 1.
 
     Attributes:
-        front: Those that were evaluated of which no other is at least as good and at most as large, by rising size.
+        front: Evaluated architectures of which no other is at least as good and at most as large, by rising size.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -98,6 +98,11 @@ class Lemonade(Controller):
         chances = sparsely(np.array([size_of(self.space, move.architecture) for move, _ in made]), sizes)
         accepted = self.rng.choice(len(made), self.accepted, replace=False, p=chances)
         return [(made[i][0].architecture, made[i][1] if made[i][0].inherits else None) for i in accepted.tolist()]
+
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < self.first
+        self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:

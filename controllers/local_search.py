@@ -35,17 +35,16 @@ PATIENCE = 20
 
 
 class LocalSearch(Controller):
-    """Local search: on to the best neighbour, as long as it is better, then a new beginning (White et al. 2021).
+    """Local search: moves to the best neighbour as long as that is better, then starts again (White et al. 2021).
 
     The parent named in a proposal is the architecture that it is a neighbour of. Equal scores are no improvement. The
-    order: ClassVar[Order] = "steps"
     state has a constant 171 KiB for the proposals that are remembered.
 
     Args:
-        initial: Random architectures of which the best is the beginning of a climb, >= 1. The authors' code has 10,
-            the simplest form in the paper 1.
+        initial: Random architectures, >= 1; the best of them is the start of a climb. The authors' code has 10, the
+            simplest form in the paper 1.
         first_improvement: Whether the first better neighbour is taken at once, instead of the best of all.
-        neighbours: Most neighbours of an architecture that are asked, drawn at random, >= 1. None: all.
+        neighbours: The most neighbours of an architecture that are tried, drawn at random, >= 1. None: all.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -124,6 +123,15 @@ class LocalSearch(Controller):
             self._take_neighbour(point)
         else:
             self._take_beginning(point, trial.id > self._last)
+
+    def _hear(self, trial: Trial) -> None:
+        """What is better than the neighbours so far is taken as one, all else for a beginning."""
+        point = None if trial.score is None else _Point(trial.score, trial.id, trial.architecture)
+        to_beat = self._better or self._current
+        if point and to_beat and point.score > to_beat.score:
+            self._take_neighbour(point)
+        else:
+            self._take_beginning(point, later=False)
 
     def _take_neighbour(self, point: _Point | None) -> None:
         to_beat = self._better or self._current

@@ -42,13 +42,13 @@ DECAY = 0.9
 class MovePolicy(Controller):
     """A policy that edits a network move by move, trained by REINFORCE (EAS, path-level transformation).
 
-    In spaces without moves an edit is a change of one decision.
+    In spaces without moves an edit changes one decision.
 
     Args:
-        steps: Moves from the network that is edited to a child, >= 1; fewer where none is left.
-        episodes: Results after which the best child, if it is better, takes the place of that network, >= 1.
+        steps: Moves from the network that is edited to a child, >= 1; fewer if none is left.
+        episodes: Results after which the best child, if it is better, replaces that network, >= 1.
         learning_rate: Adam's step size, > 0.
-        entropy_weight: What one nat of the policy's entropy is worth, >= 0, in root mean square advantages.
+        entropy_weight: What one nat of the policy's entropy is worth, >= 0, in units of the root mean square advantage.
 
     Attributes:
         base: The network that is edited.

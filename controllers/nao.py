@@ -44,18 +44,18 @@ NOISE = 0.1
 class NAO(Controller):
     """Neural architecture optimization: gradient steps in the space of an autoencoder (Luo et al. 2018).
 
-    The parent named in a proposal is the architecture whose encoding was moved. Each round trains networks, for a
-    second or more. The state has a constant 171 KiB for the proposals that are remembered.
+    The parent named in a proposal is the architecture whose encoding was moved. Each round trains networks, which takes
+    a second or more. The state has a constant 171 KiB for the proposals that are remembered.
 
     Args:
-        initial: Results that are waited for, with random proposals, until the networks are trained, >= 2. The paper
-            has 600.
-        batch: Proposals of a round, >= 1. The paper has 200.
+        initial: Results of random proposals to wait for before the networks are first trained, >= 2. The paper has 600.
+        batch: Proposals per round, >= 1. The paper has 200.
         seeds: How many of the best architectures are moved, >= 1.
-        width: Of embeddings, recurrent networks and hidden layers, >= 1.
-        epochs: Passes over the results in each round, >= 1. Long architectures need more: 50 decisions some 300.
-        predictor_weight: Of the predictor's loss, from 0 to 1; the decoder has the rest.
-        labels: Most results that are learnt from, at least ``initial``.
+        width: Width of embeddings, recurrent networks and hidden layers, >= 1.
+        epochs: Passes over the results in each round, >= 1. Long architectures need more: those with 50 decisions some
+            300.
+        predictor_weight: Weight of the predictor's loss, from 0 to 1; the decoder has the rest.
+        labels: The most results that are learnt from, at least ``initial``.
 
     Raises:
         UsageError: If a setting is out of range.

@@ -45,10 +45,11 @@ DIRECTIONS = {"max": 1.0, "min": -1.0}
 class NSGA2(Controller):
     """NSGA-II: evolution towards the best compromises between several objectives (Deb et al. 2002).
 
-    ``pareto_front`` has them at any time. The parent named in a proposal is, of a crossover, the first of the two. A
-    result that lacks an objective, or where one is not finite, counts as failed: nothing is learnt from it.
+    ``pareto_front`` has the best compromises at any time. The parent named in a proposal is, after a crossover, the
+    first of the two. A result that lacks an objective, or whose objective is not finite, counts as failed: nothing is
+    learnt from it.
 
-    State and time per trial grow with the number of trials on the front, of which two with equal values count once.
+    State and time per trial grow with the number of trials on the front; trials with equal values count once.
 
     Args:
         objectives: What is wanted, as ``{"score": "max", "latency_seconds": "min"}``: "score" or any metrics that the
@@ -150,6 +151,11 @@ class NSGA2(Controller):
         return other if other.place < one.place else one
 
     # -- telling ---------------------------------------------------------------------------------
+
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < (self.initial or self.population_size)
+        self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
         values = self._values(trial)

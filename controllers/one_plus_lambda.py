@@ -29,12 +29,14 @@ MUTATIONS = 100
 
 
 class OnePlusLambda(Controller):
-    """Evolution (1 + lambda): children of the best, changed until it shows; silent genes drift (Suganuma et al. 2017).
+    """Evolution (1 + lambda): children of the best, changed until an active gene changes (Suganuma et al. 2017).
+
+    Silent genes drift.
 
     The state has a constant 171 KiB for the proposals that are remembered.
 
     Args:
-        children: Of a generation, the paper's lambda, >= 1. The paper has 2.
+        children: Children per generation, the paper's lambda, >= 1. The paper has 2.
 
     Raises:
         UsageError: If a setting is out of range.

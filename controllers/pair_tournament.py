@@ -19,10 +19,10 @@ from archsearch.trial import Architecture, Trial
 
 
 class PairTournament(Controller):
-    """Two members are drawn: the worse one dies, the better one has a child (Real et al. 2017).
+    """Pair tournaments: of two drawn members the worse one dies and the better one has a child (Real et al. 2017).
 
-    In spaces with moves, such as ``EvoNet``, all begin at the space's start, a child is one move away, and one whose
-    weights are reset names no parent; elsewhere they begin anywhere, and a child is a mutation.
+    In spaces with moves, such as ``EvoNet``, all members begin at the space's start, a child is one move away, and a
+    child whose weights are reset names no parent. Elsewhere members begin at random, and a child is a mutation.
 
     Args:
         population_size: Members, >= 2. The paper has 1,000, of which 250 workers trained one each at a time.
@@ -62,6 +62,14 @@ class PairTournament(Controller):
         """The last member takes the place of one."""
         self._members[i], self._scores[i], self._ids[i] = self._members[-1], self._scores[-1], self._ids[-1]
         del self._members[-1], self._scores[-1], self._ids[-1]
+
+    def _hear(self, trial: Trial) -> None:
+        """Others' results live among its own, which are as many as before."""
+        self._due += 1
+        self._tell(trial)
+        if len(self._members) > self.population_size:
+            self._remove(min(range(len(self._members)), key=self._scores.__getitem__))
+        self._asked = max(self._asked, len(self._members))
 
     def _tell(self, trial: Trial) -> None:
         self._due = max(0, self._due - 1)

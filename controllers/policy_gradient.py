@@ -108,6 +108,9 @@ class PolicyGradient(Controller, abc.ABC):
             self._learn(self._batch)
             self._batch = []
 
+    def _hear(self, trial: Trial) -> None:
+        """Nothing: a gradient of the policy is one of what it has drawn itself."""
+
     def _advantage(self, reward: float) -> float:
         """Reward minus baseline, scaled; the reward then enters the baseline."""
         advantage = reward - self.baseline if self._told else 0.0

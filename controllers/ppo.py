@@ -45,8 +45,8 @@ class PPO(PolicyGradient):
         policy: ``lstm`` is the paper's: each decision depends on the earlier ones. ``softmax`` has independent logits
             for each decision.
         learning_rate: Adam's step size, > 0. The paper has 3.5e-4 for 20,000 architectures; ours suits some hundred.
-        clip: Farthest that the ratio of probabilities counts from 1, 0 < clip < 1. Schulman et al.: 0.2.
-        epochs: Steps from each batch, >= 1. The paper does not say.
+        clip: How far the ratio of probabilities may differ from 1 and still count, 0 < clip < 1. Schulman et al.: 0.2.
+        epochs: Gradient steps on each batch, >= 1. The paper does not say.
         batch_size: Completed trials per batch, >= 1.
         entropy_weight: What one nat of the policy's entropy is worth, >= 0, in the units of advantages.
         baseline_decay: Weight, 0 <= decay < 1, that the moving average of the scores gives to its past.

@@ -51,17 +51,17 @@ MUTATIONS = 10
 
 
 class Progressive(Controller):
-    """Progressive search: architectures grow block by block, those that a model prefers (PNAS, Liu et al. 2018).
+    """Progressive search: architectures grow block by block, a model picks which to train (PNAS, Liu et al. 2018).
 
     For spaces of several lengths, such as ``PNAS(least=1)``, or ``Choices`` with a repeated decision. The parent named
     in a proposal is the architecture that it has grown from. The state has a constant 171 KiB for the proposals that
     are remembered, and up to ``labels`` results.
 
     Args:
-        model: What predicts scores. None: ``RandomForest()``.
-        beam: Architectures of each size that are trained, and grow, >= 1; K in the paper.
-        first: Most architectures of the smallest size that are trained, >= 1; drawn where there are more.
-        labels: Most results that the model is fitted to, the newest, >= 2.
+        model: The model that predicts scores. None: ``RandomForest()``.
+        beam: Architectures of each size that are trained and then grow, >= 1; K in the paper.
+        first: The most architectures of the smallest size that are trained, >= 1; they are drawn if there are more.
+        labels: The most results that the model is fitted to, the newest ones, >= 2.
 
     Raises:
         UsageError: If a setting is out of range, or ``model`` is no model.

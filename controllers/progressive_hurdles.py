@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.regularized_evolution import RegularizedEvolution
-from archsearch.controllers.trial_ids import TrialIds
+from archsearch.controllers.trial_ids import TrialIds, comparable
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Budget, Evaluation, Trial
 
@@ -31,18 +31,20 @@ PARENTS = 1000
 class ProgressiveDynamicHurdles(Controller):
     """Progressive dynamic hurdles: models above the mean of earlier ones are trained longer (So et al. 2019).
 
-    The inner controller hears of a model when its training ends, with its last score: a longer training of a good model
-    counts for more where scores rise with the length, as the paper wants it.
+    The inner controller hears of a model when its training ends, with its last score. If scores rise with the length, a
+    good model that is trained longer therefore counts for more, as the paper intends.
 
     Args:
-        controller: Who proposes new architectures; it must not ask for budgets. None: ``RegularizedEvolution()``.
-        lengths: Of training, rising, two or more, in the evaluator's unit (epochs for ``Training``), each >= 1. None:
-            1, 3, 9.
-        models: How many are done between one hurdle and the next, >= 1.
+        controller: The controller that proposes architectures; it must not ask for budgets. None:
+            ``RegularizedEvolution()``.
+        lengths: Lengths of training, rising, two or more, in the evaluator's unit (epochs for ``Training``), each >= 1.
+            None: 1, 3, 9.
+        models: How many models are trained between one hurdle and the next, >= 1.
 
     Attributes:
         learns: As the inner controller has it.
-        hurdles: Those that stand (after ``start``): what a score at each length must exceed to go on.
+        hurdles: The hurdles so far (after ``start``): what a score at each length must exceed for the training to
+            continue.
 
     Raises:
         UsageError: If a setting is out of range, or the inner controller has budgets.
@@ -111,6 +113,9 @@ class ProgressiveDynamicHurdles(Controller):
         if self._done >= self.models and last < len(self.budgets) - 1 and self._scores[last]:
             self.hurdles.append(sum(self._scores[last]) / len(self._scores[last]))
             self._done = 0
+
+    def _hear(self, trial: Trial) -> None:
+        self._inner.hear([comparable(trial, self.budgets[0])])
 
     def _end(self, model: _Model, trial: Trial) -> None:
         """Tells the inner controller of a model whose training has ended."""

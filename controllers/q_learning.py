@@ -57,15 +57,15 @@ class QLearning(Controller):
     Args:
         models: New architectures over which the schedule of epsilon is spread, >= 1. The paper has 2,700: 1.0 for
             1,500, then 0.9, 0.8 and 0.7 for 100 each, and 0.6 to 0.1 for 150 each.
-        learning_rate: Of the table, 0 < learning_rate <= 1.
-        discount: Of later rewards, 0 <= discount <= 1.
+        learning_rate: Learning rate of the table, 0 < learning_rate <= 1.
+        discount: Discount of later rewards, 0 <= discount <= 1.
         replay: Results drawn from the memory, with replacement, for each new one, >= 0; the new one is learnt, too.
-        initial: What the table starts with, in units of the reward (0 to 1). The authors advise to undershoot what an
-            average model has.
-        remembered: Last options that belong to the state, >= 0. Both papers: the last layer, which is one decision in
-            ``MetaQNN`` and up to 3 in ``BlockQNN``.
-        shaped: Whether each decision is rewarded with its share of the reward, as in BlockQNN, instead of the last one
-            alone.
+        initial: Initial value of the table, in units of the reward (0 to 1). The authors advise a value below that of
+            an average model.
+        remembered: How many of the last options belong to the state, >= 0. Both papers: the last layer, which is one
+            decision in ``MetaQNN`` and up to 3 in ``BlockQNN``.
+        shaped: Whether each decision gets its share of the reward, as in BlockQNN, instead of only the last one getting
+            it.
         flops_weight: What one nat of multiply-adds costs, >= 0, in units of the score (mu in BlockQNN). The evaluator
             must have a metric ``flops``, as ``Training`` has.
         density_weight: What one nat of density costs, >= 0 (rho in BlockQNN). Density is edges over nodes of the

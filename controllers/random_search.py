@@ -22,8 +22,8 @@ class RandomSearch(Controller):
     """Random search: every proposal is drawn afresh from the space.
 
     Args:
-        over: What draws are uniform over, where decisions depend on earlier ones: ``decisions``, each given those
-            before, or ``architectures``, all of them (see ``Space.sample``).
+        over: What draws are uniform over if decisions depend on earlier ones: ``decisions``, each given those before,
+            or ``architectures``, all of them (see ``Space.sample``).
 
     Raises:
         UsageError: If there is no such ``over``.

@@ -44,19 +44,18 @@ POPULATION, TOURNAMENT = 100, 25
 
 
 class RegularizedEvolution(Controller):
-    """Regularized evolution: tournament winner is mutated, the oldest member dies (Real et al. 2019).
+    """Regularized evolution: the winner of a tournament is mutated, the oldest member dies (Real et al. 2019).
 
     Args:
         population_size: Members of the population, >= 1. The paper uses 100. None: see ``defaults``.
-        tournament_size: Members drawn, with replacement, to choose a parent from: a whole number >= 1, or below 1 a
-            share of the members that there are at that time, rounded to at least one. The paper uses 25.
-            None: see ``defaults``.
+        tournament_size: Members drawn, with replacement, from which a parent is chosen: a whole number >= 1, or, below
+            1, a share of the current members, rounded to at least one. The paper uses 25. None: see ``defaults``.
         immigrants: Probability, 0 to 1, that a proposal is drawn at random instead of being mutated. The paper
             has none (0). A small value keeps a converged population moving when repeats are not evaluated.
-        removal: Who dies for each child: the ``oldest`` member, or ``none``. Then ``population_size`` is that of the
-            first, random population, and memory and saved states grow with the trials.
-        defaults: What sizes that are left out are: ``trials``: by the number of trials (see the module), and as in the
-            paper where that is not known; ``paper``: as in the paper.
+        removal: Which member dies for each child: the ``oldest``, or ``none``. With ``none``, ``population_size`` is
+            that of the first, random population, and memory and saved states grow with the trials.
+        defaults: How sizes that are left out are set: ``trials``: by the number of trials (see the module), or as in
+            the paper if that is not known; ``paper``: as in the paper.
 
     Raises:
         UsageError: If a setting is out of range, or there is no such removal.
@@ -124,6 +123,11 @@ class RegularizedEvolution(Controller):
         """Members of a tournament."""
         size = self._tournament
         return size if isinstance(size, int) else max(1, round(size * len(self._members)))
+
+    def _hear(self, trial: Trial) -> None:
+        """As of its own; there are fewer random ones at the beginning then."""
+        self._asked += trial.evaluation is not None and self._asked < self._population
+        self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
         if trial.evaluation is None:

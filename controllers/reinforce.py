@@ -21,12 +21,18 @@ Where we differ:
   and takes it from a sigmoid of each of a skip's two logits.
 - Skip connections are decisions like any other (Zoph & Le: anchor points with attention).
 - The softmax policy starts exactly uniform (NAS-Bench-201: normal noise of 1e-3).
+
+With the learning rate of NAS-Bench-201, 0.01, the softmax policy is hardly better than random search for 300 trials:
+a step of Adam moves a logit by about that. So what is left out goes by the trials that the search is to have, where
+that is known when it begins: the rate is ``TRAVEL`` divided by them, so that a logit can go as far in any search, at
+most ``FASTEST`` and at least the published one. A bonus for entropy, which falls with the rate to nothing, keeps such a
+fast policy from ending at its first good architecture. Measured in ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -34,6 +40,7 @@ from archsearch.abilities import skip_decisions
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controllers.policy_gradient import PolicyGradient, PolicyName, Told, given, policy_named
 from archsearch.controllers.policy_loss import PolicyLoss
+from archsearch.errors import UsageError
 
 
 class _Defaults(NamedTuple):
@@ -46,6 +53,10 @@ class _Defaults(NamedTuple):
 
 
 DEFAULTS = {"lstm": _Defaults(1.5e-3, 0.1, 0.95, 8), "softmax": _Defaults(0.01, 0.0, 0.9, 1)}
+Defaults = Literal["trials", "paper"]
+
+TRAVEL, FASTEST, BONUS = 45.0, 0.15, 0.3
+"""Of the softmax policy, by trials: learning rate times trials, the greatest rate, its entropy weight."""
 
 
 class Reinforce(PolicyGradient):
@@ -55,13 +66,13 @@ class Reinforce(PolicyGradient):
 
     Args:
         policy: ``lstm`` is the paper's: each decision depends on the earlier ones. ``softmax`` is that of
-            NAS-Bench-201's REINFORCE baseline: independent logits for each decision; it is several times faster. Up to
-            some 300 trials it is no better than random search: take another controller for so few.
-        learning_rate: Adam's step size, > 0. None: 1.5e-3 for ``lstm``, 0.01 (NAS-Bench-201's) for ``softmax``. The
+            NAS-Bench-201's REINFORCE baseline: independent logits for each decision; it is several times faster. For
+            few trials take ``softmax``: the other is no better than random search up to some 300.
+        learning_rate: Adam's step size, > 0. None: 1.5e-3 for ``lstm``; for ``softmax`` see ``defaults``. The
             paper uses 6e-4 for 12,800 architectures; ours suits searches of a few thousand.
         entropy_weight: What one nat of the policy's entropy is worth, >= 0, in root mean square advantages (in
-            units of the score, if ``scale_advantage`` is off). None: 0.1 for ``lstm``, 0 for ``softmax``. Neither
-            paper has the bonus; ENAS uses 1e-4, in units of the score.
+            units of the score, if ``scale_advantage`` is off). None: 0.1 for ``lstm``; for ``softmax`` see
+            ``defaults``. Neither paper has the bonus; ENAS uses 1e-4, in units of the score.
         baseline_decay: Weight, 0 <= decay < 1, that the moving average of the scores gives to its past. None: 0.95
             for ``lstm`` (from NASNet, as the paper gives none), 0.9 (NAS-Bench-201's) for ``softmax``.
         batch_size: Completed trials per update, >= 1. None: 8 for ``lstm`` (the paper's), 1 for ``softmax``.
@@ -76,6 +87,8 @@ class Reinforce(PolicyGradient):
             of it is the divergence of Kullback and Leibler, summed over the skips, of the policy's from this. Only in
             spaces that have such decisions (``ENASMacro``, ``NASRL``, ``GeneticCNN``). ENAS: 0.4. None: no such term.
         skip_weight: What one nat of that divergence costs, >= 0, in the units of ``entropy_weight``.
+        defaults: What the rate and the entropy weight of ``softmax`` are where they are left out: ``trials``: by the
+            number of trials (see the module); ``paper``: 0.01 (NAS-Bench-201's) and 0, as where that is not known.
 
     Attributes:
         baseline: Moving average of the scores of completed trials (after ``start``).
@@ -99,6 +112,7 @@ class Reinforce(PolicyGradient):
         bound: float | None = None,
         skip_prior: float | None = None,
         skip_weight: float = 0.8,
+        defaults: Defaults = "trials",
     ) -> None:
         self.policy: PolicyName = policy_named("Reinforce", policy)
         self.learning_rate = given("Reinforce", "learning_rate", learning_rate, above=0)
@@ -112,16 +126,28 @@ class Reinforce(PolicyGradient):
         self.bound = given("Reinforce", "bound", bound, above=0, high=1000)
         self.skip_prior = given("Reinforce", "skip_prior", skip_prior, above=0, below=1)
         self.skip_weight = number("Reinforce", "skip_weight", skip_weight, low=0)
-        chosen = {name: getattr(self, name) for name in _Defaults._fields if getattr(self, name) is not None}
-        self._settings = DEFAULTS[policy]._replace(**chosen)
+        if defaults not in get_args(Defaults):
+            raise UsageError(f"Reinforce: defaults: expected one of {', '.join(get_args(Defaults))}, got {defaults!r}")
+        self.defaults: Defaults = defaults
 
     def _start(self) -> None:
-        rate, entropy, decay, batch = self._settings
+        rate, entropy, decay, batch = self._settings()
         loss = PolicyLoss(entropy, self.temperature, self.bound)
         if self.skip_prior is not None:
             skips = skip_decisions(self.space, "Reinforce: skip_prior")
             loss = loss._replace(skip_prior=self.skip_prior, skip_weight=self.skip_weight, skips=skips)
         self._begin(self.policy, rate, loss, (self.layers, self.hidden_size), decay, batch)
+
+    def _settings(self) -> _Defaults:
+        """As given, and what is left out."""
+        usual, trials = DEFAULTS[self.policy], self.plan.trials
+        if self.policy == "softmax" and self.defaults == "trials" and trials is not None:
+            slowest = usual.learning_rate
+            rate = min(max(slowest, TRAVEL / trials), FASTEST)
+            bonus = BONUS * (rate - slowest) / (FASTEST - slowest) if self.scale_advantage else 0.0
+            usual = usual._replace(learning_rate=rate, entropy_weight=bonus)
+        chosen = {name: getattr(self, name) for name in _Defaults._fields if getattr(self, name) is not None}
+        return usual._replace(**chosen)
 
     def _learn(self, batch: Sequence[Told]) -> None:
         self._policy.update([told.architecture for told in batch], np.array([told.advantage for told in batch]))

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order, without_budgets
 from archsearch.controllers.random_search import RandomSearch
-from archsearch.controllers.trial_ids import TrialIds
+from archsearch.controllers.trial_ids import TrialIds, comparable
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Budget, Trial
 
@@ -36,7 +36,7 @@ PARENTS = 1000
 
 
 class SuccessiveHalving(Controller):
-    """Asynchronous successive halving (ASHA): all are trained a little, the best of them longer (Li et al. 2020).
+    """Asynchronous successive halving (ASHA): all architectures train a little, the best longer (Li et al. 2020).
 
     Every result is remembered, since any may be promoted later: some 50 bytes of state each, and 300 in memory.
 
@@ -45,7 +45,7 @@ class SuccessiveHalving(Controller):
         min_budget: Shortest training, in the evaluator's unit (epochs for ``Training``), >= 1.
         max_budget: Longest training, >= min_budget. The rungs are min_budget * reduction^k, as long as that is below
             max_budget, and max_budget itself.
-        reduction: One in so many goes on to the next rung, >= 2.
+        reduction: One training in so many is promoted to the next rung, >= 2.
 
     Attributes:
         learns: As the inner controller has it: whether results change which *new* architectures are proposed. Which
@@ -126,6 +126,9 @@ class SuccessiveHalving(Controller):
         if trial.evaluation is not None and rung < len(self._rungs[bracket]):
             self._rungs[bracket][rung].add(_Candidate(-trial.evaluation.score, trial.id, origin, trial.architecture))
 
+    def _hear(self, trial: Trial) -> None:
+        self._inner.hear([comparable(trial, self.budgets[0])])
+
     def _comparable(self, trial: Trial, bracket: int) -> Trial:
         """A first result with the score at the shortest length of all, as the inner controller hears it.
 
@@ -171,12 +174,12 @@ class Hyperband(SuccessiveHalving):
     Bracket s begins with trainings of max_budget / reduction^s, rounded down, for s from the greatest that keeps this
     at min_budget or more, down to 0, where all are trained in full at once. ``brackets`` has the shares.
 
-    Of the brackets that begin with longer trainings, the inner controller hears the score at the shortest length from
-    the evaluation's curve. If evaluations have no curve, it hears of these as failed, and learns from the first
-    bracket only. ``RandomSearch`` does not mind. The other settings are those of ``SuccessiveHalving``.
+    In brackets that begin with longer trainings, the inner controller hears the score at the shortest length, from the
+    evaluation's curve. If evaluations have no curve, it hears that these failed, and learns from the first bracket
+    only; to ``RandomSearch`` that makes no difference. The other settings are those of ``SuccessiveHalving``.
 
     Args:
-        min_budget: No training is shorter, >= 1.
+        min_budget: Shortest training, >= 1.
         max_budget: Longest training, >= min_budget.
 
     Raises:
@@ -194,7 +197,7 @@ def brackets(min_budget: int, max_budget: int, reduction: int) -> list[list[tupl
     Args:
         min_budget: No length is below this, >= 1.
         max_budget: Length of the last rung of all brackets (R in the paper), >= min_budget.
-        reduction: One in so many goes on (eta in the paper), >= 2.
+        reduction: One training in so many is promoted (eta in the paper), >= 2.
 
     Returns:
         For each bracket, the one with the most rungs first: configurations and length of each rung.

@@ -131,6 +131,21 @@ class TreeSearch(Controller):
             node.visits += 1
             node.total += score
 
+    def _hear(self, trial: Trial) -> None:
+        """Counts for the prefixes that were walked through, as if it had come there."""
+        if trial.evaluation is None:
+            return
+        score = trial.evaluation.score
+        self._least, self._most = min(self._least, score), max(self._most, score)
+        for end in range(len(trial.architecture) + 1):
+            node = self._nodes.get(trial.architecture[:end])
+            if node is None:
+                if end:
+                    self._nodes[trial.architecture[:end]] = _Node(1, 0, score)
+                return
+            node.visits += 1
+            node.total += score
+
     # -- state -----------------------------------------------------------------------------------
 
     def _state_dict(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import bisect
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from archsearch.trial import Trial
+
 
 class First(NamedTuple):
     """The first proposal after others that are not of the inner controller; until the next such both ids rise by one.
@@ -49,12 +51,30 @@ class TrialIds:
             firsts[0] = First(firsts[0].inner_id + late, firsts[0].id + late)
 
     def of(self, inner_id: int | None) -> int | None:
-        """The trial that the inner controller calls ``inner_id``; None if it is too old, or that is None."""
-        if inner_id is None:
-            return None
+        """The trial that the inner controller calls ``inner_id``; None if it is too old, or that is None.
+
+        What both have heard from outside has the same negative id.
+        """
+        if inner_id is None or inner_id < 0:
+            return inner_id
         run = bisect.bisect_right(self._firsts, inner_id, key=lambda first: first.inner_id)
         return self._firsts[run - 1].id + inner_id - self._firsts[run - 1].inner_id if run else None
 
     def state(self) -> list[First]:
         """What makes an equal one, as JSON data."""
         return list(self._firsts)
+
+
+def comparable(trial: Trial, length: int) -> Trial:
+    """A result of others as a controller hears it that compares scores of trainings of this length.
+
+    That is the trial itself where it was trained so long, else its curve's score there; without a curve, which a
+    controller can learn nothing from, a failure.
+    """
+    evaluation = trial.evaluation
+    if evaluation is None or (trial.budget is not None and trial.budget.stop == length):
+        return trial
+    if len(evaluation.curve) >= length:
+        return trial._replace(evaluation=evaluation._replace(score=evaluation.curve[length - 1]))
+    error = f"the evaluation has no curve, so no score at {length} to compare with others"
+    return trial._replace(evaluation=None, failure="invalid_score", error=error)

@@ -28,28 +28,30 @@ GAP = 1e-6
 
 
 class Cascade(Referenced):
-    """Scores by several evaluators of rising cost, each of which sees only the best of what the one before saw.
+    """Scores by several evaluators of rising cost, each of which sees only the best of what the one before it has seen.
 
-    An architecture passes a stage if its score there is at least the stage's threshold: that of the best ``keep`` of
-    the reference sample, which are random architectures that passed the stages before. About that share passes under
-    random search, more under a controller that learns, and all that tie with the threshold.
+    An architecture passes a stage if its score there is at least the stage's threshold: the score that the best
+    ``keep`` of the reference sample reach. The reference sample is random architectures that passed the stages before.
+    Under random search about that share passes; under a controller that learns more do, and so does everything that
+    ties with the threshold.
 
-    The score of what passes all stages is the last evaluator's, unchanged. What is rejected scores less, and the less
-    the earlier: at stage i of n, between ``floor - (n - i)`` and 1 above that; within these it ranks by that stage's
-    score, as 1 / (1 + d), d being how far it is below the threshold, in median distances of the rejected references.
+    An architecture that passes all stages has the last evaluator's score, unchanged. One that is rejected scores less,
+    the earlier the lower: at stage i of n, between ``floor - (n - i)`` and 1 above that. Within these bounds it ranks
+    by that stage's score, as 1 / (1 + d), where d is how far the score is below the threshold, in median distances of
+    the rejected references.
 
-    Reported: ``stage``, by how many evaluators it was scored; ``stage_1``, ``stage_2`` ... what they gave; and, of what
-    passed all stages, what the last evaluator reports. Billed: all evaluators that it went through. Set-up: what all
-    evaluators need, and the reference sample, which the workers of the search evaluate.
+    Reported: ``stage``, the number of evaluators that scored it; ``stage_1``, ``stage_2`` ..., their scores; and, if
+    all stages were passed, what the last evaluator reports. Billed: all evaluators that it went through. Set-up: what
+    all evaluators need, and the reference sample, which the workers of the search evaluate.
 
     Args:
-        evaluators: Two or more, the cheapest first. None may learn during the search. One that has a part in common
-            with one before, such as the same ``Training``, is copied, since each keeps its own files.
-        keep: Share that each but the last lets pass, 0 < keep < 1; or a share for each of them.
-        reference: Size of the reference sample, large enough that two or more reach the last threshold. Drawn from what
-            an evaluator lists as its ``architectures``, if one does, else from the space.
-        floor: Below all scores of the last evaluator: 0 suits accuracies. A trial that scores less there fails.
-        seed: Of the reference sample and its evaluation, >= 0.
+        evaluators: Two or more, the cheapest first. None may learn during the search. If one has a part in common with
+            an earlier one, such as the same ``Training``, it is copied, since each keeps its own files.
+        keep: Share that each evaluator but the last lets pass, 0 < keep < 1; or a share for each of them.
+        reference: Size of the reference sample, large enough that two or more reach the last threshold. It is drawn
+            from the ``architectures`` that an evaluator lists, if one does, else from the space.
+        floor: A value below all scores of the last evaluator: 0 suits accuracies. A trial that scores less there fails.
+        seed: Seed of the reference sample and its evaluation, >= 0.
 
     Raises:
         UsageError: If a setting is out of range.

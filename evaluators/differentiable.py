@@ -46,34 +46,35 @@ DEFAULTS = (3e-4, 1e-3, 0.5)
 class Differentiable(InheritedScores):
     """Trains weights and architecture parameters together, then scores architectures with the inherited weights.
 
-    It has a distribution over the space (``archsearch.abilities``), which the controller ``Derived`` proposes by;
-    any other controller works, too. Scores and what is billed are as ``OneShot``'s. All passes are billed with the
-    candidates that they run; those for the architecture parameters, and for watching, too. A run that is resumed goes
-    on from the last finished epoch, to the same result. In the run folder, ``evaluator/search.parquet`` has a row for
-    each epoch: the parameters, their entropy, what would be derived, its accuracy and that of the relaxed network.
+    It has a distribution over the space (``archsearch.abilities``), from which the controller ``Derived`` proposes; any
+    other controller works, too. Scores and bills are as for ``OneShot``. All passes are billed for the candidates that
+    they run, including those for the architecture parameters and for watching. A run that is resumed continues from the
+    last finished epoch, to the same result. In the run folder, ``evaluator/search.parquet`` has a row for each epoch:
+    the parameters, their entropy, what would be derived, its accuracy and that of the relaxed network.
 
     Args:
         training: How to train the weights, and the skeleton; None: ``Training(task)``.
-        task: A task by name or path, or a ``Task``: short for a ``training`` with nothing else.
+        task: A task by name or path, or a ``Task``; short for a ``training`` in which only the task is set.
         epochs: Length of the search, and of its schedules, >= 1; None: 10 times that of ``training``.
-        relaxation: From architecture parameters to the weights of candidates; None: ``Softmax()``.
-        optimisation: Which gradient the parameters follow; None: ``FirstOrder()``.
-        guards: What may end the search, take it back, perturb it, or wipe candidates out.
-        resource: What architectures cost, in the loss of the architecture parameters; None: nothing.
-        discretisation: What becomes of the strengths of candidates; None: the space's own rule.
+        relaxation: Turns architecture parameters into weights of candidates; None: ``Softmax()``.
+        optimisation: The gradient that the architecture parameters follow; None: ``FirstOrder()``.
+        guards: Parts that may end the search, take it back, perturb it, or remove candidates.
+        resource: The cost of architectures in the loss of the architecture parameters; None: no such cost.
+        discretisation: How an architecture is derived from the strengths of candidates; None: the space's own rule.
         stages: Several searches one after another, in deeper networks with fewer candidates; None: one search.
-        frozen: Epochs at the begin, of each stage if there are stages, in which the architecture parameters are left
-            alone, >= 0, and fewer than all.
+        frozen: Epochs at the start (of each stage, if there are stages) in which the architecture parameters do not
+            change, >= 0, and fewer than all.
         architecture_rate: Learning rate of the architecture parameters, > 0; None: 3e-4. ``ExponentiatedGradient`` has
             its own, and takes none here.
-        architecture_decay: Their weight decay, >= 0; None: 1e-3. ``TwoPaths`` and ``ExponentiatedGradient`` have none.
+        architecture_decay: Weight decay of the architecture parameters, >= 0; None: 1e-3. ``TwoPaths`` and
+            ``ExponentiatedGradient`` have none.
         architecture_momentum: Adam's first decay rate, 0 to below 1; None: 0.5. These two have none.
-        held_out: Share of the training images, 0 to 1, on which the architecture parameters are trained, and the
-            weights are not; at least 2 images of both.
+        held_out: Share of the training images, 0 to 1, that train the architecture parameters instead of the weights;
+            at least 2 images on both sides.
         statistics: See ``OneShot``.
         statistics_batches: See ``OneShot``.
         validation_batches: See ``OneShot``.
-        seed: Of initial values, the order of the images, and all draws; >= 0.
+        seed: Seed of initial values, of the order of the images, and of all draws; >= 0.
 
     Attributes:
         curve: A row for each epoch: epoch, mean training loss, accuracy of what would be derived.

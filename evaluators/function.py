@@ -69,21 +69,21 @@ class Function(Evaluator):
     ``score``, further metrics and, optionally, ``cost`` (seconds to bill), or an ``Evaluation``.
 
     A function that trains yields such a score again and again (a generator function), or has a parameter ``progress``
-    without a default, and calls ``progress.report(step, score)``. Then controllers with budgets (in reports) can stop
-    it and go on with it. The curve is the score of each report, metrics are those of the last one, and costs, each of
-    which is that since the report before, are added up. The global generators of Python, NumPy and PyTorch begin from
-    the seed, and are put back afterwards. What ``progress.keep`` is given, or what the function writes itself, is its
-    checkpoint: see ``archsearch.evaluators.progress``. Without one it begins anew where it is to go on, which is billed
-    again.
+    without a default and calls ``progress.report(step, score)``. Controllers with budgets (counted in reports) can then
+    stop it and continue it. The curve is the score of each report, metrics are those of the last one, and costs, each
+    since the report before, are added up. The global generators of Python, NumPy and PyTorch start from the seed, and
+    are put back afterwards. What ``progress.keep`` is given, or what the function writes itself, is its checkpoint: see
+    ``archsearch.evaluators.progress``. Without a checkpoint the function starts again when it should continue, and is
+    billed again.
 
     Args:
         function: The callable, or its import path, such as ``my_lab.accuracy``.
-        higher_is_better: Whether the function's scores are better the higher they are; if not, as those of a loss, they
-            are turned around: minus them is the score.
-        save_every: Seconds between checkpoints within a trial, >= 0; 0: after each report. There is one at the end of a
-            budget in any case.
-        keep: How many trainings have their checkpoints kept, >= 1: those that were written or read last. Give it at
-            least the number of workers.
+        higher_is_better: Whether higher scores of the function are better; if not, as for a loss, the score is minus
+            the function's.
+        save_every: Seconds between checkpoints within a trial, >= 0; 0: after each report. In any case there is one at
+            the end of a budget.
+        keep: How many trainings keep their checkpoints, >= 1: those that were written or read last. Give at least the
+            number of workers.
 
     Raises:
         UsageError: If the function is none, or a setting is out of range.

@@ -31,15 +31,15 @@ from archsearch.trial import Cost, Evaluation, Query
 class Inherit(BuiltOnTraining):
     """Trains a child for a few updates from its parent's weights; without a parent, in full.
 
-    Reported, next to what ``Training`` reports: ``inherited``, the share of the child's parameters that begin with
-    values of the parent's, and ``function_preserved``, 1 if the child began as the same function.
+    Reported, in addition to what ``Training`` reports: ``inherited``, the share of the child's parameters that start
+    with values of the parent, and ``function_preserved``, 1 if the child started as the same function.
 
     Args:
         training: How to train; None: ``Training(task)``.
-        task: A task by name or path, or a ``Task``: short for a ``training`` with nothing else.
+        task: A task by name or path, or a ``Task``; short for a ``training`` in which only the task is set.
         steps: Updates of a child, >= 0; None: a quarter of a full training, rounded up to whole epochs.
-        learning_rate: Of a child, at the start of its cosine schedule; None: that of the training, or what the
-            architecture itself says, as in ``EvoNet``.
+        learning_rate: Learning rate of a child, at the start of its cosine schedule; None: that of the training, or the
+            one that the architecture itself has, as in ``EvoNet``.
         morph: Whether to use the space's function-preserving edits, if it has them. Otherwise values are taken over
             where names and shapes agree.
 

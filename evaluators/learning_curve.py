@@ -58,22 +58,22 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class LearningCurve(Around):
-    """Trains as another evaluator does, but stops early what will hardly beat the best so far (Baker et al. 2018).
+    """Trains as another evaluator does, but stops early what is unlikely to beat the best so far (Baker et al. 2018).
 
     The first ``warm_up`` architectures are trained in full. After that each training pauses at the epochs ``check_at``,
-    and goes on if the probability that its final score is above the best one is at least ``threshold``. The score of
-    one that was stopped is its predicted final score, which is below that best score; its cost and its curve are of
+    and continues if the probability that its final score exceeds the best one is at least ``threshold``. The score of a
+    stopped training is its predicted final score, which is below that best score; its cost and its curve are those of
     what was trained. The best score, and the regression that predicts, are those of the last fit.
 
-    Reported, next to what the other evaluator reports (of the epochs that were trained): ``stopped_at``, the epochs
-    trained, and, once there is a regression, ``predicted``, the final score that it predicted at the last pause.
+    Reported, in addition to what the other evaluator reports (for the epochs that were trained): ``stopped_at``, the
+    epochs trained, and, once there is a regression, ``predicted``, the final score that it predicted at the last pause.
 
     Args:
-        evaluator: Who trains; it must be able to stop, such as ``Training`` or ``Tabular("digits201")``.
-        epochs: Length of a full training, >= 2; None: as a ``Training`` or ``Tabular`` says.
+        evaluator: The evaluator that trains; it must be able to stop, such as ``Training`` or ``Tabular("digits201")``.
+        epochs: Length of a full training, >= 2; None: that of the ``Training`` or ``Tabular``.
         check_at: Where to pause: a share of the full length (below 1) or a number of epochs, or several of these; None:
             after 0.25, 0.5 and 0.75.
-        threshold: Least probability of a new best score with which a training goes on, 0 < threshold < 0.5.
+        threshold: A training continues if the probability of a new best score is at least this, 0 < threshold < 0.5.
         warm_up: Full trainings before the first fit, >= 10. The fit is due at the next multiple of ``interval``.
         interval: Finished trials between two fits, >= 1.
 

@@ -32,19 +32,20 @@ EXPONENTS: Mapping[str, tuple[float, float]] = {"soft": (-0.07, -0.07), "hard": 
 class OnDevice(Around):
     """The score of another evaluator times a power of the latency: MnasNet's reward (Tan et al. 2019).
 
-    Whoever proposes, finds compromises so, with one objective. Reported, next to what the other evaluator reports:
-    ``latency_seconds``, and ``accuracy``, its score; with ``reward="none"`` these are all that is added, for
-    controllers with several objectives, such as ``NSGA2({"accuracy": "max", "latency_seconds": "min"})``.
+    So any controller finds compromises, with a single objective. Reported, in addition to what the other evaluator
+    reports: ``latency_seconds``, and ``accuracy``, its score. With ``reward="none"`` these two are all that is added,
+    for controllers with several objectives, such as ``NSGA2({"accuracy": "max", "latency_seconds": "min"})``.
 
     Args:
-        evaluator: Who scores; its scores must be above 0, such as accuracies. It must not learn during the search.
-        target: Seconds that the latency should not exceed, above 0.
-        reward: soft: the latency counts at the target as elsewhere; hard: not at all below it, and in proportion above;
-            none: the score is the other's.
-        alpha: Exponent where the latency keeps the target, <= 0; None: the reward's.
-        beta: Exponent where it does not, <= 0; None: the reward's.
-        latency_table: File that the latencies are taken from, as ``archsearch profile`` writes it; None: what the
-            evaluator itself measures, such as ``Tabular(device="raspi4")``.
+        evaluator: The evaluator that scores; its scores must be above 0, such as accuracies. It must not learn during
+            the search.
+        target: The latency, in seconds, that should not be exceeded, above 0.
+        reward: soft: the latency counts below the target as above it; hard: it does not count below the target, and in
+            proportion above; none: the score is the other evaluator's.
+        alpha: Exponent if the latency keeps to the target, <= 0; None: that of ``reward``.
+        beta: Exponent if it does not, <= 0; None: that of ``reward``.
+        latency_table: File with the latencies, as ``archsearch profile`` writes it; None: those that the evaluator
+            itself reports, such as ``Tabular(device="raspi4")``.
 
     Raises:
         UsageError: If a setting is out of range, or the evaluator learns during the search.

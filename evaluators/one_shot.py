@@ -60,20 +60,20 @@ SIZED_FOR_GROUPS = 64
 
 
 class OneShot(InheritedScores):
-    """Scores an architecture with weights inherited from a super-network that is trained once, beforehand.
+    """Scores an architecture with weights inherited from a super-network that is trained once, before the search.
 
-    Reported: what ``Training`` reports, of the network with inherited weights, without the test accuracy. Set-up: the
-    training of the super-network; a run that is resumed goes on from the last finished epoch. A pass of it is billed as
-    the mean of 16 random paths. Per architecture: passes over data, and the updates if there are ``steps``. What is
-    scored together in chain spaces (``MobileNet``, ``NASBenchMacro``), as by ``search(..., batch=50)``, shares the
-    computation of common beginnings.
+    Reported: what ``Training`` reports, for the network with inherited weights, without the test accuracy. Set-up: the
+    training of the super-network; a run that is resumed continues from the last finished epoch. A pass of the
+    super-network is billed as the mean of 16 random paths. Billed per architecture: passes over data, and the updates
+    if there are ``steps``. Architectures that are scored together in chain spaces (``MobileNet``, ``NASBenchMacro``),
+    as by ``search(..., batch=50)``, share the computation of common beginnings.
 
     Under a controller with budgets, such as ``Finalists``, a budget is a number of batches of validation images; more
     than there are means all of them.
 
     Args:
         training: How to train, and the skeleton; None: ``Training(task)``.
-        task: A task by name or path, or a ``Task``: short for a ``training`` with nothing else.
+        task: A task by name or path, or a ``Task``; short for a ``training`` in which only the task is set.
         epochs: Length of the super-network's training, and of its schedule, >= 1; None: 10 times that of ``training``.
         sampler: Paths of an update: uniform (one random architecture; SPOS), fair (as many as a choice has candidates,
             each candidate of each choice exactly once; FairNAS; all choices must have equally many), grouped (one path,
@@ -81,42 +81,43 @@ class OneShot(InheritedScores):
             candidates, dropped at random; Bender et al.), controller (one that the controller proposed; ENAS), sandwich
             (the largest, the smallest and some random ones; BigNAS, OFA; of spaces whose architectures are parts of
             the largest one, such as ``OnceForAll``).
-        dropout: Of the sampler dropout: probability, 0 < dropout < 1, that all k candidates of a choice are dropped.
-            Each is dropped with its k-th root, to which that rises linearly.
-        uniform_epochs: Of the sampler controller: epochs before the search, with uniform paths, >= 1.
-        trials_per_epoch: Of the sampler controller: after so many trials, >= 1, an epoch with their architectures.
-        random_paths: Of the sampler sandwich: random architectures per update, >= 0.
-        distillation: Of the sampler sandwich: what the largest architecture's outputs weigh in the loss of the others,
-            0 to 1; the labels weigh the rest.
-        stages: Of the sampler sandwich: what becomes elastic, one after another, in equal parts of the epochs, after
-            the largest architecture was trained alone (progressive shrinking; OFA): names such as kernel, depth, width,
-            of all that the space has. One that is named several times becomes elastic in so many steps. None: all at
+        dropout: For the sampler dropout: probability, 0 < dropout < 1, that all k candidates of a choice are dropped.
+            Each is dropped with the k-th root of it, to which the probability rises linearly.
+        uniform_epochs: For the sampler controller: epochs before the search, with uniform paths, >= 1.
+        trials_per_epoch: For the sampler controller: number of trials, >= 1, after which there is an epoch with their
+            architectures.
+        random_paths: For the sampler sandwich: random architectures per update, >= 0.
+        distillation: For the sampler sandwich: weight of the largest architecture's outputs in the loss of the others,
+            0 to 1; the labels have the rest.
+        stages: For the sampler sandwich: what becomes elastic, one after another, in equal parts of the epochs, after
+            the largest architecture was trained alone (progressive shrinking; OFA). Give all names that the space has,
+            such as kernel, depth, width. One that is named several times becomes elastic in so many steps. None: all at
             once (BigNAS).
         alone_epochs: With ``stages``: epochs of the largest architecture alone, >= 1; None: an equal part, too.
-        warm_up_epochs: Of the samplers uniform and grouped: epochs at the begin, >= 0, in which only candidates with
-            weights to learn are drawn.
-        operation_dropout: Of the same samplers: probability, 0 to below 1, with which ``none`` takes the place of a
-            candidate without weights to learn, such as a skip connection, in training the super-network.
-        rate_by_size: How the course of the learning rate of an update depends on the multiply-adds of its path: the
-            share of the highest rate is raised to the power (mean multiply-adds / those of the path) ** rate_by_size.
-            0: not at all; above: it falls later for heavy paths and earlier for light ones; below: the other way round.
-        momentum_groups: Groups of paths with similar multiply-adds, >= 1, which have a momentum of their own.
-        note_updates: Whether to note how often, and with which gradients, each candidate is trained; see ``noted``.
-        source: Of the weights: shared, or hyper_network (SMASH): generated from the architecture by a network, which is
-            trained in the super-network's place.
+        warm_up_epochs: For the samplers uniform and grouped: epochs at the start, >= 0, in which only candidates that
+            have weights to learn are drawn.
+        operation_dropout: For the same samplers: probability, 0 to below 1, with which ``none`` replaces a candidate
+            without weights to learn, such as a skip connection, while the super-network is trained.
+        rate_by_size: How the learning rate of an update depends on the multiply-adds of its path: the share of the
+            highest rate is raised to the power (mean multiply-adds / those of the path) ** rate_by_size. 0: not at all;
+            above: it falls later for heavy paths and earlier for light ones; below: the other way round.
+        momentum_groups: Number of groups of paths with similar multiply-adds, >= 1, each of which has its own momentum.
+        note_updates: Whether to record how often, and with which gradients, each candidate is trained; see ``noted``.
+        source: Source of the weights: shared, or hyper_network (SMASH): generated from the architecture by a network,
+            which is trained instead of a super-network.
         weights: A trained super-network, ``evaluator/super-network.safetensors`` of a run with the same space and
-            training; its cost is billed as it was then. None: it is trained.
-        statistics: Of batch normalisation in scoring: recomputed from training images, unless ``steps`` leave at most
-            1 % of inherited ones; those of the batch that is scored (of 512 images; one left over joins the batch
-            before); or inherited as they are.
+            training; its cost is billed as it was then. None: it is trained now.
+        statistics: Statistics of batch normalisation in scoring: recomputed from training images, unless ``steps``
+            leave at most 1 % of the inherited ones; those of the batch that is scored (512 images; a single one left
+            over joins the batch before); or inherited as they are.
         statistics_batches: Training batches that statistics are recomputed from, >= 1, the same for all architectures.
         validation_batches: Batches of validation images to score on, >= 1, the same for all architectures; None: all.
             Never fewer than 2 images.
         steps: Updates of the inherited weights before an architecture is scored, >= 0.
-        learning_rate: Of these updates, the highest of their schedule; None: that of the training.
+        learning_rate: Learning rate of these updates, the highest of their schedule; None: that of the training.
         restart: Whether they begin with a mixture of inherited and initial weights, in which the initial ones have the
             share that ``steps`` are of a training; so a whole training's steps give the weights of an individual one.
-        seed: Of the super-network: initial weights, paths, order of the images; of the choice of images; >= 0.
+        seed: Seed of the super-network (initial weights, paths, order of the images) and of the choice of images; >= 0.
 
     Attributes:
         curve: Of the super-network's training, a row now and then: epoch, mean training loss, mean accuracy of four

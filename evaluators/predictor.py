@@ -45,24 +45,27 @@ only if their sizes agree, and a prediction must not depend on which others are 
 
 
 class Predictor(AroundSeveral):
-    """Predicts scores from those of some labelled architectures, which another evaluator scores beforehand.
+    """Predicts scores from those of some labelled architectures, which another evaluator scores before the search.
 
-    The score is the model's expectation, on the scale of the labels; ``spread`` is how unsure the model is. Set-up: the
-    evaluation of the labels, by the workers of the search, and the fitting of the model. Per architecture: the time to
-    predict, and what its ``features`` cost.
+    The score is the model's expectation, on the scale of the labels; ``spread`` says how unsure the model is. Set-up:
+    the evaluation of the labels, by the workers of the search, and fitting the model. Billed per architecture: the time
+    to predict, and what its ``features`` cost.
 
     Args:
-        evaluator: Gives the labels; None: ``Tabular()``.
-        labels: How many architectures are drawn and labelled, >= 10: of those that the evaluator lists as its
-            ``architectures``, if it does, else of the space. Where one fails, another is drawn.
-        model: What learns them, see ``archsearch list models``. None: ``GaussianProcess()``, with features ``Stack()``.
-        features: Evaluators whose scores of an architecture the model learns from, too, such as zero-cost scores.
+        evaluator: The evaluator that gives the labels; None: ``Tabular()``.
+        labels: How many architectures are drawn and labelled, >= 10: from the ``architectures`` that the evaluator
+            lists, if it does, else from the space. If one fails, another is drawn.
+        model: The model that learns the labels, see ``archsearch list models``. None: ``GaussianProcess()``, with
+            features ``Stack()``.
+        features: Evaluators whose scores of an architecture are further inputs of the model, such as zero-cost scores.
         names: Label these architectures, in the space's own notation, instead of ``labels`` random ones.
         labelled: A run folder whose completed trials are the labels; their cost is billed as it was then.
-        folds: Parts of the cross-validation, >= 2; 0: none.
-        refit: After so many trials the ``relabels`` best of them are labelled, and the model is fitted anew; 0: never.
-        relabels: See ``refit``; >= 1. They are evaluated one after another, in the process of the search.
-        seed: Of the choice of labels, their evaluation, features and fitting, >= 0.
+        folds: Number of parts in the cross-validation, >= 2; 0: no cross-validation.
+        refit: After each so many trials the ``relabels`` best of them are labelled, and the model is fitted again; 0:
+            never.
+        relabels: How many are labelled each time, see ``refit``; >= 1. They are evaluated one after another, in the
+            process of the search.
+        seed: Seed of the choice of labels, their evaluation, features and fitting, >= 0.
 
     Raises:
         UsageError: If a setting is out of range.

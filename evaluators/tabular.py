@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from archsearch.basics.checks import whole_number
@@ -21,16 +22,19 @@ from archsearch.evaluator import Evaluator
 from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Rows, Selection
 from archsearch.evaluators.nasbench201_figures import Attack, Device, Published
 from archsearch.evaluators.own_table import OwnTable, Repeated
+from archsearch.executors.gate import judged
 from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint
 from archsearch.space import Space
 from archsearch.trial import Architecture, Cost, Evaluation, Query
 
 MEASURED = ("params", "flops", "latency_seconds", "energy_joules")
 """Columns that are known of an architecture without training it."""
+MOST_JUDGED = 4096
+"""Results that are kept as the search's gate has judged them, which takes longer than looking them up."""
 
 
 class Tabular(Evaluator):
-    """Look-up in a table: an embedded one, or a Parquet or CSV file of your own.
+    """Looks scores up in a table: an embedded one, or a Parquet or CSV file of your own.
 
     The score is the validation accuracy in percent that ``epochs`` and ``run`` select; what else the table knows is
     reported as metrics and never used. Billed: the recorded seconds of that training.
@@ -70,25 +74,27 @@ class Tabular(Evaluator):
         run: Embedded table: a single run, or the mean of all.
         table: Path of a ``.parquet`` or ``.csv`` file to use instead of an embedded table.
         architecture: Own table: the column that identifies the architecture: text that the space can parse, or a list
-            of options. Or a list of columns, each with the name of a decision: of ``Choices`` with its values, of other
-            spaces with numbers of options, counted from 0; empty where an architecture has no such decision.
+            of options. Or a list of columns, each with the name of a decision: for ``Choices`` with its values, for
+            other spaces with numbers of options, counted from 0; empty if an architecture has no such decision.
         score: Own table: the column to search on.
         metrics: Own table: columns to report; None: all other columns of numbers.
         cost: Own table: column of seconds to bill.
-        maximize: Own table: False for a score that should be low, such as a loss; it is negated.
+        maximize: Own table: False for a score that should be low, such as a loss; the score is then negated.
         zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a published score at initialisation to search
             on, in place of the accuracy that ``epochs`` and ``run`` select.
         device: Embedded table of ``cifar10``, ``cifar100`` or ``ImageNet16-120``: whose latency and energy to report.
         attacks: Embedded table of ``cifar10``: accuracies under which attacks to report, such as ``pgd_eps1.0``, or
             ``all`` 32.
         where: Own table: which rows count: name of a column to the value, or list of values, that it must have.
-        repeated: Own table: what several rows of one architecture are: ``refuse``: a mistake; ``mean``: their mean
-            counts; ``runs``: each trial gets one of them, by its seed.
+        repeated: Own table: what to do with several rows of one architecture: ``refuse``: they are a mistake; ``mean``:
+            their mean counts; ``runs``: each trial gets one of them, by its seed.
 
     Raises:
         UsageError: If settings exclude each other, or the embedded table has no such run.
         TableError: If the file cannot be used.
     """
+
+    instant = True
 
     def __init__(
         self,
@@ -128,9 +134,7 @@ class Tabular(Evaluator):
                 "Tabular: dataset, epochs, run, zero_cost, device and attacks select from the embedded table; leave "
                 "them out with table"
             )
-        self.dataset = dataset
-        self.epochs = epochs
-        self.run = run
+        self.dataset, self.epochs, self.run = dataset, epochs, run
         self.table = None if table is None else str(table)
         self.architecture = architecture
         self.score = score
@@ -143,12 +147,21 @@ class Tabular(Evaluator):
         self.where = where
         self.repeated: Repeated = repeated
         self._own = None if self.table is None else self._own_table(self.table)
+        self.score_label = self._label()
         self._evaluations: Rows = {}
+        self._judged: dict[Architecture, Evaluation] = {}
         self._runs: dict[Architecture, list[Evaluation]] = {}
         self._equal: dict[Hashable, Architecture] = {}  # of a table of one's own: a row's, by canonical form
         self._shorter: dict[int, Rows] = {}
         self._measured: list[str] | None = None
         self._read = ""  # the fingerprint of the table of one's own that was read
+
+    def _label(self) -> str:
+        """What an axis of its scores says; embedded are accuracies in percent, and published scores."""
+        if self.table is not None:
+            return f"{self.score} ({Path(self.table).name})"
+        task = self._selection.source.task
+        return f"validation accuracy, % ({task})" if self.zero_cost is None else f"{self.zero_cost} ({task})"
 
     def _own_table(self, path: str) -> OwnTable:
         if self.repeated not in get_args(Repeated):
@@ -198,7 +211,11 @@ class Tabular(Evaluator):
         """Reads the table; a second start with an equal space keeps it."""
         if self._evaluations and self.space == space:
             return
-        self._evaluations, self._measured = {}, None  # should reading fail, nothing of the last space remains
+        self._evaluations, self._judged, self._measured = (
+            {},
+            {},
+            None,
+        )  # should reading fail, nothing of the last space remains
         super().start(space)
         self._runs, self._equal = {}, {}
         if self._own is None:
@@ -272,12 +289,22 @@ class Tabular(Evaluator):
     def evaluate_query(self, query: Query) -> Evaluation:
         """Looks up the result after the budget's epochs; bills the added ones or, of EC-NAS, the whole training."""
         if query.budget is None:
-            return self.evaluate(query.architecture, query.seed)
+            return self._judged.get(query.architecture) or self._judge(query.architecture, query.seed)
         found = self._after(query.budget.stop, query.architecture)
         if not query.budget.start or self.dataset in ECNAS_FILES:
             return found
         before = self._after(query.budget.start, query.architecture).cost.recorded_seconds
         return found._replace(cost=Cost(recorded_seconds=max(0.0, found.cost.recorded_seconds - before)))
+
+    def _judge(self, architecture: Architecture, seed: int) -> Evaluation:
+        """The result, judged; kept, for searches come back to the same few, where the seed makes no difference."""
+        found = self.evaluate(architecture, seed)
+        if self._runs or type(self) is not Tabular:
+            return found
+        if len(self._judged) >= MOST_JUDGED:
+            self._judged.clear()
+        self._judged[architecture] = found = judged(found)
+        return found
 
     def _after(self, epochs: int, architecture: Architecture) -> Evaluation:
         if epochs not in self._shorter:
@@ -298,7 +325,7 @@ class Tabular(Evaluator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers read the table themselves, so it is not sent to them."""
-        return {**self.__dict__, "_evaluations": {}, "_shorter": {}, "_runs": {}, "_equal": {}}
+        return {**self.__dict__, "_evaluations": {}, "_judged": {}, "_shorter": {}, "_runs": {}, "_equal": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -22,6 +22,7 @@ from archsearch.basics.checks import at_least_one
 from archsearch.errors import UsageError
 from archsearch.evaluator import Built, Evaluator, Trained
 from archsearch.evaluators.together import evaluate_together
+from archsearch.networks.compiled import expect_compiler
 from archsearch.networks.network import Network
 from archsearch.space import Space
 from archsearch.stacked.training import standing, train_together
@@ -36,22 +37,22 @@ from archsearch.trial import NO_COST, Architecture, Budget, Cost, Evaluation, Qu
 
 
 class Training(Evaluator):
-    """Trains each architecture on its own; the score is accuracy in percent on the validation part, or minus the loss.
+    """Trains each architecture individually; the score is the validation accuracy in percent, or minus the loss.
 
-    The latter where less of the task's metric is better: in language modelling, in nats a token. Reported but never
-    used by a search: ``test_accuracy`` (percent), or ``valid_perplexity`` and ``test_perplexity``; ``valid_loss`` and
-    ``train_loss`` (cross-entropy after the last epoch; of training, the mean over it), ``params``, ``flops``
-    (multiply-adds of one image or token), with ``repeats`` above 1 ``score_deviation`` (standard deviation of the
-    repeats), ``latency_seconds`` if asked for. The curve is the score after each epoch. Billed: seconds of the device
-    (of the processor, its own time), examples, updates, and floating-point operations (2 per multiply-add, 3 passes'
-    worth for a training example).
+    It is minus the loss if less of the task's metric is better: in language modelling, in nats per token. Reported but
+    never used by a search: ``test_accuracy`` (percent), or ``valid_perplexity`` and ``test_perplexity``; ``valid_loss``
+    and ``train_loss`` (cross-entropy after the last epoch; in training, the mean over it), ``params``, ``flops``
+    (multiply-adds for one image or token), with ``repeats`` above 1 ``score_deviation`` (standard deviation of the
+    repeats), and ``latency_seconds`` if asked for. The curve is the score after each epoch. Billed: seconds of the
+    device (on a processor, its own time), examples, updates, and floating-point operations (2 per multiply-add; a
+    training example counts as 3 passes).
 
-    Equal seeds give equal results on one kind of device, whatever the number of workers. Every argument left out (None)
-    is as in the preset.
+    Equal seeds give equal results on one kind of device, whatever the number of workers. Every argument that is left
+    out (None) is taken from the preset.
 
     Args:
         task: A task by name or path (see ``archsearch.task``), or a ``Task``.
-        preset: Recipe to start from.
+        preset: The recipe to start from.
         epochs: Length of a full training, and of its schedule, >= 1.
         batch_size: Images per update, >= 1; the last batches of an epoch shrink evenly. A batch of one image is refused
             where batch normalisation has nothing to average over; with 2 and an odd number of images one batch has 3.
@@ -59,43 +60,49 @@ class Training(Evaluator):
         optimizer: sgd or adamw.
         learning_rate: The highest, > 0; a cosine schedule takes it to 0. In spaces such as ``EvoNet`` architectures
             have their own.
-        warm_up: Epochs over which the learning rate rises in equal steps before that, >= 0.
-        momentum: Of sgd, 0 <= momentum < 1.
+        warm_up: Epochs at the start over which the learning rate rises in equal steps, >= 0.
+        momentum: Momentum of sgd, 0 <= momentum < 1.
         nesterov: Whether the momentum is Nesterov's.
-        weight_decay: >= 0.
-        label_smoothing: 0 <= label_smoothing < 1.
-        clip_norm: Largest norm of the gradient, > 0; 0 does not clip.
-        drop_path: Probability of dropping a path, to which it rises from 0, epoch by epoch; 0 <= drop_path < 1.
+        weight_decay: Weight decay, >= 0.
+        label_smoothing: Share of label smoothing, 0 <= label_smoothing < 1.
+        clip_norm: Largest norm of the gradient, > 0; 0: no clipping.
+        drop_path: Probability of dropping a path, 0 <= drop_path < 1; it rises to this from 0, epoch by epoch.
         auxiliary_weight: Weight of the auxiliary head's loss, >= 0, for networks that have one, such as those of
             ``DARTS(auxiliary=True)``. ``params`` counts the head, ``flops`` does not.
-        augmentation: What is done to training images: any of crop, flip, cutout. None: as preset or task have it.
-        train_examples: Use only so many of the training images or tokens, the same for all.
-        skeleton: Settings of the network around the searched part by name, such as channels and cells. Those that the
-            space does not know are an error here; in a preset they are passed over, as are those given to the space.
-        segment: Of tasks of tokens: tokens through which gradients flow back, >= 1; the hidden state is carried on from
-            one segment to the next.
-        dropout: Of recurrent networks: probability, 0 <= dropout < 1, of variational dropout on a cell's inputs, hidden
-            state and outputs; one mask for all positions of a segment.
-        accumulate: Parts in which a batch of images is computed, one after the other, >= 1, to need less memory: their
-            gradients, added up, make the update. Without batch normalisation, whose statistics are then those of
-            a part, the update is that of the whole batch.
-        precision: full (float32), or, of images, bf16: forward passes and losses in bfloat16 where PyTorch's
-            autocast deems it safe, in training and scoring; weights and updates stay float32.
+        augmentation: Transforms of training images: any of crop, flip, cutout. None: those of the preset or the task.
+        train_examples: How many of the training images or tokens to use, the same for all architectures.
+        skeleton: Settings of the network around the searched part, by name, such as channels and cells. One that the
+            space does not know is an error here; in a preset it is ignored, as are those given to the space.
+        segment: For tasks of tokens: tokens through which gradients flow back, >= 1; the hidden state is carried on
+            from one segment to the next.
+        dropout: For recurrent networks: probability, 0 <= dropout < 1, of variational dropout on a cell's inputs,
+            hidden state and outputs; one mask for all positions of a segment.
+        accumulate: Parts in which a batch of images is computed, one after the other, >= 1, to need less memory; the
+            update uses the sum of their gradients. Without batch normalisation, whose statistics are then those of a
+            part, it equals the update of the whole batch.
+        precision: full (float32) or, for images, bf16: forward passes and losses in bfloat16 where PyTorch's autocast
+            deems it safe, in training and scoring; weights and updates stay float32.
         processes: How many processes of this machine train an architecture together, >= 1, each with a CUDA device, or
             on the processor, and a share of every batch. Without batch normalisation, whose statistics are then those
-            of a share, the result is that of one process but for rounding. Not for tokens, nor with drop_path or
-            an auxiliary head.
-        repeats: Trainings from different seeds that are averaged, >= 1. If one fails and the trial is tried again,
-            those that were done are kept; the seconds that they took are billed with the try that failed.
-        together: Whether repeats are trained as one, where the parts of the networks allow it: that takes half the
-            time or less, differs from separate trainings by the order in which numbers are added up, and if it fails,
-            all are lost.
-        keep: How many checkpoints are kept, >= 1: those that were written or read last. A training that would go on
-            from one that is gone begins anew.
-        latency: Whether to measure the time of a forward pass over up to 64 validation images. Such a figure is never
-            the same twice.
+            of a share, the result is that of one process except for rounding. Not for tokens, nor with drop_path or an
+            auxiliary head.
+        compile: Whether updates run the network as ``torch.compile`` makes it, on CUDA devices with CUDA graphs. For
+            images only; needs a C++ compiler, or Triton. Each network is compiled, which takes longer than a short
+            training.
+        repeats: Trainings from different seeds whose scores are averaged, >= 1. If one fails and the trial is tried
+            again, finished ones are kept; the seconds that they took are billed with the try that failed.
+        together: Whether repeats are trained as one network, if its parts allow that. It is faster, most of all for
+            small networks (``docs/training.md``), differs from separate trainings by the order in which numbers are
+            added up, and if it fails, all repeats are lost.
+        keep: How many checkpoints are kept, >= 1: those that were written or read last. A training whose checkpoint is
+            gone starts again when it should continue.
+        latency: Whether to measure the time of a forward pass over up to 64 validation images. It is never the same
+            twice.
+        memory: Whether to count bytes, besides parameters: ``weight_bytes``, ``activation_bytes`` and ``cache_bytes``
+            to use a network for one example; ``training_bytes`` to train it in float32: weights, gradients, what the
+            optimiser keeps, and what a batch keeps for the backward pass (not of tokens). Some 0.1 s an architecture.
         device: auto (a CUDA device if there is one), or any device of PyTorch.
-        threads: Threads of PyTorch, >= 1.
+        threads: Number of PyTorch's threads, >= 1.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -127,10 +134,12 @@ class Training(Evaluator):
         accumulate: int | None = None,
         precision: Precision | None = None,
         processes: int | None = None,
+        compile: bool | None = None,  # noqa: A002
         repeats: int = 1,
         together: bool = True,
         keep: int = 1_000,
         latency: bool = False,
+        memory: bool = False,
         device: str = "auto",
         threads: int = 1,
     ) -> None:
@@ -151,18 +160,16 @@ class Training(Evaluator):
         self.augmentation = augmentation
         self.train_examples = train_examples
         self.skeleton = skeleton
-        self.segment = segment
-        self.dropout = dropout
+        self.segment, self.dropout = segment, dropout
         self.accumulate = accumulate
         self.precision = precision
-        self.processes = processes
-        self.repeats = repeats
-        self.together = together
-        self.keep = keep
-        self.latency = latency
+        self.processes, self.compile = processes, compile
+        self.repeats, self.together, self.keep = repeats, together, keep
+        self.latency, self.memory = latency, memory
         self.device, self.threads = device, threads
         self.recipe = self._checked_recipe()
         self.trainer = Trainer(self.recipe, skeleton, device, threads, keep, latency)
+        self.trainer.memory = memory
 
     def _checked_recipe(self) -> Recipe:
         """The preset's recipe with the settings that were given, once all of them are checked."""
@@ -211,6 +218,8 @@ class Training(Evaluator):
         """Binds the evaluator to a space, and reads the task, so that what is wrong with it shows before the search."""
         super().start(space)
         self.trainer.bind(space)
+        if self.recipe.compile:
+            expect_compiler(self.trainer.where)
 
     def prepare(self) -> Cost:
         """Notes which data the run is trained on, and clears away what a killed process has left half-written.
@@ -327,6 +336,8 @@ class BuiltOnTraining(Evaluator, abc.ABC):
             raise UsageError(f"{name}: training: expected a Training evaluator without repeats, got {training!r}")
         if self.training.recipe.processes > 1:
             raise UsageError(f"{name}: processes: only Training itself trains in several processes; leave them out")
+        if self.training.recipe.compile:
+            raise UsageError(f"{name}: compile: only Training itself compiles networks; leave it out")
         self.task = None  # it is the training's now: a run folder that held both could not be read
 
     @property

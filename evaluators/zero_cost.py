@@ -36,13 +36,8 @@ from archsearch.trial import Architecture, Cost, Evaluation
 class ZeroCost(BuiltOnTraining):
     """Scores a network as it is initialised, without training it; higher is meant to be better.
 
-    ``params``: number of parameters; ``flops``: multiply-adds of an image. Neither looks at weights or images. Where
-    sizes of options add up, as parameters mostly do, no network is built for it, but some once, as set-up.
-    ``synflow``: weights times gradients of a positive network, without images; log(1 + .) of the published sum, which
-    keeps its order and is finite for deep networks.
-    ``grad_norm``, ``snip``, ``grasp``, ``fisher``: from the gradient of the cross-entropy on one batch.
-    ``jacob_cov``, ``naswot``, ``swap``: how well one batch's images are told apart by their gradients, by which ReLUs
-    they make active, or in how many ways ReLUs tell them apart; labels are not used.
+    ``params``: number of parameters; ``flops``: multiply-adds for an image. Neither depends on weights or images. If
+    sizes of options add up, as parameters mostly do, no network is built for them, except for some once, as set-up.
 
     A network whose output is the same for all images, such as one of a NAS-Bench-201 cell without a path to its output,
     has the lowest score that there is: 0 (``grad_norm``, ``snip``, ``fisher``, ``synflow``, ``swap``), that of images
@@ -53,13 +48,13 @@ class ZeroCost(BuiltOnTraining):
     of the network.
 
     Args:
-        score: Which score, or a function of one's own or its import path, such as ``my_lab.score``: it is given the
-            network, images and labels, and returns a number; billed as one pass forward and one backward.
-        training: Says which task, skeleton, device and threads to use, and with ``train_examples`` which images; the
-            rest of it plays no part. None: ``Training(task)``.
-        task: A task by name or path, or a ``Task``: short for a ``training`` with nothing else.
-        batch: Training images in the batch, >= 2, not augmented; drawn by the seed, as are the weights.
-        repeats: Initialisations, each with its own batch, whose scores are averaged, >= 1.
+        score: Which score; or a function of your own or its import path, such as ``my_lab.score``, which receives the
+            network, images and labels and returns a number, and is billed as one forward and one backward pass.
+        training: Says which task, skeleton, device and threads to use, and with ``train_examples`` which images; its
+            other settings have no effect. None: ``Training(task)``.
+        task: A task by name or path, or a ``Task``; short for a ``training`` in which only the task is set.
+        batch: Training images in the batch, >= 2, not augmented; drawn by the seed, as the weights are.
+        repeats: Number of initialisations, each with its own batch, whose scores are averaged, >= 1.
 
     Raises:
         UsageError: If a setting is out of range.

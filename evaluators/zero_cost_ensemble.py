@@ -55,7 +55,7 @@ FEWEST = 10
 
 
 class ZeroCostEnsemble(Referenced):
-    """Several scores at initialisation as one, by their ranks in a reference sample: no labels are needed.
+    """Combines several scores at initialisation, by their ranks in a reference sample, without labels.
 
     The score is the geometric mean of an architecture's ranks, as shares of the reference sample: between 0 and 1, the
     higher the better. Scores of one kind have one vote together, the geometric mean of theirs: ``size`` (parameters,
@@ -68,16 +68,16 @@ class ZeroCostEnsemble(Referenced):
     and the reference sample, which the workers of the search evaluate.
 
     Args:
-        evaluators: Whose scores are taken together, one or more, such as ``ZeroCost`` with several scores; each is
-            copied that has a part in common with one before. None: ``synflow``, ``naswot`` and ``jacob_cov``.
-        training: Of the default ones: see ``ZeroCost``.
-        task: Of the default ones: see ``ZeroCost``.
-        batch: Of the default ones: see ``ZeroCost``.
-        published: Look the default ones up instead, in the table of NAS-Bench-201 for that dataset.
+        evaluators: The evaluators whose scores are combined, one or more, such as ``ZeroCost`` with several scores. One
+            that has a part in common with an earlier one is copied. None: ``synflow``, ``naswot`` and ``jacob_cov``.
+        training: For the default evaluators: see ``ZeroCost``.
+        task: For the default evaluators: see ``ZeroCost``.
+        batch: For the default evaluators: see ``ZeroCost``.
+        published: Look the default scores up instead, in the table of NAS-Bench-201 for that dataset.
         sizes: Whether the size has a vote, too.
-        reference: Size of the reference sample, >= 10; fewer if there are not as many. Drawn from what an evaluator
-            lists as its ``architectures``, if one does, else from the space.
-        seed: Of the reference sample and its evaluation, >= 0.
+        reference: Size of the reference sample, >= 10; fewer if there are not as many. It is drawn from the
+            ``architectures`` that an evaluator lists, if one does, else from the space.
+        seed: Seed of the reference sample and its evaluation, >= 0.
 
     Raises:
         UsageError: If a setting is out of range, or settings exclude each other.

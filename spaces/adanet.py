@@ -26,20 +26,20 @@ STOP, SAME, DEEPER = 0, 1, 2
 
 
 class AdaNet(Space):
-    """Growing ensembles of subnetworks: the first has one layer, a further one as many as that before, or one more.
+    """Growing ensembles of subnetworks: each has as many layers as the one before, or one more; the first has one.
 
     A decision is whether the ensemble ends (option 0), or has another member, as deep (1) or one layer deeper (2). So
     each ensemble can grow in two ways, by one member. Texts are the depths, such as ``1 1 2 3``. A layer is a 3x3
     convolution, batch normalisation and ReLU; it reads the layer before it, in its own member and in the one before.
     Logits are the sum of those of the members, linear in their maps of 4x4 places, each times a learned weight.
 
-    ``morph`` hands an ensemble to one that has more members: the new ones begin with the weight 0, so that the function
-    is kept. ``complexity`` is the sum of the square roots of the depths. There is no super-network.
+    ``morph`` hands the weights of an ensemble to one that has more members. The new members start with the weight 0, so
+    the function is kept. ``complexity`` is the sum of the square roots of the depths. There is no super-network.
 
     Args:
-        members: Most members, >= 1.
-        depth: Most layers of a member, >= 1.
-        channels: Of all layers, >= 1.
+        members: The most members, >= 1.
+        depth: The most layers of a member, >= 1.
+        channels: Channels of all layers, >= 1.
 
     Raises:
         UsageError: If a setting is out of range.

@@ -78,9 +78,9 @@ class BlockQNN(Space):
     the paper the channels grow.
 
     Args:
-        layers: Most layers of a block, >= 1.
-        blocks: In each of the three stages, >= 1, each with weights of its own; 2x2 max-pooling, and twice the width,
-            between stages.
+        layers: The most layers of a block, >= 1.
+        blocks: Blocks in each of the three stages, >= 1, each with weights of its own; between stages there is 2x2
+            max-pooling, and the width doubles.
         channels: Width of the first stage, >= 1.
 
     Raises:

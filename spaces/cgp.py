@@ -53,7 +53,7 @@ class Gene(NamedTuple):
 
 
 class CGP(Space):
-    """Genomes of a grid, most of whose nodes are silent: 5 x 30 nodes with 10 functions, 10 to 50 of them active.
+    """Genomes of a grid of 5 x 30 nodes, most of which are silent: 10 functions, 10 to 50 active nodes.
 
     A node's decisions are its function and two sources: nodes of the ``level_back`` columns before its own, and the
     image where these reach back to it. The last decision is the node that is the output. A node is *active* if the
@@ -68,15 +68,15 @@ class CGP(Space):
     output: ``max_pool(-1,-1) sum(-1,-1) | conv_3x3_32(0,1) sum(1,1) > 2``. There is no super-network.
 
     Args:
-        rows: Of the grid, >= 1.
-        columns: Of the grid, >= 1.
+        rows: Rows of the grid, >= 1.
+        columns: Columns of the grid, >= 1.
         level_back: How many columns a node may look back, >= 1; so may the output, from behind the last column.
         block: Convolution, batch normalisation, ReLU (``conv``, the paper's ConvSet), or two of them around which the
             input is added (``res``, its ResSet).
         filters: Channels that a block can have, each >= 1. None: 32, 64, 128.
         kernels: Kernels that a block can have, odd. None: 3, 5.
-        least: Active nodes of what is drawn, at least, >= 0.
-        most: Active nodes of what is drawn, at most, >= ``least``.
+        least: The fewest active nodes of what is drawn, >= 0.
+        most: The most active nodes of what is drawn, >= ``least``.
         mutation_rate: Probability with which ``mutate`` and ``drift`` change a decision, above 0 and up to 1.
 
     Raises:

@@ -50,7 +50,7 @@ MOST_REMEMBERED = 200_000
 
 
 class Choices(Space):
-    """Named categorical decisions, some of which may depend on earlier ones, and constraints on them.
+    """Named decisions with options or levels, some of which may depend on earlier ones, and constraints on them.
 
     Args:
         decisions: Name of each decision to its options: a list, or a mapping with ``options`` and, optionally, ``when``

@@ -33,7 +33,7 @@ NOTHING = -1
 
 
 class CoDeepNEAT(Choices):
-    """Blueprints of modules, and the modules: a module is as often in the network as the blueprint names its species.
+    """Blueprints of modules, and the modules: a module is in the network as often as the blueprint names its species.
 
     Decisions are those of the blueprint, ``blueprint.size``, and of its nodes ``blueprint.1.species``,
     ``blueprint.1.from`` and ``blueprint.1.also``; then those of the module of each species, ``module.1.size``, and of
@@ -46,9 +46,9 @@ class CoDeepNEAT(Choices):
     the module of species 1 is a convolution of 8 filters and kernel 3; ``p``: pooling.
 
     Args:
-        species: Of modules, >= 1.
-        nodes: Most nodes of a blueprint, >= 1.
-        layers: Most layers of a module, >= 1.
+        species: Species of modules, >= 1.
+        nodes: The most nodes of a blueprint, >= 1.
+        layers: The most layers of a module, >= 1.
         filters: Channels that a layer can have. None: 8, 16, 32.
         kernels: Kernels that a layer can have. None: 1, 3.
 

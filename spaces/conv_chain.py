@@ -63,14 +63,15 @@ class ConvChain(Space):
     halves height and width, rounded up. Texts are such as ``16k3 16k3+ | 32k5 | 32k3``: width, ``k``, kernel, and ``+``
     for a skip.
 
-    ``morph`` hands the weights of a trained network to another one of the space, and keeps its function if that one has
-    grown. ``grow`` draws such a larger one, one step away: the moves of EAS and NASH. ``mutate`` changes any decision.
+    ``morph`` hands the weights of a trained network to another one of the space, and keeps its function if the other
+    one has grown. ``grow`` draws such a larger network, one step away: the moves of EAS and NASH. ``mutate`` changes
+    any decision.
 
     There is no super-network: candidates differ in width, and share no weights.
 
     Args:
         stages: Number of stages, >= 1.
-        max_layers: Most layers of a stage, >= 1; the least is one.
+        max_layers: The most layers of a stage, >= 1; the fewest is one.
         widths: Channels that a layer can have, rising, >= 1. None: 8, 16, 32.
         kernels: Sizes that a convolution can have, rising odd numbers, >= 1. None: 3, 5.
 

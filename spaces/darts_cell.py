@@ -36,8 +36,8 @@ class DARTSCell(TreeCell):
     ``canonical`` is the tree whose nodes have no order.
 
     Args:
-        width: Of hidden states and embeddings, >= 1. The paper searches with 300 and trains with 850.
-        tied: Whether the decoder has the embedding's weights.
+        width: Width of hidden states and embeddings, >= 1. The paper searches with 300 and trains with 850.
+        tied: Whether the decoder shares the embedding's weights.
 
     Raises:
         UsageError: If the width is below 1, or ``tied`` is neither true nor false.

@@ -19,15 +19,16 @@ from archsearch.trial import Architecture
 
 
 class EAS(GraphSpace):
-    """Chains of convolutions with pooling between them that are made wider and deeper (EAS).
+    """Chains of convolutions, with pooling between them, that are made wider and deeper (EAS).
 
-    Moves: ``wider`` takes a convolution to the next number of channels, ``deeper`` inserts one with a kernel of 1, 3 or
-    5 behind another layer. Both keep the function: none is inserted behind the images, whose numbers a ReLU could
-    change. A search starts from three convolutions with pooling between them.
+    Moves: ``wider`` takes a convolution to the next number of channels; ``deeper`` inserts one with a kernel of 1, 3 or
+    5 behind another layer. Both keep the function: none is inserted directly behind the images, whose numbers a ReLU
+    could change. A search starts from three convolutions with pooling between them.
 
     Args:
-        nodes: Most layers, >= 5.
-        channels: What a convolution can have, rising. None: 8, 16, 24, 32, 48, 64; the paper's are 16, 32, 64, 96, ...
+        nodes: The most layers, >= 5.
+        channels: Numbers of channels that a convolution can have, rising. None: 8, 16, 24, 32, 48, 64; the paper's are
+            16, 32, 64, 96, ...
 
     Raises:
         UsageError: If a setting is out of range.

@@ -47,7 +47,7 @@ NAMES = {"EfficientNet": "d1.2-w1.1-r1.15"}
 
 
 class EfficientNet(PlannedChain):
-    """How much deeper, wider and finer a network becomes, at about twice the multiply-adds: 32 encodings by default.
+    """How much deeper, wider and finer a network becomes at about twice the multiply-adds: 32 encodings by default.
 
     Decisions: the factors d of depth, w of width and r of resolution, out of three grids, as far as d * w^2 * r^2 is
     about 2. The network is EfficientNet-B0 with d^n times the layers, w^n times the channels, and images of r^n times
@@ -55,14 +55,14 @@ class EfficientNet(PlannedChain):
     ``exponent=0`` all are B0 itself. Layers are rounded up, channels to multiples of 8, at least 0.9 of what they
     should be. Texts are such as ``d1.2-w1.1-r1.15``, which ``parse`` also knows as ``EfficientNet``.
 
-    In the super-network, architectures have the first layers of each stage and the leading channels.
+    In the super-network, an architecture has the first layers of each stage and the leading channels.
 
     Args:
         exponent: How often multiply-adds are doubled, >= 0; 1 in the paper's grid search.
         depths: Factors of depth, >= 1. None: 1, 1.1, 1.2, 1.3 and 1.4.
         widths: Factors of width, >= 1. None: 1, 1.05, 1.1, 1.15 and 1.2.
         resolutions: Factors of resolution, >= 1. None: 1, 1.05, ..., 1.3.
-        tolerance: Share, >= 0, by which d * w^2 * r^2 may differ from 2.
+        tolerance: The share, >= 0, by which d * w^2 * r^2 may differ from 2.
         small: Whether for small images, such as 8x8 or 32x32: neither the stem nor the first stage has a stride, and a
             stage of B0 has at most two layers.
 

@@ -36,10 +36,10 @@ class ENASCell(TreeCell):
     that is fixed (``nodes=13, first="fixed"``). ``canonical`` is the tree whose nodes have no order.
 
     Args:
-        nodes: All nodes, >= 2.
+        nodes: Number of nodes, the first included, >= 2.
         first: Whether the first node's activation is chosen, or fixed (tanh).
-        width: Of hidden states and embeddings, >= 1. The paper trains with 1000.
-        tied: Whether the decoder has the embedding's weights.
+        width: Width of hidden states and embeddings, >= 1. The paper trains with 1000.
+        tied: Whether the decoder shares the embedding's weights.
 
     Raises:
         UsageError: If a setting is out of range.

@@ -31,7 +31,7 @@ class EncoderDecoder(Chain):
     out.
 
     Args:
-        widths: Channels of the levels, rising, at least two.
+        widths: Channels of the levels, rising, at least two levels.
         encoder_layers: Layers of each level on the way down, >= 1.
         decoder_layers: Layers of each level on the way up, >= 1.
 

@@ -35,7 +35,7 @@ NAMES: Mapping[str, str] = {
 
 
 class FBNet(MorphableChain):
-    """Chains of 22 layers, 9^22 = 9.848e20 encodings: a block for each.
+    """Chains of 22 layers, 9^22 = 9.848e20 encodings: one of 9 blocks for each layer.
 
     Blocks are inverted bottlenecks of kernel 3 or 5 with an expansion of 1, of 1 with two groups in the 1x1
     convolutions (``k3e1g2``), of 3 or of 6, and ``identity``. The first 1x1 convolution is there with an expansion of

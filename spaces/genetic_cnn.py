@@ -28,7 +28,7 @@ class GeneticCNN(ScaledLinks):
     its first convolution alone. What feeds a node is added up. Behind each stage height and width are halved.
 
     Args:
-        stages: Nodes of each stage, 1 to 7 each.
+        stages: Number of nodes of each stage, 1 to 7 each.
         exchange: Probability, 0 to 1, with which ``crossover`` takes a stage from the second parent.
         kernel: Side of the convolutions, an odd number from 1 to 7.
         channels: Channels of the first stage, >= 1; each later stage has twice as many.

@@ -46,9 +46,9 @@ CELL_SIZE = 246_517_425
 class GOLDNAS(Space):
     """A network whose cells are all searched: 246,517,425 encodings of each, 3.06e117 of 14 cells, 6.9e167 of 20.
 
-    One decision for each of the 14 edges of each cell, in the order of the cells and, within one, of the nodes in which
-    edges end: a separable convolution, a skip connection, both, or none. A node keeps at least one operation: the last
-    edge into it lacks ``none`` if all others have it. Two cells are reductions, as in ``DARTS``.
+    There is one decision for each of the 14 edges of each cell, in the order of the cells and, within a cell, of the
+    nodes in which edges end: a separable convolution, a skip connection, both, or none. A node keeps at least one
+    operation: the last edge into it lacks ``none`` if all others have it. Two cells are reductions, as in ``DARTS``.
 
     As text an edge is a letter (``c`` convolution, ``s`` skip, ``b`` both, ``-`` none), a cell its four nodes between
     bars, such as ``cb|-s-|bccs|----c``, and cells are separated by blanks. ``canonical`` is the rule by which

@@ -99,7 +99,8 @@ class GPT(Space):
     a task of tokens, thinner ones too.
 
     Args:
-        scale: ``s`` (up to 12 layers), ``m`` (24) or ``l`` (36); the largest are GPT-2's small, medium and large ones.
+        scale: ``s`` (up to 12 layers), ``m`` (24) or ``l`` (36); the largest networks of each are GPT-2's small, medium
+            and large.
 
     Raises:
         UsageError: If there is no such scale.

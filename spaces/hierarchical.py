@@ -48,9 +48,9 @@ class Hierarchical(Space):
     after these every edge of the paper's space has every option with a probability that is 1/7 up to 2e-5.
 
     Args:
-        motifs: How many, >= 1.
-        nodes: Of a motif, 2 to 7.
-        cell_nodes: Of the cell, 2 to 7.
+        motifs: Number of motifs, >= 1.
+        nodes: Nodes of a motif, 2 to 7.
+        cell_nodes: Nodes of the cell, 2 to 7.
         channels: Channels of the first of the network's three stages, >= 1; each later stage has twice as many.
         cells: Cells in each of the three stages, >= 1.
 

@@ -36,12 +36,11 @@ FILLED: Mapping[str, Callable[[Any], Any]] = {
 
 
 class Marked(Choices, RelaxedDecisions):
-    """A model of one's own, any ``nn.Module``, in which ``choose`` and ``mark`` say what may change.
+    """A model of your own, any ``nn.Module``, in which ``choose`` and ``mark`` say what may change.
 
-    Each mark is a decision, called by its name or by its place in the model, such as ``layer1.0.conv2``; one inside an
-    alternative, or in a block that may be left out, is made only if that is there. A network with what an architecture
-    chose, and the super-network of all of them, are made by the same class, with the initial values that it gives
-    itself.
+    Each mark is a decision, named by itself or after its place in the model, such as ``layer1.0.conv2``. A mark inside
+    an alternative, or in a block that may be left out, is decided only if that is there. The network of an
+    architecture, and the super-network of all of them, are made by your class, with the initial values that it sets.
 
     Where all marks are widths and depths, architectures are parts of the largest one (``OneShot(sampler="sandwich")``);
     where all are alternatives and depths that are always there, they can be mixed (``Differentiable``).
@@ -50,11 +49,11 @@ class Marked(Choices, RelaxedDecisions):
         model: The class, or a function that makes the model, or the import path of either. Those of its parameters that
             are called ``in_channels``, ``image_size``, ``input_shape``, ``classes`` or ``num_classes`` are given what
             the task has, unless they are among ``arguments``.
-        arguments: Further arguments of it, by name.
-        training: Further decisions, as of ``Choices``, about how a network is trained alone: of ``learning_rate``,
-            ``momentum``, ``weight_decay``, ``label_smoothing`` and ``clip_norm``. A super-network has no use for them.
-        constraints: Of the decisions, as of ``Choices``; names with dots are not possible in them.
-        kind: Of networks that it makes; those that predict tokens are not among them.
+        arguments: Further arguments of the model, by name.
+        training: Further decisions, as for ``Choices``, about how a stand-alone network is trained: ``learning_rate``,
+            ``momentum``, ``weight_decay``, ``label_smoothing`` and ``clip_norm``. A super-network does not use them.
+        constraints: Constraints on the decisions, as for ``Choices``; names with dots cannot be used in them.
+        kind: The kind of network that the model is; networks that predict tokens are not supported.
 
     Raises:
         UsageError: If the model cannot be made, or nothing is marked in it.

@@ -91,11 +91,11 @@ class MetaQNN(Space):
     that is turned off (the authors train plain ones, with Adam and dropout behind every second layer).
 
     Args:
-        layers: Most layers, >= 1. The paper has 18 for CIFAR-10.
-        image: Height of the images, >= 2, from which the rules go out. The paper has 32.
-        filters: Of convolutions, rising, each >= 1. None: 64, 128, 256, 512.
-        units: Of dense layers, rising, each >= 1. None: 128, 256, 512.
-        dense: Most dense layers, >= 0.
+        layers: The most layers, >= 1. The paper has 18 for CIFAR-10.
+        image: Height of the images, >= 2, for which the rules are made. The paper has 32.
+        filters: Numbers of filters of convolutions, rising, each >= 1. None: 64, 128, 256, 512.
+        units: Numbers of units of dense layers, rising, each >= 1. None: 128, 256, 512.
+        dense: The most dense layers, >= 0.
         batch_norm: Whether convolutions are followed by batch normalisation.
 
     Raises:

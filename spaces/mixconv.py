@@ -41,7 +41,7 @@ def _block(mixture: tuple[int, ...], expansion: int, groups: tuple[int, int], sq
 
 
 class MixConv(Chain):
-    """Chains of 15 MBConv layers, 10^15 encodings: of each the sizes of its kernels, and its expansion, 3 or 6.
+    """Chains of 15 MBConv layers, 10^15 encodings: the sizes of the kernels of each layer, and its expansion, 3 or 6.
 
     The channels of a depthwise convolution are shared out equally among kernels of 3, of 3 and 5, and so on up to 11,
     as in ``k3.5.7e6``. A first layer, ``k3e1``, is fixed. Squeeze-and-excitation, swish and groups of the 1x1

@@ -52,7 +52,7 @@ FAIRNAS: dict[str, Any] = {
 
 
 class MobileNet(MorphableChain):
-    """A chain of MBConv layers with a choice of kernel and expansion for each, and of leaving it out.
+    """A chain of MBConv layers, each with a choice of kernel and expansion, and some of which may be left out.
 
     One decision per layer. Its options are ``identity``, where the layer has it, then the candidates in their order;
     a candidate such as ``k5e6`` is an MBConv with a 5x5 depthwise convolution on 6 times the layer's input channels.
@@ -69,10 +69,10 @@ class MobileNet(MorphableChain):
         identity: Which layers can be left out: ``never`` any, only ``residual`` ones, or ``always`` every one; what
             leaves out a layer that changes width or size is a 1x1 convolution of its stride with batch normalisation.
         stem_channels: Channels after the 3x3 convolution at the start, >= 1.
-        stem_stride: Its stride, 1 or 2.
+        stem_stride: Stride of that convolution, 1 or 2.
         first_channels: Channels of a fixed MBConv k3e1 after it, without residual connection; None for none.
         head_channels: Channels of a 1x1 convolution before the global pooling; None for none.
-        activation: After every convolution but the last of an MBConv.
+        activation: Activation after every convolution but the last of an MBConv.
 
     Raises:
         UsageError: If a setting is out of range; the message names it.

@@ -33,8 +33,8 @@ class NASRL(Links):
     Args:
         layers: Layers of the chain, 1 to 40. The paper searches with 6 at first, and adds 2 time and again.
         strides: Whether height and width of the stride are decided (1, 2, 3), else they are 1.
-        force_direct: Whether each layer is fed by the one before, so that 15 layers have 91 bits; else that is decided,
-            too, as in the paper's experiments: 105 bits.
+        force_direct: Whether each layer is always fed by the one before, so that 15 layers have 91 bits; otherwise that
+            is decided, too, as in the paper's experiments: 105 bits.
 
     Raises:
         UsageError: If ``layers`` is out of range, or a switch is neither true nor false.

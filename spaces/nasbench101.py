@@ -43,8 +43,8 @@ class NASBench101(CellSpace):
     the order of their bit masks) with which the cell can still be completed; the operation of each inner vertex.
 
     Args:
-        max_vertices: Most vertices, 2 to 9, input and output included. The paper has 7.
-        max_edges: Most edges, >= 1. The paper has 9. A cell has at most one vertex more than edges.
+        max_vertices: The most vertices, 2 to 9, input and output included. The paper has 7.
+        max_edges: The most edges, >= 1. The paper has 9. A cell has at most one vertex more than edges.
         channels: Channels of the first of the network's three stacks. The paper uses 128. The inner vertices that feed
             the output share them, so that there must be at least as many (4 for the paper's cells).
         modules: Cells in each of the three stacks, >= 1. The paper uses 3.

@@ -58,7 +58,7 @@ class NASBench201(RelaxedDecisions, Space):
     of one canonical form compute the same family of expressions, and their trainings differ by more than the seed.
 
     Args:
-        rule: Rule of ``canonical``.
+        rule: The rule of ``canonical``, one of the four above.
         channels: Channels of the first of the network's three stages, >= 1. The paper uses 16.
         cells: Cells in each of the three stages, >= 1. The paper uses 5.
 

@@ -61,9 +61,9 @@ class NASBenchNLP(RecurrentSpace):
     the inputs of sums, products and linear maps matters.
 
     Args:
-        hidden: Hidden states at most, 1 to 3.
-        nodes: At most, up to 24, and at least twice as many as hidden states.
-        width: Of hidden states and embeddings, >= 1. The benchmark has 600.
+        hidden: The most hidden states, 1 to 3.
+        nodes: The most nodes, up to 24, and at least twice as many as hidden states.
+        width: Width of hidden states and embeddings, >= 1. The benchmark has 600.
         tied: Whether the decoder has the embedding's weights.
 
     Raises:

@@ -53,8 +53,9 @@ class NASBOT(GraphSpace):
     left out; ``skip``. None keeps the function. A mutation makes 1 to 5 of them, drawn by ``MASSES`` and ``STEPS``.
 
     Args:
-        nodes: Most layers, >= 5.
-        channels: Of the narrowest convolution, >= 1; the widest has 8 times as many, each step 9/8, rounded.
+        nodes: The most layers, >= 5.
+        channels: Channels of the narrowest convolution, >= 1; the widest has 8 times as many, each step is 9/8,
+            rounded.
 
     Raises:
         UsageError: If a setting is out of range.

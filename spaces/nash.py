@@ -26,8 +26,8 @@ class NASH(GraphSpace):
     convolutions with max-pooling between them.
 
     Args:
-        nodes: Most layers, pooling among them, >= 5.
-        channels: Of the narrowest convolution, >= 1; there are 1, 2, 4 and 8 times as wide ones.
+        nodes: The most layers, pooling among them, >= 5.
+        channels: Channels of the narrowest convolution, >= 1; others are 2, 4 and 8 times as wide.
     """
 
     filters: ClassVar[tuple[str, ...]] = ("conv",)

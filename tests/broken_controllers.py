@@ -224,6 +224,15 @@ class RereadsEverything(RandomSearch):
         return super()._ask()
 
 
+class KnowsItsOwnOnly(RegularizedEvolution):
+    """Crashes on what it did not propose."""
+
+    def _tell(self, trial):
+        if trial.id < 0:
+            raise KeyError(trial.id)
+        super()._tell(trial)
+
+
 class HidesSetting(RandomSearch):
     def __init__(self, size: int = 5) -> None:
         self._size = size
@@ -241,23 +250,36 @@ REPRODUCIBILITY = (
 
 CONTROLLERS = [
     case("default_settings_work", lambda: DefaultsNeverTried(5)),
-    case("proposals_lie_in_the_space", FixedLengthOnly, "results_in_any_order"),
+    case("proposals_lie_in_the_space", FixedLengthOnly, "results_in_any_order", "hears_results_of_others"),
     case("ask_returns_n", AtMostHundred),
-    case("ids_rise_by_one", SkipsIds),
+    case("ids_rise_by_one", SkipsIds, "hears_results_of_others"),
     case("same_seed_same_proposals", OwnEntropy, *REPRODUCIBILITY),
     case("other_seed_other_proposals", IgnoresSeed),
     case("start_begins_afresh", KeepsOldSearch),
     case("global_generators_untouched", WritesGlobalGenerator),
-    case("global_generators_untouched", ReadsGlobalGenerator, *REPRODUCIBILITY, "resume_equals_not_stopping"),
+    case(
+        "global_generators_untouched",
+        ReadsGlobalGenerator,
+        *REPRODUCIBILITY,
+        "resume_equals_not_stopping",
+        "hears_results_of_others",
+    ),
     case("same_in_a_new_process", HashDependent),
-    case("resume_equals_not_stopping", ForgetsPopulation),
-    case("resume_equals_not_stopping", ForgetsGenerator, "state_is_plain_data"),
+    case("resume_equals_not_stopping", ForgetsPopulation, "hears_results_of_others"),
+    case("resume_equals_not_stopping", ForgetsGenerator, "state_is_plain_data", "hears_results_of_others"),
     case("resume_equals_not_stopping", ForgetsPending, "state_is_plain_data"),
     case("state_is_plain_data", IntegerKeys),
     case("state_is_plain_data", LiveState),
-    case("results_in_any_order", InOrderOnly, "ids_rise_by_one", "state_is_plain_data", "unknown_results_raise"),
+    case(
+        "results_in_any_order",
+        InOrderOnly,
+        "ids_rise_by_one",
+        "state_is_plain_data",
+        "unknown_results_raise",
+        "hears_results_of_others",
+    ),
     case("results_in_any_order", WaitsForResults),
-    case("failures_never_stop_it", CrashesOnFailure, "invalid_scores_count_as_failures"),
+    case("failures_never_stop_it", CrashesOnFailure, "invalid_scores_count_as_failures", "hears_results_of_others"),
     case("failures_never_stop_it", BreedsFailures),
     case("invalid_scores_count_as_failures", KeepsNaN),
     case("unknown_results_raise", TakesAnything),
@@ -266,9 +288,10 @@ CONTROLLERS = [
     case("one_point_and_constant", NeverTwiceTheSame),
     case("beats_random_search", NeverLearns),
     case("beats_random_search", Minimises),
-    case("beats_random_search", LinksByPosition),
+    case("beats_random_search", LinksByPosition, "hears_results_of_others"),
     case("beats_random_search", LearnsSecretly),
     case("cost_stays_flat", KeepsEverything),
     case("cost_stays_flat", RereadsEverything),
+    case("hears_results_of_others", KnowsItsOwnOnly),
     case("settings_round_trip", HidesSetting, "same_in_a_new_process"),
 ]

@@ -21,7 +21,7 @@ from archsearch.trial import Cost
 SPACE = NASBench201()
 LIMITS = {"flops": 40e6, "params": 3e5, "latency_seconds": 0.013}
 """What one cell in eight keeps within."""
-CONTROLLERS = [RandomSearch(), RegularizedEvolution(10, 3), Reinforce("softmax")]
+CONTROLLERS = [RandomSearch(), RegularizedEvolution(10, 3), Reinforce("softmax", defaults="paper")]
 of_each_controller = pytest.mark.parametrize("controller", CONTROLLERS, ids=lambda value: type(value).__name__)
 
 

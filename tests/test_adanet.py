@@ -99,3 +99,16 @@ def test_where_nothing_grows_the_best_is_mutated():
     (child,) = controller.ask()
     assert child.parent == 0
     assert sum(a != b for a, b in zip(child.architecture, proposals[0].architecture, strict=True)) >= 1
+
+
+def test_growth_goes_on_where_others_are_asked_for_while_results_are_due():
+    controller, due, longest = GreedyGrowth(), [], 0
+    controller.start(SPACE, 0)
+    for _ in range(12):
+        due += controller.ask(8 - len(due))
+        proposal = due.pop(0)
+        depths = SPACE.decode(proposal.architecture)
+        longest = max(longest, len(depths))
+        controller.tell([Trial(*proposal[:3], Evaluation(float(sum(depths))))])
+    assert longest >= 2
+    assert controller._grows, "to end a generation early is not to find nothing better"

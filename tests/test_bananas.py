@@ -288,13 +288,13 @@ def test_the_newest_and_the_best_labels_are_kept(kind: type[BayesianOptimization
     for score in scores:
         (proposal,) = controller.ask()
         controller.tell([result(proposal, score)])
-        assert len(controller._labels) <= 40
+        assert min(proposal.id + 1, 30) <= len(controller._labels) <= 40
     ids = [label.id for label in controller._labels]
-    assert len(ids) == 40
+    assert 30 <= len(ids) <= 40  # several are forgotten at once
     assert ids == sorted(ids)
     assert set(range(180, 200)) <= set(ids)
     older = [id_ for id_ in ids if id_ < 180]
-    assert set(older) == set(np.argsort(scores[:180])[-20:].tolist())
+    assert set(np.argsort(scores[:180])[-10:].tolist()) <= set(older)
 
 
 # -- state, quality ------------------------------------------------------------------------------------

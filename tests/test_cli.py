@@ -36,7 +36,7 @@ def test_default_run_is_the_main_job(capsys):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert [config[what]["class_path"].rpartition(".")[2] for what in ("space", "controller", "evaluator")] == [
         "NASBench201",
-        "RegularizedEvolution",
+        "Auto",
         "Tabular",
     ]
 
@@ -140,7 +140,7 @@ def test_help_of_run_begins_with_what_matters_and_says_true_defaults(capsys):
     assert len(options) == len(set(options))
     text = " ".join(out.split())
     assert "(default: 1,000 if nothing else would stop the search) (type: int | null)" in text
-    assert "(default: RegularizedEvolution) (type: <class 'Controller'>, known" in text
+    assert "(default: Auto) (type: <class 'Controller'>, known" in text
     assert "(type: float | null, default: null)" in text
     assert "1,000 completed" in run(capsys, "run", "--out", "as_it_says", "--quiet")[1]
 

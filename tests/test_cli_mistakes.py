@@ -31,7 +31,7 @@ def files(folder):
         (["run", "--trials", "many"], "trials"),
         (["run", "--trials", "0"], "trials: expected a whole number >= 1"),
         (["run", "--seed", "-1"], "seed: expected a whole number >= 0"),
-        (["run", "--controller.population_size", "0"], "population_size: expected a whole number >= 1"),
+        (["run", "--controller.modelled", "0"], "modelled: expected a whole number >= 1"),
         (["run", "--workers", "3"], "local executor has one worker"),
         (["run", "--workers", "0", "--executor", "simulated"], "workers: expected a whole number >= 1"),
         (["run", "--gpus", "1"], "only together with --executor ray"),

@@ -81,7 +81,7 @@ def test_nested_components_on_the_command_line_and_after_a_resume(capsys):
         "--evaluator.training.train_examples",
         "40",
     ]
-    inherit += ["--controller.population_size", "2", "--evaluator.steps", "1"]
+    inherit += ["--controller", "RegularizedEvolution", "--controller.population_size", "2", "--evaluator.steps", "1"]
     status, out, err = run(capsys, "run", *inherit, "--trials", "4", "--seed", "0", "--out", "i", "--quiet")
     assert status == 0, err
     assert "inherited" in out

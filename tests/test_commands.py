@@ -110,7 +110,8 @@ def test_in_a_process_of_its_own(arguments):
     )
     assert "Traceback" not in done.stdout + done.stderr
     assert done.returncode == (2 if arguments in (["resume"], ["fly"]) else 0)
-    assert len(done.stderr.splitlines()) == (0 if not arguments else 1)
+    # A search says what Auto chose, and what it does.
+    assert len(done.stderr.splitlines()) == (0 if not arguments else 2 if arguments[0] == "run" else 1)
 
 
 def test_a_preset_without_options_of_its_own(capsys):
@@ -142,9 +143,9 @@ def test_version(capsys, option):
         ("--trials many", "trials: expected a whole number, got 'many'"),
         ("--executor foo", "no executor is called 'foo'; expected local, ray or simulated; a class of your own"),
         ("--limits 3", "limits: expected a mapping such as {name: value}, got '3'"),
-        ("--limits.params many", "limits: expected a number, got 'many'"),
+        ("--limits.params many", "limits: params: expected the most, such as 2e6, or the least and the most"),
         ("--space.rule foo", "space.rule: expected one of skip, published, drop_zeros, flatten, got 'foo'"),
-        ("--controller.population 3", "controller: RegularizedEvolution has no setting 'population'"),
+        ("--controller.population 3", "controller: Auto has no setting 'population'"),
         ("--evaluator Training --evaluator.epochs two", "evaluator.epochs: expected a whole number, got 'two'"),
         ("--evaluator Function", "evaluator: Function needs function"),
         ("--controller SuccessiveHalving --controller.controller Reinforc", "did you mean Reinforce?"),
@@ -174,10 +175,10 @@ def test_run_says_what_it_does_before_it_does_it(capsys):
     """On standard error; standard output is the result alone."""
     status, out, err = run(capsys, "run", "--trials", "20", "--seed", "0", "--out", "r")
     assert status == 0
-    assert err.splitlines()[0] == (
-        "searching NASBench201: RegularizedEvolution proposes, Tabular scores, on LocalExecutor; stops at trials 20; "
-        "seed 0; into r"
+    assert err.splitlines()[0] == "Auto: BayesianOptimization, since a model makes most of the first 300 results"
+    assert err.splitlines()[1] == (
+        "searching NASBench201: Auto proposes, Tabular scores, on LocalExecutor; stops at trials 20; seed 0; into r"
     )
     assert out.splitlines()[-1] == "saved     r"
     assert run(capsys, "run", "--trials", "20", "--seed", "0", "--out", "q", "--quiet")[2] == ""
-    assert run(capsys, "resume", "r", "--trials", "25")[2].splitlines()[0].endswith("after 20 completed trials")
+    assert run(capsys, "resume", "r", "--trials", "25")[2].splitlines()[1].endswith("after 20 completed trials")

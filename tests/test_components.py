@@ -145,7 +145,7 @@ def test_a_class_with_other_defaults_has_all_settings_of_its_base():
     assert list(own) == list(base)
     changed = {name: own[name].default for name in own if own[name] != base[name]}
     paper = {"initial": 10, "batch": 10}
-    assert changed == {**paper, "candidates": 800, "parents": 2, "more_mutations": 0.8, "labels": 300}
+    assert changed == {**paper, "candidates": 800, "parents": 2, "more_mutations": 0.8}
     assert {name: p.annotation for name, p in own.items()} == {name: p.annotation for name, p in base.items()}
     assert describe(Bananas(parents=3))["init_args"]["candidates"] == 800
     assert describe(BayesianOptimization())["init_args"]["candidates"] == 400

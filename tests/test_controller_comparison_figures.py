@@ -165,7 +165,7 @@ def test_failed_trials_are_no_evaluations():
     assert comparison.evaluations == 15
     assert comparison.standings[1].regret.value == 0
     with pytest.raises(TooManyFailures, match="bound to fail"):
-        compare_controllers(Options(), [Script([1])], [Additive(fails=1)], trials=5, seeds=2, max_failures=3)
+        compare_controllers(Options(), [Script([1])], [Additive(fails=1)], trials=5, seeds=2, max_failures=2)
 
 
 def test_a_controller_with_budgets_is_compared_over_cost():

@@ -39,6 +39,10 @@ def declared(requirements):
     return names
 
 
+WITH_TORCH = {"triton"}
+"""What builds of PyTorch for CUDA bring along."""
+
+
 def imported(folder):
     """Packages that are imported anywhere in a folder, inside of functions too, each with one file that does."""
     found = {}
@@ -53,7 +57,7 @@ def imported(folder):
                 names = [each.value for each in node.args[:1] if isinstance(each, ast.Constant)]
             for name in names:
                 found.setdefault(name.partition(".")[0], path.relative_to(ROOT))
-    return {name: path for name, path in found.items() if name not in sys.stdlib_module_names and name not in OWN}
+    return {name: path for name, path in found.items() if name not in {*sys.stdlib_module_names, *OWN, *WITH_TORCH}}
 
 
 def undeclared(folder, requirements):

@@ -15,13 +15,14 @@ from archsearch import cli, search
 from archsearch.controllers import NSGA2, ElitistEvolution
 from archsearch.devices import profile
 from archsearch.devices.correction import additive, fitted, judged
-from archsearch.devices.energy import Rapl, counter_of, joules_each
+from archsearch.devices.energy import joules_each
 from archsearch.devices.profiler import Measuring
 from archsearch.devices.rows import added, by_decision, discover
 from archsearch.devices.timing import in_turn, summary
 from archsearch.errors import TableError, UsageError
 from archsearch.evaluator import Built
 from archsearch.evaluators import Function, OnDevice, Training, ZeroCost
+from archsearch.executors.counters import Rapl, counter_of
 from archsearch.limits import LatencyTable
 from archsearch.limits.composition import Composition
 from archsearch.limits.latency import FACTS

@@ -16,10 +16,15 @@ from pages import PAGES, ROOT
 from archsearch import cli
 from archsearch.components import entry_points
 
+AUTHORS = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "tutorials" / "author.md").read_text(), re.DOTALL)[1]
+"""The file that the tutorial for authors calls ``my_lab.py``."""
+
 WORK = {
     "run": ("cli.searching", "search_or_go_on"),
     "resume": ("running.search", "resume"),
+    "control": ("steering.client", "control"),
     "status": ("showing.status", "standing"),
+    "serve": ("serving.server", "PageServer"),
     "report": ("showing.report", "report"),
     "show": ("showing.status", "shown"),
     "verify": ("judging.verification", "verify"),
@@ -44,10 +49,46 @@ def shown_commands():
     for page in SHOWN:
         text = page.read_text().replace("\\\n", " ")
         lines = re.findall(r"^(?:#|//)?\s*(?:\$ )?(archsearch [a-z].*)$", text, re.MULTILINE)
+        lines += re.findall(r"^ +(?:ray|kubectl) .*?(?: -- |')(archsearch [a-z][^'\n]*)", text, re.MULTILINE)
         for line in [*lines, *re.findall(r"`(archsearch [a-z][^`]*)`", text)]:
             if not re.search(r"\.\.\.| \||^archsearch [a-z]+$", line):  # no whole command
                 found.setdefault(" ".join(line.split()), page.name)
     return [pytest.param(line, id=f"{page}: {line[:60]}") for line, page in found.items()]
+
+
+def shown_programs():
+    """Our own scripts and targets of ``make``, as pages show them: (program, words after it)."""
+    found = {}
+    for page in SHOWN:
+        text = page.read_text().replace("\\\n", " ")
+        lines = re.findall(r"^ +((?:python|make) .*)$", text, re.MULTILINE)
+        for line in [*lines, *re.findall(r"`((?:python|make) [^`]*)`", text)]:
+            program, *words = line.partition("#")[0].replace("[", " ").replace("]", " ").split()
+            if program == "make" or re.match(r"(benchmarks|scripts)/", words[0]):
+                found.setdefault(" ".join([program, *words]), page.name)
+    return [pytest.param(line, id=f"{page}: {line[:60]}") for line, page in found.items()]
+
+
+@pytest.mark.parametrize("line", shown_programs())
+def test_a_script_or_target_that_is_shown_exists_with_its_options(line):
+    """By the text of the script, and of those beside it that it imports: they are too many to import."""
+    program, name, *words = line.split()
+    if program == "make":
+        assert re.search(rf"^{name}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        return
+    script = ROOT / name
+    beside = [
+        script.parent / f"{module}.py" for module in re.findall(r"^(?:from|import) (\w+)", script.read_text(), re.M)
+    ]
+    text = "".join(path.read_text() for path in [script, *beside] if path.exists())
+    options = [word for word in words if word.startswith("--")]
+    parts = [words[0]] if words and words[0].isidentifier() and words[0].islower() else []
+    assert [word for word in [*options, *parts] if f'"{word}"' not in text and f"def {word}(" not in text] == []
+
+
+def test_commands_inside_other_commands_are_read_too():
+    assert sum(" --out /shared/runs/first" in case.values[0] for case in shown_commands()) >= 3
+    assert len(shown_programs()) > 50
 
 
 @pytest.mark.parametrize("line", shown_commands())
@@ -61,15 +102,19 @@ def test_a_command_that_is_shown_can_be_given(line, tmp_path, monkeypatch, capsy
         # Defaults of options are theirs.
         signed = functools.update_wrapper(functools.partial(begin), getattr(home, name))
         monkeypatch.setattr(home, name, signed)
+    monkeypatch.setattr("archsearch.stores.mirrors.fetched", begin)  # what is shown of stores names none that is there
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "my_lab", raising=False)  # of another test
+    for module in ("my_lab", "search"):
+        monkeypatch.delitem(sys.modules, module, raising=False)  # of another test
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "search.py").symlink_to(ROOT / "examples" / "cluster" / "search.py")
     (tmp_path / "my_lab.py").write_text(
-        "from marked_models import ResNet\n\n"
+        f"{AUTHORS}\nfrom marked_models import ResNet\n\n"
         "from archsearch.controllers import RandomSearch\n\n\nclass Annealing(RandomSearch):\n"
         "    def __init__(self, cooling: float = 0.9) -> None:\n        self.cooling = cooling\n"
     )
+    (tmp_path / "run.yaml").write_text("evaluator: {class_path: Training, init_args: {task: digits}}\n")
     for folder in ("shipped/archsearch", "src/my_lab"):
         (tmp_path / folder).mkdir(parents=True)
     _, *arguments = shlex.split(re.sub(r"\bN\b", "7", line), comments=True)

@@ -20,7 +20,16 @@ from archsearch.keeping.folder import RunFolder
 )
 def test_killed_at_random_moments_it_equals_an_uninterrupted_run(options, tmp_path, monkeypatch):
     begin = ["run", "--evaluator", "Function", "--evaluator.function", "faulty_lab.logged", "--seed", "5"]
-    begin += ["--controller.population_size", "20", "--trials", "1500", "--quiet", *options]
+    begin += [
+        "--controller",
+        "RegularizedEvolution",
+        "--controller.population_size",
+        "20",
+        "--trials",
+        "1500",
+        "--quiet",
+        *options,
+    ]
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()
     with monkeypatch.context() as patch:

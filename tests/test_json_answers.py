@@ -8,8 +8,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from archsearch import cli
-from archsearch.cli.answers import json_value
+from archsearch import Space, cli, search
+from archsearch.basics.descriptions import json_value
+from archsearch.controllers import RandomSearch
+from archsearch.evaluators import Function
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "answers.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -19,6 +21,8 @@ COMMANDS = {
     "resume": (["resume", "run", "--trials", "14", "--quiet"], "result"),
     "status": (["status", "run"], "status"),
     "watch": (["watch", "run"], "watch"),
+    "control": (["control", "steered", "show"], "control"),
+    "serve": (["serve", "run", "--port", "0"], "serve"),
     "report": (["report", "run"], "report"),
     "verify": (["verify", "run", "--evaluator", "Tabular", "--top", "3", "--quiet"], "verification"),
     "export": (["export", "run"], "export"),
@@ -66,6 +70,22 @@ def answer(capsys, arguments):
     return status, json.loads(printed.out), printed.err
 
 
+def while_steered(capsys, arguments):
+    """The last answer to a command of which there is one for a search that runs only."""
+    answers = []
+
+    def ask(trial):
+        if trial.id == 1:
+            answers.append(answer(capsys, ["control", "steered", "put", "0,0,0"]))
+            answers.append(answer(capsys, arguments))
+
+    search(Space(arities=[3] * 3), RandomSearch(), Function(sum), trials=4, seed=0, out="steered", on_trial=ask)
+    for _, document, _ in answers:
+        check(document, "control")
+    assert answers[-1][1]["put"] == ["0-0-0"]
+    return answers[-1]
+
+
 def check(document, name):
     """Holds a document to one definition of the schema."""
     VALIDATOR.evolve(schema=SCHEMA | {"anyOf": [{"$ref": f"#/$defs/{name}"}]}).validate(document)
@@ -82,10 +102,11 @@ def test_the_schema_is_one_and_every_command_is_tried():
 
 
 def test_every_command_answers_with_one_document(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("archsearch.serving.PageServer.serve", lambda self: None)  # it would go on
     monkeypatch.chdir(tmp_path)
     found = {}
     for name, (arguments, definition) in COMMANDS.items():
-        status, document, _ = answer(capsys, arguments)
+        status, document, _ = while_steered(capsys, arguments) if name == "control" else answer(capsys, arguments)
         assert (status, document["status"], document["command"]) == (0, 0, name)
         check(document, definition)
         found[name] = document

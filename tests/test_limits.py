@@ -133,7 +133,8 @@ def test_options_json_and_yaml_mean_the_same(tmp_path, monkeypatch, capsys):
         "c": ["--config", "run.yaml"],
     }
     for out, options in forms.items():
-        assert cli.main(["run", *options, "--trials", "30", "--seed", "0", "--quiet", "--out", out]) == 0
+        begin = ["run", "--controller", "RandomSearch", *options]
+        assert cli.main([*begin, "--trials", "30", "--seed", "0", "--quiet", "--out", out]) == 0
         assert "beyond the limits; stopped by trials" in capsys.readouterr().out
     configs = [yaml.safe_load(Path(out, "config.yaml").read_text()) for out in forms]
     assert configs[0] == configs[1] == configs[2]

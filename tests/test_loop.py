@@ -15,7 +15,7 @@ from archsearch.keeping.columns import RESERVED_COLUMNS, table_to_trials, trials
 from archsearch.keeping.events import event_to_trial, trial_to_event
 from archsearch.keeping.folder import RunFolder
 from archsearch.spaces import Choices, NASBench201
-from archsearch.trial import Budget, Cost, Evaluation, Trial
+from archsearch.trial import Budget, Cost, Evaluation, Trial, Used
 
 TABLE = Tabular()
 EVOLUTION = {"population_size": 10, "tournament_size": 3}
@@ -161,8 +161,8 @@ def test_table_keeps_everything():
             budget=Budget(3, 1, origin=1),
         ),
         Trial(4, (0, 0, 0, 0), None, None, evaluation_seed(9, 4), failure="timeout", budget=Budget(1)),
-        Trial(5, (1, 2, 0, 1), None, Evaluation(0.25), evaluation_seed(9, 5), repeat_of=0),
-        Trial(6, (3, 2, 4, 1), 1, Evaluation(0.75), evaluation_seed(9, 6), budget=Budget(3), repeat_of=3),
+        Trial(5, (1, 2, 0, 1), None, Evaluation(0.25), evaluation_seed(9, 5), repeat_of=0, used=Used(1e6, 2e6, 3.5)),
+        Trial(6, (3, 2, 4, 1), 1, Evaluation(0.75), evaluation_seed(9, 6), budget=Budget(3), proposed_by="hand"),
     ]
     assert [event_to_trial(json.loads(json.dumps(trial_to_event(trial))), 9) for trial in trials] == trials
     table = trials_to_table(trials, small_space())

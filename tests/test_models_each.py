@@ -26,12 +26,15 @@ from archsearch.spaces import DARTS, NASBench101, NASBench201
 # -- Gaussian process ------------------------------------------------------------------------------
 
 
-def test_the_gaussian_process_is_that_of_scikit_learn():
+@pytest.mark.parametrize("smoothness", [0.5, 1.5, 2.5])
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_gaussian_process_is_that_of_scikit_learn(smoothness, quick):
     space, asked = NASBench201(), some(NASBench201(), 50, seed=1)
-    model = GaussianProcess(["one_hot"])
+    model = GaussianProcess(["one_hot"], smoothness=smoothness)
+    model.quick = quick
     model.fit(space, some(space, 40), additive(space, some(space, 40)))
     length, weight, noise = np.exp(model._logs)
-    kernel = ConstantKernel(weight) * Matern(model._scales[0] * length, nu=2.5)
+    kernel = ConstantKernel(weight) * Matern(length, nu=smoothness)
     noisy = kernel + WhiteKernel(noise + gaussian_process.JITTER)
     other = GaussianProcessRegressor(noisy, alpha=0.0, optimizer=None)
     inputs, questions = space.one_hot(some(space, 40)).astype(float), space.one_hot(asked).astype(float)
@@ -42,7 +45,8 @@ def test_the_gaussian_process_is_that_of_scikit_learn():
     np.testing.assert_allclose(found.spread, without_noise, atol=2e-3)
 
 
-def test_the_gaussian_process_follows_the_gradient_of_the_likelihood_to_its_top():
+@pytest.mark.parametrize("smoothness", [0.5, 1.5, 2.5])
+def test_the_gaussian_process_follows_the_gradient_of_the_likelihood_to_its_top(smoothness):
     rng = np.random.default_rng(0)
     groups = [rng.normal(size=(20, 3)) for _ in range(2)]
     squares = [np.square(group[:, None] - group[None]).sum(2) for group in groups]
@@ -50,13 +54,14 @@ def test_the_gaussian_process_follows_the_gradient_of_the_likelihood_to_its_top(
     logs = np.array([0.3, -0.2, 0.5, -1.0])
 
     def loss(logs):
-        return gaussian_process._loss_and_gradient(logs, squares, targets, priors)[0]
+        return gaussian_process._loss_and_gradient(logs, squares, targets, priors, smoothness)[0]
 
-    gradient = gaussian_process._loss_and_gradient(logs, squares, targets, priors)[1]
+    gradient = gaussian_process._loss_and_gradient(logs, squares, targets, priors, smoothness)[1]
     step = 1e-5 * np.eye(4)
     np.testing.assert_allclose(gradient, [(loss(logs + e) - loss(logs - e)) / 2e-5 for e in step], rtol=1e-5, atol=1e-6)
     scaled = np.concatenate([group / np.exp(log) for group, log in zip(groups, logs, strict=False)], axis=1)
-    kernel = ConstantKernel(math.exp(0.5)) * Matern(1.0, nu=2.5) + WhiteKernel(math.exp(-1.0) + gaussian_process.JITTER)
+    kernel = ConstantKernel(math.exp(0.5)) * Matern(1.0, nu=smoothness)
+    kernel += WhiteKernel(math.exp(-1.0) + gaussian_process.JITTER)
     other = GaussianProcessRegressor(kernel, alpha=0.0, optimizer=None).fit(scaled, targets)
     # scikit-learn has the constant of the normal distribution in it, and we the priors.
     ours = loss(logs) - np.square(logs).sum() / 2

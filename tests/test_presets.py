@@ -133,6 +133,7 @@ def test_settings_of_the_papers(capsys):
         "bound": None,
         "skip_prior": None,
         "skip_weight": 0.8,
+        "defaults": "trials",
     }
     assert enas["evaluator"]["init_args"]["sampler"] == "controller"
     assert enas["evaluator"]["init_args"]["statistics"] == "batch"

@@ -69,7 +69,16 @@ def test_all_bounds_of_this_project_are_tried_but_those_of_tools_and_heavy_extra
     ]
     left_out = {name_of(each) for each in listed} - tried
     tools = {"ruff", "mypy", "import-linter", "build", "types-PyYAML"}
-    heavy = {"torchvision", "lightning", "transformers", "accelerate", "wandb"}  # of extras that the tests do without
+    heavy = {
+        "torchvision",
+        "lightning",
+        "transformers",
+        "accelerate",
+        "wandb",
+        "sphinx",
+        "furo",
+        "myst-parser",
+    }  # of extras that the tests do without
     assert left_out == {"archsearch", *tools, *heavy}
 
 

@@ -29,6 +29,7 @@ print("LOADED", *[name for name in {HEAVY!r} if name in sys.modules])
 """
 OPTIONS = {"jsonargparse", "numpy"}  # options are made from the signatures of classes
 FILES = OPTIONS | {"pyarrow"}
+MODEL = FILES | {"scipy"}  # Auto takes a Gaussian process for few trials
 
 
 def loaded(*arguments, folder):
@@ -43,7 +44,7 @@ def loaded(*arguments, folder):
 def folder(tmp_path_factory):
     """Where a run of the default search is, made by the command itself."""
     folder = tmp_path_factory.mktemp("startup")
-    assert loaded("run", "--trials", "150", "--seed", "0", "--out", "done", folder=folder) == FILES
+    assert loaded("run", "--trials", "150", "--seed", "0", "--out", "done", folder=folder) == MODEL
     return folder
 
 
@@ -52,8 +53,9 @@ def folder(tmp_path_factory):
     [
         ("--help", set()),
         ("--version", set()),
-        ("run --trials 20 --quiet", FILES),
-        ("resume done --trials 160 --quiet", FILES),
+        ("run --quiet", FILES),
+        ("run --trials 20 --quiet", MODEL),
+        ("resume done --trials 160 --quiet", MODEL),
         ("run --trials 20 --controller LocalSearch --quiet", FILES),
         ("run --trials 20 --controller Reinforce --quiet", FILES),
         ("status done", FILES),

@@ -12,6 +12,7 @@ from archsearch.components import build, describe
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function
 from archsearch.testing import ConditionalSpace, FixedSpace, check_controller
+from archsearch.testing.hearing import others
 from archsearch.trial import Trial
 from archsearch.tune import TuneSearch
 
@@ -53,6 +54,7 @@ class Climber(Searcher):
 
 
 NEED_CONDITIONAL = (
+    "hears_results_of_others",
     "proposals_lie_in_the_space",
     "start_begins_afresh",
     "same_in_a_new_process",
@@ -65,6 +67,14 @@ NEED_CONDITIONAL = (
 def test_a_searcher_keeps_a_controllers_contract(searcher):
     # The state holds the whole history, since it is resumed by asking and telling again.
     check_controller(lambda: TuneSearch(searcher), skip={*NEED_CONDITIONAL, "cost_stays_flat"})
+
+
+def test_what_others_found_changes_nothing():
+    told, alone = TuneSearch(Climber), TuneSearch(Climber)
+    for controller in (told, alone):
+        controller.start(FixedSpace(), 1)
+    told.hear(others(FixedSpace(), 20))
+    assert told.ask(5) == alone.ask(5)
 
 
 def test_resumed_it_goes_on_as_if_it_had_not_stopped():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,18 @@ def _short(value: Any) -> str:
         return value.__name__
     text = str(value) if type(value).__module__ == "builtins" else names([value])[0]
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def json_value(value: Any) -> Any:
+    """Plain data that any reader of JSON takes: what is not finite becomes null, paths and other objects texts."""
+    if isinstance(value, Mapping):
+        return {str(name): json_value(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(each) for each in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return json_value(value.item()) if hasattr(value, "item") else str(value)

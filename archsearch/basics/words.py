@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
-from archsearch.trial import Cost
+from archsearch.trial import Cost, Used
 
 
 def plain(text: str) -> str:
@@ -82,6 +82,18 @@ def fenced(text: str) -> str:
     return f"{fence}\n{plain_lines(text)}\n{fence}"
 
 
+MOST_WHOLE = 1e15
+"""Up to here a whole figure, such as a number of parameters, is written with all its digits."""
+
+
+def format_figure(value: float | None) -> str:
+    """A score or metric for people, the same everywhere: six digits, whole numbers with all; a dash for None."""
+    if value is None:
+        return "-"
+    whole = float(value).is_integer() and abs(value) < MOST_WHOLE
+    return f"{value:,.0f}" if whole else f"{value:,.6g}"
+
+
 def format_cost(cost: Cost) -> str:
     """A cost for people: the amounts that are not zero, with units."""
     parts = [f"{format_seconds(cost.wall_seconds)} on the run's clock"]
@@ -95,6 +107,13 @@ def format_cost(cost: Cost) -> str:
         if amount := getattr(cost, name):
             parts.append(f"{amount:.4g} {unit}")
     return "nothing" if cost.wall_seconds < 0.001 and len(parts) == 1 else ", ".join(parts)
+
+
+def format_used(used: Used) -> str:
+    """What trials used, for people."""
+    sizes = (("memory", used.memory_bytes), ("device memory", used.device_bytes))
+    parts = [f"{name} {'not measured' if size is None else f'at most {size / 1e6:,.0f} MB'}" for name, size in sizes]
+    return ", ".join([*parts, f"energy {'not measured' if used.joules is None else f'{used.joules:,.4g} J'}"])
 
 
 def format_faults(faults: Mapping[str, int]) -> str:

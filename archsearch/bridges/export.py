@@ -57,6 +57,7 @@ from archsearch.keeping.folder import RunFolder
 from archsearch.showing.rows import best_rows, number_text, standing_of_run
 from archsearch.showing.verified import OUTDATED, Verification, newest_verification
 from archsearch.space import Space
+from archsearch.stores.mirrors import written
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def export(
     """Writes the best architectures of a run to folders of their own, with weights where there are any; prints which.
 
     Args:
-        directory: The run folder. The search may still be running if no weights are taken from its evaluator.
+        directory: The run folder. The search may still be running if no weights are taken from its evaluator. Or a
+            store that no search is writing to.
         top: How many architectures, >= 1; fewer if the run has fewer.
         trial: Id of a completed trial, instead of the best.
         evaluator: Trains the network; None: who scored it, if it has weights.
@@ -105,9 +107,24 @@ def export(
         ExportError: If another runtime computes something else.
     """
     at_least_one("export", "top", top)
+    with written(directory) as here:
+        return _export(here, top, trial, evaluator, out, (onnx, quantize, pt2), task, space, trust)
+
+
+def _export(
+    directory: str | Path,
+    top: int,
+    trial: int | None,
+    evaluator: Evaluator | None,
+    out: str | Path | None,
+    wanted: tuple[bool, bool, bool],
+    task: Task | None,
+    space: Space | None,
+    trust: bool,
+) -> list[Path]:
     folder = RunFolder(directory)
     space = space_of_run(folder, space, trust=trust)
-    forms = _forms(space, onnx, quantize, pt2)
+    forms = _forms(space, *wanted)
     history = folder.table(space)
     verification = newest_verification(folder, history)
     chosen = _choose(folder, history, verification, top, trial)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from archsearch.bridges.mlflow import MLflowLogger
 from archsearch.bridges.tensorboard import TensorBoardLogger
@@ -11,6 +10,7 @@ from archsearch.bridges.wandb import WandbLogger
 from archsearch.components import import_object
 from archsearch.errors import UnknownName, UsageError
 from archsearch.running.listener import Logger
+from archsearch.stores.places import local_folder
 
 LOGGERS = ("tensorboard", "mlflow", "wandb")
 
@@ -23,7 +23,7 @@ def make_logger(name: str, out: str | None) -> Logger:
             set, to a database in OUT/mlflow. ``wandb``: to W&B as it is configured (``WANDB_MODE=offline``: only to
             files in the folder ``wandb``). A path such as ``my_lab.CsvLogger``: that class, made without arguments;
             its ``open`` is told the run folder.
-        out: The run folder.
+        out: The run folder, or store.
 
     Raises:
         UnknownName: If there is none.
@@ -44,8 +44,8 @@ def make_logger(name: str, out: str | None) -> Logger:
         otherwise = " or set MLFLOW_TRACKING_URI" if name == "mlflow" else ""
         raise UsageError(f"logger {name}: it writes into the run folder; name one with --out{otherwise}")
     if name == "mlflow":
-        return MLflowLogger(tracking_uri=f"sqlite:///{Path(out).absolute() / 'mlflow' / 'mlflow.db'}")
-    return TensorBoardLogger(Path(out) / "tensorboard")
+        return MLflowLogger(tracking_uri=f"sqlite:///{local_folder(out) / 'mlflow' / 'mlflow.db'}")
+    return TensorBoardLogger(local_folder(out) / "tensorboard")
 
 
 def _own_logger(path: str) -> Logger:

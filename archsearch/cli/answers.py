@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archsearch.basics.descriptions import json_value
 from archsearch.trial import Trial
 
 if TYPE_CHECKING:
@@ -30,26 +29,13 @@ class Answer(NamedTuple):
         text: What it says to people; empty: it has said so already.
         document: The same for programs; ``json_value`` makes plain data of it.
         status: Its exit status.
+        then: What it goes on with once that was said, until it is interrupted.
     """
 
     text: str
     document: Mapping[str, Any]
     status: int = 0
-
-
-def json_value(value: Any) -> Any:
-    """Plain data that any reader of JSON takes: what is not finite becomes null, paths and other objects texts."""
-    if isinstance(value, Mapping):
-        return {str(name): json_value(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_value(each) for each in value]
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    return json_value(value.item()) if hasattr(value, "item") else str(value)
+    then: Callable[[], None] | None = None
 
 
 def trial_document(trial: Trial, name: str) -> dict[str, Any]:
@@ -66,7 +52,7 @@ def trial_document(trial: Trial, name: str) -> dict[str, Any]:
 
 def result_document(result: Result, out: str) -> dict[str, Any]:
     """What a search found."""
-    counts = {name: getattr(result, name) for name in ("completed", "failed", "reused", "rejected")}
+    counts = {name: getattr(result, name) for name in ("completed", "failed", "reused", "rejected", "thinned")}
     return {
         "out": out,
         "best": None if result.best is None else trial_document(result.best, result.best_name or ""),

@@ -15,9 +15,9 @@ from typing import Any
 from archsearch.basics.words import say
 from archsearch.cli.answers import Answer, nothing_else, without_option, write_document
 from archsearch.cli.comparing import compare
-from archsearch.cli.looking import export, list_components, report, show, status, verify, watch
+from archsearch.cli.looking import export, list_components, report, serve, show, status, verify, watch
 from archsearch.cli.profiling import profile
-from archsearch.cli.searching import resume, run
+from archsearch.cli.searching import control, resume, run
 from archsearch.cli.studying import study
 from archsearch.errors import ArchsearchError, UsageError
 
@@ -38,6 +38,8 @@ commands:
   compare   what each evaluator costs, how well it ranks, when it pays off; or controllers, side by side
   status    how far a search is, from another terminal
   watch     follow searches until they end, from another terminal
+  control   pause, stop or steer a search that runs, from another terminal
+  serve     one page over many runs for a browser of this machine, redrawn while they go on
   report    the best architectures of a run, its learning curve, one HTML page
   verify    score the best of a run again, by a better evaluator: does their order hold?
   export    the best of a run as files without code: genotype, weights, ONNX, a model card
@@ -79,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_document(command, answer)
         elif answer.text:
             say(answer.text)
+        if answer.then is not None:
+            with contextlib.suppress(KeyboardInterrupt):
+                answer.then()
     except BrokenPipeError:
         return 1
     return answer.status
@@ -171,7 +176,7 @@ def _say_warnings_in_one_line() -> None:
     usual = warnings.formatwarning
 
     def one_line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-        if category.__name__ == "DamageWarning":
+        if category.__name__ in ("DamageWarning", "StoreWarning"):
             return f"archsearch: {message}\n"
         return usual(message, category, filename, lineno, line)
 
@@ -186,6 +191,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Answer]] = {
     "study": study,
     "status": status,
     "watch": watch,
+    "control": control,
+    "serve": serve,
     "report": report,
     "verify": verify,
     "export": export,

@@ -26,6 +26,7 @@ from archsearch.cli.options import (
     make_parser,
 )
 from archsearch.errors import ArchsearchError, UsageError
+from archsearch.stores.mirrors import written
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -51,7 +52,8 @@ def compare(arguments: Sequence[str]) -> Answer:
     given, objects = config.as_dict(), instantiate(parser, config)
     names = ("seed", *field_names(ComparisonSettings))
     settings = {name: given[name] for name in names if given[name] is not None} | chosen_executor(given)
-    with output_folder(given, "comparisons") as out:
+    with output_folder(given, "comparisons") as named, written(named) as folder:
+        out = str(folder)
         settings |= {"out": out, "progress": not given["quiet"]}
         if objects.controllers is not None:
             from archsearch.contests.controller_comparison import compare_controllers

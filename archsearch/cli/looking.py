@@ -1,4 +1,4 @@
-"""Commands that look at a run: ``status``, ``watch``, ``report``, ``verify``, ``export``, ``show``, ``list``."""
+"""Commands that look at runs, such as ``status`` and ``report``; and ``list``, at what there is."""
 
 from __future__ import annotations
 
@@ -141,6 +141,23 @@ def _line_for_each_change() -> Callable[[Told], None]:
                 say(in_a_line(run))
 
     return show
+
+
+def serve(arguments: Sequence[str]) -> Answer:
+    """Serves a page over runs until it is interrupted."""
+    parser = make_parser(
+        "serve",
+        "One page for a browser of this machine over the runs below some folders, redrawn while they go on: curves, "
+        "trials, architectures, faults, and runs side by side. Only reads; Ctrl-C ends it.",
+    )
+    parser.add_argument("directories", type=str, nargs="+", help="run folders, or folders that have some below them")
+    parser.add_argument("--port", type=int, default=8237, help="where it listens, at 127.0.0.1 alone; 0: a free one")
+    add_trust(parser)
+    given = parser.parse_args(list(arguments)).as_dict()
+    from archsearch.serving.server import PageServer
+
+    page = PageServer(given["directories"], given["port"], trust=given["trust"])
+    return Answer(f"serving   {page.address}\n          Ctrl-C ends it", {"address": page.address}, then=page.serve)
 
 
 def verify(arguments: Sequence[str]) -> Answer:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from archsearch.running.result import Result
 
 
-DEFAULTS = {"space": "NASBench201", "controller": "RegularizedEvolution", "evaluator": "Tabular"}
+DEFAULTS = {"space": "NASBench201", "controller": "Auto", "evaluator": "Tabular"}
 DEFAULT_TRIALS = 1_000
 
 

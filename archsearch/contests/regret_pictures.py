@@ -23,7 +23,7 @@ def draw(path: Path | None, found: Regrets, axis: Axis) -> Figure:
     """A picture of all curves over one axis, a panel for each task."""
     from matplotlib.figure import Figure
 
-    from archsearch.showing.style import save_figure
+    from archsearch.showing.style import axis_label, save_figure
 
     columns = min(len(found.tasks), 3)
     rows = math.ceil(len(found.tasks) / columns)
@@ -34,7 +34,7 @@ def draw(path: Path | None, found: Regrets, axis: Axis) -> Figure:
         panel.set_title(task, parse_math=False)
         _draw_task(panel, found, task, axis)
         if number % columns == 0:
-            panel.set_ylabel(f"regret ({found.truth})", parse_math=False)
+            panel.set_ylabel(f"regret in {axis_label(found.truth)}", parse_math=False)
     letters = max(map(len, found.controllers)) + 8
     places = max(1, min(4, int(11 * width / letters)))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=places, frameon=False)

@@ -22,13 +22,14 @@ from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.basics.seeding import root_seed, stream
 from archsearch.components import describe
 from archsearch.devices.correction import Fit, Judged, additive, fitted, judged
-from archsearch.devices.energy import counter_of, joules_each
+from archsearch.devices.energy import joules_each
 from archsearch.devices.result import Profile
 from archsearch.devices.rows import added, by_decision, discover
 from archsearch.devices.runtimes import Part, Runtime, make_runtime, processor_name, with_values
 from archsearch.devices.timing import Clock, Seconds, in_turn
 from archsearch.errors import UsageError
 from archsearch.evaluator import Built, Evaluator
+from archsearch.executors.counters import counter_of
 from archsearch.files.parquet import to_parquet
 from archsearch.files.writing import write_whole
 from archsearch.limits.composition import Composition

@@ -19,6 +19,7 @@ from archsearch.errors import ArchsearchError, InvalidArchitecture
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import ENDING_SIGNALS, Job, Outcome
 from archsearch.executors.gate import Refused, admit, admit_cost
+from archsearch.executors.usage import GAUGE
 from archsearch.trial import NO_COST, Cost, Evaluation, Query, Trial
 
 
@@ -39,6 +40,8 @@ def finished(job: Job, outcome: Outcome, started: float, worker: int) -> Trial:
         job.budget,
         job.lost_seconds,
         job.repeat_of,
+        job.proposed_by,
+        outcome.used,
     )
 
 
@@ -125,6 +128,7 @@ def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = 
         timeout: Seconds. An alarm of the process interrupts what takes longer: only in the main thread, and neither
             native code that never returns nor an evaluator that sets an alarm of its own.
     """
+    GAUGE.begin()
     start, process = time.perf_counter(), os.getpid()
     try:
         if timeout is None:
@@ -133,7 +137,8 @@ def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = 
             with _alarm(timeout):
                 evaluation = admit(evaluator.evaluate_query(query))
         _only_in(process)
-        return Outcome(evaluation, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return Outcome(evaluation, seconds, used=GAUGE.end(seconds))
     except Refused as refused:
         _only_in(process, refused)
         failure, error = refused.kind, _refusal(evaluator, refused)
@@ -142,7 +147,8 @@ def evaluate_safely(evaluator: Evaluator, query: Query, timeout: float | None = 
         if asked_to_end(raised):
             raise
         failure, error = _failure(raised, timeout)
-    return Outcome(None, time.perf_counter() - start, failure, shortened(error))
+    seconds = time.perf_counter() - start
+    return Outcome(None, seconds, failure, shortened(error), GAUGE.end(seconds))
 
 
 def asked_to_end(error: BaseException) -> bool:

@@ -11,8 +11,9 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
-from archsearch.trial import Architecture, Budget, Evaluation, Query, Trial
+from archsearch.trial import Architecture, Budget, Evaluation, Query, Trial, Used
 
 FAILURES = ("exception", "invalid_score", "timeout", "worker_died", "out_of_memory", "refused")
 FAULTS = (*FAILURES, "node_died", "driver_died")
@@ -39,6 +40,7 @@ class Job(NamedTuple):
         lost_seconds: Wall seconds of the tries before this one.
         spared: Tries before this one that it is not to blame for: they were lost with a worker that others shared.
         repeat_of: See ``Trial``.
+        proposed_by: See ``Trial``.
     """
 
     id: int
@@ -52,6 +54,7 @@ class Job(NamedTuple):
     lost_seconds: float = 0.0
     spared: int = 0
     repeat_of: int | None = None
+    proposed_by: str = ""
 
     @property
     def query(self) -> Query:
@@ -64,12 +67,13 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What ``evaluate_safely`` returns: an evaluation, or the kind and text of a failure; and the seconds it took."""
+    """What ``evaluate_safely`` returns: an evaluation, or the kind and text of a failure; what it took and used."""
 
     evaluation: Evaluation | None
     seconds: float
     failure: str = ""
     error: str = ""
+    used: Used | None = None
 
 
 class Fault(NamedTuple):
@@ -96,6 +100,8 @@ class Executor:
         concurrent: Whether several trials can be pending at once.
         judges: Whether its trials come from ``evaluate_safely``, which judges evaluations; else the search does.
         batch: Jobs that are evaluated together.
+        wakes: Whether ``wait`` returns when its time is over, whatever is under way, so that a search can be steered
+            meanwhile.
         timeout: Seconds that the search gives one evaluation; for what is done on it before it starts.
         on_fault: Told of what goes wrong and is no failed trial, such as a worker that dies between two evaluations.
         on_loss: Told of jobs whose try was lost with a worker and which are tried again, as they are now.
@@ -105,6 +111,7 @@ class Executor:
     concurrent: bool = False
     judges: bool = False
     batch: int = 1
+    wakes: bool = False
     timeout: float | None = None
     on_fault: Callable[[Fault], None] | None = None
     on_loss: Callable[[Sequence[Job]], None] | None = None
@@ -146,6 +153,43 @@ class Executor:
 
     def update(self, evaluator: Evaluator) -> None:
         """Has the evaluator, which has advanced, take the place of the one so far; called with no job pending."""
+
+    # -- a search that is steered while it runs; nothing of this is needed otherwise ----------------
+
+    def resize(self, workers: int) -> None:
+        """Evaluates so many jobs at once from now on, or from ``start`` on.
+
+        Raises:
+            UsageError: If it cannot.
+        """
+        raise UsageError(f"workers: the executor {self.name} cannot change how many it has")
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """Gives evaluations so many seconds from now on.
+
+        Raises:
+            UsageError: If it cannot.
+        """
+        raise UsageError(f"timeout: the executor {self.name} cannot change it while it runs")
+
+    def interrupt(self, id_: int) -> bool:
+        """Ends an evaluation that ``wait`` is at; called by another thread. False: it is at none of that id."""
+        return False
+
+    def stuck_in(self, id_: int) -> bool:
+        """Whether ``wait`` is at an evaluation of that id which cannot be ended; called by another thread."""
+        return False
+
+    def drop(self, id_: int) -> float:
+        """Lets go of a pending job, whose result is of no use any more; called between two waits.
+
+        Returns:
+            Seconds that it took so far, as far as is known.
+        """
+        return 0.0
+
+    def skip(self, seconds: float) -> None:
+        """Takes wall seconds in which a search was paused off the run's clock; called with no job pending."""
 
     def stop(self) -> None:
         """Frees what ``start`` took; pending jobs are dropped."""

@@ -20,7 +20,18 @@ from archsearch.basics.texts import shortened, shown, well_formed
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.keeping.columns import RESERVED_COLUMNS
-from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, NO_METRICS, Architecture, Budget, Cost, Evaluation, Trial
+from archsearch.trial import (
+    COST_FIELDS,
+    MEASURED,
+    NO_COST,
+    NO_METRICS,
+    Architecture,
+    Budget,
+    Cost,
+    Evaluation,
+    JudgedMetrics,
+    Trial,
+)
 
 MAX_NAME = 200
 """Most characters in the name of a metric."""
@@ -31,6 +42,7 @@ MAX_CURVE = 100_000
 MAX_NOTE = 2_000
 """Characters of an evaluator's note that are kept."""
 
+_FLOAT, _WHOLE = {float}, 1 << 53
 _amounts = operator.attrgetter(*COST_FIELDS)
 _measured = operator.attrgetter(*MEASURED)
 
@@ -64,6 +76,8 @@ def admit(evaluation: object) -> Evaluation:
     if not isinstance(evaluation, Evaluation):
         raise Refused(f"expected an Evaluation, got {type(evaluation).__name__} {shown(evaluation)}")
     score, metrics, cost, curve = evaluation
+    if type(metrics) is JudgedMetrics and metrics.score is score and metrics.cost is cost and curve == ():
+        return evaluation
     if type(score) is not float:
         score = number(score, "score")
     if not math.isfinite(score):
@@ -78,6 +92,18 @@ def admit(evaluation: object) -> Evaluation:
     if type(curve) is not tuple or curve:
         curve = _admit_curve(curve)
     return Evaluation(score, metrics, cost, curve)
+
+
+def judged(evaluation: Evaluation) -> Evaluation:
+    """The evaluation as ``admit`` has it, with metrics that it need not judge again; as it is if that refuses it.
+
+    For evaluators that give the same for an architecture again and again, such as tables.
+    """
+    try:
+        score, metrics, cost, curve = admit(evaluation)
+    except Refused:
+        return evaluation
+    return Evaluation(score, JudgedMetrics(metrics, score, cost), cost, curve)
 
 
 def number(value: object, what: str) -> float:
@@ -109,12 +135,8 @@ def plain_cost(cost: Cost) -> Cost:
         Refused: If an amount is no number, negative or not finite.
     """
     amounts = _amounts(cost)
-    for amount in amounts:
-        if type(amount) is not float or not 0.0 <= amount < math.inf:
-            break
-    else:
-        if type(cost) is Cost:
-            return cost
+    if type(cost) is Cost and set(map(type, amounts)) == _FLOAT and min(amounts) >= 0.0 and sum(amounts) < math.inf:
+        return cost  # NaN, wherever it stands, makes the sum no smaller than infinity
     plain = Cost(*(number(amount, f"{field} of the cost") for field, amount in zip(COST_FIELDS, amounts, strict=True)))
     if not all(0.0 <= amount < math.inf for amount in _amounts(plain)):
         raise Refused(f"expected finite amounts >= 0 as cost, got {shown(cost)}")
@@ -132,10 +154,16 @@ def _admit_metrics(metrics: Mapping[Any, Any]) -> dict[str, float]:
     given = tuple(itertools.islice(metrics, MAX_METRICS + 1))  # a mapping of one's own may be endless
     names = _admit_names(given)
     values = metrics.values() if type(metrics) is dict else [metrics[name] for name in given]
-    return {
-        name: value if type(value) is float else number(value, f"metric {name!r}")
-        for name, value in zip(names, values, strict=True)
-    }
+    plain = {}
+    for name, value in zip(names, values, strict=True):
+        kind = type(value)
+        if kind is float:
+            plain[name] = value
+        elif kind is int and -_WHOLE < value < _WHOLE:
+            plain[name] = float(value)
+        else:
+            plain[name] = number(value, f"metric {name!r}")
+    return plain
 
 
 @functools.lru_cache(maxsize=64)  # the evaluations of a search have the same few, again and again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ class LocalExecutor(Executor):
     judges = True
     _fills = False
     _worker: WorkerProcess | None = None
+    _evaluated = -1
+    """Id of the job that is being evaluated alone."""
 
     def __init__(self, isolate: bool = False, memory_gib: float | None = None) -> None:
         if memory_gib is not None:
@@ -74,6 +77,7 @@ class LocalExecutor(Executor):
         """See ``Executor.start``."""
         self.timeout = timeout
         self._evaluator = evaluator
+        self._at_work = threading.Lock()
         self._jobs: deque[Job] = deque()  # several only after the resume of a parallel run
         if not self.in_process:
             begun = time.monotonic()
@@ -116,13 +120,22 @@ class LocalExecutor(Executor):
         """Evaluates the oldest job, or the oldest ones together."""
         if not self._jobs:
             return []
+        if self.batch == 1 and self._worker is None and self.in_process:
+            job, started = self._jobs[0], self.now()
+            self._evaluated = job.id
+            outcome = evaluate_safely(self._evaluator, job.query)
+            self._evaluated = -1
+            self._jobs.popleft()
+            return [finished(job, outcome, started, 0)]
         together = self.batch > 1 and evaluates_batches(self._evaluator)
         jobs = [self._jobs[i] for i in range(min(self.batch if together else 1, len(self._jobs)))]
         worker = None if self.in_process else self._ready_worker()
         started = self.now()
         if not together:
             job = jobs[0]
+            self._evaluated = job.id
             outcome = evaluate_safely(self._evaluator, job.query) if worker is None else self._alone(job.query)
+            self._evaluated = -1
             self._jobs.popleft()
             return [finished(job, outcome, started, 0)]
         queries = [job.query for job in jobs]
@@ -130,6 +143,47 @@ class LocalExecutor(Executor):
         for _ in jobs:
             self._jobs.popleft()
         return finished_batch(jobs, outcomes, started, 0)
+
+    # -- steered while it runs -----------------------------------------------------------------------
+
+    def resize(self, workers: int) -> None:
+        """It has one."""
+        if workers != 1:
+            raise UsageError(f"workers: the local executor has one, got {workers}; resume with --executor ray for more")
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """Begins or ends a worker process, where a time-out needs one, or none does any more."""
+        before, self.timeout = self.timeout, seconds
+        try:
+            if self.in_process:
+                self.stop()
+            elif self._worker is None:
+                self._worker = self._new_worker()
+        except UsageError:
+            self.timeout = before
+            raise
+
+    def interrupt(self, id_: int) -> bool:
+        """Kills the worker process, if it is at that evaluation."""
+        with self._at_work:
+            worker = self._worker
+            if id_ != self._evaluated or worker is None:
+                return False
+            worker.end()
+            return True
+
+    def stuck_in(self, id_: int) -> bool:
+        """Whether this process, or one that several share, is at it."""
+        return bool(self._jobs) and self._evaluated == id_
+
+    def drop(self, id_: int) -> float:
+        """It was not begun."""
+        self._jobs = deque(job for job in self._jobs if job.id != id_)
+        return 0.0
+
+    def skip(self, seconds: float) -> None:
+        """See ``Executor.skip``."""
+        self._origin += seconds
 
     # -- in the worker process -----------------------------------------------------------------------
 
@@ -144,7 +198,10 @@ class LocalExecutor(Executor):
         return self._worker
 
     def _alone(self, query: Query) -> Outcome:
-        return self._ready_worker().evaluate(query, self.timeout)
+        outcome = self._ready_worker().evaluate(query, self.timeout)
+        with self._at_work:  # who interrupts it is done, and the next one is safe
+            self._evaluated = -1
+        return outcome
 
     def _together(self, queries: Sequence[Query]) -> list[Outcome]:
         if len(queries) == 1:

@@ -73,6 +73,28 @@ class SimulatedExecutor(Executor):
         trial = finished(job, outcome._replace(seconds=seconds), job.asked_at, worker)
         heapq.heappush(self._running, (job.asked_at + seconds, job.id, trial))
 
+    def resize(self, workers: int) -> None:
+        """Those that are too many take no other job."""
+        if hasattr(self, "_idle"):
+            self._idle = [worker for worker in self._idle if worker < workers]
+            busy = {trial.worker for _, _, trial in self._running}
+            self._idle += [worker for worker in range(self.workers, workers) if worker not in busy]
+            heapq.heapify(self._idle)
+        self.workers = workers
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """For jobs that are submitted from now on."""
+        self.timeout = self._timeout = seconds
+
+    def drop(self, id_: int) -> float:
+        """Frees its worker."""
+        for entry in [entry for entry in self._running if entry[1] == id_]:
+            self._running.remove(entry)
+            heapq.heapify(self._running)
+            if entry[2].worker < self.workers:
+                heapq.heappush(self._idle, entry[2].worker)
+        return 0.0
+
     def wait(self, until: float) -> list[Trial]:
         """Moves the clock to the next finished trial."""
         if not self._running:

@@ -172,6 +172,11 @@ class WorkerProcess:
             return Together([], (time.perf_counter() - begun) / len(queries), lost.error)
         return together
 
+    def end(self) -> None:
+        """Ends the process for another thread than the one that waits for its answer, which hears of that."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """Ends the process and all that it has started."""
         if self._killed:
@@ -284,6 +289,9 @@ def main(connection: int, lifeline: int, stack: int, driver: int) -> None:
     """
     import faulthandler
 
+    from archsearch.executors.usage import GAUGE
+
+    GAUGE.alone = True
     for descriptor in (connection, lifeline, stack):
         os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's

@@ -41,10 +41,13 @@ class Notices:
             path: The file.
             what: What is wrong with it, and what that costs, after "FILE ".
         """
-        line = f"{path} {what}"
+        self.say(f"{path} {what}")
+
+    def say(self, line: str) -> None:
+        """Tells a whole line."""
         if line not in self.lines:
             self.lines.append(line)
-            warnings.warn(line, DamageWarning, stacklevel=3)
+            warnings.warn(line, DamageWarning, stacklevel=4)
 
 
 def keep_aside(folder: Path, path: Path) -> str:

@@ -17,7 +17,16 @@ from archsearch.judging.compared import RANDOM_SEARCH, Compared, Findings, set_u
 from archsearch.pareto import non_dominated
 from archsearch.ranking import Interval, bootstrap
 from archsearch.showing.placing import isotonic
-from archsearch.showing.style import GREY, INK, LABEL_LETTERS, PALETTE, legend_label, save_figure, write_literally
+from archsearch.showing.style import (
+    GREY,
+    INK,
+    LABEL_LETTERS,
+    PALETTE,
+    axis_label,
+    legend_label,
+    save_figure,
+    write_literally,
+)
 
 HIGHLIGHTED = len(PALETTE)
 """Evaluators with a colour of their own; the others are grey."""
@@ -38,7 +47,11 @@ def draw_cost_and_rank(comparison: Findings, path: Path | None) -> Figure:
     """Draws Kendall's tau over the billed cost of as many architectures as a search scores, with the Pareto front."""
     n = comparison.trials or comparison.samples
     rows = [(row, row.agreement.tau) for row in comparison.rows if row.agreement is not None and row.kind != "ceiling"]
-    figure, axes = _axes(f"billed cost of {n:,} architectures", "Kendall's tau with the reference", height=5.5)
+    figure, axes = _axes(
+        f"billed cost of {n:,} architectures of {comparison.space}, set-up included",
+        f"Kendall's tau with the {comparison.truth.replace('_', ' ')} of the reference",
+        height=5.5,
+    )
     costs = _placed([row for row, _ in rows], n)
     for cost, (row, tau) in zip(costs, rows, strict=True):
         colour = INK if row.kind == "reference" else GREY if row.kind == "trivial" else PALETTE[0]
@@ -46,6 +59,7 @@ def draw_cost_and_rank(comparison: Findings, path: Path | None) -> Figure:
         inside = colour if row.priced else "white"
         axes.errorbar(cost, tau.value, errors, fmt="o", color=colour, markersize=5, elinewidth=1, capsize=0, mfc=inside)
     _draw_front(axes, costs, rows)
+    _explain(axes, rows)
     ceiling = next((row.agreement for row in comparison.rows if row.kind in ("ceiling", "reference")), None)
     if ceiling is not None and comparison.ceiling_known:
         axes.axhline(ceiling.tau.value, color=INK, linestyle=":", linewidth=1.2)
@@ -71,14 +85,21 @@ def draw_cost_and_rank(comparison: Findings, path: Path | None) -> Figure:
 def _placed(rows: Sequence[Compared], n: int) -> list[float]:
     """Where each stands: at what it costs; at the far left, apart from the others, where that is not known."""
     known = [max(row.total(n), 1e-9) for row in rows if row.priced] or [1.0]
-    return [max(row.total(n), 1e-9) if row.priced else min(known) / APART for row in rows]
+    apart = max(APART, (max(known) / min(known)) ** 0.4)  # so that their names have room there, too
+    return [max(row.total(n), 1e-9) if row.priced else min(known) / apart for row in rows]
 
 
 def _name_unpriced(axes: Axes, costs: Sequence[float], rows: Sequence[tuple[Compared, Interval]]) -> None:
     """Says that the column at the left has no place on the axis."""
     at = next((cost for cost, (row, _) in zip(costs, rows, strict=True) if not row.priced), None)
+    cheapest = min((cost for cost, (row, _) in zip(costs, rows, strict=True) if row.priced), default=math.inf)
     if at is not None:
-        axes.axvline(at * math.sqrt(APART), color=GREY, linewidth=0.8, linestyle="--")
+        axes.axvline(
+            max(cheapest / 5, at * 1.5) if math.isfinite(cheapest) else at * APART,
+            color=GREY,
+            linewidth=0.8,
+            linestyle="--",
+        )
         axes.annotate(
             "cost not\nknown",
             (at, -0.015),
@@ -98,6 +119,15 @@ def _draw_front(axes: Axes, costs: Sequence[float], rows: Sequence[tuple[Compare
     xs, ys = np.unique(points[non_dominated(points * [-1.0, 1.0])], axis=0).T  # by rising cost
     label = "Pareto front of what is told from chance"
     axes.step([*xs, max(costs)], [*ys, ys[-1]], where="post", color=PALETTE[1], linewidth=1.5, label=label)
+
+
+def _explain(axes: Axes, rows: Sequence[tuple[Compared, Interval]]) -> None:
+    """What the colours of points mean, beside the front."""
+    kinds = {"reference": (INK, "the reference"), "evaluator": (PALETTE[0], "evaluator")}
+    kinds["trivial"] = (GREY, "knows nothing of quality")
+    for kind, (colour, text) in kinds.items():
+        if any(row.kind == kind for row, _ in rows):
+            axes.plot([], [], "o", color=colour, markersize=5, label=text)
     axes.legend(loc="lower right", frameon=False, fontsize=LABEL_POINTS)
 
 
@@ -108,7 +138,13 @@ def _name_points(figure: Figure, axes: Axes, costs: Sequence[float], rows: Seque
     points = axes.transData.transform([(cost, tau.value) for cost, (_, tau) in zip(costs, rows, strict=True)])
     line, gap = 1.25 * LABEL_POINTS * figure.dpi / 72, 8 * figure.dpi / 72
     widths = [0.6 * LABEL_POINTS * figure.dpi / 72 * min(len(row.name), LABEL_LETTERS) for row, _ in rows]
-    for group in _groups(points, np.array(widths) + 2 * gap, line):
+    apart = [[i for i, (row, _) in enumerate(rows) if row.priced == priced] for priced in (False, True)]
+    groups = [
+        [some[i] for i in group]
+        for some in apart
+        for group in _groups(points[some], (np.array(widths) + 2 * gap)[some], line)
+    ]
+    for group in groups:
         group = sorted(group, key=lambda i: points[i][1])
         steps = line * np.arange(len(group))
         wishes = [points[i][1] - step for i, step in zip(group, steps, strict=True)]
@@ -158,11 +194,11 @@ def _run_into(points: Floats, widths: Floats, group: list[int], other: int, line
 
 def draw_break_even(comparison: Findings, path: Path | None) -> Figure:
     """Draws the billed cost of 1 to many architectures with each evaluator; where lines cross, it pays off."""
-    figure, axes = _axes("architectures", "billed cost", height=5.5)
+    figure, axes = _axes(f"architectures of {comparison.space}", "billed cost", height=5.5)
     last = 10 ** math.ceil(math.log10(max(1_000, 5 * max(comparison.trials, comparison.samples))))
     counts = np.geomspace(1, last, 200)
     rows = [row for row in comparison.rows if row.kind in ("evaluator", "reference") and row.priced]
-    shown = _highlighted(comparison, [row.name for row in rows])
+    shown = _highlighted(comparison)
     for row in rows:
         axes.plot(counts, [max(row.total(n), 1e-9) for n in counts], **_look(row.name, shown))
     first, each = set_up_seconds(comparison.reference_set_up), comparison.reference_cost.billed_seconds
@@ -171,6 +207,7 @@ def draw_break_even(comparison: Findings, path: Path | None) -> Figure:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(1, last)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     _time_ticks(axes, "y")
     _legend(figure, axes)
     return save_figure(figure, path)
@@ -178,11 +215,11 @@ def draw_break_even(comparison: Findings, path: Path | None) -> Figure:
 
 def draw_search(comparison: Findings, path: Path | None) -> Figure:
     """Draws what the picks of searches lose against the best, over billed cost: mean over seeds, 95 % intervals."""
-    what = "" if comparison.truth == "score" else f" in {comparison.truth.replace('_', ' ')}"
-    figure, axes = _axes("billed cost, set-up included", f"regret of the pick{what}", height=5.5)
+    what = "" if comparison.truth == "score" else f" in {axis_label(comparison.truth)}"
+    figure, axes = _axes(f"billed cost, set-up included ({comparison.space})", f"regret of the pick{what}", height=5.5)
     rows = [row for row in comparison.rows if row.picks is not None and np.isfinite(row.picks).any()]
     rows = [row for row in rows if comparison.affordable(row)]
-    shown = _highlighted(comparison, [row.name for row in rows])
+    shown = _highlighted(comparison)
     budgets = np.array(comparison.budgets)
     for row in sorted(rows, key=lambda row: row.name in shown):
         assert row.picks is not None
@@ -231,14 +268,15 @@ def _frame(axes: Axes, comparison: Findings, others: Sequence[Compared]) -> None
         )
 
 
-def _highlighted(comparison: Findings, names: Sequence[str]) -> list[str]:
-    """What has a colour of its own: what is recommended, the reference, and then what ranks best."""
+def _highlighted(comparison: Findings) -> list[str]:
+    """What has a colour of its own, the same in all pictures: what is recommended, the reference, what ranks best."""
     wanted = [each.name for each in comparison.recommendations() if each.name is not None]
     wanted += [row.name for row in comparison.rows if row.kind == "reference"]
     ranked = [row for row in comparison.rows if row.agreement is not None and row.kind == "evaluator"]
     ranked.sort(key=lambda row: -row.agreement.tau.value if row.agreement is not None else 0.0)
     wanted += [row.name for row in ranked]
-    return [name for name in dict.fromkeys(wanted) if name in names][:HIGHLIGHTED]
+    priced = {row.name for row in comparison.rows if row.priced}
+    return [name for name in dict.fromkeys(wanted) if name in priced][:HIGHLIGHTED]
 
 
 def _look(name: str, shown: Sequence[str]) -> dict[str, Any]:

@@ -232,7 +232,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _label(comparison: Findings, row: Compared) -> str:
-    if row.kind == "reference":
+    if row.kind == "reference" and (comparison.ceiling_known or row.name != "reference"):
         return f"{row.name} ({'noise ceiling' if comparison.ceiling_known else 'reference'})"
     return f"{row.name} (trivial)" if row.kind == "trivial" else row.name
 

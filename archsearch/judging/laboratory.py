@@ -54,6 +54,10 @@ class _Course:
         return int(np.searchsorted(self.billed, budget * (1 + ROUNDING), side="right"))
 
 
+LONGEST_NAME = 30
+"""Letters of a reference's own description that may stand for its name."""
+
+
 class Laboratory(Bench):
     """One comparison in progress: what each evaluator costs, how it agrees with the truth, and what it finds."""
 
@@ -127,7 +131,10 @@ class Laboratory(Bench):
         for name, evaluator in self.given.items():
             found[name] = (evaluator, "reference" if not self.again and others[name] == own else "evaluator")
         if not self.again and not any(kind == "reference" for _, kind in found.values()):
-            found[names([self.reference])[0]] = (anew(self.reference), "reference")
+            (name,) = names([self.reference])
+            if len(name) > LONGEST_NAME and "reference" not in found:
+                name = "reference"  # it has no name of the user's: its settings would be wider than a page
+            found[name] = (anew(self.reference), "reference")
         if size is not None and size.figure not in found:
             found[size.figure] = (size, "trivial")
         found |= {name: (each, "trivial") for name, each in self._other_sizes(found).items()}

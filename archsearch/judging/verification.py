@@ -44,6 +44,7 @@ from archsearch.showing.verified import (
     verification_folder,
 )
 from archsearch.space import Space
+from archsearch.stores.mirrors import written
 from archsearch.trial import Trial
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def verify(
     folder of another one cannot be read, it is passed over, with a warning, and left as it is.
 
     Args:
-        directory: The run folder; the search may still be running.
+        directory: The run folder; the search may still be running. Or a store that no search is writing to.
         evaluator: Who scores; it must not learn from trials.
         top: How many architectures, >= 1; fewer if the run has fewer.
         seed: Root seed of these evaluations, >= 0; None: any that an earlier such verification has, else drawn.
@@ -92,20 +93,23 @@ def verify(
     at_least_one("verify", "top", top)
     instance_of("verify", "evaluator", evaluator, Evaluator, function="Function(score_of_text)")
     _refuse_what_learns(evaluator)
-    folder, space, rows = _best_of(directory, space, top, trust)
-    architectures = [list(row["architecture"]) for row in rows]
-    settings = _all_of(len(rows), certainty_of(certainty))
-    number, seed = _place(folder, space, architectures, evaluator, seed, settings)
-    if read_verification(folder, number) is None:
-        how: dict[str, Any] = {"executor": executor, "workers": workers, "progress": progress}
-        out = verification_folder(folder, number)
-        result = search_or_resume(space, Listed(architectures), evaluator, out=out, seed=seed, settings=settings, **how)
-        if not result.completed:
-            raise TooManyFailures(f"none of the {len(rows)} architectures could be scored; start again")
-        folder.write_verification(number, _table(number, rows, result, evaluator))
-    found = read_verification(folder, number)
-    assert found is not None
-    return found
+    with written(directory) as here:
+        folder, space, rows = _best_of(here, space, top, trust)
+        architectures = [list(row["architecture"]) for row in rows]
+        settings = _all_of(len(rows), certainty_of(certainty))
+        number, seed = _place(folder, space, architectures, evaluator, seed, settings)
+        if read_verification(folder, number) is None:
+            how: dict[str, Any] = {"executor": executor, "workers": workers, "progress": progress}
+            out = verification_folder(folder, number)
+            result = search_or_resume(
+                space, Listed(architectures), evaluator, out=out, seed=seed, settings=settings, **how
+            )
+            if not result.completed:
+                raise TooManyFailures(f"none of the {len(rows)} architectures could be scored; start again")
+            folder.write_verification(number, _table(number, rows, result, evaluator))
+        found = read_verification(folder, number)
+        assert found is not None
+        return found
 
 
 def _refuse_what_learns(evaluator: Evaluator) -> None:

@@ -10,7 +10,7 @@ from archsearch.basics.texts import name_of
 from archsearch.files.arrow import array, scalar
 from archsearch.files.checksums import Damaged
 from archsearch.space import Space
-from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Architecture, Budget, Cost, Evaluation, Trial
+from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Architecture, Budget, Cost, Evaluation, Trial, Used
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,9 +44,16 @@ LOST = "lost_seconds"
 REPEAT = "repeat_of"
 """Column that a history with repeats has: of each the trial that it repeats."""
 
+PROPOSED_BY = "proposed_by"
+"""Column that a history has in which others than the controller have proposed something: who did."""
+
+USED_COLUMNS = {"memory_bytes": "used_memory_bytes", "device_bytes": "used_device_bytes", "joules": "used_joules"}
+"""Field of ``Used`` to column of a history in which something was measured."""
+
 RESERVED_COLUMNS = frozenset(
     (
         REPEAT,
+        PROPOSED_BY,
         "id",
         "architecture",
         "name",
@@ -58,7 +65,12 @@ RESERVED_COLUMNS = frozenset(
         "attempts",
         "failure",
     )
-).union(("error", "curve", LOST), BUDGET_COLUMNS.values(), (COST_COLUMNS[field] for field in COST_FIELDS[:-1]))
+).union(
+    ("error", "curve", LOST),
+    BUDGET_COLUMNS.values(),
+    USED_COLUMNS.values(),
+    (COST_COLUMNS[field] for field in COST_FIELDS[:-1]),
+)
 """Names that a metric cannot have."""
 
 
@@ -129,6 +141,12 @@ def _training_columns(trials: Sequence[Trial]) -> dict[str, Any]:
             columns[column] = array([t.budget and getattr(t.budget, field) for t in trials], pa.int64())
     if any(t.repeat_of is not None for t in trials):
         columns[REPEAT] = array([t.repeat_of for t in trials], pa.int64())
+    if any(t.proposed_by for t in trials):
+        columns[PROPOSED_BY] = array([t.proposed_by or None for t in trials], pa.string())
+    for field, column in USED_COLUMNS.items():
+        amounts = [None if t.used is None else getattr(t.used, field) for t in trials]
+        if any(amount is not None for amount in amounts):
+            columns[column] = array(amounts, pa.float64())
     return columns
 
 
@@ -146,6 +164,7 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
             if row.get("budget") is not None:
                 budget = Budget(*(row[column] for column in BUDGET_COLUMNS.values()))
             lost = row.get(LOST) or 0.0  # 0.1.0 did not keep it
+            used = Used(*(row.get(column) for column in USED_COLUMNS.values()))
             yield Trial(
                 row["id"],
                 tuple(row["architecture"]),
@@ -161,6 +180,8 @@ def table_to_trials(table: pa.Table, seed: int) -> Iterator[Trial]:
                 budget,
                 lost,
                 row.get(REPEAT),
+                row.get(PROPOSED_BY) or "",
+                None if used == Used() else used,
             )
 
 
@@ -172,8 +193,11 @@ def check_part(table: pa.Table) -> None:
     expected = {"architecture": pa.list_(pa.int32()), **whole, **dict.fromkeys(texts, pa.string())}
     expected |= {"worker": pa.int32(), "attempts": pa.int32()}
     expected |= {name: pa.int64() for name in (REPEAT,) if name in table.column_names}
+    expected |= {name: pa.string() for name in (PROPOSED_BY,) if name in table.column_names}
     columns = ("score", "started_seconds", *(COST_COLUMNS[field] for field in COST_FIELDS[:-1]))
-    expected |= dict.fromkeys(columns, pa.float64())
+    expected |= dict.fromkeys(
+        (*columns, *(each for each in USED_COLUMNS.values() if each in table.column_names)), pa.float64()
+    )
     types = {field.name: field.type for field in table.schema}
     metrics = dict.fromkeys((name for name in types if name not in RESERVED_COLUMNS), pa.float64())
     for name, kind in (expected | metrics).items():

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import operator
 from typing import Any
 
 from archsearch.files.checksums import Damaged
 from archsearch.files.damage import as_number, text
-from archsearch.keeping.columns import OLD_COST, training_seed
-from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, Trial
+from archsearch.keeping.columns import EVALUATED, OLD_COST, training_seed
+from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, JudgedMetrics, Trial, Used
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_spent = operator.attrgetter(*EVALUATED)
+_FREE = [0.0] * len(EVALUATED)
 
 # -- events: one line of the journal ---------------------------------------------------------------
 
@@ -16,10 +23,13 @@ def trial_to_event(trial: Trial) -> list[Any]:
     """The journal line of a finished trial, as JSON data."""
     evaluation = trial.evaluation
     parent: Any = trial.parent if trial.budget is None else [trial.parent, *trial.budget]
-    if trial.repeat_of is not None:
+    if trial.repeat_of is not None or trial.proposed_by:
         parent = [trial.parent, *(trial.budget or (None, 0, None)), trial.repeat_of]
+        parent += [trial.proposed_by] if trial.proposed_by else []
     event: list[Any] = ["t", trial.id, trial.architecture, parent]
-    attempts = [trial.attempts, round(trial.lost_seconds, 7)] if trial.lost_seconds else trial.attempts
+    attempts: Any = [trial.attempts, round(trial.lost_seconds, 7)] if trial.lost_seconds else trial.attempts
+    if trial.used is not None:
+        attempts = [trial.attempts, round(trial.lost_seconds, 7), *trial.used]
     event += (round(trial.started, 6), round(trial.seconds, 7), trial.worker, attempts)
     if evaluation is None:
         return [*event, trial.failure, trial.error]
@@ -31,15 +41,61 @@ def trial_to_event(trial: Trial) -> list[Any]:
     return event
 
 
+def trial_line(trial: Trial) -> str:
+    """The journal line of a finished trial as JSON text: ``trial_to_event``, encoded.
+
+    Most trials completed at the first try, in full length. Their line is put together here, since an encoder, which
+    asks each entry what it is, takes several times as long.
+    """
+    id_, options, parent, found, _, started, seconds, worker, attempts, _, _, budget, lost, repeat_of, by, used = trial
+    plain = budget is None and repeat_of is None and used is None
+    if found is None or lost or found.curve or by or not plain:
+        return _encode(trial_to_event(trial))
+    run = f"{started:.6f},{seconds:.7f},{worker},{attempts}"
+    score, metrics, cost, _ = found
+    if type(metrics) is JudgedMetrics and metrics.score is score and metrics.cost is cost:
+        outcome = metrics.line = metrics.line or _outcome(found)
+    else:
+        outcome = _outcome(found)
+    if "n" in run:  # nan, inf
+        return _encode(trial_to_event(trial))
+    decisions = _decisions(len(options)) % options
+    return f'["t",{id_},[{decisions}],{"null" if parent is None else parent},{run},{outcome}]'
+
+
+@functools.lru_cache(maxsize=1024)
+def _decisions(n: int) -> str:
+    """What ``%`` turns the options of so many decisions into JSON text with."""
+    return ",".join(["%d"] * n)
+
+
+def _outcome(evaluation: Evaluation) -> str:
+    """Score, names and values of the metrics, and cost, as a line of the journal has them."""
+    score, metrics, cost, _ = evaluation
+    values = list(metrics.values())
+    scored, figures = f"{score!r}", f"{values},{_FREE if cost is NO_COST else list(_spent(cost))}"
+    if "n" in scored or "n" in figures:  # nan, inf, np.float64: a case for the encoder
+        return _encode([score, list(metrics), values, _spent(cost)])[1:-1]
+    return f"{scored},{_names(tuple(metrics))},{figures.replace(' ', '')}"
+
+
+@functools.lru_cache(maxsize=64)  # the trials of a search have the same few, again and again
+def _names(names: tuple[str, ...]) -> str:
+    """Names of metrics as JSON text."""
+    return _encode(names)
+
+
 def event_to_trial(event: list[Any], seed: int) -> Trial:
     """The trial that a journal line holds."""
     _, id_, architecture, parent, started, seconds, worker, attempts, *outcome = event
-    evaluation, failure, error, budget, lost, repeat_of = None, "", "", None, 0.0, None
+    evaluation, failure, error, budget, lost, repeat_of, by, used = None, "", "", None, 0.0, None, "", None
     if isinstance(attempts, list):
-        attempts, lost = attempts
+        attempts, lost, *counted = attempts
+        used = Used(*(None if each is None else as_number(each) for each in counted)) if counted else None
     if isinstance(parent, list):
         parent, stop, *begun = parent
         repeat_of = begun[2] if len(begun) > 2 else None
+        by = text(begun[3]) if len(begun) > 3 else ""
         budget = None if stop is None else Budget(stop, *begun[:2])
     if len(outcome) == 2:
         failure, error = map(text, outcome)
@@ -49,7 +105,8 @@ def event_to_trial(event: list[Any], seed: int) -> Trial:
         metrics = dict(zip(map(text, names), map(as_number, values), strict=True))
         evaluation = Evaluation(as_number(score), metrics, spent, *(tuple(map(as_number, each)) for each in curve))
     run = (training_seed(seed, id_, budget), started, seconds, worker, attempts)
-    return Trial(id_, tuple(architecture), parent, evaluation, *run, failure, error, budget, lost, repeat_of)
+    told = (failure, error, budget, lost, repeat_of)
+    return Trial(id_, tuple(architecture), parent, evaluation, *run, *told, proposed_by=by, used=used)
 
 
 def sound_event(event: list[Any], seed: int) -> Trial | list[Any] | None:

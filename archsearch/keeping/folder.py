@@ -18,6 +18,7 @@ from archsearch.keeping.journal import Journal, write_all
 from archsearch.keeping.run_config import sealed_yaml
 from archsearch.keeping.stored_run import FAULTS_FILE, StoredRun
 from archsearch.keeping.trust import holds_environment
+from archsearch.stores.places import is_store, refuse_copy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,10 +46,10 @@ class RunFolder(StoredRun):
         Raises:
             RunFolderError: If there is a run already, or the folder cannot be written.
         """
-        folder = cls(path)
-        folder._refuse_occupied()
         text = sealed_yaml(config)  # first, so that what cannot be written leaves no folder behind
+        folder = cls._to_write(path)
         try:
+            folder._refuse_occupied()
             for each in (folder._trials, folder._journals):
                 each.mkdir(parents=True, exist_ok=True)
             folder._acquire()
@@ -68,13 +69,13 @@ class RunFolder(StoredRun):
     def _refuse_occupied(self) -> None:
         if (self.path / "config.yaml").exists():
             raise RunFolderError(
-                f"{self.path}: there is a run here already; 'archsearch resume {self.path}' goes on with it"
+                f"{self.where}: there is a run here already; 'archsearch resume {self.where}' goes on with it"
             )
         if any(self._numbers(what) for what in ("part", "state")) or any(
             self._find("journal", number).stat().st_size > NEW_JOURNAL for number in self._numbers("journal")
         ):
             raise RunFolderError(
-                f"{self.path}: there are trials of a run here, but its config.yaml is gone; put that back and resume "
+                f"{self.where}: there are trials of a run here, but its config.yaml is gone; put that back and resume "
                 "it, or name another folder"
             )
 
@@ -84,12 +85,33 @@ class RunFolder(StoredRun):
 
         Raises:
             RunFolderError: If another process has it open, or it cannot be written.
+            StorageError: If a store cannot be reached.
         """
-        folder = cls(path)
+        folder = cls._to_write(path)
         try:
             folder._acquire()
         except OSError as error:
+            folder._close_mirror()
             raise RunFolderError(f"{path}: cannot write to this run ({error.strerror})") from None
+        except RunFolderError:
+            folder._close_mirror()
+            raise
+        return folder
+
+    @classmethod
+    def _to_write(cls, path: str | Path) -> RunFolder:
+        """The folder; of a store, which is claimed, the one on this machine that is shipped there."""
+        if not is_store(path):
+            folder = cls(path)
+            refuse_copy(folder.path)
+            return folder
+        from archsearch.stores.mirrors import Mirror
+
+        mirror = Mirror(str(path))
+        folder = cls(mirror.folder)
+        folder.where, folder._mirror = str(path), mirror
+        for line in mirror.told:
+            folder.notices.say(line)
         return folder
 
     def _acquire(self) -> None:
@@ -103,7 +125,7 @@ class RunFolder(StoredRun):
         """Adds events, as JSON lists, to the journal; the operating system has them when this returns.
 
         Raises:
-            StorageError: If they cannot be written.
+            StorageError: If they cannot be written, or the store that they go to was out of reach for too long.
         """
         assert self._journal is not None
         try:
@@ -111,10 +133,12 @@ class RunFolder(StoredRun):
         except OSError as error:
             raise StorageError(
                 f"{self.path}: cannot write to the run folder ({error.strerror}); what was done before is saved: "
-                f"make room, then 'archsearch resume {self.path}'"
+                f"make room, then 'archsearch resume {self.where}'"
             ) from None
         if self._lock is not None:
             self._lock.note(self._journal.number, self._journal.lines)
+        if self._mirror is not None:
+            self._mirror.check()
 
     def write_part(self, table: pa.Table | None, state: dict[str, Any]) -> None:
         """Writes the trials since the last part, and the state; begins the next journal.
@@ -163,10 +187,21 @@ class RunFolder(StoredRun):
         finally:
             if lock is not None:
                 lock.release(in_order, left)
+            self._close_mirror()
+
+    def _close_mirror(self) -> None:
+        """Ships the rest to the store, if there is one."""
+        mirror, self._mirror = self._mirror, None
+        if mirror is not None:
+            self._closed_mirror = mirror
+            mirror.close()
 
     def abandon(self) -> None:
         """Removes what ``create`` has made, as long as nothing was done; for a search that turned out to be refused."""
-        journals, made = self._numbers("journal"), (self.path / "config.yaml", self.path / "lock")
+        journals, made = (
+            self._numbers("journal"),
+            [self.path / name for name in ("config.yaml", "lock", "told.parquet")],
+        )
         evaluator = self.path / "evaluator"
         if self._numbers("state") or self._numbers("part") or journals != [1] or (self.path / FAULTS_FILE).exists():
             return
@@ -178,6 +213,10 @@ class RunFolder(StoredRun):
             for each in (evaluator, self._trials, self._journals, self.path):
                 if each.exists():
                     each.rmdir()
+        if self._mirror is not None or self._closed_mirror is not None:
+            self._close_mirror()
+            assert self._closed_mirror is not None
+            self._closed_mirror.forget()
 
     def _discard(self, state: int) -> None:
         """Deletes what a state and its parts make superfluous: older states, and the journals up to it."""

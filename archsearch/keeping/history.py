@@ -18,12 +18,12 @@ included.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import StorageError
 from archsearch.keeping.columns import table_to_trials, trials_to_table
-from archsearch.keeping.events import trial_to_event
+from archsearch.keeping.events import trial_line
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.journal import Gap
 from archsearch.space import Space
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 
 PART_ROWS = 20_000
+
+REPEATING = ("exception", "invalid_score", "timeout", "out_of_memory")
+"""Failures that an architecture is to blame for where they come twice."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -79,7 +82,7 @@ class History:
     def record(self, trials: Sequence[Trial]) -> None:
         """Adds finished trials; they are on disk when this returns."""
         if self.folder:
-            self.folder.append([_encode(trial_to_event(trial)) for trial in trials])
+            self.folder.append([trial_line(trial) for trial in trials])
         self.restore(trials)
 
     def restore(self, trials: Sequence[Trial]) -> None:
@@ -152,19 +155,38 @@ def memory_key(space: Space, architecture: Architecture, budget: Budget | None) 
     return space.canonical(architecture), budget.stop if budget else 0
 
 
-def known_answers(
-    trials: Iterable[Trial], space: Space
-) -> tuple[dict[Hashable, tuple[int, Evaluation]], dict[Hashable, str]]:
-    """By ``memory_key``, for searches that ask for nothing twice.
+class Answers:
+    """What a search that asks for nothing twice knows, by ``memory_key``.
 
-    Returns:
-        Trial id and evaluation, the first of several; and why what was refused was.
+    A failure is taken to repeat where it is certain to (``refused``), or where it came twice, under two seeds, of one
+    of the kinds that an architecture is to blame for.
+
+    Args:
+        space: What is searched.
+
+    Attributes:
+        evaluations: Trial id and evaluation, the first of several.
+        failures: Why what would fail again did.
     """
-    known: dict[Hashable, tuple[int, Evaluation]] = {}
-    refused: dict[Hashable, str] = {}
-    for trial in trials:
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self.evaluations: dict[Hashable, tuple[int, Evaluation]] = {}
+        self.failures: dict[Hashable, str] = {}
+        self._once: dict[Hashable, str] = {}  # kinds of failures that came once
+
+    def add(self, trial: Trial) -> None:
+        """Takes a trial."""
+        key = memory_key(self._space, trial.architecture, trial.budget)
         if trial.evaluation is not None:
-            known.setdefault(memory_key(space, trial.architecture, trial.budget), (trial.id, trial.evaluation))
+            self.evaluations.setdefault(key, (trial.id, trial.evaluation))
         elif trial.failure == "refused":
-            refused[memory_key(space, trial.architecture, trial.budget)] = trial.error
-    return known, refused
+            self.failures[key] = trial.error
+        elif trial.failure in REPEATING and key not in self.failures:
+            if self._once.get(key) == trial.failure:
+                self.failures[key] = f"it failed so twice: {trial.failure}: {trial.error}"
+            self._once[key] = trial.failure
+
+    def keys(self) -> list[Hashable]:
+        """Of all that needs no evaluation."""
+        return [*self.evaluations, *self.failures]

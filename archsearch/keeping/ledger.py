@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from archsearch.files.arrow import numbers, scalar
-from archsearch.keeping.columns import COST_COLUMNS, EVALUATED, LOST, has_status
-from archsearch.trial import Cost
+from archsearch.keeping.columns import COST_COLUMNS, EVALUATED, LOST, USED_COLUMNS, has_status
+from archsearch.trial import Cost, Used
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,17 @@ def total_cost(table: pa.Table) -> Cost:
     amounts = {field: float(_column(table, COST_COLUMNS[field]).sum()) for field in EVALUATED}
     wall = float(_column(table, COST_COLUMNS["wall_seconds"]).sum())
     return Cost(wall_seconds=wall, failed_seconds=float(_failed_seconds(table).sum()), **amounts)
+
+
+def used_of(table: pa.Table) -> Used:
+    """What trials in a table of the history used: the largest memory, and the energy of all whose was measured."""
+    import pyarrow.compute as pc
+
+    def found(field: str, add: Callable[..., Any]) -> float | None:
+        name = USED_COLUMNS[field]
+        return None if name not in table.column_names else add(table[name]).as_py()
+
+    return Used(found("memory_bytes", pc.max), found("device_bytes", pc.max), found("joules", pc.sum))
 
 
 def billed_seconds(table: pa.Table) -> npt.NDArray[np.float64]:

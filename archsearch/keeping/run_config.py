@@ -25,7 +25,7 @@ ENTRIES = {
     "versions": dict,
 }
 """What a configuration has at least, and of which type."""
-OPTIONAL = {"executor_settings": dict, "fingerprints": dict}
+OPTIONAL = {"executor_settings": dict, "fingerprints": dict, "plan": dict}
 """What it may have."""
 _COMPONENTS = ("space", "controller", "evaluator")
 

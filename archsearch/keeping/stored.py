@@ -21,36 +21,55 @@ from archsearch.keeping.columns import check_part, table_to_trials
 from archsearch.keeping.events import check_state, sound_event
 from archsearch.keeping.journal import Gap, Journal, Reader, last_place
 from archsearch.keeping.run_config import check_config, is_changed
+from archsearch.stores.places import given_place
 from archsearch.trial import Trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from archsearch.stores.mirrors import Mirror
 
 
 class Stored:
     """What lies in the folder of a run, and how much of it is sound: parts, states, journals.
 
     Args:
-        path: The folder; where it is does not change with the current directory.
+        path: The folder; where it is does not change with the current directory. Or a store, such as
+            ``s3://bucket/runs/one``: what it has is then fetched.
 
     Attributes:
+        path: The folder on this machine.
+        where: What it is called: the folder, or the store.
         notices: What reading has found to be damaged.
         lost: How many trials of parts are lost, as far as ``table`` or ``trials`` was called.
         died: Whether the session before this one did not end in order: it was killed, or could not write.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
+        self.where: str | Path = given_place(path)
         self.notices = Notices()
+        self._written_elsewhere = False
+        self.path = Path(self.where) if isinstance(self.where, Path) else self._fetch(self.where)
         self.lost = 0
         self._trials = self.path / "trials"
         self._journals = self.path / "journal"
         self._journal: Journal | None = None
+        self._mirror: Mirror | None = None  # where it goes to a store
+        self._closed_mirror: Mirror | None = None
         self._lock: Lock | None = None
         self._noted: tuple[int, int] | None = None
         self._parts: dict[int, int] = {}  # that belong to the newest state: their rows
         self._previous_state = 0
         self.died = False
+
+    def _fetch(self, store: str) -> Path:
+        """Brings what a store has of a run to this machine; where it lies here."""
+        from archsearch.stores.mirrors import fetched
+
+        folder, self._written_elsewhere, told = fetched(store)
+        for line in told:
+            self.notices.say(line)
+        return folder
 
     def config(self) -> dict[str, Any]:
         """The run's configuration.
@@ -64,7 +83,7 @@ class Stored:
             config = read_yaml(text)
         except (FileNotFoundError, NotADirectoryError):
             raise RunFolderError(
-                f"{self.path}: no run here (there is no config.yaml); expected a folder made by 'archsearch run --out'"
+                f"{self.where}: no run here (there is no config.yaml); expected a folder made by 'archsearch run --out'"
             ) from None
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise RunFolderError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
@@ -75,7 +94,7 @@ class Stored:
 
     def in_use(self) -> bool:
         """Whether a process is running this search, on this machine or on one that shares the folder's locks."""
-        return in_use(self.path / "lock")
+        return self._written_elsewhere or in_use(self.path / "lock")
 
     # -- what is sound -------------------------------------------------------------------------------
 

@@ -153,6 +153,12 @@ class StoredRun(Stored):
             isinstance(event, list) and event[0] == "v" for event in later
         )
 
+    def thinned(self) -> int | None:
+        """Proposals that were refused as likely to fail when the newest state was written; None: there is none."""
+        _, state = self._newest_sound_state()
+        refused: int | None = (state or {}).get("thinning", {}).get("refused")
+        return refused
+
     def race(self) -> Mapping[str, Any] | None:
         """What was noted of the newest race of the best against each other when it began; None: there was none."""
         number, state = self._newest_sound_state()

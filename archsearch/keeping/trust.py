@@ -224,6 +224,8 @@ def check_files(arguments: Sequence[str], names: Sequence[str]) -> None:
             continue
         content = read_yaml_file(name, text)
         for path in _texts(content):
+            if path.startswith("command:"):  # an adviser's
+                raise NotTrusted(not_trusted_message(name, f"{path:.80}"))
             if IMPORT_PATH.fullmatch(path) and installed(path) is None and _can_be_imported(path):
                 raise NotTrusted(not_trusted_message(name, path))
         for setting in (*REACHING, "config") if isinstance(content, dict) else ():  # a further file is not looked into

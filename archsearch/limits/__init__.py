@@ -6,10 +6,12 @@ al., CVPR 2019) and Once-for-All (Cai et al., ICLR 2020): it is the sum over the
 """
 
 from archsearch.limits.latency import LatencyTable, rows_needed
-from archsearch.limits.limits import Limits, checked_limits
+from archsearch.limits.limits import Limits
+from archsearch.limits.ranges import Limit, checked_limits
 
 __all__ = [
     "LatencyTable",
+    "Limit",
     "Limits",
     "checked_limits",
     "rows_needed",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import numbers
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from archsearch.errors import ArchsearchError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.gate import figures_of
 from archsearch.limits.latency import LatencyTable
+from archsearch.limits.ranges import Limit, Range, range_of
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
@@ -47,7 +47,7 @@ class Limits:
     Args:
         space: What is searched.
         evaluator: Started; its ``measure`` gives the figures.
-        limits: The most that each figure may be.
+        limits: The most that each figure may be, or the least and the most, as ``checked_limits`` gives them.
         latency_table: File from which ``latency_seconds`` is taken instead; see ``LatencyTable``.
 
     Raises:
@@ -56,9 +56,9 @@ class Limits:
     """
 
     def __init__(
-        self, space: Space, evaluator: Evaluator, limits: Mapping[str, float], latency_table: str | Path | None = None
+        self, space: Space, evaluator: Evaluator, limits: Mapping[str, Limit], latency_table: str | Path | None = None
     ) -> None:
-        self.limits = dict(limits)
+        self.limits = {name: range_of(limit) for name, limit in limits.items()}
         self._evaluator = evaluator
         self._latency = None if latency_table is None else LatencyTable(latency_table, space)
         self._memory: Composition | None = None
@@ -116,44 +116,33 @@ class Limits:
         return found
 
     def excess(self, architecture: Architecture) -> str:
-        """Which limits an architecture exceeds, such as ``flops 4.1e+08 > 3.3e+08``; empty: none.
+        """Which limits an architecture misses, such as ``flops 4.1e+08 > 3.3e+08``; empty: none.
 
-        A figure that is not known exceeds its limit.
+        A figure that is not known misses its limit.
 
         Args:
             architecture: A member of the space.
         """
         figures = self.figures(architecture)
         return ", ".join(
-            f"{name} {'not known' if math.isnan(figures[name]) else f'{figures[name]:g} > {limit:g}'}"
-            for name, limit in self.limits.items()
-            if not figures[name] <= limit
+            f"{name} {limit.missed(figures[name])}" for name, limit in self.limits.items() if figures[name] not in limit
         )
 
     def allows(self, architecture: Architecture) -> bool:
-        """Whether an architecture exceeds no limit."""
+        """Whether an architecture keeps all limits."""
         return not self.excess(architecture)
 
-    def describe(self, least: Mapping[str, float]) -> str:
-        """The limits as text, with the least that was seen of each figure."""
+    def describe(self, least: Mapping[str, float], most: Mapping[str, float]) -> str:
+        """The limits as text, with the least and the most that was seen of each figure, where that matters."""
         return ", ".join(
-            f"{name} <= {limit:g} (least proposed: {f'{least[name]:g}' if name in least else 'not known'})"
-            for name, limit in self.limits.items()
+            f"{limit.of(name)} ({_seen(limit, least.get(name), most.get(name))})" for name, limit in self.limits.items()
         )
 
 
-def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float] | None:
-    """Limits as plain data; None if there are none.
-
-    Raises:
-        UsageError: If one of them is no finite number above 0.
-    """
-    if not limits:
-        return None
-    if not isinstance(limits, Mapping):
-        raise UsageError(f"limits: expected names and numbers, such as {{'flops': 3e8}}, got {limits!r}")
-    for name, limit in limits.items():
-        number = isinstance(limit, numbers.Real) and not isinstance(limit, bool)
-        if not (number and 0 < limit < math.inf):
-            raise UsageError(f"limits: {name}: expected a finite number above 0, got {limit!r}")
-    return {str(name): float(limit) for name, limit in limits.items()}
+def _seen(limit: Range, least: float | None, most: float | None) -> str:
+    """What was proposed of a figure, as far as it says on which side of the limit it lay."""
+    if least is None or most is None:
+        return f"{'most' if math.isinf(limit.high) else 'least'} proposed: not known"
+    if math.isinf(limit.low):
+        return f"least proposed: {least:g}"
+    return f"most proposed: {most:g}" if math.isinf(limit.high) else f"proposed: {least:g} to {most:g}"

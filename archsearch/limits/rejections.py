@@ -28,7 +28,12 @@ class Rejections:
         self.count = 0
         self.in_a_row = 0
         self._least: dict[str, float] = {}  # figures of those in a row
+        self._most: dict[str, float] = {}
         self._first = ""
+
+    def limit(self, limits: Limits | None) -> None:
+        """Has other limits hold from here on."""
+        self._limits = limits
 
     def why(self, architecture: Architecture) -> str:
         """Why an architecture is not to be evaluated; empty: it may be."""
@@ -38,11 +43,13 @@ class Rejections:
     def add(self, architecture: Architecture, why: str) -> None:
         """Counts one."""
         if not self.in_a_row:
-            self._least, self._first = {}, why
+            self._least, self._most, self._first = {}, {}, why
         figures = {} if self._limits is None else self._limits.figures(architecture)
         for name, figure in figures.items():
             if figure < self._least.get(name, math.inf):
                 self._least[name] = figure
+            if figure > self._most.get(name, -math.inf):
+                self._most[name] = figure
         self.count += 1
         self.in_a_row += 1
 
@@ -55,10 +62,8 @@ class Rejections:
         told = f"{who} made {self.in_a_row:,} proposals in a row that"
         if self._limits is None or (self._first and not self._least):
             return f"{told} cannot be scored; the first of them: {self._first}"
-        return (
-            f"{told} are beyond the limits: {self._limits.describe(self._least)}. Set wider limits, or search a space "
-            "that keeps within these"
-        )
+        seen = self._limits.describe(self._least, self._most)
+        return f"{told} are beyond the limits: {seen}. Set wider limits, or search a space that keeps within these"
 
     def state(self) -> dict[str, Any]:
         """What ``load`` needs, as JSON data."""
@@ -66,6 +71,7 @@ class Rejections:
             "rejected": self.count,
             "rejected_in_a_row": self.in_a_row,
             "least": self._least,
+            "most": self._most,
             "first_rejection": self._first,
         }
 
@@ -74,4 +80,5 @@ class Rejections:
         self.count = state.get("rejected", 0)
         self.in_a_row = state.get("rejected_in_a_row", 0)
         self._least = state.get("least", {})
+        self._most = state.get("most", {})
         self._first = state.get("first_rejection", "")

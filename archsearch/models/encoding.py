@@ -205,7 +205,7 @@ def counts_by_kind(space: Space, architectures: Architectures) -> npt.NDArray[np
     widths = np.zeros(max(kinds, default=-1) + 1, np.int64)
     np.maximum.at(widths, kinds, table.counts[free])
     starts = (np.cumsum(widths) - widths)[kinds]
-    counts = np.zeros((len(options), int(widths.sum())), np.float32)
+    n, total = len(options), int(widths.sum())
     rows, columns = np.nonzero(options != ABSENT)
-    np.add.at(counts, (rows, starts[columns] + options[rows, columns]), 1.0)
-    return counts
+    places = rows * total + starts[columns] + options[rows, columns]
+    return np.bincount(places, minlength=n * total).reshape(n, total).astype(np.float32)

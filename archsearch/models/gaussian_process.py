@@ -1,9 +1,16 @@
 """A Gaussian process over several encodings of an architecture.
 
 Reference: Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, algorithm 2.1, and section 5.4.1 for
-the gradient of the marginal likelihood. The kernel is a Matérn kernel with nu = 5/2 of the distance between two
-architectures, to which each encoding adds its own, divided by a length; and noise. Lengths, weight and noise are those
-of the greatest marginal likelihood together with weak priors, without which a few labels would make any length likely.
+the gradient of the marginal likelihood. The kernel is a Matérn kernel of the distance between two architectures, to
+which each encoding adds its own, divided by a length; and noise. Lengths, weight and noise are those of the greatest
+marginal likelihood together with weak priors, without which a few labels would make any length likely.
+
+With nu = 3/2 the kernel is rougher than with 5/2: one decision more or less may matter. What it expects is as good, and
+how unsure it is of what is near the best is closer to the truth (``docs/experiments.md``).
+
+A search fits a model again and again, to the same labels and some more. With ``quick``, and lengths, weight and noise
+that are given, the factor of the covariance grows by the new rows (``archsearch.models.growing_factor``), and the
+encodings of known architectures are kept.
 
 scikit-learn's Gaussian process, which a test compares this one with, has no lengths by group and takes many times as
 long to predict.
@@ -19,8 +26,12 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.operation_graphs import PATH_COLUMNS
+from archsearch.errors import UsageError
 from archsearch.model import Features, Prediction, one_thread
 from archsearch.models.encoded import Encoded
+from archsearch.models.encoding import Encoding
+from archsearch.models.growing_factor import GrowingFactor
 from archsearch.trial import Architecture
 
 Array = npt.NDArray[np.float64]
@@ -40,8 +51,14 @@ MANY = 1_000
 LEARNT_FROM = 250
 """Most labels, drawn at random, that lengths, weight and noise are learnt from."""
 
+MANY_TO_SOLVE = 300
+"""Labels from which candidates of a search are sifted before what is known of them is computed (``shortlist``)."""
+
 ROWS = 1_024
 """Architectures that are predicted at a time, so that the kernel stays small."""
+
+
+SMOOTHNESS = 0.5, 1.5, 2.5
 
 
 class GaussianProcess(Encoded):
@@ -53,6 +70,7 @@ class GaussianProcess(Encoded):
     Args:
         encodings: What the kernel compares; see ``archsearch.models.encoding``. None: operations, paths and counts,
             or, of a space that says nothing of graphs, one-hot and counts.
+        smoothness: The nu of the Matérn kernel: 0.5, 1.5 or 2.5. The rougher, the less is known near a label.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -60,62 +78,148 @@ class GaussianProcess(Encoded):
 
     rounds_alike: ClassVar[bool] = True
 
+    def __init__(
+        self,
+        encodings: list[Encoding] | None = None,
+        path_columns: int = PATH_COLUMNS,
+        smoothness: float = 1.5,
+    ) -> None:
+        super().__init__(encodings, path_columns)
+        if smoothness not in SMOOTHNESS:
+            raise UsageError(f"{type(self).__name__}: smoothness: expected 0.5, 1.5 or 2.5, got {smoothness!r}")
+        self.smoothness = smoothness
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is known of an earlier fit."""
+        self._encoded: tuple[list[Architecture], Groups] = [], []
+        self._factor, self._factor_of = GrowingFactor(), np.zeros(0)
+
+    def clone(self) -> GaussianProcess:
+        """A model with the same settings that was not fitted."""
+        other = super().clone()
+        assert isinstance(other, GaussianProcess)
+        other._forget()
+        return other
+
     def _fit(self, rng: np.random.Generator) -> None:
-        groups = self._groups(self.architectures, self._features)
-        self._scales = [math.sqrt(np.mean(_among(group), dtype=float)) for group in groups]
-        with one_thread() if len(self.targets) < MANY else contextlib.nullcontext():
+        groups, known = self._label_groups()
+        with one_thread() if self.quick or len(self.targets) < MANY else contextlib.nullcontext():
             logs = np.array(self._given) if len(self._given) == len(groups) + 2 else self._learn(groups, rng)
-            self._settle(logs, groups)
+            self._settle(logs, groups, known)
+
+    def _label_groups(self) -> tuple[Groups, int]:
+        """The columns of the labels, and how many labels, the first ones, are those of the fit before."""
+        if not self.quick or self._features is not None:  # features change with the labels
+            return self._groups(self.architectures, self._features), 0
+        before, columns = self._encoded
+        known = _common(before, self.architectures)
+        new = self.architectures[known:]
+        if not known:
+            groups = self._groups(self.architectures, None)
+        elif not new:
+            groups = [column[:known] for column in columns]
+        else:
+            added = self._groups(new, None)
+            groups = [np.concatenate([old[:known], more]) for old, more in zip(columns, added, strict=True)]
+        self._encoded = self.architectures, groups
+        return groups, known
 
     def _learn(self, groups: Groups, rng: np.random.Generator) -> Array:
         """The logarithms of lengths, weight and noise."""
         from scipy.optimize import minimize
 
         targets = self.targets
+        scales = [math.sqrt(np.mean(_among(group), dtype=float)) or 1.0 for group in groups]
         if len(targets) > LEARNT_FROM:
             some = rng.permutation(len(targets))[:LEARNT_FROM]
             groups, targets = [group[some] for group in groups], targets[some]
-        squares = self._squares(groups)
+        squares = [_among(group).astype(np.float64) / scale**2 for group, scale in zip(groups, scales, strict=True)]
         names = ["length"] * len(squares) + ["weight", "noise"]
         found = minimize(
             _loss_and_gradient,
             [PRIORS[name][0] for name in names],
-            (squares, targets, np.array([PRIORS[name] for name in names])),
+            (squares, targets, np.array([PRIORS[name] for name in names]), self.smoothness),
             "L-BFGS-B",
             jac=True,
             bounds=[BOUNDS[name] for name in names],
             options={"maxiter": ITERATIONS},
         )
         logs: Array = found.x
+        logs[:-2] += np.log(scales)
         return logs
 
     @property
     def learnt(self) -> list[float]:
-        """Logarithms of lengths, weight and noise, after ``fit``."""
+        """Logarithms of lengths, weight and noise, after ``fit``; lengths are in units of the encodings."""
         logs: list[float] = self._logs.tolist()
         return logs
 
-    def _settle(self, logs: Array, groups: Groups) -> None:
-        """Keeps what predicting needs."""
+    def _settle(self, logs: Array, groups: Groups, known: int = 0) -> None:
+        """Keeps what predicting needs; ``known`` of the labels, the first ones, are those of the fit before."""
         self._logs = logs
-        units = [scale * length or 1.0 for scale, length in zip(self._scales, np.exp(logs), strict=False)]
-        self._units = np.repeat(np.array(units, np.float32), [group.shape[1] for group in groups])
-        self._inputs = _prepared(self._scaled(groups))
-        lower = np.linalg.cholesky(_covariance(logs, self._squares(groups))[0])
-        inverse = np.linalg.inv(lower).astype(np.float32)
-        coefficients = (inverse.T @ (inverse @ self.targets)).astype(np.float32)
-        self._solver = np.concatenate([inverse, coefficients[None]])
+        self._units = np.repeat(np.exp(logs[:-2]).astype(np.float32), [group.shape[1] for group in groups])
+        columns = self._scaled(groups)
+        self._inputs = _prepared(columns)
+        if not self.quick:
+            lower = np.linalg.cholesky(self._covariance(columns, 0, len(columns)))
+            inverse = np.linalg.inv(lower).astype(np.float32)
+            coefficients = (inverse.T @ (inverse @ self.targets)).astype(np.float32)
+            self._solver = np.concatenate([inverse, coefficients[None]])
+            return
+        if not np.array_equal(logs, self._factor_of):
+            self._factor, self._factor_of = GrowingFactor(), logs
+        self._factor.keep(known)
+        self._factor.extend(len(columns), lambda begin, end: self._covariance(columns, begin, end))
+        solved = self._factor.backward(self._factor.forward(self.targets))
+        self._coefficients = solved.astype(np.float32)
+
+    def _covariance(self, columns: npt.NDArray[np.float32], begin: int, end: int) -> Array:
+        """Of labels ``begin`` to ``end`` with all up to ``end``."""
+        squares = _squared_distances(columns[begin:end], _prepared(columns[:end]), _product)
+        kernel = np.exp(self._logs[-2]) * _matern_and_derivative(squares.astype(np.float64), self.smoothness)[0]
+        rows = np.arange(begin, end)
+        kernel[rows - begin, rows] = np.exp(self._logs[-2]) + np.exp(self._logs[-1]) + JITTER
+        found: Array = kernel
+        return found
+
+    def _kernel(self, architectures: Sequence[Architecture], features: Features | None) -> npt.NDArray[np.float32]:
+        """Of others with the labels."""
+        inputs = self._scaled(self._groups(architectures, features))
+        squares = _squared_distances(inputs, self._inputs, _product if self.quick else _row_by_row)
+        return _matern(squares, np.float32(np.exp(self._logs[-2])), self.smoothness)
+
+    def shortlist(self, architectures: Sequence[Architecture], n: int) -> list[int]:
+        """With many labels: those of the greatest mean and spread, where spread is what the nearest label leaves."""
+        few = len(self.targets) < MANY_TO_SOLVE or len(architectures) <= n
+        if few or not self.quick or self._features is not None:
+            return super().shortlist(architectures, n)
+        with one_thread():
+            kernel = self._kernel(architectures, None)
+        weight = np.exp(self._logs[-2])
+        explained = np.square(kernel.max(1)) / (weight + np.exp(self._logs[-1]))
+        hopes = kernel @ self._coefficients + 2 * np.sqrt(np.maximum(weight - explained, JITTER))
+        listed: list[int] = np.argsort(-hopes, kind="stable")[:n].tolist()
+        return listed
 
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
-        inputs = self._scaled(self._groups(architectures, features))
-        weight, product = np.exp(self._logs[-2]), _product if self.quick else _row_by_row
-        mean, spread = np.empty(len(inputs)), np.empty(len(inputs))
-        for begin in range(0, len(inputs), ROWS):
+        with one_thread() if self.quick else contextlib.nullcontext():
+            return self._predicted(architectures, features)
+
+    def _predicted(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
+        weight = np.exp(self._logs[-2])
+        mean, spread = np.empty(len(architectures)), np.empty(len(architectures))
+        for begin in range(0, len(architectures), ROWS):
             rows = slice(begin, begin + ROWS)
-            kernel = _matern(_squared_distances(inputs[rows], self._inputs, product), np.float32(weight))
-            solved = product(kernel, self._solver)
-            mean[rows], halves = solved[:, -1], solved[:, :-1]
-            explained = np.einsum("ij,ij->i", halves, halves)
+            kernel = self._kernel(architectures[rows], None if features is None else features[rows])
+            if self.quick:
+                mean[rows] = kernel @ self._coefficients
+                halves = self._factor.forward_single(kernel.T)
+                explained = np.einsum("ij,ij->j", halves, halves)
+            else:
+                solved = _row_by_row(kernel, self._solver)
+                mean[rows], halves = solved[:, -1], solved[:, :-1]
+                explained = np.einsum("ij,ij->i", halves, halves)
             spread[rows] = np.sqrt(np.maximum(weight - explained, JITTER))
         return Prediction(mean, spread)
 
@@ -131,13 +235,6 @@ class GaussianProcess(Encoded):
         numbers = self._encodings[place : place + 1] == ["numbers"]
         return np.split(group, group.shape[1], axis=1) if numbers else [group]
 
-    def _squares(self, groups: Groups) -> list[Array]:
-        """Squared distances between the labels by each encoding, their mean 1; 0 if it does not tell them apart."""
-        return [
-            _among(group).astype(np.float64) / (scale**2 or 1.0)
-            for group, scale in zip(groups, self._scales, strict=True)
-        ]
-
     def _scaled(self, groups: Groups) -> npt.NDArray[np.float32]:
         """All encodings side by side, each in units of its length."""
         columns = np.concatenate(groups, axis=1)
@@ -145,11 +242,25 @@ class GaussianProcess(Encoded):
         return columns
 
     def _state(self) -> dict[str, npt.NDArray[np.generic]]:
-        return {"logs": self._logs, "scales": np.array(self._scales)}
+        return {"lengths": self._logs, "smoothness": np.array(self.smoothness)}
 
     def _load_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        self._scales = [float(scale) for scale in state["scales"]]
-        self._settle(np.asarray(state["logs"], np.float64), self._groups(self.architectures, self._features))
+        groups = self._groups(self.architectures, self._features)
+        if "lengths" in state:
+            logs = np.array(state["lengths"], np.float64)
+        else:  # a file of before there was a choice of smoothness: lengths are in units of typical distances
+            self.smoothness = 2.5
+            logs = np.array(state["logs"], np.float64)
+            logs[:-2] += [math.log(scale or 1.0) for scale in np.array(state["scales"], np.float64).tolist()]
+        self._settle(logs, groups)
+
+
+def _common(first: Sequence[Architecture], second: Sequence[Architecture]) -> int:
+    """How many of both, from the first on, are the same."""
+    shorter = min(len(first), len(second))
+    if first[:shorter] == second[:shorter]:
+        return shorter
+    return next(i for i in range(shorter) if first[i] != second[i])
 
 
 def _row_by_row(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -189,37 +300,48 @@ def _among(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return _squared_distances(rows, _prepared(rows), _product)
 
 
-def _matern(squares: npt.NDArray[np.float32], weight: np.float32) -> npt.NDArray[np.float32]:
-    """The Matérn kernel with nu = 5/2 of squared distances, times a weight; computed in place."""
-    squares *= 5
+def _matern(squares: npt.NDArray[np.float32], weight: np.float32, smoothness: float) -> npt.NDArray[np.float32]:
+    """The Matérn kernel of squared distances, times a weight; computed in place."""
+    squares *= np.float32(2 * smoothness)
     distances = np.sqrt(squares)
-    squares /= 3
-    squares += distances
-    squares += 1
+    if smoothness == 2.5:
+        squares /= 3
+        squares += distances
+        squares += 1
+    elif smoothness == 1.5:
+        np.add(distances, 1, out=squares)
+    else:
+        squares.fill(1)
     np.exp(np.negative(distances, out=distances), out=distances)
     distances *= weight
     squares *= distances
     return squares
 
 
-def _matern_and_derivative(squares: Array) -> tuple[Array, Array]:
-    """The Matérn kernel with nu = 5/2 of squared distances, and its derivative by them."""
-    distances = np.sqrt(5 * squares)
+def _matern_and_derivative(squares: Array, smoothness: float) -> tuple[Array, Array]:
+    """The Matérn kernel of squared distances, and its derivative by them."""
+    distances = np.sqrt(2 * smoothness * squares)
     decay = np.exp(-distances)
-    return (1 + distances + distances * distances / 3) * decay, -5 / 6 * (1 + distances) * decay
+    if smoothness == 2.5:
+        return (1 + distances + distances * distances / 3) * decay, -5 / 6 * (1 + distances) * decay
+    if smoothness == 1.5:
+        return (1 + distances) * decay, -1.5 * decay
+    return decay, -decay / (2 * np.maximum(distances, 1e-6))
 
 
-def _covariance(logs: Array, squares: Sequence[Array]) -> tuple[Array, Array]:
+def _covariance(logs: Array, squares: Sequence[Array], smoothness: float) -> tuple[Array, Array]:
     """Covariance of the labels, and its derivative by their squared distances."""
     total = np.sum([each * np.exp(-2 * log) for each, log in zip(squares, logs, strict=False)], axis=0)
-    kernel, derivative = _matern_and_derivative(total)
+    kernel, derivative = _matern_and_derivative(total, smoothness)
     weight = np.exp(logs[-2])
     return weight * kernel + (np.exp(logs[-1]) + JITTER) * np.eye(len(kernel)), weight * derivative
 
 
-def _loss_and_gradient(logs: Array, squares: Sequence[Array], targets: Array, priors: Array) -> tuple[float, Array]:
+def _loss_and_gradient(
+    logs: Array, squares: Sequence[Array], targets: Array, priors: Array, smoothness: float
+) -> tuple[float, Array]:
     """Negative logarithm of marginal likelihood times priors, and its gradient by the logarithms of the settings."""
-    covariance, derivative = _covariance(logs, squares)
+    covariance, derivative = _covariance(logs, squares, smoothness)
     lower = np.linalg.cholesky(covariance)
     half = np.linalg.inv(lower)
     inverse = half.T @ half

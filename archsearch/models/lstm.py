@@ -24,7 +24,7 @@ ROWS = 4_096
 
 
 class LSTM(NetworkEnsemble):
-    """LSTM over the decisions of an architecture, few or many: needs no graph, and several times the labels.
+    """LSTM over the decisions of an architecture, few or many: needs no graph, but several times as many labels.
 
     The spread is the standard deviation across networks. The loss is the mean absolute error. Peephole also embeds the
     epoch whose accuracy is predicted, and reads one layer of a chain at a time; here a decision is read at a time, as

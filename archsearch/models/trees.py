@@ -91,7 +91,7 @@ class RandomForest(_Trees):
 
 
 class GradientBoosting(_Trees):
-    """Boosted trees, several times: about as precise as the Gaussian process with a few hundred labels or features.
+    """Several sets of boosted trees: about as precise as the Gaussian process with a few hundred labels or features.
 
     The members differ, since each leaves out other labels, a fifth of them, and sees other columns at each split.
 

@@ -42,7 +42,7 @@ class Activations:
     def __enter__(self) -> Activations:
         """Counts from here on."""
         tensors = [*self._network.parameters(), *self._network.buffers()]
-        self._own = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+        self._own = {tensor.untyped_storage()._cdata for tensor in tensors}
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda kept: kept.tensor)
         self._hooks.__enter__()
         return self
@@ -87,7 +87,7 @@ class _Kept:
         storage = tensor.untyped_storage()
         self.tensor = tensor.detach()  # an output that keeps its graph would be kept by it
         self.counted = counted
-        self.place = storage.data_ptr(), storage.nbytes()
+        self.place = storage._cdata, storage.nbytes()  # on the meta device there is no other identity
         counted.hold(*self.place)
 
     def __del__(self) -> None:
@@ -115,10 +115,44 @@ def bytes_of(network: nn.Module, input_shape: Sequence[int], batch: int = 1) -> 
     with torch.no_grad(), without_fast_path(), _Live(inputs) as live, _Cached() as cached:
         network(inputs)
     return {
-        "weight_bytes": sum(each.numel() * each.element_size() for each in weights),
+        "weight_bytes": _bytes(weights),
         "activation_bytes": live.peak,
         "cache_bytes": cached.bytes,
     }
+
+
+# -- training ------------------------------------------------------------------------------------
+
+
+def training_bytes(network: nn.Module, input_shape: Sequence[int], batch: int, slots: int) -> int:
+    """What a network needs memory for where it is trained, in bytes, without work spaces.
+
+    Parameters and buffers; of what is trained a gradient and ``slots`` further values a weight; and the most that
+    autograd keeps of one batch for the way back.
+
+    Args:
+        network: On the meta device, where nothing is computed, or any other.
+        input_shape: Of one example.
+        batch: Examples that pass together, >= 1.
+        slots: Values that the optimiser keeps for each weight: 1 with momentum, 2 of Adam.
+    """
+    everything = [*network.parameters(), *network.buffers()]
+    trained = [each for each in network.parameters() if each.requires_grad]
+    return _bytes(everything) + (1 + slots) * _bytes(trained) + kept_bytes(network, input_shape, batch)
+
+
+def kept_bytes(network: nn.Module, input_shape: Sequence[int], batch: int) -> int:
+    """The most that autograd keeps of a forward pass in training for the way back; arguments as above."""
+    device = next(network.parameters()).device
+    inputs = torch.zeros(batch, *input_shape, dtype=getattr(network, "input_dtype", None), device=device)
+    network.train()
+    with torch.enable_grad(), without_fast_path(), Activations(network) as kept:
+        network(inputs)
+    return kept.peak
+
+
+def _bytes(tensors: Sequence[torch.Tensor]) -> int:
+    return sum(each.numel() * each.element_size() for each in tensors)
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]

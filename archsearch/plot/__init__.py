@@ -12,7 +12,7 @@ Every function takes what was searched as a ``Result`` or as the path of a run f
 from archsearch.plot.comparisons import break_even, cost_and_rank, regrets, searches
 from archsearch.plot.decisions import importance, importance_of, parallel_decisions
 from archsearch.plot.frames import Frames, frames
-from archsearch.plot.searches import architecture, front, learning_curve
+from archsearch.plot.single import architecture, front, learning_curve
 
 __all__ = [
     "Frames",

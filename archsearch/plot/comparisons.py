@@ -15,17 +15,28 @@ if TYPE_CHECKING:
 
 
 def cost_and_rank(comparison: Findings) -> Figure:
-    """Kendall's tau of each evaluator over what as many architectures as a search scores cost; see ``compare``."""
+    """Kendall's tau of each evaluator over what as many architectures as a search scores cost.
+
+    Args:
+        comparison: What ``compare`` found.
+    """
     return draw_cost_and_rank(comparison, None)
 
 
 def break_even(comparison: Findings) -> Figure:
-    """The billed cost of each evaluator over the number of architectures, so that one sees when it pays off."""
+    """The billed cost of each evaluator over the number of architectures, so that one sees when it pays off.
+
+    Args:
+        comparison: What ``compare`` found.
+    """
     return draw_break_even(comparison, None)
 
 
 def searches(comparison: Findings) -> Figure:
     """The truth of what a search with each evaluator picks, over billed cost.
+
+    Args:
+        comparison: What ``compare`` found.
 
     Raises:
         UsageError: If the comparison ran no searches (``budgets`` was empty).

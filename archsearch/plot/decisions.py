@@ -38,7 +38,17 @@ def importance_of(source: Source, *, splits: int = 20, seed: int = 0, trust: boo
 
 
 def importance(source: Source, *, splits: int = 20, seed: int = 0, trust: bool = False) -> Figure:
-    """Draws ``importance_of``: a bar for each decision, the most important first, with its interval."""
+    """Draws ``importance_of``: a bar for each decision, the most important first, with its interval.
+
+    Args:
+        source: A ``Result``, or the path of a run folder.
+        splits: How often a third of the trials is held out, >= 2.
+        seed: Of the splits and the forests.
+        trust: See ``archsearch.resume``.
+
+    Raises:
+        UsageError: If there are too few trials, or all have one score.
+    """
     from matplotlib.figure import Figure
 
     found = importance_of(source, splits=splits, seed=seed, trust=trust)

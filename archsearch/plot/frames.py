@@ -13,6 +13,7 @@ import pyarrow as pa
 from archsearch.errors import RunFolderError
 from archsearch.keeping.folder import RunFolder
 from archsearch.showing.report import space_or_none
+from archsearch.stores.places import is_store
 
 
 class Frames(NamedTuple):
@@ -35,7 +36,7 @@ def frames(paths: str | Path | Iterable[str | Path], *, trust: bool = False) -> 
     """The tables of many runs.
 
     Args:
-        paths: Run folders, or patterns such as ``runs/*``.
+        paths: Run folders, stores, or patterns such as ``runs/*``.
         trust: See ``archsearch.resume``; names of trials are written in the space's own notation if it is known.
 
     Raises:
@@ -65,9 +66,12 @@ _FAULTS = pa.schema(
 _CURVES = pa.schema([("run", pa.string()), ("trial", pa.int64()), ("unit", pa.int64()), ("score", pa.float64())])
 
 
-def _folders(paths: Iterable[str | Path]) -> list[Path]:
-    found: list[Path] = []
+def _folders(paths: Iterable[str | Path]) -> list[str | Path]:
+    found: list[str | Path] = []
     for path in paths:
+        if is_store(path):
+            found.append(path)
+            continue
         matches = sorted(glob.glob(str(path))) if glob.has_magic(str(path)) else [str(path)]
         runs = [
             Path(match) for match in matches if not glob.has_magic(str(path)) or (Path(match) / "config.yaml").exists()
@@ -79,7 +83,7 @@ def _folders(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def _with_run(table: pa.Table, folder: RunFolder) -> pa.Table:
-    return table.add_column(0, "run", pa.array([str(folder.path)] * len(table), pa.string()))
+    return table.add_column(0, "run", pa.array([str(folder.where)] * len(table), pa.string()))
 
 
 def _run(folder: RunFolder) -> dict[str, Any]:
@@ -87,12 +91,12 @@ def _run(folder: RunFolder) -> dict[str, Any]:
     components = {
         what: json.dumps(config[what]) for what in ("space", "controller", "evaluator", "settings", "versions")
     }
-    return {"run": str(folder.path), **components, **{name: config[name] for name in ("seed", "executor", "workers")}}
+    return {"run": str(folder.where), **components, **{name: config[name] for name in ("seed", "executor", "workers")}}
 
 
 def _faults(folder: RunFolder) -> list[dict[str, Any]]:
     names = _FAULTS.names[1:]
-    return [{"run": str(folder.path), **{name: fault.get(name) for name in names}} for fault in folder.fault_lines()]
+    return [{"run": str(folder.where), **{name: fault.get(name) for name in names}} for fault in folder.fault_lines()]
 
 
 def _curves(table: pa.Table, folder: RunFolder) -> pa.Table:
@@ -100,7 +104,7 @@ def _curves(table: pa.Table, folder: RunFolder) -> pa.Table:
         zip(table["id"].to_pylist(), table["curve"].to_pylist(), strict=True) if "curve" in table.column_names else ()
     )
     points = [
-        {"run": str(folder.path), "trial": id_, "unit": unit, "score": score}
+        {"run": str(folder.where), "trial": id_, "unit": unit, "score": score}
         for id_, curve in rows
         for unit, score in enumerate(curve or (), start=1)
     ]

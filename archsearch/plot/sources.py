@@ -12,6 +12,7 @@ from archsearch.keeping.columns import has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.running.result import Result
 from archsearch.showing.report import space_or_none
+from archsearch.showing.rows import score_label
 from archsearch.space import Space
 
 Source = Result | str | Path
@@ -25,11 +26,13 @@ class Searched(NamedTuple):
         name: Of the folder; empty: it was kept in memory.
         trials: One row each, with the columns of the history.
         space: What was searched; None: it is not installed, and not trusted.
+        label: What an axis of scores says.
     """
 
     name: str
     trials: pa.Table
     space: Space | None
+    label: str = "score"
 
     @property
     def completed(self) -> pa.Table:
@@ -70,5 +73,6 @@ def searched(source: Source, trust: bool = False) -> Searched:
     if not isinstance(source, (str, Path)):
         raise UsageError(f"plot: expected a Result or the path of a run folder, got {type(source).__name__}")
     folder = RunFolder(source)
-    space = space_or_none(folder, folder.config(), trust)
-    return Searched(folder.path.name, folder.table(space), space)
+    config = folder.config()
+    space = space_or_none(folder, config, trust)
+    return Searched(folder.path.name, folder.table(space), space, score_label(config))

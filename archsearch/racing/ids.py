@@ -1,4 +1,8 @@
-"""Ids of trials where a search has made some of its own: those of proposals, moved on."""
+"""Ids of trials where a search has made some that nobody proposed: those of proposals, moved on.
+
+A controller calls by negative ids what it did not propose: first what it was told of older runs, which are no trials of
+this one, then what a person has put.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,14 @@ class Ids:
 
     Attributes:
         moves: From which proposal on ids are moved, and how far, in order; empty if none are.
+        told: Results of older runs that the controller has heard.
+        put: Trials that it has heard and not proposed, in the order in which it heard.
     """
 
     def __init__(self) -> None:
         self.moves: list[tuple[int, int]] = []
+        self.told = 0
+        self.put: list[int] = []
 
     def trial(self, proposal: Proposal, next_id: int) -> Proposal:
         """A proposal with the ids of trials.
@@ -23,9 +31,11 @@ class Ids:
             next_id: That of the next trial.
         """
         id_ = proposal.id
+        if id_ == next_id and not self.moves and not self.told:
+            return proposal
         if id_ + (self.moves[-1][1] if self.moves else 0) != next_id:
             self.moves.append((id_, next_id - id_))
-        if not self.moves:
+        if not self.moves and not self.told:
             return proposal
         parent, budget = proposal.parent, proposal.budget
         if isinstance(parent, int):
@@ -44,8 +54,13 @@ class Ids:
         parent = None if trial.parent is None else self._moved_back(trial.parent)
         return trial._replace(id=self._moved_back(trial.id), parent=parent, budget=budget)
 
-    def _moved(self, id_: int) -> int:
+    def _moved(self, id_: int) -> int | None:
+        if id_ < 0:
+            place = -id_ - 1 - self.told
+            return self.put[place] if 0 <= place < len(self.put) else None
         return id_ + next((move for first, move in reversed(self.moves) if id_ >= first), 0)
 
     def _moved_back(self, id_: int) -> int:
+        if id_ in self.put:
+            return -1 - self.told - self.put.index(id_)
         return id_ - next((move for first, move in reversed(self.moves) if id_ >= first + move), 0)

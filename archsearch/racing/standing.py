@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from archsearch.basics.words import format_figure
 from archsearch.racing.certainty import Certainty
 from archsearch.racing.evidence import radius, single_radius
 from archsearch.racing.field import Arm, Field
@@ -83,7 +84,7 @@ class Standing:
                 f"leads, but too little was scored twice to say from how many others it is distinguishable at {percent}"
             )
         lead = self.raced[0] if self.raced else None
-        mean = f" with a mean of {lead.mean:.6g} in {lead.repeats:,} repeats" if lead is not None else ""
+        mean = f" with a mean of {format_figure(lead.mean)} in {lead.repeats:,} repeats" if lead is not None else ""
         if not self.indistinguishable:
             which = "the other one" if self.others == 1 else f"all {self.others:,} others"
             return f"leads{mean}, and is distinguishable from {which} at {percent}"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from archsearch.basics.texts import name_of, well_formed
+from archsearch.basics.texts import name_of
 from archsearch.controller import Controller
 from archsearch.errors import ConstraintError, InvalidArchitecture
 from archsearch.evaluator import Evaluator
-from archsearch.executors.executor import Executor, Fault, Job
+from archsearch.executors.executor import Executor, Job
 from archsearch.executors.gate import admit_origin
+from archsearch.failing.thinning import Thinning
 from archsearch.keeping.columns import training_seed
-from archsearch.keeping.history import History, memory_key
+from archsearch.keeping.history import Answers, History, memory_key
 from archsearch.keeping.remembered import Remembered
-from archsearch.limits import Limits
+from archsearch.limits import Limit, Limits
 from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
 from archsearch.limits.rejections import Rejections
 from archsearch.racing.certainty import Certainty, noise_of
@@ -28,7 +28,8 @@ from archsearch.running.advances import Advances
 from archsearch.running.progress import Display
 from archsearch.running.settings import DEFAULT_RETRIES, Listener, Settings
 from archsearch.space import Space
-from archsearch.trial import COST_FIELDS, MEASURED, NO_COST, Cost, Evaluation, Trial
+from archsearch.steering.orders import Steering
+from archsearch.trial import COST_FIELDS, HAND, MEASURED, NO_COST, Architecture, Proposal, Trial
 
 _log = logging.getLogger("archsearch")
 """Has a line for every fault, at level WARNING."""
@@ -36,8 +37,6 @@ _log.addHandler(logging.NullHandler())  # else Python would print them where no 
 MAX_REUSED_IN_A_ROW = 2_000
 MAX_REJECTED_IN_A_ROW = 2_000
 """Proposals in a row that led to no evaluation after which a search ends, or waits for pending results."""
-MAX_FAULT_TEXT = 300
-"""Characters of a fault's error that are noted; the whole error of a failed trial is in the history."""
 _WALL, _FAILED = (COST_FIELDS.index(field) for field in MEASURED)
 MAX_ANSWERED = 5_000
 """Proposals answered from memory that are remembered as such: what is derived from an older one has no known parent."""
@@ -70,35 +69,33 @@ class Course:
         progress: bool = False,
         limits: Limits | None = None,
     ) -> None:
-        self.space = space
-        self.controller = controller
-        self.evaluator = evaluator
-        self.executor = executor
-        self.settings = settings
-        self.history = history
-        self.listeners = listeners
+        self.space, self.controller, self.evaluator = space, controller, evaluator
+        self.executor, self.settings = executor, settings
+        self._certainty = settings.certainty if isinstance(settings.certainty, Certainty) else None
+        self.history, self.listeners = history, listeners
         self._show = Display(settings, progress)
         self._rejections = Rejections(limits, evaluator)
         self._exhaustion = Exhaustion(space, controller.budgets, limits, self._rejections.why)
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
-        self._known: dict[Hashable, tuple[int, Evaluation]] | None = {} if settings.duplicates == "reuse" else None
-        self._refused: dict[Hashable, str] = {}  # what would be refused again, and why, if it is remembered
+        self._known = Answers(space) if settings.duplicates == "reuse" else None
+        self._thinning = None if settings.thin is None else Thinning(space, history.seed, settings.thin)
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
+        self.steering = Steering()
         controller.refusal, controller.say = self._rejections.why, self.say
+        controller.outside = self.steering.answers.give
         controller.start(space, history.seed)
         self._next_id = 0
         self._ids = Ids()
+        self._dropped: set[int] = set()  # trials that were cancelled, whose results may still come
+        self._limits: dict[str, Limit] = dict(settings.limits or {})
         self._track: Track | None = None  # the newest race of the best against each other
         self._unraced = False  # whether a proposal has completed since
         self._pending: dict[int, Job] = {}
         self._waiting: dict[int, Trial] = {}  # finished but, because of the lag, not yet told
         self._told_up_to = -1  # with a lag: all ids up to this one have been told
-        self._clock = 0.0
-        self._running = False
-        self.completed = 0
-        self.failed = 0
-        self.reused = 0
+        self._clock, self._running = 0.0, False
+        self.completed = self.failed = self.reused = 0
         self._answered_in_a_row = 0  # proposals that led to no evaluation
         self._refused_in_a_row = 0  # evaluations that were refused
         self._failures_in_a_row = 0
@@ -118,6 +115,11 @@ class Course:
         """Proposals that were not evaluated since they are beyond the limits, or cannot be scored."""
         return self._rejections.count
 
+    @property
+    def thinned(self) -> int:
+        """Proposals that were not evaluated since they were likely to fail."""
+        return 0 if self._thinning is None else self._thinning.refused
+
     def say(self, note: str) -> None:
         """Tells the user something, in the log and on the terminal."""
         _log.warning(note)
@@ -135,9 +137,16 @@ class Course:
             return None
         if race := self._racing:
             return self._ask_repeats(race, n, now)
+        if self.steering.orders and (put := self._put_next()) is not None:
+            return self._jobs([Proposal(self._next_id, put)], now, HAND)
+        return self._jobs(self.controller.ask(n), now)
+
+    def _jobs(self, proposals: Sequence[Proposal], now: float, by: str = "") -> list[Job]:
+        """The jobs that proposals make; those with a known answer are told at once."""
         jobs = []
-        for proposed in self.controller.ask(n):
-            proposal = self._ids.trial(proposed, self._next_id)
+        for proposed in proposals:
+            proposal = proposed if by else self._ids.trial(proposed, self._next_id)
+            who = by or (self.controller.proposed_by.pop(proposed.id, "") if self.controller.proposed_by else "")
             self._next_id = proposal.id + 1
             if proposal.architecture not in self.space:
                 hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"
@@ -148,20 +157,7 @@ class Course:
             id_, architecture, parent, budget = proposal
             if budget is not None or (parent is not None and type(parent) is not int):
                 parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
-            if why := self._rejections.why(architecture):
-                trial = Trial(id_, architecture, parent, attempts=0, failure="limit", error=why, budget=budget)
-                self._reject(trial)
-                continue
-            known = None
-            if self._known is not None:
-                key = memory_key(self.space, architecture, budget)
-                known = self._known.get(key)
-                if error := self._refused.get(key):
-                    trial = Trial(id_, architecture, parent, attempts=0, failure="refused", error=error, budget=budget)
-                    self._reject(trial)
-                    continue
-            if known is not None:
-                self._reuse(Trial(id_, architecture, parent, known[1], attempts=0, budget=budget), known[0])
+            if self._needs_no_evaluation(proposal._replace(parent=parent, budget=budget), who):
                 continue
             if self._answered_in_a_row:
                 self._answered_in_a_row = self._rejections.in_a_row = 0
@@ -170,10 +166,36 @@ class Course:
             if budget is not None and budget.origin is not None:
                 budget = budget._replace(origin=self._answered_by.get(budget.origin, budget.origin))
             seed = training_seed(self.history.seed, id_, budget)
-            job = Job(id_, architecture, parent, seed, now, budget=budget)
+            job = Job(id_, architecture, parent, seed, now, budget=budget, proposed_by=who)
             self._pending[job.id] = job
             jobs.append(job)
         return jobs
+
+    def _needs_no_evaluation(self, proposal: Proposal, who: str) -> bool:
+        """Whether a proposal is beyond the limits, known or likely to fail; the controller has heard of it then."""
+        id_, architecture, parent, budget = proposal
+        trial = Trial(id_, architecture, parent, attempts=0, budget=budget, proposed_by=who)
+        if why := self._rejections.why(architecture):
+            self._reject(trial._replace(failure="limit", error=why))
+            return True
+        if self._known is not None:
+            key = memory_key(self.space, architecture, budget)
+            if error := self._known.failures.get(key):
+                self._reject(trial._replace(failure="refused", error=error))
+                return True
+            if known := self._known.evaluations.get(key):
+                self._reuse(trial._replace(evaluation=known[1]), known[0])
+                return True
+        goes_on = budget is not None and budget.origin is not None  # what was trained a while has not failed
+        if (
+            self._thinning is not None
+            and who != HAND
+            and not goes_on
+            and (why := self._thinning.why(id_, architecture))
+        ):
+            self._hand_over(trial._replace(failure="limit", error=why))
+            return True
+        return False
 
     def _ask_repeats(self, track: Track, n: int, now: float) -> list[Job]:
         """Repeats of contenders, of which the controller does not hear: what it learnt was to be proposed is scored."""
@@ -185,7 +207,12 @@ class Course:
         self._pending.update((job.id, job) for job in jobs)
         return jobs
 
+    def _put_next(self) -> Architecture | None:
+        """See ``Resumable``."""
+
     def _reuse(self, trial: Trial, evaluated: int) -> None:
+        if trial.proposed_by == HAND:
+            self.say(f"{name_of(self.space, trial.architecture)}: put, but answered from memory, by trial {evaluated}")
         self._answered_by[trial.id] = evaluated
         if len(self._answered_by) > MAX_ANSWERED:
             del self._answered_by[next(iter(self._answered_by))]
@@ -195,6 +222,8 @@ class Course:
         self._hand_over(trial)
 
     def _reject(self, trial: Trial) -> None:
+        if trial.proposed_by == HAND:
+            self.say(f"{name_of(self.space, trial.architecture)}: put, but not evaluated: {trial.error}")
         self._rejections.add(trial.architecture, trial.error)
         self._answered_in_a_row += 1
         self._hand_over(trial)
@@ -206,7 +235,7 @@ class Course:
         if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
             return False
         pending = (memory_key(self.space, job.architecture, job.budget) for job in self._pending.values())
-        return self._exhaustion.complete([*self._known, *self._refused], pending)
+        return self._exhaustion.complete(self._known.keys(), pending)
 
     def _give_up(self) -> None:
         """Ends the search, unless there are results to come."""
@@ -216,17 +245,6 @@ class Course:
             self._stopped = "exhausted"
             return
         raise ConstraintError(self._rejections.told(type(self.controller).__name__))
-
-    def _advanced(self, advances: Advances, cost: Cost) -> None:
-        """Everything that follows from an advance that is on disk."""
-        advances.cost += cost
-        advances.last = self.completed + self.failed
-        advances.sample = []
-        if self.evaluator.comparable:
-            return
-        advances.scored_from = self._next_id
-        if self._known is not None:
-            self._known, self._refused = {}, {}
 
     # -- finished trials -----------------------------------------------------------------------------
 
@@ -253,7 +271,8 @@ class Course:
             if not self._failures_in_a_row:
                 name = name_of(self.space, trial.architecture)
                 self._first_failure = f"trial {trial.id}, {name}: {trial.failure}: {trial.error}"
-            self._failures_in_a_row += self._refused_in_a_row if trial.failure == "refused" else 1
+            counts = trial.failure != "cancelled"
+            self._failures_in_a_row += self._refused_in_a_row if trial.failure == "refused" else counts
             self._bill_failed(trial.seconds)
             return
         self._costs[_WALL] += trial.seconds
@@ -273,7 +292,12 @@ class Course:
             costs[5] += cost.recorded_seconds
         if trial.repeat_of is not None:
             return
-        if self.best is None or trial.rank > self.best.rank or not self._is_fresh(self.best):
+        best = self.best
+        if best is not None and best.budget is trial.budget is None and best.evaluation and self._advances is None:
+            better = evaluation.score > best.evaluation.score  # all are as long, and compare
+        else:
+            better = best is None or trial.rank > best.rank or not self._is_fresh(best)
+        if better:
             self.best = trial
 
     def _bill_tries(self, job: Job) -> None:
@@ -300,14 +324,15 @@ class Course:
             if self._track is not None:
                 self._track.tell(trial)
             return
-        self.controller.tell((self._ids.proposal(trial),))
-        if self._known is None or not self._is_fresh(trial):
-            return
-        if trial.evaluation is not None:
-            key = memory_key(self.space, trial.architecture, trial.budget)
-            self._known.setdefault(key, (trial.id, trial.evaluation))
-        elif trial.failure == "refused":
-            self._refused[memory_key(self.space, trial.architecture, trial.budget)] = trial.error
+        if trial.proposed_by == HAND:
+            self.controller.hear((trial,))
+            self._ids.put.append(trial.id)
+        else:
+            self.controller.tell((self._ids.proposal(trial),))
+        if self._thinning is not None:
+            self._thinning.learn(trial)
+        if self._known is not None and self._is_fresh(trial):
+            self._known.add(trial)
 
     def _is_fresh(self, trial: Trial) -> bool:
         """Whether the evaluator has not advanced since."""
@@ -338,6 +363,8 @@ class Course:
     def _spent(self, more: float = 0.0) -> str | None:
         """Which budget is used up, if so many seconds more are billed."""
         settings = self.settings
+        if settings.max_cost is settings.max_seconds is None:
+            return None
         if settings.max_cost is not None and self.billed_seconds + more >= self._limit("max_cost"):
             return "max_cost"
         if settings.max_seconds is not None and self._now() >= self._limit("max_seconds"):
@@ -349,8 +376,8 @@ class Course:
         whole: float | None = getattr(self.settings, name)
         if whole is None:
             return math.inf
-        certainty = self.settings.certainty
-        if not isinstance(certainty, Certainty) or self._noiseless:
+        certainty = self._certainty
+        if certainty is None or self._noiseless:
             return whole
         share = certainty.kept(int(whole)) if name == "trials" else certainty.share * whole
         if race := self._racing:
@@ -369,18 +396,3 @@ class Course:
 
     def _now(self) -> float:
         return self.executor.now() if self._running else self._clock
-
-    def _fault(self, fault: Fault) -> None:
-        """Counts what went wrong and notes it: in the run folder, in the log, and on the terminal."""
-        self.faults[fault.kind] += 1
-        now = self._now()
-        # Of a traceback the line that says what it was.
-        error = well_formed(fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT])
-        who = "" if fault.trial is None else f"trial {fault.trial}"
-        who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
-        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {error}"
-        _log.warning(text)
-        self._show.fault(text)
-        if self.history.folder:
-            facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
-            self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import abc
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from archsearch.basics.texts import name_of
+from archsearch.errors import UsageError
+from archsearch.running.settings import Listener
 from archsearch.trial import Trial
 
 if TYPE_CHECKING:
@@ -148,3 +150,18 @@ class Logger(abc.ABC):
             self._search = None
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON_LENGTH]
             warnings.warn(f"{type(self).__name__} failed, and logs no more of this search: {reason}", stacklevel=3)
+
+
+def listeners_of(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
+    """Who was given as ``on_trial``, one by one.
+
+    Raises:
+        UsageError: If somebody cannot be called.
+    """
+    if on_trial is None:
+        return ()
+    listeners = (on_trial,) if callable(on_trial) else tuple(on_trial)
+    for listener in listeners:
+        if not callable(listener):
+            raise UsageError(f"on_trial: expected what can be called with a trial, or a list of such, got {listener!r}")
+    return listeners

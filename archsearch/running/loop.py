@@ -28,23 +28,23 @@ from archsearch.racing.race import NO_NOISE
 from archsearch.racing.standing import standing_of
 from archsearch.racing.track import Track
 from archsearch.running.advances import Advances
-from archsearch.running.interrupts import Interrupts
-from archsearch.running.replay import Resumable
 from archsearch.running.result import Result
+from archsearch.running.steered import Steered
+from archsearch.steering.interrupts import Interrupts
 from archsearch.trial import NO_COST, Cost, Trial
 
 NOTED_SECONDS = 1.0
 """Set-up that took no longer, and cost nothing else, is in the state of a run, but not worth a line in its journal."""
 
 
-class Search(Resumable):
+class Search(Steered):
     """One search in progress. ``search`` and ``resume`` are the ways in; arguments as ``Course`` takes them."""
 
     def run(self) -> Result:
         """Searches until something stops it; the history is in good order whatever happens."""
         with Interrupts() as self._interrupts:
             try:
-                with self._show, self._evaluator_folder():
+                with self._show, self._evaluator_folder(), self._reachable():
                     self._stopped = self._why_stop()
                     if self._stopped is None or self._may_race():
                         self._show.begin(self)
@@ -108,9 +108,12 @@ class Search(Resumable):
             while self._stopped is None or self._goes_on():
                 if self._advances is not None and not self._pending and self._to_advance(self._advances) < 1:
                     self._advance(self._advances)
+                if self.steering.wanted:
+                    self._heed_others()
                 self._fill()
                 # With nothing pending, this waits for a worker to start.
-                self._finish(self._interrupts.call(lambda: self.executor.wait(self._limit("max_seconds"))))
+                until = self._until() if self.executor.wakes else self._limit("max_seconds")
+                self._finish(self._interrupts.call(functools.partial(self.executor.wait, until)))
                 self._show.update(self)
                 self._stopped = self._stopped or self._why_stop()
         except KeyboardInterrupt:
@@ -143,7 +146,7 @@ class Search(Resumable):
 
     def _fill(self) -> None:
         """Asks for as many trials as the executor has room for."""
-        while self._stopped is None:
+        while self._stopped is None and not (self.steering.wanted and self.steering.holds):
             remaining = None
             if self.settings.trials is not None:
                 remaining = int(self._limit("trials")) - self.completed - len(self._pending)
@@ -159,7 +162,7 @@ class Search(Resumable):
             if race is None and self._answered_in_a_row and self._asked_in_vain():
                 self._give_up()
                 return
-            if race is None and self.controller.finished:
+            if race is None and self.controller.finished and not self.steering.orders:
                 if not self._pending:
                     self._stopped = "exhausted"
                 return
@@ -270,9 +273,12 @@ class Search(Resumable):
         """Records trials, then tells the controller; failed ones may be tried again instead."""
         if not self.executor.judges:
             trials = [admit_trial(trial) for trial in trials]
+        ended: list[Trial] = []
+        if self.steering.cancelled or self._dropped:
+            trials, ended = self._without_cancelled(list(trials))
         done = self._retry_failed(trials) if any(trial.failure for trial in trials) else trials
-        if done:
-            self._record(done)
+        if done or ended:
+            self._record([*done, *ended])
 
     def _record(self, done: Sequence[Trial]) -> None:
         """Everything that follows from trials that are finished for good."""
@@ -345,4 +351,5 @@ class Search(Resumable):
             faults=dict(self.faults),
             note=note_of(self.evaluator),
             certainty=standing,
+            thinned=self.thinned,
         )

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from archsearch.basics.texts import well_formed
 from archsearch.errors import RunFolderError
 from archsearch.executors.executor import Fault, Job
 from archsearch.executors.local import LocalExecutor
 from archsearch.files.damage import readable
 from archsearch.keeping.events import event_to_trial, remembered_trials, trial_to_event
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.history import known_answers
+from archsearch.keeping.history import Answers
 from archsearch.keeping.journal import Gap
+from archsearch.limits import Limit, Limits
+from archsearch.limits.exhaustion import Exhaustion
 from archsearch.racing.certainty import Certainty
 from archsearch.racing.track import Track
+from archsearch.running.advances import Advances
 from archsearch.running.course import Course
-from archsearch.trial import COST_FIELDS, Budget, Cost, Trial
+from archsearch.steering.told import keep, kept
+from archsearch.trial import COST_FIELDS, Architecture, Budget, Cost, Trial
+
+MAX_FAULT_TEXT = 300
+"""Characters of a fault's error that are noted; the whole error of a failed trial is in the history."""
+_log = logging.getLogger("archsearch")
 
 
 class Resumable(Course):
-    """A course that can be brought to where the journal of a run ends, by the steps that the run took."""
+    """A course that can be brought to where the journal of a run ends, by the steps that the run took.
+
+    Attributes:
+        told: How many results of older runs the controller heard before it began.
+    """
+
+    told = 0
 
     def recover(self) -> None:
         """Brings this search to where its folder's run was; releases the folder if that cannot be."""
@@ -35,6 +52,7 @@ class Resumable(Course):
     def _recover(self, folder: RunFolder) -> None:
         """Loads the last state and replays the events after it."""
         state, events = self.history.recover()
+        self.steering.keep_in(folder.path, folder.notices)
         if state is not None:
             with readable(f"{folder.path}: the state of this search"):
                 self._load(state)
@@ -45,9 +63,13 @@ class Resumable(Course):
                 )
                 if self.settings.lag:  # told in id order, not as they finished
                     told = sorted(told, key=lambda trial: trial.id)
-                self._known, self._refused = known_answers(told, self.space)
+                for trial in told:
+                    self._known.add(trial)
+        elif self.told:
+            self.tell_of_others(kept(folder.path, self.told))
         self._replay(events, folder)
         self._check_race()
+        self._take_up_settings()
         self._clock = max(self._clock, self._remembered.clock)
         self._failures_in_a_row = 0
         if self.history.recent or len(self._remembered):
@@ -62,6 +84,9 @@ class Resumable(Course):
                 )
             self._fault(Fault("driver_died", text))
 
+    def _take_up_settings(self) -> None:
+        """See ``Steered``."""
+
     def _check_race(self) -> None:
         certainty, race = self.settings.certainty, self._racing
         error = certainty.error if isinstance(certainty, Certainty) else None
@@ -70,6 +95,14 @@ class Resumable(Course):
                 f"certainty: the race of this run was begun at an error rate of {race.error:g}, got {error}; let it "
                 "end as it was begun"
             )
+
+    def tell_of_others(self, trials: Iterable[Trial]) -> None:
+        """Has the controller hear results of older runs; a run folder keeps them first."""
+        trials = list(trials)
+        if trials and self.history.folder is not None and not self.told:
+            keep(self.history.folder.path, trials, self.space)
+        self.told = self._ids.told = len(trials)
+        self.controller.hear(trials)
 
     def _replay(self, events: Iterator[Trial | list[Any] | Gap], folder: RunFolder) -> None:
         """Repeats what happened, up to the first damage; what is sound behind it is remembered."""
@@ -173,6 +206,55 @@ class Resumable(Course):
             elif event[0] == "v":
                 self._remembered.advances.append(Cost(*event[2:]))
 
+    def _advanced(self, advances: Advances, cost: Cost) -> None:
+        """Everything that follows from an advance that is on disk."""
+        advances.cost += cost
+        advances.last = self.completed + self.failed
+        advances.sample = []
+        if self.evaluator.comparable:
+            return
+        advances.scored_from = self._next_id
+        if self._known is not None:
+            self._known = Answers(self.space)
+
+    # -- what was ordered from outside ---------------------------------------------------------------
+
+    def _put_next(self) -> Architecture | None:
+        """Obeys the orders that are due before the next proposal, up to an architecture that is put."""
+        while (order := self.steering.due(self._next_id, live=self._running)) is not None:
+            if order.verb == "put":
+                return tuple(order.value)
+            self._change_limits(order.value)
+        return None
+
+    def _limits_with(self, changes: Mapping[str, Limit | None]) -> tuple[dict[str, Limit], Limits | None]:
+        """The limits with some changed, or lifted where the new value is None; ``UsageError`` if one cannot be."""
+        merged = {name: limit for name, limit in {**self._limits, **changes}.items() if limit is not None}
+        return merged, Limits(self.space, self.evaluator, merged, self.settings.latency_table) if merged else None
+
+    def _change_limits(self, changes: Mapping[str, Limit | None]) -> None:
+        """Changes limits from here on."""
+        self._limits, new = self._limits_with(changes)
+        self._rejections.limit(new)
+        self._exhaustion = Exhaustion(self.space, self.controller.budgets, new, self._rejections.why)
+
+    # -- what goes wrong -----------------------------------------------------------------------------
+
+    def _fault(self, fault: Fault) -> None:
+        """Counts what went wrong and notes it: in the run folder, in the log, and on the terminal."""
+        self.faults[fault.kind] += 1
+        now = self._now()
+        # Of a traceback the line that says what it was.
+        error = well_formed(fault.error.strip().rpartition("\n")[2][:MAX_FAULT_TEXT])
+        who = "" if fault.trial is None else f"trial {fault.trial}"
+        who += "" if fault.worker < 0 else f"{', ' if who else ''}worker {fault.worker}"
+        text = f"{fault.kind}{' (' + who + ')' if who else ''} after {now:.1f} s: {error}"
+        _log.warning(text)
+        self._show.fault(text)
+        if self.history.folder:
+            facts = {"kind": fault.kind, "trial": fault.trial, "worker": fault.worker, "seconds": round(now, 3)}
+            self.history.folder.add_fault(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "error": error})
+
     # -- state ---------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
@@ -182,6 +264,7 @@ class Resumable(Course):
             "has_read": self._has_read,
             "next_id": self._next_id,
             "moved_ids": self._ids.moves,
+            "others": [self._ids.told, self._ids.put, self.steering.obeyed],
             "race": None if self._track is None else self._track.state(),
             "unraced": self._unraced,
             "pending": [list(job) for job in self._pending.values()],
@@ -193,6 +276,7 @@ class Resumable(Course):
             "reused": self.reused,
             "answered_in_a_row": self._answered_in_a_row,
             **self._rejections.state(),
+            **({} if self._thinning is None else {"thinning": self._thinning.state()}),
             "answered_by": list(self._answered_by.items()),
             "failures_in_a_row": self._failures_in_a_row,
             "first_failure": self._first_failure,
@@ -217,6 +301,9 @@ class Resumable(Course):
         ]
         self._pending = {job.id: job for job in jobs}
         self._ids.moves = [(first, move) for first, move in state.get("moved_ids", ())]
+        self._ids.told, self._ids.put, obeyed = state.get("others", (0, [], 0))
+        for changes in self.steering.begin_after(obeyed):
+            self._change_limits(changes)
         self._unraced = state.get("unraced", True)
         self._waiting = {event[1]: event_to_trial(event, seed) for event in state["waiting"]}
         self._told_up_to = state["told_up_to"]
@@ -227,6 +314,8 @@ class Resumable(Course):
         self._clock = state["clock"]
         self.completed, self.failed, self.reused = state["completed"], state["failed"], state["reused"]
         self._rejections.load(state)
+        if self._thinning is not None:
+            self._thinning.load(state["thinning"])
         self._answered_in_a_row = state.get("answered_in_a_row", 0)
         self._answered_by = dict(state.get("answered_by", ()))
         self._failures_in_a_row = state["failures_in_a_row"]

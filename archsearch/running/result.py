@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from archsearch.basics.texts import name_of
-from archsearch.basics.words import format_cost, format_faults, html_lines, plain
+from archsearch.basics.words import format_cost, format_faults, format_figure, html_lines, plain
 from archsearch.keeping.history import History
 from archsearch.racing.standing import Standing
 from archsearch.space import Space
@@ -24,6 +24,7 @@ class Result:
         failed: Failed trials.
         reused: Proposals that were answered from memory.
         rejected: Proposals that were beyond the limits.
+        thinned: Proposals that were refused since they were likely to fail (``thin``).
         cost: Cost of all evaluations, tries that failed included; its ``billed_seconds`` are what ``max_cost`` counts.
         setup_cost: Cost of the evaluator's one-off work: its preparation, and what it learnt on the way.
         faults: How often what went wrong, by kind (``executors.executor.FAULTS``): tries that succeeded when they were
@@ -53,6 +54,7 @@ class Result:
     faults: Mapping[str, int] = dataclasses.field(default_factory=dict)
     note: str = ""
     certainty: Standing | None = None
+    thinned: int = 0
 
     @property
     def best_name(self) -> str | None:
@@ -60,7 +62,7 @@ class Result:
         return None if self.best is None else name_of(self.space, self.best.architecture)
 
     def __repr__(self) -> str:
-        best = "none" if self.best is None else f"{self.best_name} scores {self.best.score:.6g}"
+        best = "none" if self.best is None else f"{self.best_name} scores {format_figure(self.best.score)}"
         counts = f"{self.completed:,} completed, {self.failed:,} failed"
         return f"Result({best}; {counts}; stopped by {self.stopped}; seed {self.seed})"
 
@@ -73,10 +75,10 @@ class Result:
         if self.best is None:
             lines.append("best      none: no trial completed")
         else:
-            metrics = "".join(f", {plain(name)} {value:,.6g}" for name, value in self.best.metrics.items())
+            metrics = "".join(f", {plain(name)} {format_figure(value)}" for name, value in self.best.metrics.items())
             lines.append(f"best      {plain(self.best_name or '')}")
             length = f" at budget {self.best.budget.stop}" if self.best.budget else ""
-            lines.append(f"          score {self.best.score:.6g}{length}{metrics} (trial {self.best.id})")
+            lines.append(f"          score {format_figure(self.best.score)}{length}{metrics} (trial {self.best.id})")
         if self.certainty is not None:
             lines.append(f"certainty {self.certainty.sentence}")
             lines.append(f"          noise: {self.certainty.noise_text}")
@@ -87,6 +89,8 @@ class Result:
             counts.append(f"{self.reused:,} repeats answered from memory")
         if self.rejected:
             counts.append(f"{self.rejected:,} beyond the limits")
+        if self.thinned:
+            counts.append(f"{self.thinned:,} refused as likely to fail")
         lines.append(f"trials    {', '.join(counts)}; stopped by {self.stopped}")
         if self.faults:
             lines.append(f"faults    {format_faults(self.faults)}")

@@ -14,7 +14,7 @@ from archsearch.abilities import distribution_of
 from archsearch.basics.checks import at_least_one, instance_of
 from archsearch.basics.seeding import root_seed
 from archsearch.components import describe, import_object, load, not_trusted_message
-from archsearch.controller import Controller, Plan
+from archsearch.controller import Controller
 from archsearch.errors import NotTrusted, RunFolderError, UnknownName, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.executors.executor import Executor
@@ -33,8 +33,8 @@ from archsearch.keeping.trust import (
     without_secrets,
 )
 from archsearch.limits import Limits
-from archsearch.racing.certainty import noise_of, proposals
-from archsearch.running.listener import Logger
+from archsearch.racing.plans import plan_of, plan_of_run
+from archsearch.running.listener import Logger, listeners_of
 from archsearch.running.loop import Search
 from archsearch.running.result import Result
 from archsearch.running.settings import (
@@ -48,6 +48,8 @@ from archsearch.running.settings import (
     settled,
 )
 from archsearch.space import Space
+from archsearch.steering.told import facts_of, told_trials
+from archsearch.stores.places import given_place
 
 LATENCY_TABLE = "latency_table"
 """What the fingerprint of that file is called."""
@@ -66,6 +68,7 @@ def search(
     out: str | Path | None = None,
     on_trial: Listener | Sequence[Listener] | None = None,
     progress: bool = False,
+    told: Any = None,
     **options: Unpack[SettingOptions],
 ) -> Result:
     """Searches a space.
@@ -79,10 +82,12 @@ def search(
         executor: ``local``, ``ray``, ``simulated``, the import path of a class of yours whose ``__init__`` takes
             ``workers``, or an ``Executor`` with settings of its own.
         workers: Parallel evaluations (``ray``, ``simulated``).
-        out: Folder to keep the run in, so that it can be resumed; None keeps it in memory.
+        out: Folder to keep the run in, so that it can be resumed, or a store such as ``s3://bucket/runs/one``
+            (``docs/stores.md``); None keeps it in memory.
         on_trial: Called with every finished trial, after the controller was told; or several of such. Any that are a
             ``Logger`` also hear of the begin and the end.
         progress: Whether to show a progress bar and notes on standard error.
+        told: Results of older runs, which the controller hears first, and no trials of this one; see ``told_trials``.
         **options: The fields of ``Settings``, in place of ``settings``.
 
     Raises:
@@ -90,22 +95,22 @@ def search(
         TooManyFailures: After ``max_failures`` failed trials in a row.
         ConstraintError: If proposals are beyond the limits again and again.
     """
-    out = None if out is None else Path(out).absolute()  # an evaluator may change the directory
+    out = None if out is None else given_place(out)  # an evaluator may change the directory
     check_components("search", space, controller, evaluator)
-    settings = settled(search, Settings, settings, options)
-    seed = root_seed(seed)
-    listeners = _listeners(on_trial)
+    settings, seed = settled(search, Settings, settings, options), root_seed(seed)
+    listeners = listeners_of(on_trial)
     engine = make_executor(executor, workers)
     limits = _fit_together(space, controller, evaluator, engine, settings)
-    config = {}
+    others, config = told_trials(told, space, controller), {}
+    controller.plan = plan_of(settings.trials, settings.certainty, getattr(engine, "workers", workers), evaluator)
     if out is not None or any(isinstance(listener, Logger) for listener in listeners):
-        config = _config(space, controller, evaluator, settings, seed, executor, workers)
+        config = _config(space, controller, evaluator, settings, seed, executor, workers) | facts_of(told, others)
     history = History(space, seed)
-    controller.plan = Plan(proposals(settings.trials, settings.certainty, noise_of(evaluator)), workers)
     loop = Search(space, controller, evaluator, engine, settings, history, listeners, progress, limits)
     if out is not None:  # last, so that what cannot be leaves no folder behind
         history.folder = RunFolder.create(out, config)
     try:
+        loop.tell_of_others(others)
         return _run(loop, config, resumed=False)
     except UsageError:
         if history.folder is not None and not len(history):
@@ -130,9 +135,8 @@ def resume(
     """Goes on with a run from its folder.
 
     Args:
-        directory: The run folder. It can be anyone's: of what it names only installed components are made.
-        space: The run's space, where it cannot be rebuilt from ``config.yaml``, such as one of your own classes; must
-            equal it.
+        directory: The run folder, or store. It can be anyone's: of what it names only installed components are made.
+        space: The run's space, which it must equal, where ``config.yaml`` cannot rebuild it: a class of your own.
         controller: The run's controller, likewise.
         evaluator: The run's evaluator, likewise.
         executor: Where to run from now on; None: as before.
@@ -149,16 +153,16 @@ def resume(
         NotTrusted: If the folder names something that is not installed, which is neither given nor trusted.
         RunFolderError: If there is no run, it is in use, or it is of another space, controller or evaluator.
     """
-    directory = Path(directory).absolute()
-    config = RunFolder(directory).config()
-    refuse_links(directory, trust=trust)
+    folder = RunFolder(directory := given_place(directory))
+    config = folder.config()
+    refuse_links(folder.path, trust=trust)
     where, known = f"{directory}/config.yaml", config.get("fingerprints")
     stored = functools.partial(stored_component, where=where, trust=trust, fingerprints=known)
     space = stored(space, config["space"], "spaces", what=f"{directory}: space")
     controller = stored(controller, config["controller"], "controllers", what=f"{directory}: controller")
     evaluator = stored(evaluator, config["evaluator"], "evaluators", what=f"{directory}: evaluator")
     with readable(where):
-        controller.plan = _plan_of_run(config)
+        controller.plan = plan_of_run(config)
         settings = _settings(config["settings"], settings, changes, LATENCY_TABLE in (known or ()))
     if executor is None:
         engine = executor_of_run(config, where, workers=workers, trust=trust)
@@ -168,8 +172,9 @@ def resume(
     if known is not None:
         check_fingerprints(directory, known, _fingerprints(controller, evaluator, settings))
     history = History(space, config["seed"])
-    loop = Search(space, controller, evaluator, engine, settings, history, _listeners(on_trial), progress, limits)
+    loop = Search(space, controller, evaluator, engine, settings, history, listeners_of(on_trial), progress, limits)
     history.folder = RunFolder.open(directory)
+    loop.begun_with(config, anew={"workers": workers is not None, "timeout": "timeout" in changes})
     if known is None and _fingerprints(controller, evaluator, settings):
         loop.say(f"{directory}: begun by 0.1.0, which noted no fingerprints: nobody knows whether its tables changed")
     return _run(loop, config | {"settings": dataclasses.asdict(settings)}, resumed=True)
@@ -214,12 +219,6 @@ def executor_of_run(
             raise RunFolderError(f"{where}: executor_settings: {error}") from None
 
 
-def _plan_of_run(config: Mapping[str, Any]) -> Plan:
-    """What the controller of a run knew when that began."""
-    begun = config["settings"]
-    return Plan(proposals(begun["trials"], begun.get("certainty"), config.get("noise")), config["workers"])
-
-
 def check_components(owner: str, space: object, controller: object, evaluator: object) -> None:
     """Raises ``UsageError`` where one of them is something else, or lacks the method that an author writes."""
     instance_of(owner, "space", space, Space)
@@ -240,16 +239,6 @@ def _check_together(space: Space, controller: Controller, evaluator: Evaluator) 
     evaluator.check_budgets(controller.budgets)
     if controller.reads_distribution:
         distribution_of(evaluator, type(controller).__name__)
-
-
-def _listeners(on_trial: Listener | Sequence[Listener] | None) -> tuple[Listener, ...]:
-    if on_trial is None:
-        return ()
-    listeners = (on_trial,) if callable(on_trial) else tuple(on_trial)
-    for listener in listeners:
-        if not callable(listener):
-            raise UsageError(f"on_trial: expected what can be called with a trial, or a list of such, got {listener!r}")
-    return listeners
 
 
 def _run(loop: Search, config: dict[str, Any], resumed: bool) -> Result:
@@ -292,6 +281,8 @@ def _settings(
         raise RunFolderError(
             f"limits: the run was made with {stored.get('limits')}, got {settings.limits}; start a new run for others"
         )
+    if settings.thin != stored.get("thin"):
+        raise RunFolderError(f"thin: the run was made with {stored.get('thin')}, got {settings.thin}; start a new run")
     if not known_files and settings.latency_table != stored.get("latency_table"):
         raise RunFolderError(
             f"latency_table: the run was made with {stored.get('latency_table')}, got {settings.latency_table}; start "
@@ -390,5 +381,6 @@ def _config(
         "executor_settings": executor_settings,
         "versions": versions,
         "fingerprints": _fingerprints(controller, evaluator, settings),
-        **({} if settings.certainty is None else {"noise": noise_of(evaluator)}),
+        **({"score_label": evaluator.score_label} if evaluator.score_label else {}),
+        "plan": controller.plan._asdict(),
     }

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.errors import UsageError
 from archsearch.executors.executor import FAILURES
-from archsearch.limits import checked_limits
+from archsearch.limits import Limit, checked_limits
 from archsearch.limits.limits import LATENCY
 from archsearch.racing.certainty import FEWEST, Certainty, certainty_of
 from archsearch.trial import Trial
@@ -51,8 +51,9 @@ class SettingOptions(EndOptions, total=False):
     max_seconds: float | None
     target: float | None
     duplicates: Duplicates
-    limits: Mapping[str, float] | None
+    limits: Mapping[str, Limit] | None
     latency_table: str | Path | None
+    thin: float | None
     batch: int
     lag: int | None
     timeout: float | None
@@ -73,11 +74,16 @@ class Settings:
             is dropped, and not billed.
         target: Stop when the best trial (of those trained longest) scores at least this.
         duplicates: ``evaluate`` scores an architecture again whenever it is proposed; ``reuse`` answers an architecture
-            whose canonical form was scored before from memory: free of charge, no trial.
-        limits: The most that figures of ``Evaluator.measure`` may be, by name, such as ``{"flops": 330e6}``. A proposal
+            whose canonical form was scored before from memory: free of charge, no trial. Nor is asked for again what
+            was refused, or failed twice in the same way.
+        limits: The most that figures of ``Evaluator.measure`` may be, by name, such as ``{"flops": 330e6}``, or the
+            least and the most: ``{"params": (1e6, 2e6)}``, ``"between 1e6 and 2e6"``, ``"at least 1e6"``. A proposal
             beyond a limit is never evaluated: the controller hears of a failure, free of charge, and there is no trial.
         latency_table: Parquet or CSV file that gives ``latency_seconds``, as the sum over an architecture's decisions:
             columns decision (``space.label``; empty: the fixed part), option and seconds.
+        thin: Share, above 0 and below 1, of the proposals that are likely to fail, by what failed so far, that is
+            refused: the controller hears of a failure, free of charge, and there is no trial. Nor is more than that
+            share of all proposals refused. None: nothing is.
         batch: Proposals that are asked for and evaluated together, >= 1, for evaluators to which that is cheaper. Ray:
             in each call of a worker. A controller hears of none of them before it has proposed all.
         lag: Ask for trial k only when all results up to k - lag have been told, in id order. The path of the search
@@ -99,8 +105,9 @@ class Settings:
     max_cost: float | None = None
     target: float | None = None
     duplicates: Duplicates = "evaluate"
-    limits: Mapping[str, float] | None = None
+    limits: Mapping[str, Limit] | None = None
     latency_table: str | Path | None = None
+    thin: float | None = None
     batch: int = 1
     lag: int | None = None
     timeout: float | None = None
@@ -116,6 +123,7 @@ class Settings:
             self._take(name, at_least_one)
         for name in ("max_seconds", "max_cost", "timeout"):
             self._take(name, functools.partial(number, above=0))
+        self._take("thin", functools.partial(number, above=0, below=1))
         self._take("target", number)
         if self.duplicates not in ("evaluate", "reuse"):
             raise UsageError(f"duplicates: expected 'evaluate' or 'reuse', got {self.duplicates!r}")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from archsearch.errors import UsageError
 from archsearch.showing.style import (
@@ -21,6 +21,7 @@ from archsearch.showing.style import (
     ORANGE,
     RED,
     SKY,
+    axis_label,
     legend_label,
     save_figure,
     time_unit,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 MAX_POINTS = 20_000
 NARROW = 5.5
 """Inches: the width of pictures with much text, so that it can be read on a phone, too."""
+
+LARGE = 1e5
+"""From here on numbers at an axis are written as 200 k, 1.2 M."""
 
 SCALE = 0.12
 """Inches: the height of the scale of colours."""
@@ -103,14 +107,9 @@ def draw_front(
         UsageError: If no picture can be written with that suffix.
     """
     figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
-    axes = figure.add_subplot(xlabel=labels[0].replace("_", " "), ylabel=labels[1].replace("_", " "))
-    others = points[~on_front]
-    chosen = np.linspace(0, len(others) - 1, min(len(others), MAX_POINTS)).astype(int)
-    xs, ys = others[chosen].T
-    axes.scatter(xs, ys, s=12, color=GREY, alpha=0.4, linewidths=0, rasterized=True, label="each trial")
-    front = points[on_front]
+    axes = figure.add_subplot(xlabel=axis_label(labels[0]), ylabel=axis_label(labels[1]))
+    others, front = points[~on_front], points[on_front]
     front = front[np.argsort(front[:, 0])]
-    axes.plot(*front.T, color=RED, marker="o", markersize=4, linewidth=1, label="best compromises")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -119,7 +118,17 @@ def draw_front(
     room = 0.05 * (high - low) or 0.5
     lowest, highest = max(points[:, 1].min(), 2 * low - high), min(points[:, 1].max(), 2 * high - low)
     axes.set_ylim(lowest - room, highest + room)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    names = []
+    for some, name in ((others, "each other trial"), (front, "best compromises")):
+        outside = int(((some[:, 1] < lowest - room) | (some[:, 1] > highest + room)).sum())
+        names.append(f"{name} ({outside:,} of {len(some):,} lie outside this picture)" if outside else name)
+    xs, ys = others[evenly_chosen(len(others))].T
+    axes.scatter(xs, ys, s=12, color=GREY, alpha=0.4, linewidths=0, rasterized=True, label=names[0])
+    axes.plot(*front.T, color=RED, marker="o", markersize=4, linewidth=1, label=names[1])
+    for axis, values in ((axes.xaxis, points[:, 0]), (axes.yaxis, points[:, 1])):
+        if np.abs(values).max() >= LARGE:
+            axis.set_major_formatter(EngFormatter(sep=" "))
+    figure.legend(loc="outside lower center", ncols=1, frameon=False)
     return save_figure(figure, path)
 
 
@@ -137,7 +146,7 @@ def draw_columns(path: str | Path | None, columns: Mapping[str, Sequence[float]]
     (label, xs), *rest = columns.items()
     figure = Figure(figsize=(8, 0.6 + 2 * len(rest)), facecolor="white", layout="constrained")
     for row, (name, ys) in enumerate(rest):
-        axes = figure.add_subplot(len(rest), 1, row + 1, ylabel=name.replace("_", " "))
+        axes = figure.add_subplot(len(rest), 1, row + 1, ylabel=axis_label(name))
         axes.plot(xs, ys, color=BLUE, marker="o", markersize=3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
@@ -223,19 +232,33 @@ def draw_heat_maps(
     return save_figure(figure, path)
 
 
+def shown_range(ys: npt.NDArray[np.float64]) -> tuple[float, float, int]:
+    """From where to where a picture of these scores reaches, and how many lie below it.
+
+    Args:
+        ys: Finite scores, shape (trials,), one or more.
+    """
+    # What a search is about lies above the median; three times that range below it is room for the others.
+    top, middle = float(ys.max()), float(np.median(ys))
+    low = max(float(ys.min()), middle - 3 * (top - middle)) if top > middle else float(ys.min())
+    room = 0.05 * (top - low) or 0.5
+    return low - room, top + room, int((ys < low - room).sum())
+
+
+def evenly_chosen(count: int, most: int = MAX_POINTS) -> npt.NDArray[np.int64]:
+    """Positions of at most so many of ``count`` points."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+
+
 def _plot_scores(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> None:
     """Scatters the finite scores, and chooses the range of the y-axis."""
     xs, ys = xs[np.isfinite(ys)], ys[np.isfinite(ys)]
     if not len(ys):
         axes.text(0.5, 0.5, "no completed trial", transform=axes.transAxes, ha="center", color=INK)
         return
-    # What a search is about lies above the median; three times that range below it is room for the others.
-    top, middle = float(ys.max()), float(np.median(ys))
-    low = max(float(ys.min()), middle - 3 * (top - middle)) if top > middle else float(ys.min())
-    room = 0.05 * (top - low) or 0.5
-    axes.set_ylim(low - room, top + room)
-    below = int((ys < low - room).sum())
+    low, high, below = shown_range(ys)
+    axes.set_ylim(low, high)
     label = f"each trial ({below:,} of {len(ys):,} lie below this picture)" if below else "each trial"
-    chosen = np.linspace(0, len(ys) - 1, min(len(ys), MAX_POINTS)).astype(int)
+    chosen = evenly_chosen(len(ys))
     size = min(max(6_000 / len(ys), 5.0), 25.0)
     axes.scatter(xs[chosen], ys[chosen], s=size, color=BLUE, alpha=0.35, linewidths=0, rasterized=True, label=label)

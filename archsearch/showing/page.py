@@ -19,7 +19,11 @@ th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right;
 th:first-child, td:first-child { text-align: left }
 td.code { text-align: left; font-family: ui-monospace, monospace; white-space: normal; min-width: 18rem }
 th.code { text-align: left }
-img { max-width: 100%; height: auto }
+.picture { display: block; overflow-x: auto; cursor: zoom-in } .picture input { position: absolute; opacity: 0 }
+.picture img { max-width: 100%; height: auto; display: block }
+.picture input:checked + img { max-width: none; cursor: zoom-out }
+.picture input:focus-visible + img { outline: 2px solid }
+@media (max-width: 600px) { body { margin: 1rem auto } td.code { white-space: nowrap } }
 pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; font-size: .85rem }
 """
 
@@ -72,9 +76,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], last_is_code: bool
 
 
 def picture(path: Path, title: str) -> str:
-    """A PNG file, inside the page."""
+    """A PNG file, inside the page; a click, or the space bar, shows it in full, and as wide as the page again."""
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{html_text(title)}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{html_text(title)}" src="data:image/png;base64,{data}">'
+    return f'<label class="picture"><input type="checkbox" aria-label="in full">{image}</label>'
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 0) -> str:

@@ -15,25 +15,28 @@ from archsearch.files.checksums import Damaged
 from archsearch.files.damage import reads_folder
 from archsearch.keeping.columns import has_status
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.ledger import total_cost
+from archsearch.keeping.ledger import total_cost, used_of
 from archsearch.keeping.trust import refuse_links
 from archsearch.showing.page import aligned, heading, page, paragraph, picture, table, terms
 from archsearch.showing.report_pictures import draw_best, draw_curves, draw_front, draw_searched, draw_set_up
 from archsearch.showing.rows import (
     MakeTable,
     best_rows,
+    calibration_of_run,
     certainty_parts,
     component_text,
+    failure_parts,
     make_tables,
     number_text,
     print_rows,
     repeats_in,
+    score_label,
     searched_facts,
     shown_columns,
     standing_of_run,
 )
 from archsearch.space import Space
-from archsearch.trial import Cost
+from archsearch.trial import Cost, Used
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,9 +101,10 @@ def report(
     searched = _searched(folder, space, truth)
     gradient = [] if searched is None else [searched_facts(*searched, space, table)]
     certain = certainty_parts(standing)
-    shown = [each for each in (*certain, verification, *gradient, *make_tables(table, tables)) if each]
+    failures = failure_parts(calibration_of_run(table, space), folder.thinned())
+    shown = [each for each in (*certain, verification, *gradient, *failures, *make_tables(table, tables)) if each]
     sections = [*([] if front is None else _front_parts(front, top)), *(each.html() for each in shown)]
-    page = _write(folder, space, table, rows, facts, front, searched, sections)
+    page = _write(folder, score_label(config), space, table, rows, facts, front, searched, sections)
     print_rows(rows, facts)
     if front is not None:
         say(f"front     {front}\n\n{aligned(_front_cells(front, top), left=-1)}\n")
@@ -137,6 +141,7 @@ def _searched(folder: RunFolder, space: Space | None, table: Evaluator | None) -
 
 def _write(
     folder: RunFolder,
+    label: str,
     space: Space | None,
     table: pa.Table,
     rows: list[dict[str, Any]],
@@ -152,9 +157,9 @@ def _write(
     target = folder.path / "report"
     try:
         target.mkdir(exist_ok=True)
-        draw_curves(table, target, folder.path.name)
+        draw_curves(table, target, folder.path.name, label)
         pictures = draw_best(space, tuple(rows[0]["architecture"]), target)
-        pictures |= draw_front(front, target) | draw_set_up(folder.path, target, folder.notices)
+        pictures |= draw_front(front, target, label) | draw_set_up(folder.path, target, folder.notices)
         if searched is not None:
             write_parquet(target / RECORDS, searched[0].with_truth(searched[1]))
             pictures |= draw_searched(*searched, target)
@@ -177,22 +182,24 @@ class Bill(NamedTuple):
     Attributes:
         trials: Cost of all tries, those that are not done yet included.
         set_up: Cost of the evaluator's one-off work.
+        used: What trials used, by counters.
         faults: How often what went wrong, by kind.
     """
 
     trials: Cost
     set_up: Cost
     faults: Mapping[str, int]
+    used: Used = Used()
 
 
 def bill_of(folder: RunFolder, table: pa.Table) -> Bill:
     """The bill of a run with these trials."""
-    return Bill(total_cost(table) + folder.pending_cost(), folder.setup_cost(), folder.faults())
+    return Bill(total_cost(table) + folder.pending_cost(), folder.setup_cost(), folder.faults(), used_of(table))
 
 
 def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table, bill: Bill) -> dict[str, str]:
     """What was run and what it cost, as text."""
-    from archsearch.basics.words import format_cost, format_faults
+    from archsearch.basics.words import format_cost, format_faults, format_used
     from archsearch.keeping.stored_run import NOTE
 
     failures = table.filter(has_status(table, "failed"))["failure"].value_counts().to_pylist()
@@ -208,6 +215,7 @@ def facts_of(folder: RunFolder, config: dict[str, Any], table: pa.Table, bill: B
         facts["faults"] = f"{format_faults(bill.faults)} (in faults.jsonl)"
     facts["cost"] = format_cost(bill.trials)
     facts["set-up"] = format_cost(bill.set_up)
+    facts["used"] = format_used(bill.used)
     note = folder.path / "evaluator" / NOTE
     if note.is_file():
         facts["note"] = note.read_text(encoding="utf-8", errors="replace")

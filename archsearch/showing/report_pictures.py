@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archsearch.files.damage import Notices
 from archsearch.keeping.columns import REPEAT, has_status
@@ -22,24 +22,47 @@ if TYPE_CHECKING:
     from archsearch.ranking.derived import Searched, Truth
 
 
-def draw_curves(table: pa.Table, target: Path, title: str) -> None:
+def draw_curves(table: pa.Table, target: Path, title: str, ylabel: str = "score") -> None:
     """The learning curve over trials, and over billed cost where there is some."""
-    draw_curve(table, target / "learning_curve.png", title)
-    draw_curve(table, target / "learning_curve_cost.png", title, by_cost=True)
+    draw_curve(table, target / "learning_curve.png", title, ylabel)
+    draw_curve(table, target / "learning_curve_cost.png", title, ylabel, by_cost=True)
 
 
-def draw_curve(table: pa.Table, path: Path | None, title: str, *, by_cost: bool = False) -> Figure:
+def draw_curve(
+    table: pa.Table, path: Path | None, title: str, ylabel: str = "score", *, by_cost: bool = False
+) -> Figure:
     """The learning curve of a run's trials, over completed trials or billed cost."""
-    import numpy as np
-
     from archsearch.showing.curves import draw_learning_curve
+
+    course = course_of(table)
+    label = "" if by_cost else "completed trials"
+    seconds = course.seconds if by_cost else None
+    return draw_learning_curve(path, course.scores, course.best, label, title, seconds, ylabel)
+
+
+class Course(NamedTuple):
+    """How a search went, for each of its completed trials, in order.
+
+    Attributes:
+        scores: Of each, shape (trials,).
+        best: The best so far: with budgets, of those trained longest, so that it may fall; not of repeats. ``-inf``
+            before there is one.
+        seconds: Billed seconds up to and including each, failed ones too, rising.
+    """
+
+    scores: npt.NDArray[np.float64]
+    best: npt.NDArray[np.float64]
+    seconds: npt.NDArray[np.float64]
+
+
+def course_of(table: pa.Table) -> Course:
+    """How a search went, by its trials, in the columns of the history."""
+    import numpy as np
 
     is_completed = has_status(table, "completed")
     completed = table.filter(is_completed)
     scores = completed["score"].to_numpy()
-    seconds = np.cumsum(billed_seconds(table))[np.asarray(is_completed)] if by_cost else None
-    label = "" if by_cost else "completed trials"
-    return draw_learning_curve(path, scores, _best_so_far(completed, scores), label, title, seconds)
+    return Course(scores, _best_so_far(completed, scores), np.cumsum(billed_seconds(table))[np.asarray(is_completed)])
 
 
 def _best_so_far(completed: pa.Table, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -71,16 +94,19 @@ def draw_best(space: Space | None, architecture: Architecture, target: Path) -> 
     return {"Best architecture": "best.png"}
 
 
-def draw_front(front: Front | None, target: Path) -> dict[str, str]:
+def draw_front(front: Front | None, target: Path, label: str) -> dict[str, str]:
     """Draws the first two objectives, and how the hypervolume grew: title and file of each picture."""
     from archsearch.showing.curves import draw_columns, draw_front
 
     if front is None:
         return {}
     (first, second), points = list(front.objectives)[:2], front.points[:, :2]
-    draw_front(target / "front.png", points[:, ::-1], front.on_front, (second, first))
-    columns = dict(zip(("completed trials", "hypervolume"), front.growth.T.tolist(), strict=True))
-    draw_columns(target / "hypervolume.png", columns, "share of the box that was seen")
+    said = {"score": label}
+    draw_front(
+        target / "front.png", points[:, ::-1], front.on_front, (said.get(second, second), said.get(first, first))
+    )
+    columns = dict(zip(("completed trials", "hypervolume, share"), front.growth.T.tolist(), strict=True))
+    draw_columns(target / "hypervolume.png", columns, "share of the box between the worst and the best that were seen")
     return {"Best compromises": "front.png", "Hypervolume by trials": "hypervolume.png"}
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archsearch.basics.words import plain, say
+from archsearch.basics.words import format_faults, format_figure, plain, say
 from archsearch.components import import_object, one_line
 from archsearch.errors import UsageError
+from archsearch.failing.calibration import MOST_TRIALS, Calibration, calibrate
 from archsearch.files.arrow import array
-from archsearch.keeping.columns import REPEAT, RESERVED_COLUMNS, has_status
+from archsearch.keeping.columns import PROPOSED_BY, REPEAT, RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.racing.certainty import certainty_of
 from archsearch.racing.standing import Standing, standing_of
 from archsearch.showing.page import aligned, heading, table, terms
 
+BEST_OF = 10
+"""The best trials, of which a report says who proposed them."""
 _ORDER = " order"
 """A column that no metric is called."""
 
@@ -65,7 +69,8 @@ def standing_of_run(folder: RunFolder, config: Mapping[str, Any]) -> Standing | 
     certainty = certainty_of(config["settings"].get("certainty") or race.get("error"))
     if certainty is None:
         return None
-    noise, planned = config.get("noise", race.get("noise")), config["settings"].get("trials")
+    said = config.get("noise", (config.get("plan") or {}).get("noise"))  # the former by 0.1.0
+    noise, planned = race.get("noise") if said is None else said, config["settings"].get("trials")
     return standing_of(folder.trials(config["seed"]), certainty, noise=noise, planned=planned)
 
 
@@ -76,6 +81,37 @@ def repeats_in(table: pa.Table) -> int:
     if REPEAT not in table.column_names:
         return 0
     return int(table.filter(pc.and_(has_status(table, "completed"), pc.is_valid(table[REPEAT]))).num_rows)
+
+
+def calibration_of_run(table: pa.Table, space: Space | None) -> Calibration | None:
+    """What is predicted of a run's failures against what happened; None: none failed, or its space is not known."""
+    import pyarrow.compute as pc
+
+    newest = table.slice(max(0, len(table) - MOST_TRIALS))
+    if space is None or not pc.any(has_status(newest, "failed")).as_py():
+        return None
+    if REPEAT in newest.column_names:  # of which a search learns nothing
+        newest = newest.filter(pc.is_null(newest[REPEAT]))
+    columns = (newest[name].to_pylist() for name in ("architecture", "failure"))
+    trials = [(tuple(architecture), failure) for architecture, failure in zip(*columns, strict=True)]
+    return calibrate((trial for trial in trials if trial[0] in space), space)
+
+
+def failure_parts(calibration: Calibration | None, thinned: int | None) -> list[ReportFacts | ReportTable]:
+    """What a report says of failures: whether they can be predicted, and predicted against observed rates."""
+    if calibration is None:
+        return []
+    facts = {"failed": format_faults(calibration.failures), "learnt apart": ", ".join(calibration.kinds) or "none"}
+    if thinned is not None:
+        facts["thinned"] = f"{thinned:,} proposals were refused as likely to fail"
+    parts: list[ReportFacts | ReportTable] = [ReportFacts("Failures", {**facts, "predicted": calibration.sentence})]
+    if calibration.bins:
+        rows = [["probability of a failure", "trials", "predicted", "observed"]]
+        for each in calibration.bins:
+            span = f"{each.low:g} to {each.high:g}"
+            rows.append([span, f"{each.trials:,}", f"{each.predicted:.3f}", f"{each.observed:.3f}"])
+        parts.append(ReportTable("Failures: predicted against observed rate", rows))
+    return parts
 
 
 def certainty_parts(standing: Standing | None) -> list[ReportFacts | ReportTable]:
@@ -94,6 +130,17 @@ def certainty_parts(standing: Standing | None) -> list[ReportFacts | ReportTable
         rows[1][-1] = "leads"
         parts.append(ReportTable("Scored again", rows))
     return parts
+
+
+def score_label(config: Mapping[str, Any]) -> str:
+    """What an axis of a run's scores says: what its evaluator said of them, or "score" and what its settings tell."""
+    said = config.get("score_label")
+    if isinstance(said, str) and said:
+        return plain(said)
+    evaluator = config["evaluator"]
+    told = [str(evaluator["class_path"]).replace(":", ".").rpartition(".")[2]]
+    told += [Path(task).name for task in (evaluator["init_args"].get("task"),) if isinstance(task, str)]
+    return f"score ({', '.join(map(plain, told))})"
 
 
 def component_text(description: dict[str, Any]) -> str:
@@ -146,10 +193,8 @@ def shown_columns(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def number_text(value: Any) -> str:
-    """A figure for people; a dash where there is none."""
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+    """A figure for people, as ``format_figure`` writes it; an ``int``, such as an id, as it is."""
+    return str(value) if isinstance(value, int) else format_figure(value)
 
 
 class ReportFacts(NamedTuple):
@@ -233,7 +278,27 @@ class ReportTable(NamedTuple):
 MakeTable = Callable[["pa.Table"], "ReportTable | None"]
 """From the trials, one row each, with the columns of the history; None where there is nothing to show."""
 
-TABLES: tuple[MakeTable, ...] = ()
+
+def proposers(trials: pa.Table) -> ReportTable | None:
+    """What came of the proposals of each: the controller's own, an adviser's, those that were put by hand."""
+    import pyarrow.compute as pc
+
+    if PROPOSED_BY not in trials.column_names:
+        return None
+    completed = trials.filter(has_status(trials, "completed")).sort_by([("score", "descending")])
+    if REPEAT in completed.column_names:
+        completed = completed.filter(pc.is_null(completed[REPEAT]))
+    by = [each or "controller" for each in completed[PROPOSED_BY].to_pylist()]
+    scores = completed["score"].to_pylist()
+    rows = [["proposed by", "completed", "best", "mean", f"of the best {min(BEST_OF, len(by))}"]]
+    for who in dict.fromkeys(["controller", *sorted(set(by))]):
+        own = [score for each, score in zip(by, scores, strict=True) if each == who]
+        mean = f"{sum(own) / len(own):.6g}" if own else ""
+        rows.append([who, f"{len(own):,}", f"{own[0]:.6g}" if own else "", mean, str(by[:BEST_OF].count(who))])
+    return ReportTable("Who proposed", rows)
+
+
+TABLES: tuple[MakeTable, ...] = (proposers,)
 """In every report, before those that its user names."""
 
 

@@ -17,8 +17,9 @@ from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import ends
 from archsearch.showing.report import RECENT_TRIALS, bill_of, facts_of, space_or_none
-from archsearch.showing.rows import best_rows, number_text, shown_columns, standing_of_run
+from archsearch.showing.rows import best_rows, calibration_of_run, number_text, shown_columns, standing_of_run
 from archsearch.space import Space
+from archsearch.stores.places import is_store
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -63,16 +64,17 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     """
     folder = RunFolder(directory)
     config, running = folder.config(), folder.in_use()
-    table = folder.table(space_or_none(folder, config, trust))
+    space = space_or_none(folder, config, trust)
+    table = folder.table(space)
     bill = bill_of(folder, table)
     facts = facts_of(folder, config, table, bill)
     completed = table.filter(has_status(table, "completed")).num_rows
-    limits = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
-    limits = {name: value for name, value in limits.items() if value is not None}
+    limits = _stops_at(config)
     state = "running" if running else "not running"
-    killed = left_running(folder.path / "lock")
+    killed = not running and left_running(folder.path / "lock")
     standing = standing_of_run(folder, config)
     best = best_rows(table, 1, standing)
+    failures = calibration_of_run(table, space)
     document: dict[str, Any] = {
         "directory": str(directory),
         "state": "killed" if killed else state,
@@ -86,8 +88,10 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
         "seconds_left": None,
         "best": _best(best[0]) if best else None,
         "certainty": None if standing is None else standing.document(),
+        "failures": None if failures is None else {**failures.document(), "thinned": folder.thinned()},
         "cost": bill.trials.amounts(),
         "setup_cost": bill.set_up.amounts(),
+        "used": bill.used._asdict(),
         "faults": bill.faults,
         "damage": list(folder.notices.lines),
         "newest": _newest(table),
@@ -100,13 +104,18 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     if pending := document["trials"]["pending"]:
         lines["pending"] = f"{pending:,}"
     lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
-    lines |= _pace(document)
+    lines |= ({} if failures is None else {"failing": failures.sentence}) | _pace(document)
     if best:
         lines["best"] = f"{number_text(best[0]['score'])} (trial {best[0]['id']}), {best[0]['name']}"
     if standing is not None:
         lines["certainty"] = standing.sentence
-    lines |= {name: facts[name] for name in ("cost", "set-up", "executor")}
+    lines |= {name: facts[name] for name in ("cost", "set-up", "used", "executor")}
     return Told("\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items()), document)
+
+
+def _stops_at(config: Mapping[str, Any]) -> dict[str, float]:
+    ends = {name: config["settings"].get(name) for name in ("trials", "max_cost", "max_seconds", "target")}
+    return {name: value for name, value in ends.items() if value is not None}
 
 
 def _rate(table: pa.Table) -> float | None:
@@ -235,7 +244,7 @@ def shown(what: str, space: Space, trial: int | None = None, out: str | None = N
         UsageError: If there is no such architecture, trial or kind of picture.
     """
     lines, row = list[str](), dict[str, Any]()
-    if (Path(what) / "config.yaml").exists():
+    if is_store(what) or (Path(what) / "config.yaml").exists():
         space, row = _trial_of_run(what, trial, trust)
         architecture = tuple(row["architecture"])
         metrics = [f"{plain(name)} {number_text(row[name])}" for name in shown_columns([row]) if row[name] is not None]

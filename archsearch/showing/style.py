@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from pathlib import Path
 
@@ -46,6 +47,24 @@ def legend_label(name: str) -> str:
     """A name as a picture shows it: not too long, no formula; Matplotlib leaves out what begins with an underscore."""
     name = name if len(name) <= LABEL_LETTERS else f"{name[: LABEL_LETTERS - 3]}..."
     return f" {name}" if name.startswith("_") else name
+
+
+UNITS = (
+    (re.compile(r"(.*accuracy.*)"), "%"),
+    (re.compile(r"(.*)_seconds"), "s"),
+    (re.compile(r"(.*)_joules"), "J"),
+    (re.compile(r"(.*)_kwh"), "kWh"),
+    (re.compile(r"(.*)_bytes"), "bytes"),
+)
+"""What this package's names of metrics tell of their units; accuracies are in percent everywhere."""
+
+
+def axis_label(metric: str) -> str:
+    """What an axis of a metric says: its name in words, with its unit, as far as the name tells that."""
+    for pattern, unit in UNITS:
+        if found := pattern.fullmatch(metric):
+            return f"{found[1].replace('_', ' ')}, {unit}"
+    return metric.replace("_", " ")
 
 
 def write_literally(figure: Figure) -> None:

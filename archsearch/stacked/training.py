@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from archsearch.networks.compiled import compiled
 from archsearch.stacked.side_by_side import SideBySide, Standing, joined, shares, standing_of
 from archsearch.task import Judged, Part
 from archsearch.training.batches import Batch, to_score
@@ -30,7 +31,8 @@ def standing(trainer: Trainer, runs: Sequence[Run]) -> Standing | None:
         return None
     if any(run.step != first.step or run.others for run in runs):
         return None
-    return standing_of(first.network, trainer.data.input_shape)
+    how = standing_of(first.network, trainer.data.input_shape)
+    return None if recipe.compile and how == "joined" else how  # what puts channels in order is not compiled
 
 
 def train_together(trainer: Trainer, runs: Sequence[Run], how: Standing, until: int, total: int, meter: Meter) -> None:
@@ -45,6 +47,8 @@ def train_together(trainer: Trainer, runs: Sequence[Run], how: Standing, until: 
     optimizer = make_optimizer(stack.network, recipe, trainer.where)
     _take_states(stack, optimizer, runs)
     lead = Run(first.architecture, stack.network, optimizer, first.generator, first.goal, step=first.step)
+    if recipe.compile:
+        lead.called = compiled(stack.network, trainer.where)
     rising = recipe.warm_up * trainer.updates_per_epoch
     losses: list[list[float]] = []
 

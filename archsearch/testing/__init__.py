@@ -18,6 +18,7 @@ One check starts a fresh Python process. A script that runs the suites needs the
 ``if __name__ == "__main__":`` guard.
 """
 
+import archsearch.testing.hearing  # noqa: F401  which registers a check
 from archsearch.testing.controllers import check_controller
 from archsearch.testing.evaluators import check_evaluator
 from archsearch.testing.models import check_model

@@ -35,6 +35,10 @@ TASK_CHECKS: dict[str, Callable[[MakeTask], None]] = {}
 class ContractError(AssertionError):
     """A component breaks its contract.
 
+    Args:
+        message: What fails, a line each.
+        failures: The error of each failed check, by name.
+
     Attributes:
         failures: The error of each failed check, by name; empty if a single check raised this.
     """

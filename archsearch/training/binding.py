@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,13 @@ class Bound:
 
     Attributes:
         folder: Where files are kept; None: nowhere.
+        memory: Whether bytes are counted, too.
         space: Whose networks are trained (after ``bind``).
         chosen: Which training images are used (after ``bind``).
     """
 
     folder: Path | None = None
+    memory: bool = False
     space: Space
     chosen: torch.Tensor
 
@@ -65,6 +68,7 @@ class Bound:
             ("dropout", recipe.dropout, kind == TOKENS),
             ("accumulate", recipe.accumulate if recipe.accumulate > 1 else None, kind == IMAGES),
             ("processes", recipe.processes if recipe.processes > 1 else None, kind == IMAGES),
+            ("compile", recipe.compile, kind == IMAGES),
             ("precision", recipe.precision if recipe.precision != "full" else None, kind == IMAGES),
         ):
             if given and not fits:
@@ -224,6 +228,19 @@ class Bound:
         return self.sizes.of(architecture)
 
     def measure(self, architecture: Architecture) -> Mapping[str, float]:
-        """``params`` and ``flops`` (multiply-adds of one example) of a network, without training it."""
+        """``params`` and ``flops`` (multiply-adds of one example), with ``memory`` also ``bytes``, without training."""
         macs, parameters = self.size(self.space.validate(architecture))
-        return {"params": parameters, "flops": macs}
+        sizes: dict[str, float] = {"params": parameters, "flops": macs}
+        return {**sizes, **self.bytes(architecture)} if self.memory else sizes
+
+    def bytes(self, architecture: Architecture) -> Mapping[str, float]:
+        """What a network needs memory for: to be used for one example, and to be trained by the recipe, in bytes.
+
+        Training in float32; of tasks of tokens that is not known (NaN).
+        """
+        recipe = self.recipe_of(architecture)
+        if self.data.goal.order != "shuffled":
+            return {**self.sizes.bytes(architecture, 0, 0), "training_bytes": math.nan}
+        batch = -(-recipe.batch_size // (recipe.accumulate * recipe.processes))
+        slots = 2 if recipe.optimizer == "adamw" else int(recipe.momentum > 0)
+        return {**self.sizes.bytes(architecture, batch, slots)}

@@ -11,6 +11,7 @@ import torch
 
 from archsearch.abilities import SharedWeights
 from archsearch.basics.seeding import stream
+from archsearch.networks.memory import bytes_of, training_bytes
 from archsearch.networks.multiply_adds import multiply_adds, parameter_count, synchronise
 from archsearch.networks.network import Network
 from archsearch.networks.structure import Structure
@@ -132,9 +133,11 @@ class Sizes:
         self, space: Space, make: Callable[[Architecture | None], Network], input_shape: tuple[int, ...]
     ) -> None:
         self._space = space
+        self._make = make
         self._structure = Structure(make, isinstance(space, SharedWeights), values=False)
         self._input_shape = input_shape
         self._known: dict[Architecture | None, tuple[int, int]] = {}
+        self._bytes: dict[Architecture, dict[str, int]] = {}
 
     def of(self, architecture: Architecture | None) -> tuple[int, int]:
         """Multiply-adds of one example, and trainable parameters; for None the means of random paths."""
@@ -143,6 +146,26 @@ class Sizes:
                 self._known.clear()
             self._known[architecture] = self._mean() if architecture is None else self._measured(architecture)
         return self._known[architecture]
+
+    def bytes(self, architecture: Architecture, batch: int, slots: int) -> dict[str, int]:
+        """What an architecture's network needs memory for; see ``archsearch.networks.memory``.
+
+        Args:
+            architecture: Whose.
+            batch: Examples that pass together in training; 0: no ``training_bytes``.
+            slots: Values that the optimiser keeps for each weight.
+        """
+        found = self._bytes.get(architecture)
+        if found is None:
+            found = bytes_of(self._structure.network(architecture), self._input_shape)
+            if batch:
+                with torch.device("meta"):
+                    network = self._make(architecture)
+                found["training_bytes"] = training_bytes(network, self._input_shape, batch, slots)
+            if len(self._bytes) >= REMEMBERED:
+                self._bytes.clear()
+            self._bytes[architecture] = found
+        return found
 
     def _mean(self) -> tuple[int, int]:
         sizes = [self.of(self._space.sample(stream(i, "size"), "architectures")) for i in range(SIZED_PATHS)]

@@ -54,6 +54,7 @@ class Recipe:
     accumulate: int = 1
     precision: Precision = "full"
     processes: int = 1
+    compile: bool = False
 
 
 UPDATES = ("learning_rate", "momentum", "weight_decay", "label_smoothing", "clip_norm")
@@ -130,6 +131,12 @@ def check_recipe(recipe: Recipe) -> None:
         for name in ("drop_path", "dropout", "auxiliary_weight"):
             if given := getattr(recipe, name):
                 raise UsageError(f"Training: {name}: expected none with several processes, got {given!r}")
+    if not isinstance(recipe.compile, bool):
+        raise UsageError(f"Training: compile: expected true or false, got {recipe.compile!r}")
+    if recipe.compile and (recipe.processes > 1 or recipe.auxiliary_weight or recipe.drop_path):
+        raise UsageError(
+            "Training: compile: expected false with several processes, an auxiliary head or drop_path, got true"
+        )
     whole_number("Training", "warm_up", recipe.warm_up)
     for names, low, high in (
         (("momentum", "label_smoothing", "drop_path", "dropout"), "0 <=", 1.0),

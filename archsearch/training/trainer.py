@@ -17,6 +17,7 @@ import torch
 
 from archsearch.errors import UsageError
 from archsearch.evaluator import Trained
+from archsearch.networks.compiled import compiled
 from archsearch.networks.multiply_adds import latency_seconds
 from archsearch.networks.network import Network, build
 from archsearch.networks.recurrent import CarriedState
@@ -114,6 +115,8 @@ class Trainer(Bound):
         network.generator, network.dropout = generator, self.recipe.dropout
         optimizer = make_optimizer(network, self.recipe_of(architecture), self.where)
         run = Run(architecture, network, optimizer, generator, self.data.goal)
+        if self.recipe.compile and architecture is not None:
+            run.called = compiled(network, self.where)
         if self.rank is not None:
             run.called = torch.nn.parallel.DistributedDataParallel(network, find_unused_parameters=True)
         return run

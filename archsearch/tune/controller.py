@@ -121,6 +121,9 @@ class TuneSearch(Controller):
     def _tell(self, trial: Trial) -> None:
         self._hand_over(trial.id, trial.score)
 
+    def _hear(self, trial: Trial) -> None:
+        """Nothing: a searcher of Tune hears of what it has suggested."""
+
     def _hand_over(self, id_: int, score: float | None) -> None:
         self._told.append([self._asked, id_, score])
         if score is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -35,6 +36,9 @@ class Crew(Queues):
     connect_seconds: float
     _lease: Lease | None = None
     _starting: dict[Any, int]
+    _leaving: set[int]
+    """Workers that are too many."""
+    _origin: float
     _evaluator_ref: Any
 
     def _lose(self, worker: int, error: str, failure: str) -> list[Trial]:
@@ -59,6 +63,7 @@ class Crew(Queues):
         self._waiting = deque()
         self._alone = deque()  # to be run with no other job on the same worker
         self._suspects = set()  # workers that run such a job
+        self._leaving = set()
         self._live = {}
         self._starting = {}
         self._queues = {}
@@ -124,6 +129,55 @@ class Crew(Queues):
         for worker in late:
             ray.kill(self._actors[worker])
             self._start_worker(worker)
+
+    # -- a search that is steered while it runs ------------------------------------------------------
+
+    def resize(self, workers: int) -> None:
+        """New workers start as soon as the cluster has places; those that are too many end with what they are at."""
+        if getattr(self, "_actors", None):  # it was started
+            for worker in range(self.workers, workers):
+                self._leaving.discard(worker)
+                self._suspects.discard(worker)
+                if worker not in self._actors:
+                    self._start_worker(worker)
+            self._leaving.update(worker for worker in self._actors if worker >= workers)
+        self.workers = workers
+
+    def _let_go(self) -> None:
+        """Ends workers that are too many and have nothing to do."""
+        import ray
+
+        for worker in [worker for worker in self._leaving if not self._queues.get(worker, True)]:
+            self._leaving.discard(worker)
+            self._suspects.discard(worker)
+            del self._queues[worker]
+            self._places.pop(worker, None)
+            ray.kill(self._actors.pop(worker))
+        self._suspects |= self._leaving  # who leaves is sent nothing more
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """For batches that are sent from now on."""
+        self.timeout = self._timeout = seconds
+        if seconds is None:
+            for batch in self._live.values():
+                batch.deadline = math.inf
+
+    def skip(self, seconds: float) -> None:
+        """See ``Executor.skip``."""
+        self._origin += seconds
+
+    def drop(self, id_: int) -> float:
+        """Takes it out of what is not sent; kills the worker that is at it, and nothing else."""
+        for jobs in (self._waiting, self._alone):
+            for job in [job for job in jobs if job.id == id_]:
+                jobs.remove(job)
+        for queue in list(self._queues.values()):
+            batch = self._live[queue[0]] if queue else None
+            if batch is not None and [job.id for job in batch.jobs] == [id_] and len(queue) == 1:
+                seconds = self.now() - batch.begun
+                self._lose(batch.worker, "cancelled by hand", "cancelled")
+                return seconds
+        return 0.0
 
     def _each(self) -> dict[str, float]:
         """What a worker needs, by Ray's names."""

@@ -54,6 +54,7 @@ class RayExecutor(Crew):
     name = "ray"
     concurrent = True
     judges = True
+    wakes = True
 
     def __init__(
         self,
@@ -186,6 +187,8 @@ class RayExecutor(Crew):
         import ray
 
         while True:
+            if self._leaving:
+                self._let_go()
             self._send()
             self._speculate()
             references = [*self._live, *self._starting]

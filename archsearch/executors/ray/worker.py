@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from archsearch.evaluator import Evaluator
 from archsearch.executors.evaluating import evaluate_batch_safely, evaluates_batches
 from archsearch.executors.executor import Outcome
+from archsearch.executors.usage import GAUGE
 from archsearch.trial import Query
 
 MAX_PRINTED_LINES = 20
@@ -39,6 +40,7 @@ class Worker:
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
         self._printed = Printed()
+        GAUGE.alone, GAUGE.energy = True, False  # others evaluate on this machine, too
 
     def ready(self) -> tuple[str, tuple[str, ...]]:
         """Where it runs, once it can: the fields of ``Place``."""

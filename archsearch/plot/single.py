@@ -30,7 +30,7 @@ def learning_curve(source: Source, *, over: Literal["trials", "cost"] = "trials"
         raise UsageError(f"learning_curve: over: expected trials or cost, got {over!r}")
     found = searched(source, trust)
     found.need_completed()
-    return draw_curve(found.trials, None, found.name, by_cost=over == "cost")
+    return draw_curve(found.trials, None, found.name, found.label, by_cost=over == "cost")
 
 
 def front(source: Source, objectives: Mapping[str, Direction], *, trust: bool = False) -> Figure:
@@ -46,10 +46,11 @@ def front(source: Source, objectives: Mapping[str, Direction], *, trust: bool = 
     """
     if len(objectives) != 2:
         raise UsageError(f"front: objectives: expected two, got {', '.join(objectives) or 'none'}")
-    found = front_of(searched(source, trust).completed, objectives)
+    run = searched(source, trust)
+    found = front_of(run.completed, objectives)
     if found is None:
         raise UsageError(f"front: no trial has finite numbers for {' and '.join(objectives)}")
-    first, second = found.objectives
+    first, second = (run.label if name == "score" else name for name in found.objectives)
     return draw_front(None, found.points[:, ::-1], found.on_front, (second, first))
 
 
