@@ -214,13 +214,41 @@ def tokens(space: Tree, architectures: Sequence[Architecture] | npt.NDArray[np.i
     """
     if space.arities is None:
         return space.by_name.tokens(as_tuples(architectures), space.max_length, space.max_options)
-    found = np.asarray(architectures, np.int64).reshape(len(architectures), space.max_length)
-    return found + 1 + np.arange(space.max_length) * space.max_options
+    return options_of(space, architectures) + 1 + np.arange(space.max_length) * space.max_options
 
 
 def vocabulary(space: Tree) -> int:
     """How many tokens there can be."""
     return (space.max_length if space.arities is not None else len(space.by_name.names)) * space.max_options
+
+
+class Columns(NamedTuple):
+    """The decisions of a space; of a conditional one by name.
+
+    Attributes:
+        names: Of the decisions.
+        counts: Of options of each, shape (decisions,).
+        scales: Where they lie, if they are in order.
+    """
+
+    names: Sequence[str]
+    counts: npt.NDArray[np.int64]
+    scales: Sequence[Sequence[float] | None]
+
+
+def columns_of(space: Tree) -> Columns:
+    """The decisions that ``options_of`` has a column for."""
+    if space.arities is None:
+        known = space.by_name
+        return Columns(known.names, known.options, known.scales)
+    return Columns(_labels(space), np.array(space.arities, np.int64), scales(space))
+
+
+def options_of(space: Tree, architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The option of each decision, shape (n, decisions); ``ABSENT`` where an architecture has no such decision."""
+    if space.arities is None:
+        return space.by_name.table(as_tuples(architectures))
+    return np.asarray(architectures, np.int64).reshape(len(architectures), space.max_length)
 
 
 def scales(space: Tree) -> Sequence[Sequence[float] | None]:
@@ -232,8 +260,13 @@ def scales(space: Tree) -> Sequence[Sequence[float] | None]:
 
 def in_order(space: Tree) -> list[str]:
     """Names of the decisions whose options are in order."""
-    names = space.by_name.names if space.arities is None else [space.label((0,) * i) for i in range(space.max_length)]
+    names = space.by_name.names if space.arities is None else _labels(space)
     return [name for name, scale in zip(names, scales(space), strict=True) if scale is not None]
+
+
+def _labels(space: Tree) -> list[str]:
+    """Names of the decisions of a space of fixed length."""
+    return [space.label((0,) * place) for place in range(space.max_length)]
 
 
 def as_tuples(architectures: Sequence[Architecture] | npt.NDArray[np.int64]) -> Sequence[Architecture]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.basics.decisions import ABSENT, kinds_of_names, scales
+from archsearch.basics.decisions import ABSENT, columns_of, kinds_of_names, options_of
 from archsearch.trial import Architecture
 
 if TYPE_CHECKING:
@@ -29,26 +29,16 @@ class Features:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        by_name = space.by_name if space.arities is None else None
-        if by_name is None:
-            names, options = [space.label((0,) * place) for place in range(space.max_length)], list(space.arities or ())
-        else:
-            names, options = by_name.names, by_name.options.tolist()
-        self._scales = list(scales(space))
+        names, options, self._scales = columns_of(space)
         self._free = [column for column, scale in enumerate(self._scales) if scale is None]
-        self._widths = np.array([options[column] for column in self._free], np.int64)
+        self._widths = options[self._free]
         kinds = np.array(kinds_of_names([names[column] for column in self._free]), np.int64)
         self._kinds, self._sizes = kinds, np.bincount(kinds, minlength=1)
 
     def __call__(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
         """Their columns, shape (n, columns), from 0 to 1 or, of counts, to the root of the decisions of a kind."""
-        table = self._table(architectures)
+        table = options_of(self._space, architectures)
         return np.concatenate([self._ordered(table), *self._unordered(table[:, self._free])], axis=1)
-
-    def _table(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.int64]:
-        if self._space.arities is None:
-            return self._space.by_name.table(architectures)
-        return np.asarray(architectures, np.int64).reshape(len(architectures), self._space.max_length)
 
     def _ordered(self, table: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         columns = [np.zeros((len(table), 0))]

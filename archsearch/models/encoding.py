@@ -22,12 +22,12 @@ space decisions are known by name, wherever they stand, and to be absent is an o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from archsearch.basics.decisions import ABSENT, as_tuples, kinds_of_names, scales
+from archsearch.basics.decisions import ABSENT, columns_of, kinds_of_names, options_of, scales
 from archsearch.basics.operation_graphs import PATH_COLUMNS, OperationGraphs
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture
@@ -130,54 +130,25 @@ def encode(
 Architectures = Sequence[Architecture] | npt.NDArray[np.int64]
 
 
-class Table(NamedTuple):
-    """Architectures as options, with what their decisions are.
-
-    Attributes:
-        options: Shape (n, decisions); ``ABSENT`` where an architecture has no such decision.
-        names: Of the decisions.
-        counts: Of options of each.
-        scales: Where they lie, if they are in order.
-        absent: Whether decisions can be absent.
-    """
-
-    options: npt.NDArray[np.int64]
-    names: Sequence[str]
-    counts: npt.NDArray[np.int64]
-    scales: Sequence[Sequence[float] | None]
-    absent: bool
-
-
-def table_of(space: Space, architectures: Architectures) -> Table:
-    """A column for each decision; in a conditional space by name."""
-    if space.arities is None:
-        known = space.by_name
-        return Table(known.table(as_tuples(architectures)), known.names, known.options, known.scales, True)
-    names = [space.label((0,) * place) for place in range(space.max_length)]
-    options = np.asarray(architectures, np.int64).reshape(-1, space.max_length)
-    return Table(options, names, np.array(space.arities), scales(space), False)
-
-
 def numbers(space: Space, architectures: Architectures) -> npt.NDArray[np.float32]:
     """Of each decision in order where its option lies, 0 to 1; if it can be absent, also whether it is there."""
-    table = table_of(space, architectures)
-    columns = []
-    for column, scale in enumerate(table.scales):
+    table, columns = options_of(space, architectures), []
+    for column, scale in enumerate(scales(space)):
         if scale is not None:
-            options = table.options[:, column]
+            options = table[:, column]
             there = options != ABSENT
             columns.append(np.where(there, np.asarray(scale)[options], 0.5))
-            columns += [there] if table.absent else []
+            columns += [there] if space.arities is None else []
     return np.stack(columns, axis=1).astype(np.float32)
 
 
 def categories(space: Space, architectures: Architectures) -> npt.NDArray[np.float32]:
     """One-hot of each decision that is in no order; if it can be absent, that is an option."""
-    table = table_of(space, architectures)
-    found = []
-    for column, (scale, count) in enumerate(zip(table.scales, table.counts.tolist(), strict=True)):
+    table, (_, counts, orders) = options_of(space, architectures), columns_of(space)
+    first, found = ABSENT if space.arities is None else 0, []
+    for column, (scale, count) in enumerate(zip(orders, counts.tolist(), strict=True)):
         if scale is None:
-            found.append(table.options[:, [column]] == np.arange(-1 if table.absent else 0, count))
+            found.append(table[:, [column]] == np.arange(first, count))
     return np.concatenate(found, axis=1).astype(np.float32)
 
 
@@ -199,11 +170,11 @@ def _check_split(space: Space, encodings: Sequence[Encoding]) -> None:
 
 def counts_by_kind(space: Space, architectures: Architectures) -> npt.NDArray[np.float32]:
     """How often decisions of each kind, but for those in order, take each option: shape (n, options of all kinds)."""
-    table = table_of(space, architectures)
-    free = [column for column, scale in enumerate(table.scales) if scale is None]
-    kinds, options = kinds_of_names([table.names[column] for column in free]), table.options[:, free]
+    names, lengths, orders = columns_of(space)
+    free = [column for column, scale in enumerate(orders) if scale is None]
+    kinds, options = kinds_of_names([names[column] for column in free]), options_of(space, architectures)[:, free]
     widths = np.zeros(max(kinds, default=-1) + 1, np.int64)
-    np.maximum.at(widths, kinds, table.counts[free])
+    np.maximum.at(widths, kinds, lengths[free])
     starts = (np.cumsum(widths) - widths)[kinds]
     n, total = len(options), int(widths.sum())
     rows, columns = np.nonzero(options != ABSENT)
