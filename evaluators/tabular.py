@@ -211,11 +211,8 @@ class Tabular(Evaluator):
         """Reads the table; a second start with an equal space keeps it."""
         if self._evaluations and self.space == space:
             return
-        self._evaluations, self._judged, self._measured = (
-            {},
-            {},
-            None,
-        )  # should reading fail, nothing of the last space remains
+        # Should reading fail, nothing of the last space remains.
+        self._evaluations, self._judged, self._measured = {}, {}, None
         super().start(space)
         self._runs, self._equal = {}, {}
         if self._own is None:

@@ -3,12 +3,12 @@
 import contextlib
 import gc
 import logging
-import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from faulty_lab import PAUSE, logged, path
 from werkzeug.serving import make_server
 
 from archsearch import resume, search
@@ -25,7 +25,6 @@ from archsearch.stores.shipping import Shipper
 BUCKET = "runs"
 SEED = 5
 TRIALS = 300
-PAUSE = "ARCHSEARCH_TEST_PAUSE"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
@@ -87,18 +86,6 @@ def shipper(text):
     """What ships the copy of a store that this process writes to."""
     folder = place_of(text).folder
     return next(each for each in gc.get_objects() if isinstance(each, Shipper) and each._folder == folder)
-
-
-def path(trials):
-    return [(t.id, t.architecture, t.parent, t.score) for t in trials]
-
-
-def logged(name, seed):
-    """Notes that it was called, then takes a while; the score depends on the seed."""
-    with Path("calls.log").open("a") as log:
-        log.write(f"{seed}\n")
-    time.sleep(float(os.environ.get(PAUSE, "0")))
-    return {"score": len(name) + seed % 1000 / 1000, "cost": 1.0 + seed % 7}
 
 
 def drive(out, trials=TRIALS, part_rows=60):

@@ -26,7 +26,6 @@ from archsearch.cli.options import (
     make_parser,
 )
 from archsearch.errors import ArchsearchError, UsageError
-from archsearch.stores.mirrors import written
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -40,6 +39,7 @@ def compare(arguments: Sequence[str]) -> Answer:
     from archsearch.judging.bench import CONFIG, ComparisonSettings
     from archsearch.judging.comparison import DEFAULT
     from archsearch.running.settings import field_names
+    from archsearch.stores.mirrors import written
 
     command = shlex.join(["archsearch", "compare", *arguments])
     arguments = _with_presets(arguments)

@@ -182,8 +182,7 @@ class WorkerProcess:
         if self._killed:
             return
         self._killed = True
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.end()
         with contextlib.suppress(subprocess.TimeoutExpired):  # one in the middle of a system call that hangs
             self._process.wait(END_SECONDS)
         self._messages.close()

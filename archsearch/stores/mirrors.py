@@ -24,7 +24,7 @@ from archsearch.files.writing import write_whole
 from archsearch.stores.claims import FOLDER as CLAIMS
 from archsearch.stores.claims import Claim, holder_alive, take
 from archsearch.stores.manifests import File, Manifest, inlined, newest_manifest
-from archsearch.stores.objects import Objects, Refused
+from archsearch.stores.objects import Missing, Objects
 from archsearch.stores.places import HELD, KEPT, Place, is_store, place_of
 from archsearch.stores.shipping import Shipper
 from archsearch.stores.snapshots import Seen, crc_of, look
@@ -157,8 +157,7 @@ def _fetch(objects: Objects, place: Place, told: list[str], light: bool) -> tupl
         if light and name.startswith(f"{EVALUATOR}/") and file.size > LIGHT:
             continue
         if _restore(objects, place.folder / name, file, told):
-            facts = os.stat(place.folder / name)
-            seen[name] = Seen(facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_mode & 0o666)
+            seen[name] = Seen.of(os.stat(place.folder / name))
     for name in look(place.folder):
         if name not in newest.files and name.partition("/")[0] not in ("report", "export"):
             (place.folder / name).unlink(missing_ok=True)
@@ -207,9 +206,7 @@ def _there(objects: Objects, key: str, size: int, crc: int) -> tuple[bytes, str]
         return data, ""
     try:
         data = objects.get(key, size)
-    except Refused as error:
-        if "no such object" not in str(error):
-            raise
+    except Missing:
         return b"", "is missing"
     if len(data) != size or zlib.crc32(data) != crc:
         return data, "is damaged (its checksum does not fit)"

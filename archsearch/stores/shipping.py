@@ -201,15 +201,15 @@ class Shipper:
                 if not data:  # it was cut short meanwhile
                     break
                 made.append(self._piece(name, len(made), data))
-                start, crc = start + len(data), _crc(data, crc)
+                start, crc = start + len(data), zlib.crc32(data, crc)
         return File((*kept, *made), crc, seen.mtime, seen.mode)
 
     def _piece(self, name: str, place: int, data: bytes) -> Piece:
         if len(data) <= INLINE:
-            return Piece(inline(data), len(data), _crc(data))
+            return Piece(inline(data), len(data), zlib.crc32(data))
         path = PurePosixPath(name)
         stamp = f"{self._claim.session:06d}-{self._attempt:09d}-{place}-{self._claim.token}"
-        piece = Piece(str(path.with_name(f"{path.stem}.{stamp}{path.suffix}")), len(data), _crc(data))
+        piece = Piece(str(path.with_name(f"{path.stem}.{stamp}{path.suffix}")), len(data), zlib.crc32(data))
         self._put(piece.key, data)
         return piece
 
@@ -226,7 +226,3 @@ class Shipper:
         for key in sorted(superfluous):
             self._claim.objects.delete(key)
             self._written.discard(key)
-
-
-def _crc(data: bytes, before: int = 0) -> int:
-    return zlib.crc32(data, before)

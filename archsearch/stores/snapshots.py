@@ -30,6 +30,11 @@ class Seen(NamedTuple):
     mtime: int
     mode: int
 
+    @classmethod
+    def of(cls, facts: os.stat_result) -> Seen:
+        """A file by what the system says of it."""
+        return cls(facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_mode & 0o666)
+
 
 def look(folder: Path) -> dict[str, Seen]:
     """The files below a folder; those that are not whole yet, and links, are none."""
@@ -42,9 +47,8 @@ def look(folder: Path) -> dict[str, Seen]:
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(Path(entry.path))
                     elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(".tmp"):
-                        facts = entry.stat(follow_symlinks=False)
                         name = os.path.relpath(entry.path, folder)
-                        found[name] = Seen(facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_mode & 0o666)
+                        found[name] = Seen.of(entry.stat(follow_symlinks=False))
     return found
 
 
