@@ -251,8 +251,7 @@ class Controller(Described):
                     f"{type(self).__name__}.tell: trial {trial.id} is not pending; expected the id of a proposal from "
                     f"ask() that was not told yet ({len(self._pending)} are pending, next id {self._next_id})"
                 )
-            evaluation = trial.evaluation
-            self._tell(trial if evaluation is not None and math.isfinite(evaluation.score) else _judged(trial))
+            self._tell(_judged(trial))
 
     def hear(self, trials: Iterable[Trial]) -> None:
         """Hands over results of architectures that it did not propose; see ``_hear``.

@@ -120,24 +120,17 @@ class LocalExecutor(Executor):
         """Evaluates the oldest job, or the oldest ones together."""
         if not self._jobs:
             return []
-        if self.batch == 1 and self._worker is None and self.in_process:
-            job, started = self._jobs[0], self.now()
-            self._evaluated = job.id
-            outcome = evaluate_safely(self._evaluator, job.query)
-            self._evaluated = -1
-            self._jobs.popleft()
-            return [finished(job, outcome, started, 0)]
         together = self.batch > 1 and evaluates_batches(self._evaluator)
-        jobs = [self._jobs[i] for i in range(min(self.batch if together else 1, len(self._jobs)))]
         worker = None if self.in_process else self._ready_worker()
         started = self.now()
         if not together:
-            job = jobs[0]
+            job = self._jobs[0]
             self._evaluated = job.id
             outcome = evaluate_safely(self._evaluator, job.query) if worker is None else self._alone(job.query)
             self._evaluated = -1
             self._jobs.popleft()
             return [finished(job, outcome, started, 0)]
+        jobs = [self._jobs[i] for i in range(min(self.batch, len(self._jobs)))]
         queries = [job.query for job in jobs]
         outcomes = evaluate_batch_safely(self._evaluator, queries) if worker is None else self._together(queries)
         for _ in jobs:

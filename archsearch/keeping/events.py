@@ -12,7 +12,8 @@ from archsearch.files.damage import as_number, text
 from archsearch.keeping.columns import EVALUATED, OLD_COST, training_seed
 from archsearch.trial import COST_FIELDS, NO_COST, Budget, Cost, Evaluation, JudgedMetrics, Trial, Used
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+encode = json.JSONEncoder(separators=(",", ":")).encode
+"""JSON text as a journal has it."""
 _spent = operator.attrgetter(*EVALUATED)
 _FREE = [0.0] * len(EVALUATED)
 
@@ -50,7 +51,7 @@ def trial_line(trial: Trial) -> str:
     id_, options, parent, found, _, started, seconds, worker, attempts, _, _, budget, lost, repeat_of, by, used = trial
     plain = budget is None and repeat_of is None and used is None
     if found is None or lost or found.curve or by or not plain:
-        return _encode(trial_to_event(trial))
+        return encode(trial_to_event(trial))
     run = f"{started:.6f},{seconds:.7f},{worker},{attempts}"
     score, metrics, cost, _ = found
     if type(metrics) is JudgedMetrics and metrics.score is score and metrics.cost is cost:
@@ -58,7 +59,7 @@ def trial_line(trial: Trial) -> str:
     else:
         outcome = _outcome(found)
     if "n" in run:  # nan, inf
-        return _encode(trial_to_event(trial))
+        return encode(trial_to_event(trial))
     decisions = _decisions(len(options)) % options
     return f'["t",{id_},[{decisions}],{"null" if parent is None else parent},{run},{outcome}]'
 
@@ -75,14 +76,14 @@ def _outcome(evaluation: Evaluation) -> str:
     values = list(metrics.values())
     scored, figures = f"{score!r}", f"{values},{_FREE if cost is NO_COST else list(_spent(cost))}"
     if "n" in scored or "n" in figures:  # nan, inf, np.float64: a case for the encoder
-        return _encode([score, list(metrics), values, _spent(cost)])[1:-1]
+        return encode([score, list(metrics), values, _spent(cost)])[1:-1]
     return f"{scored},{_names(tuple(metrics))},{figures.replace(' ', '')}"
 
 
 @functools.lru_cache(maxsize=64)  # the trials of a search have the same few, again and again
 def _names(names: tuple[str, ...]) -> str:
     """Names of metrics as JSON text."""
-    return _encode(names)
+    return encode(names)
 
 
 def event_to_trial(event: list[Any], seed: int) -> Trial:

@@ -17,13 +17,12 @@ included.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import StorageError
 from archsearch.keeping.columns import table_to_trials, trials_to_table
-from archsearch.keeping.events import trial_line
+from archsearch.keeping.events import encode, trial_line
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.journal import Gap
 from archsearch.space import Space
@@ -39,8 +38,6 @@ PART_ROWS = 20_000
 
 REPEATING = ("exception", "invalid_score", "timeout", "out_of_memory")
 """Failures that an architecture is to blame for where they come twice."""
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class History:
@@ -77,7 +74,7 @@ class History:
         ``r``: a race of the best against each other began, when, and between which; ``e``: it ended, and when.
         """
         if self.folder:
-            self.folder.append([_encode(event)])
+            self.folder.append([encode(event)])
 
     def record(self, trials: Sequence[Trial]) -> None:
         """Adds finished trials; they are on disk when this returns."""

@@ -73,13 +73,9 @@ class Journal:
         Raises:
             OSError: If they cannot be written.
         """
-        first, n = self.lines, len(events)
-        if n == 1:
-            data = seal_line(events[0], first)
-        else:
-            data = b"".join([seal_line(event, first + i) for i, event in enumerate(events)])
-        write_all(self._file, data)
-        self.lines = first + n
+        first = self.lines
+        write_all(self._file, b"".join([seal_line(event, first + i) for i, event in enumerate(events)]))
+        self.lines += len(events)
 
     def close(self) -> None:
         """Closes the file."""

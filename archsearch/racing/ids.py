@@ -31,8 +31,6 @@ class Ids:
             next_id: That of the next trial.
         """
         id_ = proposal.id
-        if id_ == next_id and not self.moves and not self.told:
-            return proposal
         if id_ + (self.moves[-1][1] if self.moves else 0) != next_id:
             self.moves.append((id_, next_id - id_))
         if not self.moves and not self.told:

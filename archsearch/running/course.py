@@ -71,7 +71,6 @@ class Course:
     ) -> None:
         self.space, self.controller, self.evaluator = space, controller, evaluator
         self.executor, self.settings = executor, settings
-        self._certainty = settings.certainty if isinstance(settings.certainty, Certainty) else None
         self.history, self.listeners = history, listeners
         self._show = Display(settings, progress)
         self._rejections = Rejections(limits, evaluator)
@@ -146,7 +145,7 @@ class Course:
         jobs = []
         for proposed in proposals:
             proposal = proposed if by else self._ids.trial(proposed, self._next_id)
-            who = by or (self.controller.proposed_by.pop(proposed.id, "") if self.controller.proposed_by else "")
+            who = by or self.controller.proposed_by.pop(proposed.id, "")
             self._next_id = proposal.id + 1
             if proposal.architecture not in self.space:
                 hint = "" if all(type(each) is int for each in proposal.architecture) else ": its options must be int"
@@ -157,7 +156,7 @@ class Course:
             id_, architecture, parent, budget = proposal
             if budget is not None or (parent is not None and type(parent) is not int):
                 parent, budget = admit_origin(parent, budget, f"{type(self.controller).__name__}, proposal {id_}")
-            if self._needs_no_evaluation(proposal._replace(parent=parent, budget=budget), who):
+            if self._needs_no_evaluation(Proposal(id_, architecture, parent, budget), who):
                 continue
             if self._answered_in_a_row:
                 self._answered_in_a_row = self._rejections.in_a_row = 0
@@ -173,18 +172,17 @@ class Course:
 
     def _needs_no_evaluation(self, proposal: Proposal, who: str) -> bool:
         """Whether a proposal is beyond the limits, known or likely to fail; the controller has heard of it then."""
-        id_, architecture, parent, budget = proposal
-        trial = Trial(id_, architecture, parent, attempts=0, budget=budget, proposed_by=who)
+        id_, architecture, _, budget = proposal
         if why := self._rejections.why(architecture):
-            self._reject(trial._replace(failure="limit", error=why))
+            self._reject(_unevaluated(proposal, who, "limit", why))
             return True
         if self._known is not None:
             key = memory_key(self.space, architecture, budget)
             if error := self._known.failures.get(key):
-                self._reject(trial._replace(failure="refused", error=error))
+                self._reject(_unevaluated(proposal, who, "refused", error))
                 return True
             if known := self._known.evaluations.get(key):
-                self._reuse(trial._replace(evaluation=known[1]), known[0])
+                self._reuse(_unevaluated(proposal, who)._replace(evaluation=known[1]), known[0])
                 return True
         goes_on = budget is not None and budget.origin is not None  # what was trained a while has not failed
         if (
@@ -193,7 +191,7 @@ class Course:
             and not goes_on
             and (why := self._thinning.why(id_, architecture))
         ):
-            self._hand_over(trial._replace(failure="limit", error=why))
+            self._hand_over(_unevaluated(proposal, who, "limit", why))
             return True
         return False
 
@@ -292,12 +290,7 @@ class Course:
             costs[5] += cost.recorded_seconds
         if trial.repeat_of is not None:
             return
-        best = self.best
-        if best is not None and best.budget is trial.budget is None and best.evaluation and self._advances is None:
-            better = evaluation.score > best.evaluation.score  # all are as long, and compare
-        else:
-            better = best is None or trial.rank > best.rank or not self._is_fresh(best)
-        if better:
+        if self.best is None or trial.rank > self.best.rank or not self._is_fresh(self.best):
             self.best = trial
 
     def _bill_tries(self, job: Job) -> None:
@@ -363,8 +356,6 @@ class Course:
     def _spent(self, more: float = 0.0) -> str | None:
         """Which budget is used up, if so many seconds more are billed."""
         settings = self.settings
-        if settings.max_cost is settings.max_seconds is None:
-            return None
         if settings.max_cost is not None and self.billed_seconds + more >= self._limit("max_cost"):
             return "max_cost"
         if settings.max_seconds is not None and self._now() >= self._limit("max_seconds"):
@@ -376,8 +367,8 @@ class Course:
         whole: float | None = getattr(self.settings, name)
         if whole is None:
             return math.inf
-        certainty = self._certainty
-        if certainty is None or self._noiseless:
+        certainty = self.settings.certainty
+        if not isinstance(certainty, Certainty) or self._noiseless:
             return whole
         share = certainty.kept(int(whole)) if name == "trials" else certainty.share * whole
         if race := self._racing:
@@ -396,3 +387,9 @@ class Course:
 
     def _now(self) -> float:
         return self.executor.now() if self._running else self._clock
+
+
+def _unevaluated(proposal: Proposal, who: str, failure: str = "", error: str = "") -> Trial:
+    """What a controller hears of a proposal that needs no evaluation."""
+    id_, architecture, parent, budget = proposal
+    return Trial(id_, architecture, parent, attempts=0, failure=failure, error=error, budget=budget, proposed_by=who)
