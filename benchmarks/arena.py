@@ -101,6 +101,7 @@ def begun(path: Path, root: int | None) -> tuple[int, list[dict[str, Any]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--first", type=int, default=0, help="the first of these seeds; settings are chosen on others")
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--workers", type=int, nargs="*", default=list(WORKERS))
     parser.add_argument("--problems", nargs="*", default=list(PROBLEMS), choices=list(PROBLEMS))
@@ -122,11 +123,11 @@ def main() -> None:
     done = {(line["problem"], line["searcher"], line["workers"], line["seed"]): len(line["regret"]) for line in lines}
     lacking: set[str] = set()
     warm: set[str] = set()
-    jobs = itertools.product(range(given.seeds), given.problems, given.workers, given.searchers)
+    jobs = itertools.product(range(given.first, given.first + given.seeds), given.problems, given.workers, given.searchers)
     for seed, problem, workers, name in jobs:
         if name in lacking or not takes_part(name, problem, workers):
             continue
-        if time.process_time() > given.seconds or (name in AT_MOST and seed >= SLOW_SEEDS):
+        if time.process_time() > given.seconds or (name in AT_MOST and seed - given.first >= SLOW_SEEDS):
             continue
         trials = min(given.trials, AT_MOST.get(name, given.trials))
         if done.get((problem, name, workers, seed), 0) >= sum(at <= trials for at in AT):

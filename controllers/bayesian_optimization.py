@@ -29,6 +29,7 @@ among them. A space that has no more architectures than there are candidates is 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
@@ -42,6 +43,7 @@ from archsearch.controllers.proposed import RANDOM_DRAWS, Proposed
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
 from archsearch.models.gaussian_process import GaussianProcess
+from archsearch.space import Space
 from archsearch.trial import Architecture, Trial
 
 BELIEVED = 100
@@ -116,6 +118,7 @@ class BayesianOptimization(Controller):
         self._labels: list[Label] = []
         self._round: list[Candidate] = []  # what is left of it
         self._proposed = Proposed()
+        self._is_small = _holds_at_most(self.candidates, self.space)  # all of it are candidates
         self._used_up = False  # nothing is forgotten from then on, so it stays so
 
     # -- asking ----------------------------------------------------------------------------------
@@ -142,8 +145,7 @@ class BayesianOptimization(Controller):
 
     def _is_used_up(self) -> bool:
         """Whether the space is small, and all of it was proposed: then there is nothing for a model to choose."""
-        size = self.space.size()
-        if not self._used_up and size is not None and size <= self.candidates:
+        if not self._used_up and self._is_small:
             self._used_up = all(self._proposed.has(self.space.canonical(each)) for each in self.space.enumerate())
         return self._used_up
 
@@ -182,8 +184,7 @@ class BayesianOptimization(Controller):
         return chosen + [Candidate(self._random()) for _ in range(self.batch - len(chosen))]
 
     def _candidates(self) -> Iterator[Candidate]:
-        size = self.space.size()
-        if size is not None and size <= self.candidates:
+        if self._is_small:
             yield from map(Candidate, self.space.enumerate())
             return
         drawn = self.candidates // 4
@@ -265,6 +266,13 @@ class BayesianOptimization(Controller):
         self._told, self._learn_at, learnt = state.get("lengths", [before, 0, []])
         self._learnt = list(learnt)
         self._used_up = False
+
+
+def _holds_at_most(n: int, space: Space) -> bool:
+    """Whether a space is so small, without counting it: a tree whose branches all differ takes seconds to count."""
+    if space.arities is not None:
+        return math.prod(space.arities) <= n
+    return sum(1 for _ in itertools.islice(space.enumerate(), n + 1)) <= n
 
 
 class Label(NamedTuple):
