@@ -164,3 +164,22 @@ def crossing():
         budgets=[30, 200, 1_500, 20_000],
         seed=1,
     )
+
+
+@pytest.fixture(scope="module")
+def store():
+    """A store on this machine that speaks S3, for the tests of a file."""
+    import stores_lab
+
+    with stores_lab.started() as found:
+        yield found
+
+
+@pytest.fixture
+def one_machine(tmp_path, monkeypatch):
+    """What a machine has of a store (its copies, credentials), and a current folder, of the test's own."""
+    import stores_lab
+
+    for name, value in stores_lab.machine(tmp_path / "machine").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)

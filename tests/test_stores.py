@@ -32,18 +32,7 @@ from archsearch.stores.mirrors import Mirror, written
 from archsearch.stores.objects import Objects
 from archsearch.stores.places import is_store, place_of
 
-
-@pytest.fixture(scope="module")
-def store():
-    with stores_lab.started() as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def _one_machine(tmp_path, monkeypatch):
-    for name, value in machine(tmp_path / "machine").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("one_machine")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import forked
 import pytest
 import stores_lab
 from common import run_command
-from stores_lab import SEED, calls, drive, machine, objects, path, uri, whole
+from stores_lab import SEED, calls, drive, objects, path, uri, whole
 
 from archsearch import resume, search
 from archsearch.controllers import RegularizedEvolution
@@ -27,18 +27,7 @@ from archsearch.stores.objects import Objects, OutOfReach, Refused
 from archsearch.stores.places import place_of
 from archsearch.stores.shipping import StoreWarning
 
-
-@pytest.fixture(scope="module")
-def store():
-    with stores_lab.started() as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def _one_machine(tmp_path, monkeypatch):
-    for name, value in machine(tmp_path / "machine").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("one_machine")
 
 
 def other_machine(monkeypatch, tmp_path, name="other"):

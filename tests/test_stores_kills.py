@@ -5,20 +5,12 @@ import shutil
 import time
 
 import forked
-import pytest
-import stores_lab
 from stores_lab import SEED, calls, drive, machine, objects, path, whole
 
 from archsearch.keeping.folder import RunFolder
 from archsearch.stores.manifests import newest_manifest
 from archsearch.stores.objects import Objects
 from archsearch.stores.places import place_of
-
-
-@pytest.fixture(scope="module")
-def store():
-    with stores_lab.started() as found:
-        yield found
 
 
 def killed_while_it_searches(uri, folder, machines, delays, kills):

@@ -152,7 +152,7 @@ def memory_key(space: Space, architecture: Architecture, budget: Budget | None) 
     return space.canonical(architecture), budget.stop if budget else 0
 
 
-class Answers:
+class KnownAnswers:
     """What a search that asks for nothing twice knows, by ``memory_key``.
 
     A failure is taken to repeat where it is certain to (``refused``), or where it came twice, under two seeds, of one

@@ -15,7 +15,7 @@ from archsearch.executors.executor import Executor, Job
 from archsearch.executors.gate import admit_origin
 from archsearch.failing.thinning import Thinning
 from archsearch.keeping.columns import training_seed
-from archsearch.keeping.history import Answers, History, memory_key
+from archsearch.keeping.history import History, KnownAnswers, memory_key
 from archsearch.keeping.remembered import Remembered
 from archsearch.limits import Limit, Limits
 from archsearch.limits.exhaustion import WORTH_COUNTING, Exhaustion
@@ -76,7 +76,7 @@ class Course:
         self._rejections = Rejections(limits, evaluator)
         self._exhaustion = Exhaustion(space, controller.budgets, limits, self._rejections.why)
         self._retries = {**DEFAULT_RETRIES, **(settings.retries or {})}
-        self._known = Answers(space) if settings.duplicates == "reuse" else None
+        self._known = KnownAnswers(space) if settings.duplicates == "reuse" else None
         self._thinning = None if settings.thin is None else Thinning(space, history.seed, settings.thin)
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 

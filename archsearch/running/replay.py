@@ -15,7 +15,7 @@ from archsearch.executors.local import LocalExecutor
 from archsearch.files.damage import readable
 from archsearch.keeping.events import event_to_trial, remembered_trials, trial_to_event
 from archsearch.keeping.folder import RunFolder
-from archsearch.keeping.history import Answers
+from archsearch.keeping.history import KnownAnswers
 from archsearch.keeping.journal import Gap
 from archsearch.limits import Limit, Limits
 from archsearch.limits.exhaustion import Exhaustion
@@ -215,7 +215,7 @@ class Resumable(Course):
             return
         advances.scored_from = self._next_id
         if self._known is not None:
-            self._known = Answers(self.space)
+            self._known = KnownAnswers(self.space)
 
     # -- what was ordered from outside ---------------------------------------------------------------
 

@@ -103,10 +103,9 @@ class PageServer:
         self.address = f"http://127.0.0.1:{self._server.server_port}/{self._key}/"
 
     def serve(self) -> None:
-        """Answers until it is interrupted, or ``close`` is called by another thread."""
-        with contextlib.suppress(KeyboardInterrupt):
+        """Answers until ``close`` is called by another thread, or an exception, such as by Ctrl-C, ends it."""
+        with self._server:
             self._server.serve_forever(poll_interval=0.1)
-        self._server.server_close()
 
     def close(self) -> None:
         """Ends ``serve``."""

@@ -239,8 +239,9 @@ def searched_facts(searched: Searched, truth: Truth | None, space: Space | None,
         own = truth.of([ended_with])[0]
         known = sum(map(math.isfinite, truth.of(searched.architectures)))
         facts["truth"] = (
-            f"{number_text(None if math.isnan(own) else own)} of what was derived, the best is {truth.best:.6g}; known "
-            f"of what {known} of {len(entropy)} epochs would have derived ({truth.figure} of {truth.source})"
+            f"{number_text(None if math.isnan(own) else own)} of what was derived, "
+            f"the best is {number_text(truth.best)}; known of what {known} of {len(entropy)} epochs would have derived "
+            f"({truth.figure} of {truth.source})"
         )
         found = inherited_agreement(trials, truth)
         facts["agreement"] = (
@@ -293,8 +294,8 @@ def proposers(trials: pa.Table) -> ReportTable | None:
     rows = [["proposed by", "completed", "best", "mean", f"of the best {min(BEST_OF, len(by))}"]]
     for who in dict.fromkeys(["controller", *sorted(set(by))]):
         own = [score for each, score in zip(by, scores, strict=True) if each == who]
-        mean = f"{sum(own) / len(own):.6g}" if own else ""
-        rows.append([who, f"{len(own):,}", f"{own[0]:.6g}" if own else "", mean, str(by[:BEST_OF].count(who))])
+        best, mean = (number_text(own[0]), number_text(sum(own) / len(own))) if own else ("", "")
+        rows.append([who, f"{len(own):,}", best, mean, str(by[:BEST_OF].count(who))])
     return ReportTable("Who proposed", rows)
 
 
