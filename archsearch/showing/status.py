@@ -17,7 +17,14 @@ from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import ends
 from archsearch.showing.report import RECENT_TRIALS, bill_of, facts_of, space_or_none
-from archsearch.showing.rows import best_rows, calibration_of_run, number_text, shown_columns, standing_of_run
+from archsearch.showing.rows import (
+    best_rows,
+    calibration_of_run,
+    number_text,
+    shown_columns,
+    standing_of_run,
+    ties_text,
+)
 from archsearch.space import Space
 from archsearch.stores.places import is_store
 from archsearch.trial import Architecture
@@ -106,7 +113,9 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
     lines |= ({} if failures is None else {"failing": failures.sentence}) | _pace(document)
     if best:
-        lines["best"] = f"{number_text(best[0]['score'])} (trial {best[0]['id']}), {best[0]['name']}"
+        ties = ties_text(table, best[0], standing)
+        trial = f"trial {best[0]['id']}; {ties}" if ties else f"trial {best[0]['id']}"
+        lines["best"] = f"{number_text(best[0]['score'])} ({trial}), {best[0]['name']}"
     if standing is not None:
         lines["certainty"] = standing.sentence
     lines |= {name: facts[name] for name in ("cost", "set-up", "used", "executor")}
