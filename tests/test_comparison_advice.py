@@ -41,7 +41,8 @@ def test_sentences_name_ranges_and_rivals(crossing):
     assert re.match(r"With 30 s to 3.3 min of billed cost: cheap leads\. Its picks have a true score of ", said[0])
     assert len(said) == 3
     level = crossing.recommendations()[-1].level  # said as a search with ``certainty`` says it
-    assert level and f"leads, and is not distinguishable from {len(level)} other" in said[-1]
+    assert level
+    assert f"leads, and is not distinguishable from {len(level)} other" in said[-1]
     assert f" at 5 % ({'; '.join(level)}). Its picks have" in said[-1]
     assert "over 10 seeds" in said[-1]
     assert f"the best: {crossing.best:.4g}" in said[-1]

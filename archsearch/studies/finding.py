@@ -177,6 +177,8 @@ class Finding:
                 f"{self._subject}: {found.value:.3g}, {level} interval {ends(found)}; expected {expected} "
                 f"({self.question.test}, {self.seeds} seeds)."
             )
+            if self.missing:
+                lines.append(f"Of other settings {self.missing:,} cells are missing.")
         lines.append(
             f"Billed {format_seconds(self.cost.billed_seconds)}, processor {format_seconds(self.processor_seconds)}."
         )
