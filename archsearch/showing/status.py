@@ -113,13 +113,16 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
     lines |= ({} if failures is None else {"failing": failures.sentence}) | _pace(document)
     if best:
-        ties = ties_text(table, best[0], standing)
-        trial = f"trial {best[0]['id']}; {ties}" if ties else f"trial {best[0]['id']}"
-        lines["best"] = f"{number_text(best[0]['score'])} ({trial}), {best[0]['name']}"
+        lines["best"] = _best_text(best[0], ties_text(table, best[0], standing))
     if standing is not None:
         lines["certainty"] = standing.sentence
     lines |= {name: facts[name] for name in ("cost", "set-up", "used", "executor")}
     return Told("\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items()), document)
+
+
+def _best_text(row: Mapping[str, Any], ties: str) -> str:
+    trial = f"trial {row['id']}; {ties}" if ties else f"trial {row['id']}"
+    return f"{number_text(row['score'])} ({trial}), {row['name']}"
 
 
 def _stops_at(config: Mapping[str, Any]) -> dict[str, float]:
