@@ -1,6 +1,6 @@
 """Predictors of NAS-Bench-201 (CIFAR-10) under the protocols that papers print, one row for each fit.
 
-    python benchmarks/protocols.py [--out runs/protocols.jsonl] [--parts pinat graf printed] [--seeds 10] [--models ...]
+    python benchmarks/protocols.py [--out docs/protocols.jsonl] [--parts pinat graf printed] [--seeds 10] [--models ...]
     python benchmarks/protocols.py --show        # the tables of what the file has, without fitting anything
 
 Every fit is a line of the file, and what the file has already is not done again, so a run that was stopped goes on.
@@ -41,6 +41,9 @@ SIZES = {
     "printed": (32, 46, 128, 233, 467, 935, 1_024),
 }
 FIRST_SEED = 1_000
+KEPT = Path(__file__).parents[1] / "docs" / "protocols.jsonl"
+"""The rows from which the tables of docs/predictors.md are."""
+
 FACTS = [*DEFAULT, "facts"]
 
 
@@ -155,7 +158,7 @@ def show(found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/protocols.jsonl"), help="file of the rows")
+    parser.add_argument("--out", type=Path, default=KEPT, help="file of the rows")
     parser.add_argument("--parts", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--labels", type=int, nargs="+", help="only these numbers of labels")

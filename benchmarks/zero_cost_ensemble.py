@@ -19,7 +19,7 @@ from zero_cost import SPACE, table
 
 from archsearch.basics.seeding import stream
 from archsearch.evaluators import Tabular, Training, ZeroCostEnsemble
-from archsearch.evaluators.embedded_tables import ZERO_COST
+from archsearch.evaluators.nasbench201_figures import ZERO_COST
 from archsearch.files.embedded import embedded_columns
 from archsearch.networks.layers import Layers
 from archsearch.ranking import bootstrap, kendall_tau, ndcg, top_k_precision, weighted_tau

@@ -1,5 +1,7 @@
 """``benchmarks/all.py``: every table has a script, figures are found in what scripts print, misses are bold."""
 
+import ast
+import importlib
 import json
 import subprocess
 import sys
@@ -21,6 +23,17 @@ STACKED = "| 8 | 4 | 1.86 (1.69 to 2.05) |\n| 8 | 16 | 2.72 (2.72 to 2.72) |\n| 
 
 def row(name):
     return next(each for each in ROWS if each.name == name)
+
+
+@pytest.mark.parametrize("script", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_script_takes_from_the_package_is_there(script):
+    """Scripts are run by hand, and rarely: a name that has moved would be noticed by the next reader."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "archsearch":
+            module = importlib.import_module(node.module)
+            for each in node.names:
+                if not hasattr(module, each.name):
+                    importlib.import_module(f"{node.module}.{each.name}")
 
 
 def test_every_row_names_a_script_and_a_heading_that_are_there():

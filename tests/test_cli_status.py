@@ -66,6 +66,26 @@ def test_status_of_a_search_that_runs_and_of_one_that_does_not(capsys):
     assert "no run here" in capsys.readouterr().err
 
 
+def test_ties_are_said_and_one_trial_is_no_curve(capsys):
+    """Equal scores of other architectures; those of the same one are no ties."""
+    Path("tie_lab.py").write_text("def score(text):\n    return float(text.count('nor_conv_3x3') > 2)\n")
+    command = ["run", "--evaluator", "Function", "--evaluator.function", "tie_lab.score", "--seed", "1", "--quiet"]
+    assert cli.main([*command, "--trials", "40", "--out", "many", "--duplicates", "reuse"]) == 0
+    assert cli.main([*command, "--trials", "1", "--out", "one"]) == 0
+    rows = RunFolder("many").table(NASBench201()).to_pylist()
+    best = {row["name"] for row in rows if row["score"] == 1.0}
+    assert len(best) > 2
+    capsys.readouterr()
+    for action in ("status", "report"):
+        assert cli.main([action, "many"]) == 0
+        assert f"{len(best) - 1} others have the same score" in capsys.readouterr().out
+        assert cli.main([action, "one"]) == 0
+        assert "the same score" not in capsys.readouterr().out
+    assert "others have the same score" in Path("many", "report", "index.html").read_text()
+    assert "Learning curve by trials" in Path("many", "report", "index.html").read_text()
+    assert "Learning curve" not in Path("one", "report", "index.html").read_text()
+
+
 def test_report_of_several_objectives_has_the_front(capsys):
     objectives = "{score: max, latency_seconds: min}"
     arguments = ["--controller", "NSGA2", "--controller.objectives", objectives, "--evaluator.device", "raspi4"]

@@ -32,14 +32,18 @@ def test_advice_is_right_where_the_answer_is_known(crossing):
         assert each.truth == pytest.approx(expected[each.name][i], abs=0.6)
     assert "cheap" in crossing.recommend(100)
     assert "shared" in crossing.recommend(2_000)
-    assert "With 5.6 h of billed cost: dear." in crossing.recommend(20_000)
+    assert "With 5.6 h of billed cost: dear leads" in crossing.recommend(20_000)
     assert "least budget" in crossing.recommend(1)
 
 
 def test_sentences_name_ranges_and_rivals(crossing):
     said = sentences(crossing)
-    assert re.match(r"With 30 s to 3.3 min of billed cost: cheap\. Its picks have a true score of ", said[0])
+    assert re.match(r"With 30 s to 3.3 min of billed cost: cheap leads\. Its picks have a true score of ", said[0])
     assert len(said) == 3
+    level = crossing.recommendations()[-1].level  # said as a search with ``certainty`` says it
+    assert level
+    assert f"leads, and is not distinguishable from {len(level)} other" in said[-1]
+    assert f" at 5 % ({'; '.join(level)}). Its picks have" in said[-1]
     assert "over 10 seeds" in said[-1]
     assert f"the best: {crossing.best:.4g}" in said[-1]
 

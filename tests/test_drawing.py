@@ -14,7 +14,7 @@ from archsearch.errors import UsageError
 from archsearch.showing import graphs as showing_graphs
 from archsearch.showing import placing as showing_placing
 from archsearch.showing import style as style
-from archsearch.showing.curves import draw_learning_curve
+from archsearch.showing.curves import draw_learning_curve, draw_lines
 from archsearch.showing.graphs import draw_graph
 from archsearch.showing.report_pictures import _best_so_far
 from archsearch.space import Space
@@ -185,6 +185,19 @@ def test_a_learning_curve_is_drawn(n, seconds, tmp_path):
 def test_a_learning_curve_with_very_many_trials_stays_small(tmp_path):
     draw_learning_curve(tmp_path / "curve.svg", *scores(200_000), ylabel="accuracy (%)")
     assert (tmp_path / "curve.svg").stat().st_size < 1_000_000
+
+
+def test_what_hardly_changes_is_not_magnified(tmp_path):
+    """Marks that need an offset to be written (1e-5+1.609) nobody can read."""
+    still, moving = [1.60944, 1.60943, 1.60940], [1.6, 1.2, 0.3]
+    figure = draw_lines(tmp_path / "lines.png", [1, 2, 3], {"still": {"": still}, "moving": {"": moving}}, "epoch")
+    first, second = figure.axes
+    low, high = first.get_ylim()
+    assert low < min(still) < max(still) < high
+    assert high - low == pytest.approx(0.01 * 1.6094, rel=0.01)
+    assert second.get_ylim()[1] - second.get_ylim()[0] < 1.5
+    figure.canvas.draw()
+    assert first.yaxis.get_offset_text().get_text() == ""
 
 
 def test_a_learning_curve_needs_arrays_of_one_length(tmp_path):

@@ -1,8 +1,10 @@
 """Studies: read with errors that name the line, run in sessions that lose nothing, judged by what was written."""
 
+import dataclasses
 import datetime
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -10,6 +12,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import study_lab
 from study_lab import FILE, study, written
@@ -18,6 +21,7 @@ from archsearch.components import build, describe, entry_points, load
 from archsearch.errors import NotTrusted, UnknownName, UsageError
 from archsearch.executors.ray.executor import RayExecutor
 from archsearch.studies import measures
+from archsearch.studies.finding import _mean
 from archsearch.studies.measure import Measure, as_billed, seconds_of
 from archsearch.studies.records import read_finding, table
 from archsearch.studies.sessions import collected, run_study
@@ -135,6 +139,48 @@ def test_a_study_is_run_once(tmp_path):
     assert str(again) == str(finding)
     assert str(read_finding(tmp_path / "out" / "ten")) == str(finding)
     assert table([finding]).num_rows == 12 * (3 + 2)
+
+
+def test_what_the_claim_compares_is_measured_first_and_judged_without_the_rest(tmp_path):
+    changes = {"vary": "{mean: [3, 10, 0]}", "seeds": 6}
+    run_study(logged(tmp_path, **changes), tmp_path / "out")
+    measured = lines(tmp_path / "log")
+    assert measured[:4] == ["10 0", "0 0", "10 1", "0 1"]
+    assert measured[12:] == [f"3 {seed}" for seed in range(6)]
+    finding = collected(logged(tmp_path, **changes), tmp_path / "out")
+    judged = dataclasses.replace(finding, cells=tuple(cell for cell in finding.cells if cell.setting != "3"))
+    assert (judged.verdict, judged.missing) == ("holds", 6)
+    assert "Of other settings 6 cells are missing." in " ".join(judged.sentences)
+
+
+def test_a_table_of_several_things_has_a_grid_of_its_figure(tmp_path):
+    vary = "{mean: [10, 0], noise: [1, 2, 3]}"
+    finding = run_study(study(tmp_path, vary=vary, compare="[10 / 1, 0 / 1]"), tmp_path / "out")
+    head, *rows = finding.grid()
+    assert (head, [row[0] for row in rows]) == (["value", "10", "0"], ["1", "2", "3"])
+    means = {row[0]: row[2] for row in finding.rows()[1:]}
+    assert rows[1][1:] == [means["10 / 2"], means["0 / 2"]]
+    assert run_study(study(tmp_path), tmp_path / "plain").grid() == []
+    page = report_studies(tmp_path / "out")
+    assert '<a href="#ten">' in page.read_text()
+    assert '<h2 id="ten">' in page.read_text()
+    assert "| value | 10 | 0 |" in (page.parent / "results.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([91.2, 99.6], "95.4 ± 5.9"),
+        ([300, 500], "400 ± 141"),
+        ([1e-9, 3e-9], "2e-09 ± 1.4e-09"),
+        ([0.5, 0.5], "0.5 ± 0"),
+        ([0.0121, 0.0125], "0.0123 ± 0.0003"),
+        ([3], "3"),
+        ([math.nan], "-"),
+    ],
+)
+def test_means_have_as_many_places_as_their_deviation(values, text):
+    assert _mean(np.array(values, float)) == text
 
 
 def test_settings_and_seeds_that_are_added_cost_only_their_own_cells_and_the_change_is_told(tmp_path):

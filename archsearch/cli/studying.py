@@ -98,10 +98,13 @@ def _report(arguments: Sequence[str]) -> Answer:
     given = parser.parse_args(list(arguments)).as_dict()
     from archsearch.showing.page import aligned
     from archsearch.studies.records import document
+    from archsearch.studies.study import shipped
     from archsearch.studies.study_report import found_in, report_studies, summary
 
     findings = found_in(given["folder"])
-    command = f"archsearch study run {' '.join(each.file or each.name for each in findings)}; archsearch study report"
+    names = [each.file or each.name for each in findings]
+    again = ALL if sorted(names) == sorted(shipped()) else " ".join(names)
+    command = f"archsearch study run {again}; archsearch study report"
     page = report_studies(given["folder"], given["out"], command)
     text = f"{aligned(summary(findings))}\n\nsaved     {page}"
     return Answer(text, {"action": "report", "page": page, "studies": [*map(document, findings)]})

@@ -13,7 +13,7 @@ from archsearch.basics.words import format_seconds
 from archsearch.errors import RunFolderError
 from archsearch.files.parquet import write_parquet
 from archsearch.files.writing import write_whole
-from archsearch.judging.compared import RANDOM_SEARCH, Compared, Findings, Recommendation, set_up_seconds
+from archsearch.judging.compared import LEVEL, RANDOM_SEARCH, Compared, Findings, Recommendation, set_up_seconds
 from archsearch.judging.comparison_figures import figures, picks
 from archsearch.ranking import Agreement, Interval
 from archsearch.showing.page import aligned, heading, page, paragraph, picture, table, terms
@@ -89,16 +89,18 @@ def sentence(comparison: Findings, group: Sequence[Recommendation], budget: floa
     amount = _amounts(group) if budget is None else f"With {format_seconds(budget)}"
     if last.name is None:
         return f"{amount} of billed cost: not enough for any of them."
-    chosen = f"{amount} of billed cost: {last.name}. Its picks have {_truth(comparison, last)}"
     trivial = {row.name for row in comparison.rows if row.kind == "trivial"}
     everywhere = [name for name in last.level if all(name in each.level for each in group)]
     level = [name for name in everywhere if name not in trivial]
-    if level:
-        chosen += f"; not told from it by {comparison.seeds} seeds: {'; '.join(level)}"
+    leads = f"{last.name} leads"
+    if level:  # as a search with ``certainty`` says it
+        others = f"{len(level)} other{'s' if len(level) > 1 else ''}"
+        leads += f", and is not distinguishable from {others} at {100 * (1 - LEVEL):.0f} % ({'; '.join(level)})"
+    chosen = f"{amount} of billed cost: {leads}. Its picks have {_truth(comparison, last)}"
     if last.name in trivial:
         return f"{chosen}. That knows nothing of quality: no evaluator was shown to be worth its cost here."
     if rivals := [name for name in everywhere if name in trivial]:
-        chosen += f". Not shown to be better than {' and '.join(rivals)} either, without any knowledge"
+        chosen += f". Not distinguishable from {' and '.join(rivals)} either, without any knowledge"
     return chosen + "."
 
 

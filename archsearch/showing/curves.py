@@ -37,6 +37,9 @@ NARROW = 5.5
 LARGE = 1e5
 """From here on numbers at an axis are written as 200 k, 1.2 M."""
 
+LEAST_SPAN = 0.01
+"""What a vertical axis shows at least, as a share of its values: less than that is no change to look at."""
+
 SCALE = 0.12
 """Inches: the height of the scale of colours."""
 
@@ -181,6 +184,7 @@ def draw_lines(
         for (name, ys), colour in zip(lines.items(), (BLUE, RED, GREEN, ORANGE), strict=False):
             axes.plot(xs, ys, color=colour, marker="o", markersize=3, linewidth=1.4, label=name)
         axes.set_xlim(min(xs) - 0.5, max(xs) + 0.5)
+        _hold_still(axes)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -190,6 +194,16 @@ def draw_lines(
     axes.set_xlabel(xlabel)
     figure.align_ylabels()
     return save_figure(figure, path)
+
+
+def _hold_still(axes: Axes) -> None:
+    """What hardly changes is drawn so, not magnified until its marks need an offset to be written."""
+    low, high = axes.get_ylim()
+    least = LEAST_SPAN * max(abs(low), abs(high))
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - least / 2, middle + least / 2)
+    axes.ticklabel_format(axis="y", useOffset=False)
 
 
 def draw_heat_maps(

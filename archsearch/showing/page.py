@@ -14,11 +14,13 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } dt { color: #666 } dd { margin: 0 }
 dd, td, p { overflow-wrap: anywhere }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
+.wide { overflow-x: auto } .wide + .wide { margin-top: 1rem } table { border-collapse: collapse; font-size: .85rem }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 td.code { text-align: left; font-family: ui-monospace, monospace; white-space: normal; min-width: 18rem }
 th.code { text-align: left }
+.contents td:nth-child(-n+2), .contents th:nth-child(2) { text-align: left; white-space: normal }
+.contents td:first-child { overflow-wrap: normal } .contents td:nth-child(2) { min-width: 7rem }
 .picture { display: block; overflow-x: auto; cursor: zoom-in } .picture input { position: absolute; opacity: 0 }
 .picture img { max-width: 100%; height: auto; display: block }
 .picture input:checked + img { max-width: none; cursor: zoom-out }
@@ -37,9 +39,22 @@ def page(title: str, *parts: str) -> str:
     )
 
 
-def heading(text: str) -> str:
-    """A heading in the page."""
-    return f"<h2>{html_text(text)}</h2>"
+def heading(text: str, linked: bool = False) -> str:
+    """A heading in the page; ``contents`` leads to it if it is linked."""
+    name = f' id="{html_text(text)}"' if linked else ""
+    return f"<h2{name}>{html_text(text)}</h2>"
+
+
+def contents(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose first column leads to the headings of that name; its first two columns are texts, which wrap."""
+
+    def row(name: str, *others: str) -> str:
+        text = html_text(name).replace("_", "_<wbr>")
+        cells = "".join(f"<td>{html_text(each)}</td>" for each in others)
+        return f'<tr><td><a href="#{html_text(name)}">{text}</a></td>{cells}</tr>'
+
+    heads = "".join(f"<th>{html_text(each)}</th>" for each in head)
+    return f'<div class="wide contents"><table><tr>{heads}</tr>{"".join(row(*each) for each in rows)}</table></div>'
 
 
 def paragraph(text: str) -> str:

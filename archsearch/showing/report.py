@@ -34,6 +34,7 @@ from archsearch.showing.rows import (
     searched_facts,
     shown_columns,
     standing_of_run,
+    ties_text,
 )
 from archsearch.space import Space
 from archsearch.trial import Cost, Used
@@ -96,6 +97,8 @@ def report(
     if not rows:
         raise RunFolderError(f"{directory}: {_why_nothing(folder)}, so there is nothing to report")
     facts = facts_of(folder, config, table, bill_of(folder, table))
+    if ties := ties_text(table, rows[0], standing):
+        facts["best"] = f"trial {rows[0]['id']}; {ties}"
     objectives = objectives or _objectives(config, table)
     verification, front = newest_verification(folder, table), front_of(table, objectives) if objectives else None
     searched = _searched(folder, space, truth)
@@ -157,8 +160,8 @@ def _write(
     target = folder.path / "report"
     try:
         target.mkdir(exist_ok=True)
-        draw_curves(table, target, folder.path.name, label)
-        pictures = draw_best(space, tuple(rows[0]["architecture"]), target)
+        pictures = draw_curves(table, target, folder.path.name, label)
+        pictures |= draw_best(space, tuple(rows[0]["architecture"]), target)
         pictures |= draw_front(front, target, label) | draw_set_up(folder.path, target, folder.notices)
         if searched is not None:
             write_parquet(target / RECORDS, searched[0].with_truth(searched[1]))
@@ -237,17 +240,12 @@ def _page(
     facts: dict[str, str],
     rows: list[dict[str, Any]],
     target: Path,
-    further: dict[str, str],
+    pictures: dict[str, str],
     sections: Sequence[str],
 ) -> str:
     """One self-contained HTML page."""
     columns = shown_columns(rows)
     cells = [[str(i), *(number_text(row[column]) for column in columns), row["name"]] for i, row in enumerate(rows, 1)]
-    pictures = {
-        "Learning curve by trials": "learning_curve.png",
-        "Learning curve by billed cost": "learning_curve_cost.png",
-        **further,
-    }
     return page(
         name,
         terms(facts),

@@ -22,10 +22,16 @@ if TYPE_CHECKING:
     from archsearch.ranking.derived import Searched, Truth
 
 
-def draw_curves(table: pa.Table, target: Path, title: str, ylabel: str = "score") -> None:
-    """The learning curve over trials, and over billed cost where there is some."""
+def draw_curves(table: pa.Table, target: Path, title: str, ylabel: str = "score") -> dict[str, str]:
+    """The learning curve over trials, and over billed cost: title and file of each; of one trial, which is none, no."""
     draw_curve(table, target / "learning_curve.png", title, ylabel)
     draw_curve(table, target / "learning_curve_cost.png", title, ylabel, by_cost=True)
+    if table.filter(has_status(table, "completed")).num_rows < 2:
+        return {}
+    return {
+        "Learning curve by trials": "learning_curve.png",
+        "Learning curve by billed cost": "learning_curve_cost.png",
+    }
 
 
 def draw_curve(

@@ -63,6 +63,19 @@ def best_rows(table: pa.Table, top: int, standing: Standing | None = None) -> li
     return list(rows.values())
 
 
+def ties_text(table: pa.Table, best: Mapping[str, Any], standing: Standing | None) -> str:
+    """Such as ``2 others have the same score``, of as long trainings; empty: none has, or the standing says it."""
+    import pyarrow.compute as pc
+
+    if standing is not None:
+        return ""
+    same = has_status(table, "completed")
+    for column in ("score", *(["budget"] if best.get("budget") is not None else [])):
+        same = pc.and_(same, pc.equal(table[column], best[column]))
+    many = len(pc.unique(table.filter(same)["name"])) - 1
+    return f"{many:,} other{'s have' if many > 1 else ' has'} the same score" if many > 0 else ""
+
+
 def standing_of_run(folder: RunFolder, config: Mapping[str, Any]) -> Standing | None:
     """What a run says of its winner; None: it was not asked for ``certainty``, or nothing has completed."""
     race = folder.race() or {}
@@ -165,6 +178,7 @@ def print_rows(rows: list[dict[str, Any]], facts: dict[str, str]) -> None:
         "controller",
         "evaluator",
         "trials",
+        "best",
         "failed",
         "faults",
         "damage",

@@ -17,7 +17,14 @@ from archsearch.keeping.columns import RESERVED_COLUMNS, has_status
 from archsearch.keeping.folder import RunFolder
 from archsearch.keeping.ledger import ends
 from archsearch.showing.report import RECENT_TRIALS, bill_of, facts_of, space_or_none
-from archsearch.showing.rows import best_rows, calibration_of_run, number_text, shown_columns, standing_of_run
+from archsearch.showing.rows import (
+    best_rows,
+    calibration_of_run,
+    number_text,
+    shown_columns,
+    standing_of_run,
+    ties_text,
+)
 from archsearch.space import Space
 from archsearch.stores.places import is_store
 from archsearch.trial import Architecture
@@ -106,11 +113,16 @@ def standing(directory: str | Path, *, trust: bool = False) -> Told:
     lines |= {name: facts[name] for name in ("failed", "faults", "damage") if name in facts}
     lines |= ({} if failures is None else {"failing": failures.sentence}) | _pace(document)
     if best:
-        lines["best"] = f"{number_text(best[0]['score'])} (trial {best[0]['id']}), {best[0]['name']}"
+        lines["best"] = _best_text(best[0], ties_text(table, best[0], standing))
     if standing is not None:
         lines["certainty"] = standing.sentence
     lines |= {name: facts[name] for name in ("cost", "set-up", "used", "executor")}
     return Told("\n".join(f"{name:<10}{plain(text)}" for name, text in lines.items()), document)
+
+
+def _best_text(row: Mapping[str, Any], ties: str) -> str:
+    trial = f"trial {row['id']}; {ties}" if ties else f"trial {row['id']}"
+    return f"{number_text(row['score'])} ({trial}), {row['name']}"
 
 
 def _stops_at(config: Mapping[str, Any]) -> dict[str, float]:

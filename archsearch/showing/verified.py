@@ -16,7 +16,7 @@ from archsearch.basics.words import format_cost, plain_lines
 from archsearch.errors import RunFolderError
 from archsearch.keeping.columns import COST_COLUMNS
 from archsearch.keeping.folder import RunFolder
-from archsearch.racing.standing import Standing
+from archsearch.racing.standing import Raced, Standing
 from archsearch.ranking import kendall_tau
 from archsearch.showing.page import aligned, heading, paragraph, table, terms
 from archsearch.showing.rows import best_rows, number_text, standing_of_run
@@ -126,7 +126,33 @@ class Verification:
         if len(self.architectures) == 1:
             score, before = number_text(first.score), number_text(first.search_score)
             return f"the search's best scores {score} {by}, {before} in the search"
+        if self._raced:
+            return self._leads(by)
         return self._agreement.sentence(by, first.failure, [number_text(each.score) for each in self.architectures])
+
+    @property
+    def _raced(self) -> dict[int, Raced]:
+        """What was scored again, by trial, the leader first."""
+        return {} if self.standing is None else {each.trial.id: each for each in self.standing.raced}
+
+    def _leads(self, by: str) -> str:
+        """Which leads by its repeats, and whether that is the search's best: single scores decide nothing here."""
+        first, (lead, *_) = self.architectures[0], self._raced.values()
+        mean = f"with a mean of {number_text(lead.mean)} in {lead.repeats:,} repeats"
+        if lead.trial.id == first.trial:
+            return f"the search's best leads {by}, {mean}"
+        place = next(each for each in self.architectures if each.trial == lead.trial.id)
+        text = f"number {place.rank} of the search leads {by}, {mean}"
+        if self._agreement.before[place.rank - 1] == self._agreement.before[0]:
+            text = f"the search's best had equals: {text}"
+        if first.score is None:
+            return f"{text}; the search's best failed: {first.failure}"
+        assert self.standing is not None
+        own = self._raced.get(first.trial)
+        alike = first.trial in self.standing.unraced if own is None else own.alike
+        if own is not None and own.repeats:
+            text += f", against {number_text(own.mean)} in {own.repeats:,} of the search's best"
+        return f"{text}; the search's best is {'not ' if alike else ''}distinguishable from it"
 
     @property
     def _agreement(self) -> Agreement:
@@ -134,15 +160,24 @@ class Verification:
         before: list[Any] = [(each.search_budget or 0, each.search_score) for each in self.architectures]
         if before != sorted(before, reverse=True):  # by the means of its race, which their single scores belie
             before = [-each.rank for each in self.architectures]
-        return Agreement(before, [each.score for each in self.architectures])
+        after: list[float | None] = [each.score for each in self.architectures]
+        if self._raced:  # the order is that of the means, then of what was not scored again
+            places = {each.trial: float(-place) for place, each in enumerate(self.ranked)}
+            after = [None if each.score is None else places[each.trial] for each in self.architectures]
+        return Agreement(before, after)
 
     def cells(self) -> list[list[str]]:
         """The table as text: names of the columns, then a row per architecture, in the new order."""
         metrics = list(dict.fromkeys(name for each in self.architectures for name in each.metrics))
-        rows = [["rank", "in search", "trial", "search score", "score", "gap", *metrics, "architecture"]]
+        raced = self._raced
+        again = ["repeats", "their mean"] if raced else []
+        rows = [["rank", "in search", "trial", "search score", "score", "gap", *again, *metrics, "architecture"]]
         for rank, each in enumerate(self.ranked, start=1):
             row = [str(rank), str(each.rank), str(each.trial), number_text(each.search_score)]
             row += [each.failure or number_text(each.score), "-" if each.gap is None else f"{each.gap:+.4g}"]
+            if raced:
+                own = raced.get(each.trial)
+                row += [str(own.repeats), number_text(own.mean)] if own is not None and own.repeats else ["0", "-"]
             rows.append([*row, *(number_text(each.metrics.get(name)) for name in metrics), each.name])
         return rows
 

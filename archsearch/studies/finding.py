@@ -15,9 +15,12 @@ from archsearch.basics.words import format_seconds, plain_lines
 from archsearch.ranking.intervals import Interval
 from archsearch.showing.page import aligned
 from archsearch.studies.cells import PROCESSOR
-from archsearch.studies.study import Question, Study, shipped
+from archsearch.studies.study import ALONE, BETWEEN, Question, Study, shipped
 from archsearch.studies.verdicts import effect, verdict
 from archsearch.trial import Cost
+
+SMALL, PLACES = 1e-3, 4
+"""Below it numbers are written with an exponent; and the most decimals of others."""
 
 
 class Cell(NamedTuple):
@@ -174,6 +177,8 @@ class Finding:
                 f"{self._subject}: {found.value:.3g}, {level} interval {ends(found)}; expected {expected} "
                 f"({self.question.test}, {self.seeds} seeds)."
             )
+            if self.missing:
+                lines.append(f"Of other settings {self.missing:,} cells are missing.")
         lines.append(
             f"Billed {format_seconds(self.cost.billed_seconds)}, processor {format_seconds(self.processor_seconds)}."
         )
@@ -182,16 +187,37 @@ class Finding:
     @property
     def _subject(self) -> str:
         assert self.question is not None
+        if self.question.compare == (ALONE,):
+            return self.figure
         return f"{self.figure} of {' minus that of '.join(self.question.compare)}"
 
     # -- as text -----------------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Those figures that some cell has, with what they mean."""
+        known = {kind for cell in self.cells for kind in self.kinds if math.isfinite(cell.figures[kind])}
+        return {kind: text for kind, text in self.kinds.items() if kind in known}
+
+    def grid(self) -> list[list[str]]:
+        """The figure of the study alone, in a column for each of what is varied first; empty: nothing else is."""
+        parts = [each.split(BETWEEN) for each in self.settings]
+        columns = list(dict.fromkeys(first for first, *_ in parts))
+        lines = list(dict.fromkeys(BETWEEN.join(others) for _, *others in parts))
+        if len(columns) < 2 or len(lines) < 2 or len(columns) * len(lines) != len(parts):
+            return []
+        rows = [[self.figure, *columns]]
+        for line in lines:
+            means = (_mean(self.values(f"{column}{BETWEEN}{line}", self.figure)) for column in columns)
+            rows.append([line, *means])
+        return rows
 
     def rows(self) -> list[list[str]]:
         """A line for each setting, with a head: the mean of each figure and its deviation over the seeds, the cost.
 
         Figures that no cell has are left out.
         """
-        kinds = [kind for kind in self.kinds if any(math.isfinite(cell.figures[kind]) for cell in self.cells)]
+        kinds = list(self.shown)
         rows = [["setting", "seeds", *kinds, "billed", "processor"]]
         for setting in self.settings:
             mine = [cell for cell in self.cells if cell.setting == setting]
@@ -225,5 +251,11 @@ def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> str:
     values = values[np.isfinite(values)]
     if not len(values):
         return "-"
-    mean = f"{values.mean():.4g}"
-    return mean if len(values) < 2 else f"{mean} ± {values.std(ddof=1):.2g}"
+    mean = float(values.mean())
+    if len(values) < 2:
+        return f"{mean:.4g}"
+    spread = float(values.std(ddof=1))
+    if max(abs(mean), spread) < SMALL or spread == 0:
+        return f"{mean:.{2 if spread else 4}g} ± {spread:.2g}"
+    places = max(0, 1 - math.floor(math.log10(spread)))  # two digits of the deviation, and as many places of the mean
+    return f"{mean:.{min(places, PLACES)}f} ± {spread:.{min(places, PLACES)}f}"

@@ -93,8 +93,11 @@ def _go_on(study: Study, folder: Path, executor: ExecutorName | Executor, worker
     missing = _missing(study, folder)
     if not missing:
         return False
-    # All settings under one seed first, so that a study that is stopped has the same seeds of all.
-    order = sorted(missing, key=lambda cell: (cell[1], cell[0]))
+    # What the claim compares comes first: a verdict needs no more. Of the rest all settings under one seed before the
+    # next, so that a study that is stopped has the same seeds of all.
+    compared = () if study.question is None else study.question.compare
+    aside = [name not in compared for name in study.measures]
+    order = sorted(missing, key=lambda cell: (aside[cell[0]], cell[1], cell[0]))
     path = folder / SESSIONS / f"{len(stored) + 1:03d}"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_note(path.with_suffix(".json"), {"digest": study.digest, "date": datetime.date.today().isoformat()})

@@ -68,7 +68,7 @@ class Question(NamedTuple):
     error: float = ERROR
 
     def __str__(self) -> str:
-        effect = self.compare[0] if len(self.compare) == 1 else f"{self.compare[0]} minus {self.compare[1]}"
+        effect = " minus ".join(self.compare).replace(ALONE, "it")
         return f"{effect} is {self.direction} {self.threshold:g} ({self.test}, error {self.error:g})"
 
 

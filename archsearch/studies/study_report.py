@@ -15,7 +15,7 @@ from archsearch.studies.finding import Finding, ends
 from archsearch.studies.records import FINDING, document, read_finding, table
 
 TITLE = "Studies"
-HEAD = ("study", "section", "verdict", "effect", "expected", "seeds", "processor")
+HEAD = ("study", "verdict", "effect", "expected", "seeds", "processor", "section")
 
 
 def found_in(out: str | Path) -> list[Finding]:
@@ -67,12 +67,12 @@ def summary(findings: Sequence[Finding]) -> list[list[str]]:
         rows.append(
             [
                 each.name,
-                each.section,
                 each.verdict,
                 "-" if effect is None else f"{effect.value:.3g} {ends(effect)}",
                 "-" if question is None else f"{question.direction} {question.threshold:g}",
                 str(each.seeds),
                 format_seconds(each.processor_seconds),
+                each.section,
             ]
         )
     return rows
@@ -95,11 +95,11 @@ def _facts(finding: Finding) -> dict[str, str]:
 
 def _page(findings: Sequence[Finding], command: str) -> str:
     head, *rows = summary(findings)
-    parts = [page.table(head, rows)]
+    parts = [page.contents(head, rows)]
     for finding in findings:
-        head, *rows = finding.rows()
-        parts += [page.heading(finding.name), page.terms(_facts(finding)), page.table(head, rows)]
-        parts.append(page.terms(finding.kinds))
+        parts += [page.heading(finding.name, linked=True), page.terms(_facts(finding))]
+        parts += [page.table(rows[0], rows[1:]) for rows in (finding.grid(), finding.rows()) if rows]
+        parts.append(page.terms(finding.shown))
     if command:
         parts += [page.heading("Again"), page.command(command)]
     return page.page(TITLE, *parts)
@@ -110,8 +110,9 @@ def _markdown(findings: Sequence[Finding], command: str) -> str:
     for finding in findings:
         lines += [f"## {markdown(finding.name)}", ""]
         lines += [f"- **{name}.** {markdown(text)}" for name, text in _facts(finding).items()]
-        lines += ["", *_table(finding.rows()), ""]
-        lines += [f"{'; '.join(f'{markdown(name)}: {markdown(text)}' for name, text in finding.kinds.items())}.", ""]
+        lines += [line for rows in (finding.grid(), finding.rows()) if rows for line in ("", *_table(rows))]
+        said = "; ".join(f"{markdown(name)}: {markdown(text)}" for name, text in finding.shown.items())
+        lines += ["", f"{said}.", ""]
     if command:
         lines += [f"Made by `{command}`.", ""]
     return "\n".join(lines)
