@@ -7,13 +7,14 @@ everything.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 
 from archsearch.controller import Controller
 from archsearch.trial import Architecture, Trial
 
 
-class HearsLengths(Controller):
+class HearsLengths(Controller, abc.ABC):
     """A controller that, inside one that trains for several lengths, is told the results of all of them.
 
     It is told of each of its proposals once, as ever, with the score at the length at which that began
@@ -28,10 +29,10 @@ class HearsLengths(Controller):
     lengths: tuple[int, ...] = ()
     due: Callable[[], list[tuple[Architecture, int]]] | None = None
 
+    @abc.abstractmethod
     def tell_longer(self, trial: Trial) -> None:
         """Takes the result of a training that went on.
 
         Args:
             trial: Its id and its parent are those of the controller outside, which this one does not know.
         """
-        raise NotImplementedError

@@ -136,11 +136,14 @@ class SuccessiveHalving(Controller):
 
     def _tell(self, trial: Trial) -> None:
         bracket, rung, origin, inner_id, inner_parent = self._running.pop(trial.id)
+        if isinstance(self._inner, HearsLengths):
+            heard = trial._replace(budget=Budget(self._lengths[bracket][rung]))  # whoever tells may leave it out
+            if inner_id is None:
+                self._inner.tell_longer(heard)
+        else:
+            heard = self._comparable(trial, bracket)
         if inner_id is not None:
-            heard = trial if isinstance(self._inner, HearsLengths) else self._comparable(trial, bracket)
             self._inner.tell([heard._replace(id=inner_id, parent=inner_parent)])
-        elif isinstance(self._inner, HearsLengths):
-            self._inner.tell_longer(trial)
         if trial.evaluation is not None and rung < len(self._rungs[bracket]):
             self._rungs[bracket][rung].add(_Candidate(-trial.evaluation.score, trial.id, origin, trial.architecture))
 
