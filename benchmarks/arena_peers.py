@@ -1,7 +1,8 @@
 """Who takes part in ``benchmarks/arena.py``: controllers of the package, other libraries, plain loops.
 
 All are asked for one architecture at a time and told its values; repeats and what has no score are free. Ours know
-beforehand what has no score, as in a search in a table (``Controller.refusal``); of others nobody can. Not there: SMAC3, whose forests (pyrfr) have no wheels.
+beforehand what has no score, as in a search in a table (``Controller.refusal``); others hear that it failed. Not there:
+SMAC3, whose forests (pyrfr) have no wheels.
 """
 
 from __future__ import annotations

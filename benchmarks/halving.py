@@ -164,7 +164,9 @@ def nasbench201(dataset: str, runs: tuple[str, ...] = ("",)) -> Recorded:
     return Recorded(accuracies, (12, 200), list(map(NASBench201().parse, columns["arch"])))
 
 
-def regret_curve(evaluator: Recorded | Synthetic, controller: Controller, epochs: int, workers: int, seed: int) -> FloatArray:
+def regret_curve(
+    evaluator: Recorded | Synthetic, controller: Controller, epochs: int, workers: int, seed: int
+) -> FloatArray:
     """Regret of the cell that is chosen after 0, 1, ..., ``epochs`` billed epochs."""
     curve = np.full(epochs + 1, evaluator.at_random)
     billed, best = 0, Trial(-1, ())

@@ -30,7 +30,14 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Controller
-from archsearch.controllers.bayesian_optimization import BELIEVED, FORGOTTEN, LEARNT_FOR, TOP, BayesianOptimization, Label
+from archsearch.controllers.bayesian_optimization import (
+    BELIEVED,
+    FORGOTTEN,
+    LEARNT_FOR,
+    TOP,
+    BayesianOptimization,
+    Label,
+)
 from archsearch.controllers.hears_lengths import HearsLengths
 from archsearch.controllers.successive_halving import SuccessiveHalving
 from archsearch.errors import UsageError

@@ -1,4 +1,4 @@
-"""Architectures that a search would evaluate, where the controller is told what it would not (``Controller.refusal``)."""
+"""Architectures that a search would evaluate, where the controller knows what it would not: ``Controller.refusal``."""
 
 from __future__ import annotations
 

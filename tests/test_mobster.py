@@ -238,7 +238,7 @@ class Crossing(Evaluator):
 
 def mean_found(make) -> float:
     found = []
-    for seed in range(8):
+    for seed in range(6):
         evaluator = Crossing(seed)
         settings = {"executor": "simulated", "workers": 4, "max_cost": 20 * 27, "seed": seed}
         best = search(Space(arities=[4] * 14), make(), evaluator, **settings).best
@@ -266,7 +266,7 @@ def test_keeps_the_contract_in_hyperband(check: str) -> None:
     CONTROLLER_CHECKS[check](lambda: Hyperband(MultiFidelityBayesianOptimization(**quick)))
 
 
-def test_alone_it_is_bayesian_optimization() -> None:
+def test_alone_it_learns_as_bayesian_optimization_does() -> None:
     drawn = []
     for cls in (BayesianOptimization, MultiFidelityBayesianOptimization):
         controller = started(cls(RandomForest(trees=5)))
@@ -276,7 +276,7 @@ def test_alone_it_is_bayesian_optimization() -> None:
             controller.tell([result(proposals[-1], float(sum(proposals[-1].architecture)))])
         drawn.append([p.architecture for p in proposals])
     assert drawn[0][:6] == drawn[1][:6]
-    assert all(max(map(sum, each)) > max(map(sum, each[:6])) + 3 for each in drawn)
+    assert all(np.mean([sum(a) for a in each[15:]]) > np.mean([sum(a) for a in each[:6]]) + 2 for each in drawn)
 
 
 @pytest.mark.parametrize(
