@@ -347,7 +347,7 @@ def _thread_pools(modules: int) -> Any:  # noqa: ARG001  # the key of the cache
 
 
 def normal_scores(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """What the ranks of scores, shape (n,), would be in a normal distribution: of the r-th of n the quantile of (r - 1/2) / n.
+    """Scores, shape (n,), as a normal distribution has them: the r-th of n is given the quantile of (r - 1/2) / n.
 
     Equal scores share the mean rank.
     """

@@ -87,7 +87,7 @@ class MultiFidelityBayesianOptimization(HearsLengths, BayesianOptimization):
 
     def _start(self) -> None:
         super()._start()
-        self._model = _AtALength(self._model)
+        self._model = self._over_lengths = _AtALength(self._model)
         self._stops: list[int] = []  # after which each of the labels was scored
 
     # -- asking ----------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class MultiFidelityBayesianOptimization(HearsLengths, BayesianOptimization):
         scores, stops = self._comparable().tolist(), list(self._stops)
         if self._told >= self._learn_at:
             self._learnt, self._learn_at = [], math.ceil(self._told * LEARNT_FOR)
-        model = self._model
+        model = self._over_lengths
         model.at = max(s for s in set(stops) if stops.count(s) >= self.at_least or s == min(stops))
         model.fit(self.space, architectures, scores, seed, _columns(stops), self._learnt)
         self._learnt = model.learnt
