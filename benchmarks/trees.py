@@ -7,7 +7,7 @@ Spearman's correlation with the true scores of 1,000 other architectures, mean a
 problem of its own (``28 decisions`` of ``benchmarks/arena.py``: effects of unequal size, and pairs), and the seconds of
 a fit. All see the same columns, one for each option and counts; those of the libraries learn the scores as they are.
 
-``--settings``: what leaves and number of our boosted trees change in Kendall's tau on 400 others, by problem and labels.
+``--settings``: what leaves and number of our boosted trees change in Kendall's tau on 400 others, by problem, labels.
 """
 
 import argparse
