@@ -30,7 +30,7 @@ from archsearch.files.writing import write_whole
 from archsearch.space import Space
 from archsearch.trial import Architecture
 
-__all__ = ["Features", "Model", "Prediction", "load_model"]
+__all__ = ["Features", "Model", "Prediction", "load_model", "normal_scores"]
 
 Features = npt.NDArray[np.float64]
 """Further figures of architectures, such as zero-cost scores: shape (n, figures)."""
@@ -64,6 +64,7 @@ class Model(Described):
         targets: What the model learns: normal scores of the ranks of the scores, mean 0, shape (labels,).
         notes: JSON data that are kept with it in its file.
         quick: Whether it may round otherwise in other company (``rounds_alike`` or not), where that saves time.
+        ranks_features: Whether features become normal scores of their ranks, as scores do; else they stay as they are.
     """
 
     takes_features: ClassVar[bool] = False
@@ -79,6 +80,7 @@ class Model(Described):
     _seed: int = 0
     _given: tuple[float, ...] = ()
     quick: bool = False
+    ranks_features: bool = True
     _label_curve: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]
     """Targets of the labels in rising order, their scores, and the mean slope from one to the other."""
 
@@ -87,7 +89,7 @@ class Model(Described):
     def _fit(self, rng: np.random.Generator) -> None:
         """Learns ``self.targets`` of ``self.architectures``, and of ``self._features`` if it takes and has them.
 
-        Features are normal scores here and in ``_predict``.
+        Features are normal scores here and in ``_predict``, unless they are to stay as they are.
         """
         raise NotImplementedError
 
@@ -233,7 +235,7 @@ class Model(Described):
         self.space, self.architectures, self.scores, self._seed = space, list(architectures), found, seed
         self._raw_features = self._checked_features(features, len(found))
         self._features = self._ranked(self._raw_features)
-        self.targets = _normal_scores(found)
+        self.targets = normal_scores(found)
         order = np.argsort(self.targets, kind="stable")
         at, score = self.targets[order], found[order]
         slope = (score[-1] - score[0]) / (at[-1] - at[0]) if at[-1] > at[0] else 1.0
@@ -253,13 +255,15 @@ class Model(Described):
         return found
 
     def _ranked(self, features: Features | None) -> Features | None:
-        """Each feature as the normal score of its rank among those of the labels."""
+        """Each feature as the normal score of its rank among those of the labels, if they are to be ranked."""
         if features is None or self._raw_features is None:
             return None
+        if not self.ranks_features:
+            return features
         columns = []
         for known, asked in zip(self._raw_features.T, features.T, strict=True):
             at, first = np.unique(known, return_index=True)
-            columns.append(np.interp(asked, at, _normal_scores(known)[first]))
+            columns.append(np.interp(asked, at, normal_scores(known)[first]))
         return np.stack(columns, axis=1)
 
     def _to_scores(self, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -342,8 +346,11 @@ def _thread_pools(modules: int) -> Any:  # noqa: ARG001  # the key of the cache
     return ThreadpoolController()
 
 
-def _normal_scores(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Equal scores share the mean rank; the r-th of n is given the normal quantile of (r - 1/2) / n."""
+def normal_scores(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Scores, shape (n,), as a normal distribution has them: the r-th of n is given the quantile of (r - 1/2) / n.
+
+    Equal scores share the mean rank.
+    """
     from scipy.special import ndtri
     from scipy.stats import rankdata
 

@@ -46,7 +46,8 @@ def race(problem: Problem, name: str, seed: int, trials: int, workers: int) -> d
 
     Workers are simulated: each evaluation takes a time of its own, whoever proposed it, and results come in that order.
     """
-    searcher = {**OURS, **PEERS}[name](Race(problem.space, seed, trials, workers, problem.objectives))
+    known_of = Race(problem.space, seed, trials, workers, problem.objectives, problem.refusal)
+    searcher = {**OURS, **PEERS}[name](known_of)
     times = np.random.default_rng([7, seed])
     known: dict[Architecture, Values | None] = {}
     ends: dict[Architecture, float] = {}  # of what is being evaluated

@@ -1,6 +1,7 @@
 """Who takes part in ``benchmarks/arena.py``: controllers of the package, other libraries, plain loops.
 
-All are asked for one architecture at a time and told its values; repeats and what has no score are free. Not there:
+All are asked for one architecture at a time and told its values; repeats and what has no score are free. Ours know
+beforehand what has no score, as in a search in a table (``Controller.refusal``); others hear that it failed. Not there:
 SMAC3, whose forests (pyrfr) have no wheels.
 """
 
@@ -38,6 +39,7 @@ class Race(NamedTuple):
         trials: Evaluations in all.
         workers: Of these at a time.
         objectives: One or two, all as large as possible.
+        refusal: Why an architecture has no score, empty if it has one: what an evaluator says, ``Evaluator.refusal``.
     """
 
     space: Space
@@ -45,6 +47,7 @@ class Race(NamedTuple):
     trials: int
     workers: int
     objectives: int
+    refusal: Callable[[Architecture], str] | None = None
 
 
 class Ours:
@@ -52,7 +55,7 @@ class Ours:
 
     def __init__(self, controller: Controller, race: Race) -> None:
         self.controller = controller
-        controller.plan = Plan(race.trials, race.workers)
+        controller.plan, controller.refusal = Plan(race.trials, race.workers), race.refusal
         controller.start(race.space, race.seed)
 
     def ask(self) -> tuple[Any, Architecture]:

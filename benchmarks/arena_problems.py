@@ -28,12 +28,14 @@ class Problem(NamedTuple):
         value: Of one objective: at most 0, below by its regret; of two: each from 0 to 1. None: it has no score.
         best: The regret of nothing at all that is left: 0, or the hypervolume of the true front, above (0, 0).
         objectives: One or two.
+        refusal: What the evaluator of a search would say of what has no score.
     """
 
     space: Space
     value: Callable[[Architecture], Values | None]
     best: float = 0.0
     objectives: int = 1
+    refusal: Callable[[Architecture], str] | None = None
 
 
 class Regret:
@@ -91,7 +93,11 @@ def _looked_up(space: Space, second: tuple[str, float] | None, settings: Mapping
     known = np.array([values for each in evaluator.architectures if (values := raw(each))])
     if second is None:
         best = float(known.max())
-        return Problem(space, lambda architecture: None if (v := raw(architecture)) is None else (v[0] - best,))
+        return Problem(
+            space,
+            lambda architecture: None if (v := raw(architecture)) is None else (v[0] - best,),
+            refusal=evaluator.refusal,
+        )
     low, high = known.min(0), known.max(0)
 
     def value(architecture: Architecture) -> Values | None:
@@ -99,7 +105,8 @@ def _looked_up(space: Space, second: tuple[str, float] | None, settings: Mapping
         return None if values is None else tuple(((np.array(values) - low) / (high - low)).tolist())
 
     scaled = (known - low) / (high - low)
-    return Problem(space, value, hypervolume(scaled[non_dominated(scaled)], (0.0, 0.0)), 2)
+    best_front = hypervolume(scaled[non_dominated(scaled)], (0.0, 0.0))
+    return Problem(space, value, best_front, 2, evaluator.refusal)
 
 
 class Layered(Space):

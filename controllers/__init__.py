@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from archsearch.controllers.lanas import LaNAS as LaNAS
     from archsearch.controllers.lemonade import Lemonade as Lemonade
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
+    from archsearch.controllers.mobster import MOBSTER as MOBSTER
+    from archsearch.controllers.mobster import MultiFidelityBayesianOptimization as MultiFidelityBayesianOptimization
     from archsearch.controllers.move_policy import MovePolicy as MovePolicy
     from archsearch.controllers.nao import NAO as NAO
     from archsearch.controllers.nsga2 import NSGA2 as NSGA2
@@ -54,7 +56,9 @@ _MODULES = {
     "LaNAS": "lanas",
     "Lemonade": "lemonade",
     "LocalSearch": "local_search",
+    "MOBSTER": "mobster",
     "MovePolicy": "move_policy",
+    "MultiFidelityBayesianOptimization": "mobster",
     "NAO": "nao",
     "NSGA2": "nsga2",
     "OnePlusLambda": "one_plus_lambda",

@@ -17,6 +17,7 @@ from archsearch.abilities import Moving
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Controller, Order
 from archsearch.controllers.moved import begun, known, moved
+from archsearch.controllers.possible import mutated
 from archsearch.trial import Architecture, Trial
 
 
@@ -65,7 +66,7 @@ class HillClimbing(Controller):
 
     def _child(self, parent: Architecture) -> Architecture:
         if not isinstance(self.space, Moving):
-            return self.space.mutate(parent, self.rng)
+            return mutated(self, parent)
         ways: list[Architecture] = []
         for _ in range(self.moves):
             move = moved(self.space, ways[-1] if ways else parent, self.rng)

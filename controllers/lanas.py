@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Answer, Controller
+from archsearch.controllers.possible import is_possible, mutated
 from archsearch.controllers.proposed import Proposed
 from archsearch.model import one_thread
 from archsearch.trial import Architecture, Trial
@@ -102,15 +103,17 @@ class LaNAS(Controller):
         pool = tree.pool[region]
         while pool:
             architecture = pool.pop()
-            if self._proposed.add(self.space.canonical(architecture)):
+            if is_possible(self, architecture) and self._proposed.add(self.space.canonical(architecture)):
                 return architecture
         members = tree.members[region]
         parents = [members[place] for place in self.rng.integers(len(members), size=MUTANTS).tolist()]
         mutants = [self.space.mutate(parent.architecture, self.rng) for parent in parents]
         found = tree.regions(self._columns(mutants))
         for mutant, parent, where in zip(mutants, parents, found, strict=True):
-            if where == region and self._proposed.add(self.space.canonical(mutant)):
+            if where == region and is_possible(self, mutant) and self._proposed.add(self.space.canonical(mutant)):
                 return mutant, parent.id
+        if not is_possible(self, mutants[0]):  # of this region nothing that may be evaluated is near
+            return mutated(self, parents[0].architecture), parents[0].id
         return mutants[0], parents[0].id
 
     # -- learning --------------------------------------------------------------------------------

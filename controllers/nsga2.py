@@ -33,6 +33,7 @@ from deap import base, tools
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller, Order
+from archsearch.controllers.possible import is_possible, mutated, sampled
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
@@ -127,16 +128,18 @@ class NSGA2(Controller):
     def _ask(self) -> Architecture | tuple[Architecture, int | None]:
         self._asked += 1
         if self._asked <= (self.initial or self.population_size):
-            return self.space.sample(self.rng)
+            return sampled(self)
         if self._arrived and len(self._population) < self.population_size:
             self._choose()
         if not self._population:
-            return self.space.sample(self.rng)
+            return sampled(self)
         taken = {member.architecture for member in (*self._population, *self._arrived)}
         for _ in range(CHILD_DRAWS):
             parent, child = self._draw_child()
-            if child not in taken:
+            if child not in taken and is_possible(self, child):
                 break
+        if not is_possible(self, child):
+            child = mutated(self, parent.architecture)
         return child, parent.id
 
     def _draw_child(self) -> tuple[_Member, Architecture]:

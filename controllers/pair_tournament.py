@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from archsearch.abilities import Moving
 from archsearch.basics.checks import whole_number
 from archsearch.controller import Controller, Order
 from archsearch.controllers.moved import begun, moved
+from archsearch.controllers.possible import mutated
 from archsearch.trial import Architecture, Trial
 
 
@@ -55,6 +57,8 @@ class PairTournament(Controller):
         # This child is among those that are due.
         if len(self._members) + self._due > self.population_size:
             self._remove(worse)
+        if not isinstance(self.space, Moving):
+            return mutated(self, architecture), id_
         move = moved(self.space, architecture, self.rng)
         return move.architecture, id_ if move.inherits else None
 

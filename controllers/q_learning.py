@@ -27,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller
+from archsearch.controllers.possible import DRAWS, is_possible
 from archsearch.controllers.proposed import Proposed
 from archsearch.trial import Architecture, Trial
 
@@ -121,11 +122,16 @@ class QLearning(Controller):
         return SCHEDULE[min(place, len(SCHEDULE) - 1)][0]
 
     def _ask(self) -> Architecture:
-        epsilon = self.epsilon
-        for _ in range(WALKS):
+        epsilon, known = self.epsilon, 0
+        for _ in range(DRAWS):
             architecture = self._walked(epsilon)
+            if not is_possible(self, architecture):
+                continue
             if self._proposed.add(self.space.canonical(architecture)):
                 self._new += 1
+                break
+            known += 1
+            if known == WALKS:
                 break
         return architecture
 

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from archsearch.basics.checks import at_least_one, number
 from archsearch.controller import Controller, Order
+from archsearch.controllers.possible import mutated
 from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
@@ -117,7 +118,7 @@ class RegularizedEvolution(Controller):
             return self.space.sample(self.rng)
         tournament = self.rng.integers(len(self._members), size=self._drawn()).tolist()
         winner = max(tournament, key=self._scores.__getitem__)
-        return self.space.mutate(self._members[winner], self.rng), self._ids[winner]
+        return mutated(self, self._members[winner]), self._ids[winner]
 
     def _drawn(self) -> int:
         """Members of a tournament."""

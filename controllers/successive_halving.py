@@ -11,7 +11,8 @@ Where we differ:
 
 - New architectures come from any controller (the papers: random search). It hears of each of its proposals exactly
   once, with the score at the shortest length of all: only scores after equal training can be compared, and every
-  architecture has that one. The drawback: it learns what is good early, never what longer trainings showed.
+  architecture has that one. The drawback: it learns what is good early, never what longer trainings showed. A
+  controller that knows what to make of lengths (``HearsLengths``) hears the results of all of them.
 - Ties go to the older trial, so that not all of many equal scores are promoted.
 - Hyperband's brackets run side by side and share the new architectures in proportion to their configurations, so
   that a search may stop at any time.
@@ -26,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order, without_budgets
+from archsearch.controllers.hears_lengths import HearsLengths
 from archsearch.controllers.random_search import RandomSearch
 from archsearch.controllers.trial_ids import TrialIds, comparable
 from archsearch.errors import UsageError
@@ -41,7 +43,8 @@ class SuccessiveHalving(Controller):
     Every result is remembered, since any may be promoted later: some 50 bytes of state each, and 300 in memory.
 
     Args:
-        controller: Who proposes new architectures; it must not ask for budgets itself. None: ``RandomSearch()``.
+        controller: Who proposes new architectures; it must not ask for budgets itself. One that hears lengths
+            (``HearsLengths``) is told the results of all of them. None: ``RandomSearch()``.
         min_budget: Shortest training, in the evaluator's unit (epochs for ``Training``), >= 1.
         max_budget: Longest training, >= min_budget. The rungs are min_budget * reduction^k, as long as that is below
             max_budget, and max_budget itself.
@@ -71,10 +74,15 @@ class SuccessiveHalving(Controller):
                 f"{name}: expected max_budget >= min_budget and reduction >= 2, "
                 f"got {max_budget}, {min_budget} and {reduction}"
             )
-        self._inner = without_budgets(name, RandomSearch() if controller is None else controller)
+        self._inner = without_budgets(name, self._default() if controller is None else controller)
         self.learns = self._inner.learns
         self._shares, self._lengths = zip(*self._brackets(), strict=True)
         self.budgets = tuple(sorted({length for lengths in self._lengths for length in lengths}))
+
+    @staticmethod
+    def _default() -> Controller:
+        """Who proposes new architectures unless told otherwise."""
+        return RandomSearch()
 
     def _brackets(self) -> list[tuple[int, list[int]]]:
         """Of each bracket, the share of the new architectures and the lengths of its rungs; here there is one."""
@@ -84,6 +92,8 @@ class SuccessiveHalving(Controller):
         return [(1, lengths)]
 
     def _start(self) -> None:
+        if isinstance(self._inner, HearsLengths):
+            self._inner.lengths, self._inner.due = self.budgets, self._due
         self.begin(self._inner)
         self._asked = 0
         self._running: dict[int, _Running] = {}
@@ -117,17 +127,28 @@ class SuccessiveHalving(Controller):
         self._running[id_] = _Running(bracket, 0, id_, proposal.id, proposal.parent)
         return proposal.architecture, self._trial_ids.of(proposal.parent), Budget(self._lengths[bracket][0])
 
+    def _due(self) -> list[tuple[Architecture, int]]:
+        """What is being trained, and how long, for an inner controller that hears of all lengths."""
+        under_way = ((self._pending[id_], each) for id_, each in self._running.items() if id_ in self._pending)
+        return [(architecture, self._lengths[each.bracket][each.rung]) for architecture, each in under_way]
+
     # -- telling ---------------------------------------------------------------------------------
 
     def _tell(self, trial: Trial) -> None:
         bracket, rung, origin, inner_id, inner_parent = self._running.pop(trial.id)
+        if isinstance(self._inner, HearsLengths):
+            heard = trial._replace(budget=Budget(self._lengths[bracket][rung]))  # whoever tells may leave it out
+            if inner_id is None:
+                self._inner.tell_longer(heard)
+        else:
+            heard = self._comparable(trial, bracket)
         if inner_id is not None:
-            self._inner.tell([self._comparable(trial, bracket)._replace(id=inner_id, parent=inner_parent)])
+            self._inner.tell([heard._replace(id=inner_id, parent=inner_parent)])
         if trial.evaluation is not None and rung < len(self._rungs[bracket]):
             self._rungs[bracket][rung].add(_Candidate(-trial.evaluation.score, trial.id, origin, trial.architecture))
 
     def _hear(self, trial: Trial) -> None:
-        self._inner.hear([comparable(trial, self.budgets[0])])
+        self._inner.hear([trial if isinstance(self._inner, HearsLengths) else comparable(trial, self.budgets[0])])
 
     def _comparable(self, trial: Trial, bracket: int) -> Trial:
         """A first result with the score at the shortest length of all, as the inner controller hears it.

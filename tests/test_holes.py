@@ -1,11 +1,26 @@
 """Searches in tables with holes, and where an evaluator refuses what it is asked for."""
 
+from collections import Counter
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from archsearch import search
-from archsearch.controllers import Bananas, BayesianOptimization, LocalSearch, RandomSearch
+from archsearch import Evaluator, Space, search
+from archsearch.controllers import (
+    NSGA2,
+    Bananas,
+    BayesianOptimization,
+    HillClimbing,
+    LaNAS,
+    LocalSearch,
+    PairTournament,
+    QLearning,
+    RandomSearch,
+    RegularizedEvolution,
+)
+from archsearch.controllers.possible import mutated, sampled
 from archsearch.errors import ConstraintError, InvalidArchitecture, TableError, TooManyFailures
 from archsearch.evaluators import Function, Tabular
 from archsearch.spaces import Choices, NASBench201
@@ -159,3 +174,64 @@ def test_any_column_of_numbers_can_be_limited(holes):
     evaluator = Tabular(table=holes, architecture="name", score="score")
     result = search(SPACE, RandomSearch(), evaluator, seed=0, trials=10, limits={"size": 3})
     assert {len(trial.architecture) for trial in result.history} <= {2, 3}
+
+
+# -- controllers that know of holes --------------------------------------------------------------
+
+
+class Sparse(Evaluator):
+    """So many in a hundred of the architectures of a space have a score."""
+
+    def __init__(self, percent):
+        self.percent = percent
+
+    def refusal(self, architecture):
+        return "" if np.random.default_rng(architecture).random() < self.percent / 100 else "a hole"
+
+    def evaluate(self, architecture, seed):
+        return Evaluation(float(sum(option == 3 for option in architecture)))
+
+
+@pytest.mark.parametrize(
+    "controller",
+    [RegularizedEvolution(), HillClimbing(), PairTournament(10), LaNAS(), QLearning(100), NSGA2(population_size=20)],
+    ids=lambda controller: type(controller).__name__,
+)
+def test_nobody_asks_for_the_same_hole_again_and_again(controller, monkeypatch):
+    told = Counter()
+    tell = type(controller)._tell
+
+    def noted(self, trial):
+        told[trial.architecture] += trial.evaluation is None
+        tell(self, trial)
+
+    monkeypatch.setattr(type(controller), "_tell", noted)
+    result = search(NASBench201(), controller, Sparse(3), trials=60, seed=0)
+    assert result.completed == 60
+    assert max(told.values()) <= 3
+
+
+def test_mutations_go_through_holes():
+    controller = RandomSearch()
+    controller.start(Space(arities=[2] * 12), 0)
+    parent, rng = (0,) * 12, np.random.default_rng(0)
+    controller.rng = np.random.default_rng(0)
+    assert mutated(controller, parent) == controller.space.mutate(parent, rng), "without holes it is a mutation"
+    controller.refusal = lambda architecture: "" if sum(architecture) >= 3 else "too few"
+    assert sum(mutated(controller, parent)) == 3, "the nearest are three steps away"
+    controller.refusal = lambda architecture: "no"
+    assert len(mutated(controller, parent)) == len(sampled(controller)) == 12, "it ends where nothing is possible"
+
+
+def test_a_search_that_finds_nothing_more_keeps_what_it_has():
+    class Stuck(RandomSearch):
+        def _ask(self):
+            self.count = getattr(self, "count", 0) + 1
+            return (0,) if self.count < 4 else (1,)
+
+    class One(Sparse):
+        def refusal(self, architecture):
+            return "a hole" if architecture == (1,) else ""
+
+    result = search(Space(arities=[2]), Stuck(), One(0), trials=9, seed=0)
+    assert (result.completed, result.stopped) == (3, "exhausted")

@@ -30,7 +30,7 @@ def test_no_trial_is_beyond_the_limits(controller, executor, workers, duplicates
     assert not within(run(controller, limits=None, **settings).history), "the limits must matter"
     assert set(spy.scored) == {trial.architecture for trial in trials}
     assert (result.completed, result.failed) == (80, 0)
-    assert result.rejected > 50
+    assert result.rejected > 20
     assert f"{result.rejected:,} beyond the limits" in str(result)
     assert path(run(controller, **settings).history) == path(trials)
     if duplicates == "reuse" and executor == "local":  # else one may be proposed again while it is pending
@@ -63,7 +63,7 @@ def test_trainings_that_are_stopped_and_continued():
         result = search(space, halving, evaluator, trials=60, seed=0, limits=limits, **settings)
         assert all(evaluator.measure(trial.architecture)["params"] <= 9e6 for trial in result.history)
         assert {trial.budget.stop for trial in result.history} >= {4, 12, 36}
-        assert result.rejected > 5
+        assert result.rejected >= 1
 
 
 def test_a_figure_that_is_not_known_is_beyond_its_limit():

@@ -26,7 +26,7 @@ def test_limits_that_nothing_keeps_within_end_the_search(settings, tmp_path):
     assert str(again.value) == str(caught.value)
 
 
-def test_what_was_found_before_the_limits_end_a_search_is_kept(tmp_path):
+def test_what_was_found_before_the_limits_end_a_search_is_kept(tmp_path, caplog):
     class Growing(Controller):
         """Proposes 10 small architectures, then large ones only."""
 
@@ -41,8 +41,12 @@ def test_what_was_found_before_the_limits_end_a_search_is_kept(tmp_path):
 
     for executor, workers in (("local", 1), ("simulated", 4)):
         settings = {"executor": executor, "workers": workers, "out": tmp_path / executor}
-        with pytest.raises(ConstraintError, match=r"size <= 2 \(least proposed: 3\)"):
-            search(Space(arities=[2, 3]), Growing(), Sizes(), trials=99, seed=0, limits={"size": 2}, **settings)
+        with caplog.at_level("WARNING", "archsearch"):
+            result = search(
+                Space(arities=[2, 3]), Growing(), Sizes(), trials=99, seed=0, limits={"size": 2}, **settings
+            )
+        assert (result.stopped, result.completed, result.best.architecture) == ("exhausted", 10, (0, 1))
+        assert "size <= 2 (least proposed: 3)" in caplog.text
         assert len(list(RunFolder(tmp_path / executor).trials(0))) == 10
 
 

@@ -92,7 +92,7 @@ class GaussianProcess(Encoded):
 
     def _forget(self) -> None:
         """Nothing is known of an earlier fit."""
-        self._encoded: tuple[list[Architecture], Groups] = [], []
+        self._encoded: tuple[Sequence[object], Groups] = [], []  # the labels, with their features, and their columns
         self._factor, self._factor_of = GrowingFactor(), np.zeros(0)
 
     def clone(self) -> GaussianProcess:
@@ -110,19 +110,20 @@ class GaussianProcess(Encoded):
 
     def _label_groups(self) -> tuple[Groups, int]:
         """The columns of the labels, and how many labels, the first ones, are those of the fit before."""
-        if not self.quick or self._features is not None:  # features change with the labels
-            return self._groups(self.architectures, self._features), 0
+        labels, features = self.architectures, self._features
+        if not self.quick or (features is not None and self.ranks_features):  # ranks change with the labels
+            return self._groups(labels, features), 0
+        rows = labels if features is None else list(zip(labels, features.tolist(), strict=True))
         before, columns = self._encoded
-        known = _common(before, self.architectures)
-        new = self.architectures[known:]
+        known = _common(before, rows)
         if not known:
-            groups = self._groups(self.architectures, None)
-        elif not new:
+            groups = self._groups(labels, features)
+        elif known == len(rows):
             groups = [column[:known] for column in columns]
         else:
-            added = self._groups(new, None)
+            added = self._groups(labels[known:], None if features is None else features[known:])
             groups = [np.concatenate([old[:known], more]) for old, more in zip(columns, added, strict=True)]
-        self._encoded = self.architectures, groups
+        self._encoded = rows, groups
         return groups, known
 
     def _learn(self, groups: Groups, rng: np.random.Generator) -> Array:
@@ -255,7 +256,7 @@ class GaussianProcess(Encoded):
         self._settle(logs, groups)
 
 
-def _common(first: Sequence[Architecture], second: Sequence[Architecture]) -> int:
+def _common(first: Sequence[object], second: Sequence[object]) -> int:
     """How many of both, from the first on, are the same."""
     shorter = min(len(first), len(second))
     if first[:shorter] == second[:shorter]:

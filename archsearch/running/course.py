@@ -242,7 +242,11 @@ class Course:
         if self._rejections.in_a_row < MAX_REJECTED_IN_A_ROW:
             self._stopped = "exhausted"
             return
-        raise ConstraintError(self._rejections.told(type(self.controller).__name__))
+        told = self._rejections.told(type(self.controller).__name__)
+        if not self.completed:
+            raise ConstraintError(told)
+        self.say(told)  # what was found is a result all the same
+        self._stopped = "exhausted"
 
     # -- finished trials -----------------------------------------------------------------------------
 
