@@ -189,7 +189,7 @@ class Auto(Controller):
         """Evolution whose first population are the newest results."""
         evolution: Any = self._inner
         evolution._asked = max(self._next_id, evolution._population)  # nothing more is drawn at random
-        for id_, score, architecture in known._labels:
+        for id_, score, architecture, _ in known._labels:
             evolution._tell(Trial(id_, architecture, None, Evaluation(score)))
 
     # -- state -----------------------------------------------------------------------------------
