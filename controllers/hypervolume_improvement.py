@@ -10,15 +10,15 @@ one model for each objective, and they are taken to be independent. What the fro
 in each, the expected gain is a product over objectives of differences of expected improvements. So it is exact, without
 samples, for any number of objectives.
 
-- A batch is chosen one by one: after each, the front has what the models expect of it, and the next one looks elsewhere.
-- By turns the gain is measured in the units of the objectives, which are those of the hypervolume, and in normal scores,
-  on which the models are fitted. In units alone, it is lured by long tails; in normal scores alone, it spends too much
-  where architectures are many and differences small (``docs/experiments.md``).
+- A batch is chosen one by one: after each, the front has what the models expect of it, and the next looks elsewhere.
+- By turns the gain is measured in the units of the objectives, which are those of the hypervolume, and in normal
+  scores, which the models are fitted to. Either alone was far behind the other on one of two problems
+  (``docs/experiments.md``).
 - The reference point is the worst value seen of each objective, as in the hypervolume of a report. On the front is what
   the models expect of the results that nothing beats, since scores are noisy.
 - Mutated are members of the front, those with most room around them first (the crowding distance of NSGA-II).
-- With three or more objectives at most ``BOXES`` to the power of 1 / (objectives - 1) members of the front count, those
-  with most room, since boxes grow with that power.
+- Boxes grow with members of the front to the power of objectives - 1. With three objectives or more, those members
+  count that have most room, as many as make ``BOXES``.
 - Forgotten first, once there are more than ``labels`` results, is what most others dominate.
 """
 
@@ -26,8 +26,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -48,8 +47,7 @@ from archsearch.trial import Architecture, Trial
 Array = npt.NDArray[np.float64]
 
 BOXES = 4_000
-X = dict(part.split("=") for part in os.environ.get("X", "").split(",") if part)
-TURNS = X.get("turns", "10")
+"""About as many boxes at most, where there are more than two objectives."""
 
 
 class HypervolumeImprovement(BayesianOptimization):
@@ -103,7 +101,7 @@ class HypervolumeImprovement(BayesianOptimization):
         super()._start()
         self._models = [self._model, *(self._model.clone() for _ in list(signs_of(self.objectives))[1:])]
         self._learnt_of: list[list[float]] = [[] for _ in self._models]
-        self._turn = 0
+        self._turn = 0  # of the last choice: 1 in units, 0 in normal scores
 
     # -- asking ----------------------------------------------------------------------------------
 
@@ -125,8 +123,7 @@ class HypervolumeImprovement(BayesianOptimization):
         scales = self._on_scales(self._predicted(asked))
         left = np.ones(len(asked), dtype=bool)
         while left.any():
-            turn = int(TURNS[self._turn % len(TURNS)])
-            self._turn += 1
+            self._turn = turn = 1 - self._turn
             worth = self._gain(turn, scales[turn], fronts[turn])
             order = np.lexsort((-scales[0].mean.sum(1), -worth))
             for place in order[left[order]].tolist():
@@ -155,7 +152,7 @@ class HypervolumeImprovement(BayesianOptimization):
     def _on_scales(self, predictions: list[Prediction]) -> list[Prediction]:
         """Of all objectives together, in normal scores and in their units; shape (architectures, objectives)."""
         in_units = [model.in_units(each) for model, each in zip(self._models, predictions, strict=True)]
-        return [Prediction(*(np.array(part).T for part in zip(*each))) for each in (predictions, in_units)]
+        return [Prediction(*(np.array(part).T for part in zip(*each, strict=True))) for each in (predictions, in_units)]
 
     def _gain(self, turn: int, prediction: Prediction, front: Array) -> Array:
         """What the front is expected to gain by each; ``turn`` 0: in normal scores, 1: in units."""
