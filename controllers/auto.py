@@ -226,10 +226,13 @@ class Auto(Controller):
 
     def _state_dict(self) -> dict[str, Any]:
         best = None if self._best is None else [self._best[0], self._best[1], list(self._best[2])]
-        return {"told": self._told, "best": best, "part": self._at, "inner": self._inner._state_dict()}
+        name = self._parts[self._at].name
+        return {"told": self._told, "best": best, "part": self._at, "name": name, "inner": self._inner._state_dict()}
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
-        if "part" not in state:
+        several = self._parts[0].name == "HypervolumeImprovement"
+        # A state of before names no controller; of several objectives it was NSGA2.
+        if "part" not in state or (several and "name" not in state):
             raise RunFolderError("Auto: the run was begun under other rules of choice; start a new run")
         self._told, self._at, best = state["told"], state["part"], state["best"]
         self._best = None if best is None else [best[0], best[1], tuple(best[2])]

@@ -187,6 +187,12 @@ def test_a_state_under_other_rules_is_refused_in_one_line():
     state["state"] = {"told": 3, "best": None, "switched": True, "inner": {}}
     with pytest.raises(RunFolderError, match="begun under other rules of choice; start a new run"):
         controller.load_state_dict(state)
+    several = Auto({"score": "max", "params": "min"})
+    started(several, Plan())
+    state = several.state_dict()
+    del state["state"]["name"]
+    with pytest.raises(RunFolderError, match="begun under other rules of choice; start a new run"):
+        several.load_state_dict(state)
 
 
 def test_evolution_goes_on_with_what_the_model_knew(monkeypatch):
