@@ -301,7 +301,7 @@ class Candidate(NamedTuple):
     parent: int | None = None
 
 
-def expected_improvement(prediction: Prediction, above: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def expected_improvement(prediction: Prediction, above: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
     """By how much what is predicted is expected to be above a threshold, counting what is below as 0.
 
     Args:

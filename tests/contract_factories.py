@@ -22,6 +22,7 @@ FACTORIES = {
     "AmoebaNet": lambda: load("AmoebaNet")(layers=3, channels=4),
     "Bananas": lambda: load("Bananas")(labels=40, candidates=100, batch=25),
     "BayesianOptimization": lambda: load("BayesianOptimization")(labels=40, candidates=100, batch=25),
+    "HypervolumeImprovement": lambda: load("HypervolumeImprovement")(labels=40, candidates=100, batch=25),
     "Cascade": lambda: load("Cascade")([load("Function")(len), FACTORIES["Function"]()], reference=10),
     "Differentiable": lambda: load("Differentiable")(training=FACTORIES["Training"](), epochs=2),
     "Finalists": lambda: load("Finalists")(samples=20, finalists=4),

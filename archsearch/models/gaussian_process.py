@@ -197,7 +197,8 @@ class GaussianProcess(Encoded):
             kernel = self._kernel(architectures, None)
         weight = np.exp(self._logs[-2])
         explained = np.square(kernel.max(1)) / (weight + np.exp(self._logs[-1]))
-        return Prediction(kernel @ self._coefficients, np.sqrt(np.maximum(weight - explained, JITTER)))
+        mean = (kernel @ self._coefficients).astype(np.float64)
+        return Prediction(mean, np.sqrt(np.maximum(weight - explained, JITTER)).astype(np.float64))
 
     def shortlist(self, architectures: Sequence[Architecture], n: int) -> list[int]:
         """With many labels: those of the greatest mean and spread, by a rough prediction."""
