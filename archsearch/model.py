@@ -163,7 +163,11 @@ class Model(Described):
         Raises:
             UsageError: If the model was not fitted, or features are not those that it was fitted with.
         """
-        mean, spread = self.predict_targets(architectures, features)
+        return self.in_units(self.predict_targets(architectures, features))
+
+    def in_units(self, prediction: Prediction) -> Prediction:
+        """What ``predict_targets`` gave, on the scale of the labels' scores."""
+        mean, spread = prediction
         lower, middle, upper = self._to_scores(np.array([mean - spread, mean, mean + spread]))
         return Prediction(middle, (upper - lower) / 2)
 
@@ -192,6 +196,13 @@ class Model(Described):
         A search asks it, after ``fit``, where it has many candidates and will take the best few.
         """
         return list(range(len(architectures)))
+
+    def rough(self, architectures: Sequence[Architecture]) -> Prediction | None:
+        """As ``predict_targets``, in less time, and with spreads that are rather too large; None: that is quick enough.
+
+        By default None. A search with several objectives asks it, after ``fit``, to leave out most candidates.
+        """
+        return None
 
     def clone(self) -> Model:
         """A model with the same settings that was not fitted."""

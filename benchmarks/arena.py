@@ -124,7 +124,8 @@ def main() -> None:
     done = {(line["problem"], line["searcher"], line["workers"], line["seed"]): len(line["regret"]) for line in lines}
     lacking: set[str] = set()
     warm: set[str] = set()
-    jobs = itertools.product(range(given.first, given.first + given.seeds), given.problems, given.workers, given.searchers)
+    seeds = range(given.first, given.first + given.seeds)
+    jobs = itertools.product(seeds, given.problems, given.workers, given.searchers)
     for seed, problem, workers, name in jobs:
         if name in lacking or not takes_part(name, problem, workers):
             continue

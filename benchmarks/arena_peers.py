@@ -194,6 +194,51 @@ class Deap:
         self.members = self.tools.selBest([*self.members, member], 20)
 
 
+class DeapFront:
+    """DEAP by hand: NSGA-II with 40 members, tournaments by dominance and crowding, nine of ten children crossed."""
+
+    SIZE = 40
+
+    def __init__(self, race: Race) -> None:
+        from deap import base, creator, tools
+
+        if not hasattr(creator, "FrontMember"):
+            creator.create("FrontFitness", base.Fitness, weights=(1.0, 1.0))
+            creator.create("FrontMember", list, fitness=creator.FrontFitness)
+        self.space, self.rng = race.space, np.random.default_rng([9, race.seed])
+        self.tools, self.member = tools, creator
+        random.seed(race.seed)
+        self.members: list[Any] = []
+        self.children: list[Any] = []
+        self.size = min(max(10, race.trials // 20), self.SIZE)  # as Auto chooses that of NSGA2
+
+    def ask(self) -> tuple[Any, Architecture]:
+        if not self.members:
+            return None, self.space.sample(self.rng)
+        mother, father = self._parent(), self._parent()
+        child = tuple(mother)
+        if self.rng.random() < 0.9:
+            child = self.space.crossover(child, tuple(father), self.rng)
+        return None, self.space.mutate(child, self.rng)
+
+    def _parent(self) -> Any:
+        one, other = (self.members[int(i)] for i in self.rng.integers(len(self.members), size=2))
+        if one.fitness.dominates(other.fitness):
+            return one
+        better = other.fitness.dominates(one.fitness) or other.fitness.crowding_dist > one.fitness.crowding_dist
+        return other if better else one
+
+    def tell(self, mark: Any, architecture: Architecture, values: Values | None) -> None:
+        if values is None:
+            return
+        member = self.member.FrontMember(architecture)
+        member.fitness.values = values
+        self.children.append(member)
+        if len(self.children) == self.size:
+            self.members = self.tools.selNSGA2([*self.members, *self.children], self.size)
+            self.children = []
+
+
 class Optuna:
     """Define by run, a categorical parameter for each decision, by name."""
 
@@ -354,6 +399,7 @@ OURS: dict[str, Make] = {
     "LaNAS": ours("LaNAS"),
     "PPO": ours("PPO", policy="softmax"),
     "Reinforce": ours("Reinforce", policy="softmax"),
+    "HypervolumeImprovement": ours("HypervolumeImprovement"),
     "NSGA2": ours("NSGA2"),
     "RandomSearch": ours("RandomSearch"),
 }
@@ -361,6 +407,7 @@ PEERS: dict[str, Make] = {
     "plain Gaussian process": PlainGaussianProcess,
     "plain evolution": PlainEvolution,
     "DEAP by hand": Deap,
+    "DEAP NSGA-II": DeapFront,
     "Optuna TPE": lambda race: Optuna(race, "TPE"),
     "Optuna NSGA-II": lambda race: Optuna(race, "NSGA-II"),
     "Optuna GP": lambda race: Optuna(race, "GP"),
@@ -369,10 +416,10 @@ PEERS: dict[str, Make] = {
     "Syne Tune CQR": SyneTune,
     "BoTorch": BoTorch,
 }
-SEVERAL = ("Auto", "NSGA2", "RandomSearch", "Optuna TPE", "Optuna NSGA-II")
+SEVERAL = ("Auto", "HypervolumeImprovement", "NSGA2", "RandomSearch", "Optuna TPE", "Optuna NSGA-II", "DEAP NSGA-II")
 """Who takes two objectives."""
 
-ONLY_SEVERAL = ("NSGA2", "Optuna NSGA-II")
+ONLY_SEVERAL = ("HypervolumeImprovement", "NSGA2", "Optuna NSGA-II", "DEAP NSGA-II")
 """Who is there for two objectives only: with one they are evolution like others."""
 
 SLOWEST = ("scikit-optimize", "Syne Tune CQR")

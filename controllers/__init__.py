@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archsearch.controllers.finalists import Finalists as Finalists
     from archsearch.controllers.greedy_growth import GreedyGrowth as GreedyGrowth
     from archsearch.controllers.hill_climbing import HillClimbing as HillClimbing
+    from archsearch.controllers.hypervolume_improvement import HypervolumeImprovement as HypervolumeImprovement
     from archsearch.controllers.lanas import LaNAS as LaNAS
     from archsearch.controllers.lemonade import Lemonade as Lemonade
     from archsearch.controllers.local_search import LocalSearch as LocalSearch
@@ -53,6 +54,7 @@ _MODULES = {
     "GreedyGrowth": "greedy_growth",
     "HillClimbing": "hill_climbing",
     "Hyperband": "successive_halving",
+    "HypervolumeImprovement": "hypervolume_improvement",
     "LaNAS": "lanas",
     "Lemonade": "lemonade",
     "LocalSearch": "local_search",

@@ -2,7 +2,8 @@
 
 It is no published method. Its rules follow ``docs/arena.md``; ``docs/controllers.md`` has them in a table.
 
-- Several ``objectives``: ``NSGA2``, whose population goes by the trials: few of them make no generations of 40.
+- Several ``objectives``: ``HypervolumeImprovement``, then ``NSGA2`` from the front that it has found. With many workers
+  ``NSGA2`` at once, whose population goes by the trials: few of them make no generations of 40.
 - One: ``BayesianOptimization``, which is ahead up to some hundred trials on every kind of space of the arena.
 - What follows once ``modelled`` results are there, when fits go on growing and bring little: ``LocalSearch`` from the
   best of them, where scores have no noise. It compares single scores, so with noise, or where nobody knows, the model
@@ -22,10 +23,11 @@ from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order
 from archsearch.errors import RunFolderError
 from archsearch.space import Space
-from archsearch.trial import Evaluation, Trial
+from archsearch.trial import Architecture, Evaluation, Trial
 
 if TYPE_CHECKING:
     from archsearch.controllers.bayesian_optimization import BayesianOptimization
+    from archsearch.controllers.hypervolume_improvement import HypervolumeImprovement
 
 MANY_WORKERS = 32
 FEW = 12
@@ -53,7 +55,7 @@ class _Part(NamedTuple):
 
 
 class Auto(Controller):
-    """Switches between other controllers: first a model, later local search, NSGA-II for several objectives.
+    """Switches between other controllers: first a model, later local search, or NSGA-II for several objectives.
 
     It says what it picked, and why.
 
@@ -88,12 +90,7 @@ class Auto(Controller):
         """What is done, one after another."""
         trials, workers, noise, instant = self.plan
         if self.objectives is not None and self.objectives != {"score": "max"}:
-            settings: dict[str, Any] = {"objectives": self.objectives}
-            if trials is not None:
-                settings["population_size"] = min(max(SMALLEST, trials // GENERATIONS), LARGEST)
-            n = len(self.objectives)
-            why = f"there are {n} objectives" if n > 1 else "the score is no objective"
-            return [_Part("NSGA2", why, settings)]
+            return self._several(self.objectives)
         if self.space.max_options == 1:
             return [_Part("RandomSearch", "there is nothing to choose", {})]
         if workers > MANY_WORKERS:
@@ -108,6 +105,25 @@ class Auto(Controller):
             why = f"{trials:,} look-ups without noise in a space of fixed length need no model"
             return [_Part("LocalSearch", why, {})]
         return self._modelled(noise == 0)
+
+    def _several(self, objectives: dict[str, Literal["max", "min"]]) -> list[_Part]:
+        """A model for each objective, and evolution of what they have found."""
+        trials, workers, _, _ = self.plan
+        evolution: dict[str, Any] = {"objectives": objectives}
+        if trials is not None:
+            evolution["population_size"] = min(max(SMALLEST, trials // GENERATIONS), LARGEST)
+        n = len(objectives)
+        why = f"there are {n} objectives" if n > 1 else "the score is no objective"
+        if workers > MANY_WORKERS:
+            return [_Part("NSGA2", f"{why}, and {workers} workers are too many for models that wait", evolution)]
+        why += f", and models make most of the first {self.modelled:,} results"
+        if trials is None or trials > self.modelled:
+            why += "; NSGA2 follows"
+        last = "since more of them help models little"
+        return [
+            _Part("HypervolumeImprovement", why, {"objectives": objectives}, self.modelled),
+            _Part("NSGA2", last, evolution),
+        ]
 
     def _modelled(self, exact: bool) -> list[_Part]:
         """A model, and what follows where there are more trials than it makes most of."""
@@ -173,6 +189,8 @@ class Auto(Controller):
         self._enter()
         if self._parts[self._at].name == "LocalSearch":
             self._climb_from(known)
+        elif self._parts[self._at].name == "NSGA2":
+            self._inherit_front(known)
         else:
             self._evolve_from(known)
 
@@ -189,17 +207,32 @@ class Auto(Controller):
         """Evolution whose first population are the newest results."""
         evolution: Any = self._inner
         evolution._asked = max(self._next_id, evolution._population)  # nothing more is drawn at random
-        for id_, score, architecture in known._labels:
+        for id_, score, architecture, _ in known._labels:
             evolution._tell(Trial(id_, architecture, None, Evaluation(score)))
+
+    def _inherit_front(self, known: HypervolumeImprovement) -> None:
+        """NSGA-II whose first population are the best of all results, by rank and room: the front and what is near."""
+        from archsearch.controllers.nsga2 import _best, _Member, _with
+
+        evolution: Any = self._inner
+        evolution._asked = max(self._next_id, evolution.population_size)  # nothing more is drawn at random
+        members: dict[Architecture, _Member] = {}
+        for id_, _, architecture, values in known._labels:
+            members.setdefault(architecture, _Member(id_, architecture, values))
+            evolution._front = _with(evolution._front, _Member(id_, architecture, values))
+        evolution._population = _best(list(members.values()), evolution.population_size)
 
     # -- state -----------------------------------------------------------------------------------
 
     def _state_dict(self) -> dict[str, Any]:
         best = None if self._best is None else [self._best[0], self._best[1], list(self._best[2])]
-        return {"told": self._told, "best": best, "part": self._at, "inner": self._inner._state_dict()}
+        name = self._parts[self._at].name
+        return {"told": self._told, "best": best, "part": self._at, "name": name, "inner": self._inner._state_dict()}
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
-        if "part" not in state:
+        several = self._parts[0].name == "HypervolumeImprovement"
+        # A state of before names no controller; of several objectives it was NSGA2.
+        if "part" not in state or (several and "name" not in state):
             raise RunFolderError("Auto: the run was begun under other rules of choice; start a new run")
         self._told, self._at, best = state["told"], state["part"], state["best"]
         self._best = None if best is None else [best[0], best[1], tuple(best[2])]

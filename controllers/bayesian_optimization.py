@@ -154,15 +154,19 @@ class BayesianOptimization(Controller):
 
     def _fit(self) -> None:
         seed = int(self.rng.integers(2**63))
-        architectures = [label.architecture for label in self._labels]
-        scores = [label.score for label in self._labels]
         if self._told >= self._learn_at:
             self._learnt, self._learn_at = [], math.ceil(self._told * LEARNT_FOR)
-        self._model.fit(self.space, architectures, scores, seed, learnt=self._learnt)
-        self._learnt = self._model.learnt
+        self._learnt = self._fit_model(self._model, [label.score for label in self._labels], self._learnt, seed)
+
+    def _fit_model(self, model: Model, scores: list[float], learnt: list[float], seed: int) -> list[float]:
+        """Fits a model to the scores of the labels, and to its own expectation of what is due; what it has learnt."""
+        architectures = [label.architecture for label in self._labels]
+        model.fit(self.space, architectures, scores, seed, learnt=learnt)
+        learnt = model.learnt
         if due := list(self._pending.values())[-BELIEVED:]:
-            believed = self._model.predict(due).mean
-            self._model.fit(self.space, architectures + due, [*scores, *believed], seed, learnt=self._learnt)
+            believed = model.predict(due).mean
+            model.fit(self.space, architectures + due, [*scores, *believed], seed, learnt=learnt)
+        return learnt
 
     def _chosen(self) -> list[Candidate]:
         """The best candidates, as many as a round has; random architectures if too few are new."""
@@ -170,18 +174,21 @@ class BayesianOptimization(Controller):
         candidates = [each for each in found if self._is_possible(each.architecture)]
         if not candidates:
             return [Candidate(self._random())]
-        if len(candidates) > SHORT:
-            listed = self._model.shortlist([each.architecture for each in candidates], SHORT)
-            candidates = [candidates[place] for place in listed]
-        prediction = self._model.predict_targets([each.architecture for each in candidates])
         chosen: list[Candidate] = []
-        # Where nothing is worth anything, the model's expectation decides.
-        for place in np.lexsort((-prediction.mean, -self._worth(prediction))).tolist():
+        for place in self._in_order([each.architecture for each in candidates]):
             if self._is_new(candidates[place].architecture):
                 chosen.append(candidates[place])
                 if len(chosen) == self.batch:
                     break
         return chosen + [Candidate(self._random()) for _ in range(self.batch - len(chosen))]
+
+    def _in_order(self, asked: list[Architecture]) -> Iterator[int]:
+        """Places of what is worth proposing, the best first."""
+        listed = self._model.shortlist(asked, SHORT) if len(asked) > SHORT else range(len(asked))
+        prediction = self._model.predict_targets([asked[place] for place in listed])
+        # Where nothing is worth anything, the model's expectation decides.
+        for place in np.lexsort((-prediction.mean, -self._worth(prediction))).tolist():
+            yield listed[place]
 
     def _candidates(self) -> Iterator[Candidate]:
         if self._is_small:
@@ -224,28 +231,30 @@ class BayesianOptimization(Controller):
 
     def _worth(self, prediction: Prediction) -> npt.NDArray[np.float64]:
         """The expected improvement of each candidate."""
-        from scipy.special import ndtr
-
-        mean, spread = prediction
         best = self._model.predict_targets([label.architecture for label in self._top(TOP)]).mean.max()
-        spread = np.maximum(spread, 1e-9)
-        ahead = (mean - best) / spread
-        density = np.exp(-ahead * ahead / 2) / np.sqrt(2 * np.pi)
-        worth: npt.NDArray[np.float64] = spread * (ahead * ndtr(ahead) + density)
-        return worth
+        return expected_improvement(prediction, best)
 
     # -- telling ---------------------------------------------------------------------------------
 
     def _tell(self, trial: Trial) -> None:
-        if trial.evaluation is None:
+        label = self._label(trial)
+        if label is None:
             return
         self._told += 1
-        self._labels.append(Label(trial.id, trial.evaluation.score, trial.architecture))
+        self._labels.append(label)
         if len(self._labels) > self.labels:
             # Several at once, since the model begins anew where what it knows has gaps.
-            older = sorted(self._labels[: -(self.labels // 2) or None], key=lambda label: label.score)
+            older = self._worst_first(self._labels[: -(self.labels // 2) or None])
             forgotten = {label.id for label in older[: 1 + self.labels // FORGOTTEN]}
             self._labels = [label for label in self._labels if label.id not in forgotten]
+
+    def _label(self, trial: Trial) -> Label | None:
+        """What is learnt of a result; None: nothing."""
+        return None if trial.evaluation is None else Label(trial.id, trial.evaluation.score, trial.architecture)
+
+    def _worst_first(self, labels: list[Label]) -> list[Label]:
+        """In the order in which they are forgotten."""
+        return sorted(labels, key=lambda label: label.score)
 
     # -- state -----------------------------------------------------------------------------------
 
@@ -258,7 +267,9 @@ class BayesianOptimization(Controller):
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
-        self._labels = [Label(id_, score, tuple(options)) for id_, score, options in state["labels"]]
+        self._labels = [
+            Label(id_, score, tuple(options), *map(tuple, values)) for id_, score, options, *values in state["labels"]
+        ]
         self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
         self._proposed = Proposed(**state["proposed"])
         # A state of before has ``learnt``, lengths in units of its labels: they are learnt anew.
@@ -276,11 +287,19 @@ def _holds_at_most(n: int, space: Space) -> bool:
 
 
 class Label(NamedTuple):
-    """A result that the model is fitted to."""
+    """A result that the model is fitted to.
+
+    Attributes:
+        id: Of the trial.
+        score: What is to be maximised; of several objectives the first.
+        architecture: One option per decision.
+        values: All objectives, to be maximised, where there are several.
+    """
 
     id: int
     score: float
     architecture: Architecture
+    values: tuple[float, ...] = ()
 
 
 class Candidate(NamedTuple):
@@ -288,3 +307,19 @@ class Candidate(NamedTuple):
 
     architecture: Architecture
     parent: int | None = None
+
+
+def expected_improvement(prediction: Prediction, above: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
+    """By how much what is predicted is expected to be above a threshold, counting what is below as 0.
+
+    Args:
+        prediction: Means and spreads.
+        above: The threshold, or several, in a shape that goes with those of the means.
+    """
+    from scipy.special import ndtr
+
+    spread = np.maximum(prediction.spread, 1e-9)
+    ahead = (prediction.mean - above) / spread
+    density = np.exp(-ahead * ahead / 2) / np.sqrt(2 * np.pi)
+    worth: npt.NDArray[np.float64] = spread * (ahead * ndtr(ahead) + density)
+    return worth

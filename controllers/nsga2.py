@@ -23,8 +23,6 @@ Where we differ:
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -33,14 +31,12 @@ from deap import base, tools
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller, Order
+from archsearch.controllers.objectives import Compromise, check_objectives, compromises, signs_of, values_of
 from archsearch.controllers.possible import is_possible, mutated, sampled
-from archsearch.errors import UsageError
 from archsearch.trial import Architecture, Trial
 
 CHILD_DRAWS = 10
 """Draws of a child, until it is one that is not in the population, nor among the results since."""
-
-DIRECTIONS = {"max": 1.0, "min": -1.0}
 
 
 class NSGA2(Controller):
@@ -77,24 +73,7 @@ class NSGA2(Controller):
         self.population_size = whole_number("NSGA2", "population_size", population_size, 2)
         self.crossover_probability = number("NSGA2", "crossover_probability", crossover_probability, low=0, high=1)
         self.initial = None if initial is None else at_least_one("NSGA2", "initial", initial)
-        self._check_objectives()
-
-    def _check_objectives(self) -> None:
-        objectives = self.objectives
-        if objectives is None:
-            return
-        if not isinstance(objectives, dict) or not objectives or not all(isinstance(name, str) for name in objectives):
-            raise UsageError(
-                'NSGA2: objectives: expected names with "max" or "min", such as '
-                f'{{"score": "max", "params": "min"}}, got {objectives!r}'
-            )
-        for name, direction in objectives.items():
-            if direction not in ("max", "min"):
-                raise UsageError(f'NSGA2: objectives: expected "max" or "min" for {name!r}, got {direction!r}')
-        if objectives.get("score") == "min":
-            raise UsageError(
-                'NSGA2: objectives: a higher score is better with every evaluator; expected "score": "max"'
-            )
+        check_objectives("NSGA2", objectives)
 
     @property
     def pareto_front(self) -> list[Compromise]:
@@ -102,19 +81,7 @@ class NSGA2(Controller):
 
         Of several with equal values it is the one with the lowest id.
         """
-        names, signs = list(self._directions), list(self._directions.values())
-        return [
-            Compromise(
-                member.id,
-                member.architecture,
-                {name: sign * value + 0.0 for name, sign, value in zip(names, signs, member.values, strict=True)},
-            )
-            for member in sorted(self._front, key=lambda member: [-value for value in member.values])
-        ]
-
-    @property
-    def _directions(self) -> dict[str, float]:
-        return {name: DIRECTIONS[direction] for name, direction in (self.objectives or {"score": "max"}).items()}
+        return compromises(self._front, signs_of(self.objectives))
 
     def _start(self) -> None:
         self._asked = 0
@@ -161,7 +128,7 @@ class NSGA2(Controller):
         self._tell(trial)
 
     def _tell(self, trial: Trial) -> None:
-        values = self._values(trial)
+        values = values_of("NSGA2", trial, signs_of(self.objectives))
         if values is None:
             return
         member = _Member(trial.id, trial.architecture, values)
@@ -171,23 +138,6 @@ class NSGA2(Controller):
         self._told += 1
         if self._told >= self.population_size:
             self._choose()
-
-    def _values(self, trial: Trial) -> tuple[float, ...] | None:
-        """The objectives, all to be maximised; None if one is missing or not finite."""
-        if trial.evaluation is None:
-            return None
-        known = {**trial.metrics, "score": trial.evaluation.score}
-        missing = [name for name in self._directions if name not in known]
-        if missing:
-            # Without this, a misspelt objective makes a random search of it, and nobody knows. Python shows it once.
-            warnings.warn(
-                f"NSGA2: objectives: results without {', '.join(missing)} count as failed; there is "
-                f"{', '.join(sorted(known))}",
-                stacklevel=3,
-            )
-            return None
-        values = tuple([sign * float(known[name]) for name, sign in self._directions.items()])
-        return values if all(map(math.isfinite, values)) else None
 
     def _choose(self) -> None:
         """The next population: the best of the one before and of what has arrived since."""
@@ -203,20 +153,6 @@ class NSGA2(Controller):
             [_Member(id_, tuple(architecture), tuple(values), place) for id_, architecture, values, place in members]
             for members in (self._population, self._arrived, self._front)
         )
-
-
-class Compromise(NamedTuple):
-    """A trial on the Pareto front: every other one is worse in an objective, or equal in all.
-
-    Attributes:
-        id: Id of the trial.
-        architecture: One option per decision.
-        objectives: Values by name, as the evaluator gave them.
-    """
-
-    id: int
-    architecture: Architecture
-    objectives: dict[str, float]
 
 
 class _Member(NamedTuple):

@@ -26,6 +26,7 @@ FACTORIES = {
     "MultiFidelityBayesianOptimization": lambda: load("MultiFidelityBayesianOptimization")(
         labels=40, candidates=100, batch=25
     ),
+    "HypervolumeImprovement": lambda: load("HypervolumeImprovement")(labels=40, candidates=100, batch=25),
     "Cascade": lambda: load("Cascade")([load("Function")(len), FACTORIES["Function"]()], reference=10),
     "Differentiable": lambda: load("Differentiable")(training=FACTORIES["Training"](), epochs=2),
     "Finalists": lambda: load("Finalists")(samples=20, finalists=4),

@@ -7,6 +7,7 @@ from archsearch.controller import Plan
 from archsearch.controllers import Auto, LocalSearch, RegularizedEvolution, Reinforce
 from archsearch.errors import RunFolderError, UsageError
 from archsearch.evaluators import Function, Tabular
+from archsearch.pareto import non_dominated
 from archsearch.running.search import resume
 from archsearch.spaces import Choices, NASBench201
 from archsearch.testing import ConditionalSpace, FixedSpace
@@ -63,14 +64,25 @@ FLAT, TREE = FixedSpace(), ConditionalSpace()
             *(FLAT, Auto(), Plan(100, 64, 0.0)),
             "OnePlusLambda, since 64 workers are too many for a model that waits for their results",
         ),
-        (FLAT, Auto({"score": "max", "params": "min"}), Plan(), "NSGA2, since there are 2 objectives"),
+        (
+            *(FLAT, Auto({"score": "max", "params": "min"}), Plan()),
+            "HypervolumeImprovement, since there are 2 objectives, and models make most of the first 300 results; "
+            "NSGA2 follows",
+        ),
+        (
+            *(FLAT, Auto({"score": "max", "params": "min"}), Plan(100, 64)),
+            "NSGA2, since there are 2 objectives, and 64 workers are too many for models that wait",
+        ),
         (
             FLAT,
             Auto({"score": "max"}),
             Plan(8),
             "BayesianOptimization, since 8 trials are few, which a model makes most of",
         ),
-        (FLAT, Auto({"params": "min"}), Plan(8), "NSGA2, since the score is no objective"),
+        (
+            *(FLAT, Auto({"params": "min"}), Plan(8)),
+            "HypervolumeImprovement, since the score is no objective, and models make most of the first 300 results",
+        ),
         (Choices({"a": [1]}), Auto(), Plan(), "RandomSearch, since there is nothing to choose"),
     ],
 )
@@ -81,13 +93,45 @@ def test_what_is_chosen_and_why(space, controller, plan, said):
 @pytest.mark.parametrize(("trials", "size"), [(None, 40), (50, 10), (300, 15), (5000, 40)])
 def test_a_front_has_a_population_by_the_trials(trials, size):
     controller = Auto({"score": "max", "params": "min"})
-    started(controller, Plan(trials))
+    started(controller, Plan(trials, 64))
     assert controller._inner.population_size == size
 
 
 def test_objectives_that_cannot_be_are_refused_at_once():
     with pytest.raises(UsageError, match="NSGA2: objectives"):
         Auto({"score": "most"})
+
+
+def test_evolution_of_several_objectives_begins_with_the_best_of_all_results():
+    objectives = {"score": "max", "cost": "min"}
+    controller, restored = (Auto(objectives, modelled=30) for _ in range(2))
+    said = started(controller, Plan(200))
+
+    def go_on(auto, n):
+        proposals = []
+        for _ in range(n):
+            proposals += auto.ask()
+            id_, architecture, parent, _ = proposals[-1]
+            evaluation = Evaluation(float(sum(architecture)), {"cost": float(sum(o * o for o in architecture))})
+            auto.tell([Trial(id_, architecture, parent, evaluation)])
+        return proposals
+
+    proposals = go_on(controller, 30)
+    front = controller._inner.pareto_front
+    assert said[1] == "Auto: NSGA2 from 30 results, since more of them help models little"
+    values = {p.id: (sum(p.architecture), -sum(o * o for o in p.architecture)) for p in proposals}
+    on_front = non_dominated(list(values.values()))
+    assert {tuple(each.objectives.values()) for each in front} == {
+        (values[id_][0], -values[id_][1]) for id_, on in zip(values, on_front, strict=True) if on
+    }
+    population = controller._inner._population
+    assert len(population) == 10
+    assert {member.id for member in population if member.place == 0} <= {id_ for id_, on in enumerate(on_front) if on}
+    started(restored, Plan(200))
+    restored.load_state_dict(controller.state_dict())
+    later = go_on(controller, 20)
+    assert all(proposal.parent is not None for proposal in later)
+    assert [p.architecture for p in go_on(restored, 20)] == [p.architecture for p in later]
 
 
 def test_local_search_follows_from_the_best_without_repeats():
@@ -143,6 +187,12 @@ def test_a_state_under_other_rules_is_refused_in_one_line():
     state["state"] = {"told": 3, "best": None, "switched": True, "inner": {}}
     with pytest.raises(RunFolderError, match="begun under other rules of choice; start a new run"):
         controller.load_state_dict(state)
+    several = Auto({"score": "max", "params": "min"})
+    started(several, Plan())
+    state = several.state_dict()
+    del state["state"]["name"]
+    with pytest.raises(RunFolderError, match="begun under other rules of choice; start a new run"):
+        several.load_state_dict(state)
 
 
 def test_evolution_goes_on_with_what_the_model_knew(monkeypatch):

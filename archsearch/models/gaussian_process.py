@@ -190,16 +190,23 @@ class GaussianProcess(Encoded):
         squares = _squared_distances(inputs, self._inputs, _product if self.quick else _row_by_row)
         return _matern(squares, np.float32(np.exp(self._logs[-2])), self.smoothness)
 
-    def shortlist(self, architectures: Sequence[Architecture], n: int) -> list[int]:
-        """With many labels: those of the greatest mean and spread, where spread is what the nearest label leaves."""
-        few = len(self.targets) < MANY_TO_SOLVE or len(architectures) <= n
-        if few or not self.quick or self._features is not None:
-            return super().shortlist(architectures, n)
+    def rough(self, architectures: Sequence[Architecture]) -> Prediction | None:
+        """With many labels: the mean, and for a spread what the nearest label leaves."""
+        if len(self.targets) < MANY_TO_SOLVE or not self.quick or self._features is not None:
+            return super().rough(architectures)
         with one_thread():
             kernel = self._kernel(architectures, None)
         weight = np.exp(self._logs[-2])
         explained = np.square(kernel.max(1)) / (weight + np.exp(self._logs[-1]))
-        hopes = kernel @ self._coefficients + 2 * np.sqrt(np.maximum(weight - explained, JITTER))
+        mean = (kernel @ self._coefficients).astype(np.float64)
+        return Prediction(mean, np.sqrt(np.maximum(weight - explained, JITTER)).astype(np.float64))
+
+    def shortlist(self, architectures: Sequence[Architecture], n: int) -> list[int]:
+        """With many labels: those of the greatest mean and spread, by a rough prediction."""
+        rough = None if len(architectures) <= n else self.rough(architectures)
+        if rough is None:
+            return super().shortlist(architectures, n)
+        hopes = rough.mean + 2 * rough.spread
         listed: list[int] = np.argsort(-hopes, kind="stable")[:n].tolist()
         return listed
 

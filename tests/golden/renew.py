@@ -20,7 +20,13 @@ SEED = 0
 FIRST, LATER = 20, range(150, 170)
 """The first proposals, and some that learning controllers base on results."""
 
-ROUNDED = {"Auto", "BayesianOptimization", "MOBSTER", "MultiFidelityBayesianOptimization"}
+ROUNDED = {
+    "Auto",
+    "BayesianOptimization",
+    "HypervolumeImprovement",
+    "MOBSTER",
+    "MultiFidelityBayesianOptimization",
+}
 """Whose later proposals depend on the processor: a process is fitted, and rounding decides between near equals."""
 
 
