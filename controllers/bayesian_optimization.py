@@ -39,6 +39,7 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller, Order
+from archsearch.controllers.possible import is_possible
 from archsearch.controllers.proposed import RANDOM_DRAWS, Proposed
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
@@ -136,12 +137,9 @@ class BayesianOptimization(Controller):
     def _random(self) -> Architecture:
         for _ in range(RANDOM_DRAWS):
             architecture = self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
-            if self._is_possible(architecture):
+            if is_possible(self, architecture):
                 break
         return architecture
-
-    def _is_possible(self, architecture: Architecture) -> bool:
-        return self.refusal is None or not self.refusal(architecture)
 
     def _is_used_up(self) -> bool:
         """Whether the space is small, and all of it was proposed: then there is nothing for a model to choose."""
@@ -171,7 +169,7 @@ class BayesianOptimization(Controller):
     def _chosen(self) -> list[Candidate]:
         """The best candidates, as many as a round has; random architectures if too few are new."""
         found = {each.architecture: each for each in self._candidates()}.values()
-        candidates = [each for each in found if self._is_possible(each.architecture)]
+        candidates = [each for each in found if is_possible(self, each.architecture)]
         if not candidates:
             return [Candidate(self._random())]
         chosen: list[Candidate] = []
