@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,9 @@ PICTURED = (20, 50, 100, 300)
 
 ERROR = 0.05
 """Of Nemenyi's test."""
+
+SHARED = 5
+"""Seeds that a rival shares with ``Auto`` at least: of several with fewer one is ahead by chance."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -167,36 +170,70 @@ def draw(every: Sequence[tuple[str, Ranks]], path: Path) -> None:
 # -- tables ------------------------------------------------------------------------------------
 
 
-def behind(found: Found, workers: int) -> list[str]:
-    """By how much ``Auto`` is behind the best other controller, in percent of that one's regret, for each problem."""
+class Rival(NamedTuple):
+    """Who is best of some at so many evaluations, on the seeds that it shares with ``Auto``.
+
+    Attributes:
+        name: Who.
+        regrets: Its own, shape (shared seeds,).
+        apart: Those of ``Auto`` minus these.
+    """
+
+    name: str
+    regrets: FloatArray
+    apart: FloatArray
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean difference."""
+        return float(self.apart.std(ddof=1) / np.sqrt(len(self.apart)))
+
+
+def rival(cells: dict[str, Cell], place: int, names: Sequence[str]) -> Rival | None:
+    """The one of ``names``, on seeds shared with ``Auto``, that leaves it furthest behind or least ahead."""
+    mine, rivals = cells["Auto"], []
+    for name in names:
+        if name == "Auto" or name not in cells or cells[name].regrets.shape[1] <= place:
+            continue
+        shared = [seed for seed in mine.seeds if seed in cells[name].seeds]
+        if len(shared) >= SHARED:
+            ours, theirs = (
+                np.array([cell.regrets[cell.seeds.index(seed), place] for seed in shared])
+                for cell in (mine, cells[name])
+            )
+            rivals.append(Rival(name, theirs, ours - theirs))
+    return max(rivals, key=lambda each: each.apart.mean(), default=None)
+
+
+def behind(found: Found, workers: int, names: Sequence[str], cell: Callable[[Rival], str]) -> list[str]:
+    """By how much ``Auto`` is behind the best of ``names``, for each problem."""
     text = [f"| problem | {' | '.join(map(str, AT))} |", "|---" * (len(AT) + 1) + "|"]
     for problem in PROBLEMS:
         cells = found.get((problem, workers), {})
-        if "Auto" not in cells:
-            continue
-        row = [lag(cells, place) for place in range(cells["Auto"].regrets.shape[1])]
-        text.append(f"| {problem} | {' | '.join(row + ['–'] * (len(AT) - len(row)))} |")
+        if "Auto" in cells:
+            rivals = [rival(cells, place, names) for place in range(cells["Auto"].regrets.shape[1])]
+            row = ["–" if each is None else cell(each) for each in rivals]
+            text.append(f"| {problem} | {' | '.join(row + ['–'] * (len(AT) - len(row)))} |")
     return text
 
 
-def lag(cells: dict[str, Cell], place: int) -> str:
-    """One cell of it: percent, who that is, and a tilde where seeds do not tell the two apart."""
-    mine = cells["Auto"]
-    ours_ = [name for name in OURS if name in cells and name != "Auto"]
-    others = {name: cells[name] for name in ours_ if cells[name].regrets.shape[1] > place}
-    if not others:
-        return "–"
-    best = min(others, key=lambda name: others[name].regrets[:, place].mean())
-    shared = [seed for seed in mine.seeds if seed in others[best].seeds]
-    ours, theirs = (
-        np.array([cell.regrets[cell.seeds.index(seed), place] for seed in shared]) for cell in (mine, others[best])
-    )
-    apart = ours - theirs
-    if apart.mean() <= 0.1 * theirs.mean() + 1e-9:
-        return "0" if abs(apart.mean()) <= 1e-9 else f"{100 * apart.mean() / max(theirs.mean(), 1e-9):+.0f} %"
-    said = f"{100 * apart.mean() / theirs.mean():+.0f} %" if theirs.mean() > 1e-9 else f"+{apart.mean():.3f}"
-    unsure = len(shared) < 2 or apart.mean() < 2 * apart.std(ddof=1) / np.sqrt(len(shared))
-    return f"{'~' if unsure else '**'}{said}{'' if unsure else '**'} ({best})"
+def percent(best: Rival) -> str:
+    """Of the rival's regret; who that is, and a tilde where seeds do not tell the two apart."""
+    apart, theirs = best.apart.mean(), best.regrets.mean()
+    if apart <= 0.1 * theirs + 1e-9:
+        return "0" if abs(apart) <= 1e-9 else f"{100 * apart / max(theirs, 1e-9):+.0f} %"
+    said = f"{100 * apart / theirs:+.0f} %" if theirs > 1e-9 else f"+{apart:.3f}"
+    sure = apart >= 2 * best.error
+    return f"{'**' if sure else '~'}{said}{'**' if sure else ''} ({best.name})"
+
+
+def difference(best: Rival) -> str:
+    """In units of the regret, with its standard error; bold where ``Auto`` is behind by more than that."""
+    apart = best.apart.mean()
+    if abs(apart) <= 1e-9:
+        return "0"
+    said = f"{apart:+.3f} ± {best.error:.3f}"
+    return f"**{said}** ({best.name})" if apart > best.error else f"{said} ({best.name})"
 
 
 def mean_ranks(found: Found, workers: int) -> list[str]:
@@ -255,7 +292,13 @@ def page_of(page: str, root: int, lines: Sequence[dict[str, Any]], pictures: Pat
     ]
     for workers in sorted({workers for _, workers in found}):
         some = f"{workers} worker" + ("s" if workers > 1 else "")
-        text += [f"### {some}: how far Auto is behind", "", *behind(found, workers), ""]
+        text += [
+            f"### {some}: how far Auto is behind others of ours",
+            "",
+            *behind(found, workers, tuple(OURS), percent),
+            "",
+        ]
+        text += [f"### {some}: how far Auto is behind peers", "", *behind(found, workers, tuple(PEERS), difference), ""]
         text += [f"### {some}: mean ranks", "", *mean_ranks(found, workers), ""]
         every = [(f"{some}, {at} evaluations", ranks(found, single, workers, at)) for at in PICTURED]
         if drawn := [(title, each) for title, each in every if each is not None]:

@@ -152,6 +152,13 @@ ROWS: tuple[Row, ...] = (
         (Figure("digits: eager over compiled, an update", cell("digits", 3)),),
     ),
     Row("halving", "Successive halving and Hyperband against random search", ("halving.py",), 10.0),
+    Row(
+        "lengths",
+        "A model over lengths of training",
+        ("halving.py", "--models", "--repeats", "20", "--trainings", "5", "10", "20"),
+        12.0,
+        quick=("halving.py", "--models", "--repeats", "2", "--trainings", "2", "--problems", "Digits"),
+    ),
     Row("inherited weights", "Inherited weights", ("inherit.py", "--seeds", "5", "--trials", "50"), 20.0),
     Row(
         "super-network step",
