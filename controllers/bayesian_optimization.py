@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -265,9 +265,7 @@ class BayesianOptimization(Controller):
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
-        self._labels = [
-            Label(id_, score, tuple(options), *map(tuple, values)) for id_, score, options, *values in state["labels"]
-        ]
+        self._labels = labels_of(state["labels"])
         self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
         self._proposed = Proposed(**state["proposed"])
         # A state of before has ``learnt``, lengths in units of its labels: they are learnt anew.
@@ -298,6 +296,11 @@ class Label(NamedTuple):
     score: float
     architecture: Architecture
     values: tuple[float, ...] = ()
+
+
+def labels_of(state: Iterable[Sequence[Any]]) -> list[Label]:
+    """The labels of a state, which has them as lists, those of before without the last field."""
+    return [Label(id_, score, tuple(options), *map(tuple, values)) for id_, score, options, *values in state]
 
 
 class Candidate(NamedTuple):

@@ -27,7 +27,7 @@ import numpy as np
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Answer, Controller
-from archsearch.controllers.bayesian_optimization import Candidate, Label
+from archsearch.controllers.bayesian_optimization import Candidate, Label, labels_of
 from archsearch.controllers.proposed import Proposed
 from archsearch.trial import Architecture, Trial
 
@@ -158,6 +158,6 @@ class NAO(Controller):
         return {"labels": list(self._labels), "round": list(self._round), "proposed": self._proposed.state()}
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
-        self._labels = [Label(id_, score, tuple(options)) for id_, score, options in state["labels"]]
+        self._labels = labels_of(state["labels"])
         self._round = [Candidate(tuple(options), parent) for options, parent in state["round"]]
         self._proposed = Proposed(**state["proposed"])
