@@ -134,8 +134,14 @@ class BayesianOptimization(Controller):
         return self._round.pop(0)
 
     def _random(self) -> Architecture:
+        some_are_new = True
         for _ in range(RANDOM_DRAWS):
-            architecture = self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
+            if some_are_new:
+                count = self._proposed.count
+                architecture = self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
+                some_are_new = self._proposed.count != count
+            else:  # looking for more of them at each draw would take seconds a proposal
+                architecture = self.space.sample(self.rng)
             if self._is_possible(architecture):
                 break
         return architecture

@@ -35,6 +35,11 @@ class Proposed:
         self._count = count
         self._newer, self._older = (bytearray(base64.b64decode(text) or self.BITS // 8) for text in (newer, older))
 
+    @property
+    def count(self) -> int:
+        """How many the newer filter has; whatever is added changes it."""
+        return self._count
+
     def state(self) -> dict[str, Any]:
         """The arguments that make an equal one, as JSON data."""
         newer, older = (base64.b64encode(field).decode() for field in (self._newer, self._older))
