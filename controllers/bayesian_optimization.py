@@ -39,7 +39,7 @@ import numpy.typing as npt
 
 from archsearch.basics.checks import at_least_one, number, whole_number
 from archsearch.controller import Controller, Order
-from archsearch.controllers.possible import is_possible
+from archsearch.controllers.possible import DRAWS, is_possible
 from archsearch.controllers.proposed import RANDOM_DRAWS, Proposed
 from archsearch.errors import UsageError
 from archsearch.model import Model, Prediction
@@ -135,9 +135,13 @@ class BayesianOptimization(Controller):
         return self._round.pop(0)
 
     def _random(self) -> Architecture:
-        for _ in range(RANDOM_DRAWS):
-            architecture = self._proposed.sample(lambda: self.space.sample(self.rng), self.space.canonical)
-            if is_possible(self, architecture):
+        """A random architecture that may be evaluated, a new one unless there is hardly any; else the last drawn."""
+        known = 0
+        for _ in range(DRAWS):
+            architecture = self.space.sample(self.rng)
+            will_do = known == RANDOM_DRAWS or self._is_new(architecture)
+            known += not will_do
+            if will_do and is_possible(self, architecture):
                 break
         return architecture
 

@@ -204,7 +204,8 @@ class Tabular(Evaluator):
             missing = ", ".join(str(budget) for budget in budgets if budget not in known)
             raise UsageError(
                 f"Tabular: {self.table or self.dataset} has no results of a training that is stopped after {missing} "
-                f"epochs; it has {', '.join(map(str, known)) or 'none'}. The tables digits201 and ecnas_4v have some"
+                f"epochs, only after {', '.join(map(str, known)) or 'whole ones'}; take dataset='digits201' or "
+                "'ecnas_4v', or a controller that stops none"
             )
 
     def start(self, space: Space) -> None:

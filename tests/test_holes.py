@@ -223,6 +223,21 @@ def test_mutations_go_through_holes():
     assert len(mutated(controller, parent)) == len(sampled(controller)) == 12, "it ends where nothing is possible"
 
 
+@pytest.mark.parametrize("controller", [NSGA2(), BayesianOptimization()])
+def test_limits_that_nothing_keeps_end_a_search_after_a_bounded_number_of_looks(controller, monkeypatch):
+    monkeypatch.setattr("archsearch.limits.rejections.MAX_LOOKED_AT", 2_000)
+    asked = Counter()
+
+    class Hollow(Sparse):
+        def refusal(self, architecture):
+            asked["refusal"] += 1
+            return "a hole"
+
+    with pytest.raises(ConstraintError, match=r"made \d\d proposals in a row that cannot be scored"):
+        search(NASBench201(), controller, Hollow(3), trials=5, seed=0)
+    assert asked["refusal"] < 6_500, "20 proposals of 200 draws, or 2,000 looks, not 2,000 proposals of 200"
+
+
 def test_a_search_that_finds_nothing_more_keeps_what_it_has():
     class Stuck(RandomSearch):
         def _ask(self):

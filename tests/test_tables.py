@@ -167,8 +167,12 @@ def test_spaces_that_a_table_does_not_cover_are_refused(space, dataset, message)
 @pytest.mark.parametrize(
     ("settings", "budgets", "message"),
     [
-        ({}, (12, 200), "cifar10 has no results of a training that is stopped after 12, 200 epochs; it has none"),
-        ({"dataset": "ecnas_4v"}, (4, 13), "stopped after 13 epochs; it has 4, 12, 36, 108"),
+        (
+            {},
+            (12, 200),
+            "cifar10 has no results of a training that is stopped after 12, 200 epochs, only after whole ones; take",
+        ),
+        ({"dataset": "ecnas_4v"}, (4, 13), "stopped after 13 epochs, only after 4, 12, 36, 108; take"),
         ({"dataset": "digits201"}, (1, 27), "stopped after 27 epochs"),
     ],
 )

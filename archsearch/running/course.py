@@ -81,7 +81,7 @@ class Course:
         self._answered_by: dict[int, int] = {}  # of proposals answered from memory: the trial that was evaluated
 
         self.steering = Steering()
-        controller.refusal, controller.say = self._rejections.why, self.say
+        controller.refusal, controller.say = self._rejections.refusal, self.say
         controller.outside = self.steering.answers.give
         controller.start(space, history.seed)
         self._next_id = 0
@@ -228,7 +228,7 @@ class Course:
 
     def _asked_in_vain(self) -> bool:
         """Whether so many proposals in a row led to no evaluation that only a result may change that."""
-        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejections.in_a_row >= MAX_REJECTED_IN_A_ROW:
+        if self._answered_in_a_row >= MAX_REUSED_IN_A_ROW or self._rejections.in_vain(MAX_REJECTED_IN_A_ROW):
             return True
         if self._known is None or self._answered_in_a_row < WORTH_COUNTING:
             return False
@@ -239,7 +239,7 @@ class Course:
         """Ends the search, unless there are results to come."""
         if self._pending:
             return
-        if self._rejections.in_a_row < MAX_REJECTED_IN_A_ROW:
+        if not self._rejections.in_vain(MAX_REJECTED_IN_A_ROW):
             self._stopped = "exhausted"
             return
         told = self._rejections.told(type(self.controller).__name__)
