@@ -204,7 +204,8 @@ def test_every_class_is_selected_by_its_own_file():
 
 
 def test_controllers_that_are_built_on_another_are_tried_with_it():
-    built = ["Auto", "Bananas", "BayesianOptimization", "NAO"]
+    built = ["Auto", "Bananas", "BayesianOptimization", "HypervolumeImprovement"]
+    built += ["MOBSTER", "MultiFidelityBayesianOptimization", "NAO"]
     assert quick.components(["controllers/bayesian_optimization.py"], ROOT) == built
     assert "BayesianOptimization" in quick.components(["archsearch/models/gaussian_process.py"], ROOT)
 

@@ -69,10 +69,12 @@ def ties_text(table: pa.Table, best: Mapping[str, Any], standing: Standing | Non
 
     if standing is not None:
         return ""
+    place = table["id"].to_pylist().index(best["id"])
     same = has_status(table, "completed")
     for column in ("score", *(["budget"] if best.get("budget") is not None else [])):
-        same = pc.and_(same, pc.equal(table[column], best[column]))
-    many = len(pc.unique(table.filter(same)["name"])) - 1
+        # With the column's own value: of a number of Python pyarrow would make one by way of pandas.
+        same = pc.and_(same, pc.equal(table[column], table[column][place]))
+    many = len(pc.unique(table["name"].filter(same))) - 1
     return f"{many:,} other{'s have' if many > 1 else ' has'} the same score" if many > 0 else ""
 
 
