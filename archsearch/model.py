@@ -191,11 +191,16 @@ class Model(Described):
         return Prediction(np.asarray(mean, np.float64), np.asarray(spread, np.float64))
 
     def shortlist(self, architectures: Sequence[Architecture], n: int) -> list[int]:
-        """Places of those worth predicting, about ``n``, if predicting takes long; by default all of them.
+        """Places of those worth predicting: the ``n`` of the greatest mean and spread, by a rough prediction, or all.
 
         A search asks it, after ``fit``, where it has many candidates and will take the best few.
         """
-        return list(range(len(architectures)))
+        rough = None if len(architectures) <= n else self.rough(architectures)
+        if rough is None:
+            return list(range(len(architectures)))
+        hopes = rough.mean + 2 * rough.spread
+        listed: list[int] = np.argsort(-hopes, kind="stable")[:n].tolist()
+        return listed
 
     def rough(self, architectures: Sequence[Architecture]) -> Prediction | None:
         """As ``predict_targets``, in less time, and with spreads that are rather too large; None: that is quick enough.

@@ -17,6 +17,7 @@ import json
 import secrets
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ SPREAD = 0.3
 """Of the logarithm of the time that a simulated worker takes for an evaluation."""
 
 
-def race(problem: Problem, name: str, seed: int, trials: int, workers: int) -> dict[str, Any]:
-    """One search: regrets at ``AT``, processor's milliseconds a trial, and how many architectures had no score.
+def race(
+    problem: Problem, name: str, seed: int, trials: int, workers: int, budgets: Sequence[int] = AT
+) -> dict[str, Any]:
+    """One search: regrets at the budgets, processor's milliseconds a trial, and how many architectures had no score.
 
     Workers are simulated: each evaluation takes a time of its own, whoever proposed it, and results come in that order.
     """
@@ -75,7 +78,7 @@ def race(problem: Problem, name: str, seed: int, trials: int, workers: int) -> d
     seconds = time.process_time() - started
     regrets += [regret.now] * (trials - len(regrets))
     return {
-        "regret": [round(float(regrets[at - 1]), 6) for at in AT if at <= trials],
+        "regret": [round(float(regrets[at - 1]), 6) for at in budgets if at <= trials],
         "ms": round(1000 * seconds / trials, 4),
         "missed": sum(value is None for value in known.values()),
     }

@@ -18,8 +18,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import arena
 import numpy as np
+from arena import race
 from arena_problems import KINDS, PROBLEMS
 
 AT = 100, 300, 1_000
@@ -30,8 +30,7 @@ SHORT = {"Optuna TPE": 100}
 
 def searched(problem: str, name: str, seed: int, trials: int) -> dict[str, Any]:
     """One search, as a line of the file."""
-    arena.AT = AT  # type: ignore[assignment]
-    return arena.race(PROBLEMS[problem](0, seed), name, seed, trials, 1)
+    return race(PROBLEMS[problem](0, seed), name, seed, trials, 1, AT)
 
 
 def table(lines: list[dict[str, Any]], problem: str) -> str:

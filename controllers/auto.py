@@ -23,11 +23,10 @@ from archsearch.basics.checks import at_least_one
 from archsearch.controller import Answer, Controller, Order
 from archsearch.errors import RunFolderError
 from archsearch.space import Space
-from archsearch.trial import Architecture, Evaluation, Trial
+from archsearch.trial import Evaluation, Trial
 
 if TYPE_CHECKING:
     from archsearch.controllers.bayesian_optimization import BayesianOptimization
-    from archsearch.controllers.hypervolume_improvement import HypervolumeImprovement
 
 MANY_WORKERS = 32
 FEW = 12
@@ -190,7 +189,10 @@ class Auto(Controller):
         if self._parts[self._at].name == "LocalSearch":
             self._climb_from(known)
         elif self._parts[self._at].name == "NSGA2":
-            self._inherit_front(known)
+            # The front and what is near it.
+            evolution: Any = self._inner
+            evolution._next_id = self._next_id
+            evolution.begin_with((label.id, label.architecture, label.values) for label in known._labels)
         else:
             self._evolve_from(known)
 
@@ -209,18 +211,6 @@ class Auto(Controller):
         evolution._asked = max(self._next_id, evolution._population)  # nothing more is drawn at random
         for id_, score, architecture, _ in known._labels:
             evolution._tell(Trial(id_, architecture, None, Evaluation(score)))
-
-    def _inherit_front(self, known: HypervolumeImprovement) -> None:
-        """NSGA-II whose first population are the best of all results, by rank and room: the front and what is near."""
-        from archsearch.controllers.nsga2 import _best, _Member, _with
-
-        evolution: Any = self._inner
-        evolution._asked = max(self._next_id, evolution.population_size)  # nothing more is drawn at random
-        members: dict[Architecture, _Member] = {}
-        for id_, _, architecture, values in known._labels:
-            members.setdefault(architecture, _Member(id_, architecture, values))
-            evolution._front = _with(evolution._front, _Member(id_, architecture, values))
-        evolution._population = _best(list(members.values()), evolution.population_size)
 
     # -- state -----------------------------------------------------------------------------------
 

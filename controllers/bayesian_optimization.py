@@ -42,7 +42,7 @@ from archsearch.controller import Controller, Order
 from archsearch.controllers.possible import DRAWS, is_possible
 from archsearch.controllers.proposed import RANDOM_DRAWS, Proposed
 from archsearch.errors import UsageError
-from archsearch.model import Model, Prediction
+from archsearch.model import Features, Model, Prediction
 from archsearch.models.gaussian_process import GaussianProcess
 from archsearch.space import Space
 from archsearch.trial import Architecture, Trial
@@ -158,17 +158,31 @@ class BayesianOptimization(Controller):
         seed = int(self.rng.integers(2**63))
         if self._told >= self._learn_at:
             self._learnt, self._learn_at = [], math.ceil(self._told * LEARNT_FOR)
-        self._learnt = self._fit_model(self._model, [label.score for label in self._labels], self._learnt, seed)
+        self._learnt = self._fit_model(self._model, self._scores(), self._learnt, seed)
 
     def _fit_model(self, model: Model, scores: list[float], learnt: list[float], seed: int) -> list[float]:
         """Fits a model to the scores of the labels, and to its own expectation of what is due; what it has learnt."""
-        architectures = [label.architecture for label in self._labels]
-        model.fit(self.space, architectures, scores, seed, learnt=learnt)
+        architectures, features = [label.architecture for label in self._labels], self._features()
+        model.fit(self.space, architectures, scores, seed, features, learnt)
         learnt = model.learnt
-        if due := list(self._pending.values())[-BELIEVED:]:
-            believed = model.predict(due).mean
-            model.fit(self.space, architectures + due, [*scores, *believed], seed, learnt=learnt)
+        due, theirs = self._under_way()
+        if due:
+            believed = model.predict(due, theirs).mean
+            features = None if features is None or theirs is None else np.concatenate([features, theirs])
+            model.fit(self.space, architectures + due, [*scores, *believed], seed, features, learnt)
         return learnt
+
+    def _scores(self) -> list[float]:
+        """What the model learns of the labels."""
+        return [label.score for label in self._labels]
+
+    def _features(self) -> Features | None:
+        """Further figures of the labels."""
+        return None
+
+    def _under_way(self) -> tuple[list[Architecture], Features | None]:
+        """The newest of what is due, and further figures of them."""
+        return list(self._pending.values())[-BELIEVED:], None
 
     def _chosen(self) -> list[Candidate]:
         """The best candidates, as many as a round has; random architectures if too few are new."""

@@ -21,7 +21,6 @@ Where we differ:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +32,6 @@ from archsearch.controller import Controller
 from archsearch.controllers.bayesian_optimization import (
     BELIEVED,
     FORGOTTEN,
-    LEARNT_FOR,
     TOP,
     BayesianOptimization,
     Label,
@@ -41,7 +39,7 @@ from archsearch.controllers.bayesian_optimization import (
 from archsearch.controllers.hears_lengths import HearsLengths
 from archsearch.controllers.successive_halving import SuccessiveHalving
 from archsearch.errors import UsageError
-from archsearch.model import Model, Prediction, normal_scores
+from archsearch.model import Features, Model, Prediction, normal_scores
 from archsearch.space import Space
 from archsearch.trial import Architecture, Trial
 
@@ -93,27 +91,24 @@ class MultiFidelityBayesianOptimization(HearsLengths, BayesianOptimization):
     # -- asking ----------------------------------------------------------------------------------
 
     def _fit(self) -> None:
-        seed = int(self.rng.integers(2**63))
-        architectures = [label.architecture for label in self._labels]
-        scores, stops = self._comparable().tolist(), list(self._stops)
-        if self._told >= self._learn_at:
-            self._learnt, self._learn_at = [], math.ceil(self._told * LEARNT_FOR)
-        model = self._over_lengths
-        model.at = max(s for s in set(stops) if stops.count(s) >= self.at_least or s == min(stops))
-        model.fit(self.space, architectures, scores, seed, _columns(stops), self._learnt)
-        self._learnt = model.learnt
-        if due := self._under_way():
-            pending, later = [each for each, _ in due], [stop for _, stop in due]
-            believed = model.predict(pending, _columns(later)).mean
-            model.fit(
-                self.space, architectures + pending, [*scores, *believed], seed, _columns(stops + later), self._learnt
-            )
+        stops = self._stops
+        self._over_lengths.at = max(s for s in set(stops) if stops.count(s) >= self.at_least or s == min(stops))
+        super()._fit()
 
-    def _under_way(self) -> list[tuple[Architecture, int]]:
+    def _scores(self) -> list[float]:
+        scores: list[float] = self._comparable().tolist()
+        return scores
+
+    def _features(self) -> Features:
+        return _columns(self._stops)
+
+    def _under_way(self) -> tuple[list[Architecture], Features]:
         """The newest trainings whose results are due, each with its length."""
         if self.due is not None:
-            return self.due()[-BELIEVED:]
-        return [(architecture, self._longest) for architecture in self.pending.values()][-BELIEVED:]
+            due = self.due()[-BELIEVED:]
+        else:
+            due = [(architecture, self._longest) for architecture in self.pending.values()][-BELIEVED:]
+        return [architecture for architecture, _ in due], _columns([stop for _, stop in due])
 
     @property
     def _longest(self) -> int:
@@ -142,7 +137,7 @@ class MultiFidelityBayesianOptimization(HearsLengths, BayesianOptimization):
     # -- telling ---------------------------------------------------------------------------------
 
     def _tell(self, trial: Trial) -> None:
-        for stop, score in self._scores(trial):
+        for stop, score in self._scored_at(trial):
             self._add(Label(trial.id, score, trial.architecture), stop)
 
     def tell_longer(self, trial: Trial) -> None:
@@ -152,7 +147,7 @@ class MultiFidelityBayesianOptimization(HearsLengths, BayesianOptimization):
         if first is not None and trial.evaluation is not None and trial.budget is not None:
             self._add(first._replace(score=trial.evaluation.score), trial.budget.stop)
 
-    def _scores(self, trial: Trial) -> list[tuple[int, float]]:
+    def _scored_at(self, trial: Trial) -> list[tuple[int, float]]:
         """The lengths at which a training has a score: where it ended, and before that on its curve."""
         if trial.evaluation is None:
             return []

@@ -23,7 +23,7 @@ Where we differ:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -105,8 +105,9 @@ class NSGA2(Controller):
             parent, child = self._draw_child()
             if child not in taken and is_possible(self, child):
                 break
-        if not is_possible(self, child):
-            child = mutated(self, parent.architecture)
+        else:
+            if not is_possible(self, child):
+                child = mutated(self, parent.architecture)
         return child, parent.id
 
     def _draw_child(self) -> tuple[_Member, Architecture]:
@@ -138,6 +139,21 @@ class NSGA2(Controller):
         self._told += 1
         if self._told >= self.population_size:
             self._choose()
+
+    def begin_with(self, results: Iterable[tuple[int, Architecture, tuple[float, ...]]]) -> None:
+        """Has the best of some results, by rank and crowding, for a first population: nothing is drawn at random then.
+
+        Args:
+            results: At least one: id of the trial, architecture, and all objectives, to be maximised. Of an
+                architecture the first counts.
+        """
+        members: dict[Architecture, _Member] = {}
+        for result in results:
+            member = _Member(*result)
+            members.setdefault(member.architecture, member)
+            self._front = _with(self._front, member)
+        self._asked = max(self._next_id, self.population_size)
+        self._population = _best(list(members.values()), self.population_size)
 
     def _choose(self) -> None:
         """The next population: the best of the one before and of what has arrived since."""

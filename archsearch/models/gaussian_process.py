@@ -201,15 +201,6 @@ class GaussianProcess(Encoded):
         mean = (kernel @ self._coefficients).astype(np.float64)
         return Prediction(mean, np.sqrt(np.maximum(weight - explained, JITTER)).astype(np.float64))
 
-    def shortlist(self, architectures: Sequence[Architecture], n: int) -> list[int]:
-        """With many labels: those of the greatest mean and spread, by a rough prediction."""
-        rough = None if len(architectures) <= n else self.rough(architectures)
-        if rough is None:
-            return super().shortlist(architectures, n)
-        hopes = rough.mean + 2 * rough.spread
-        listed: list[int] = np.argsort(-hopes, kind="stable")[:n].tolist()
-        return listed
-
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
         with one_thread() if self.quick else contextlib.nullcontext():
             return self._predicted(architectures, features)
