@@ -52,7 +52,7 @@ def test_an_evaluator_that_cannot_stop_is_named(tmp_path):
     with pytest.raises(UsageError, match=message):
         run(evaluator, out=tmp_path / "r")
     assert not (tmp_path / "r").exists()
-    with pytest.raises(UsageError, match=r"which Tabular cannot: .* it has 4, 12, 36, 108"):
+    with pytest.raises(UsageError, match=r"which Tabular cannot: .*, only after 4, 12, 36, 108; choose among these"):
         LearningCurve(Tabular("ecnas_4v")).start(NASBench101(max_vertices=4))
     with pytest.raises(UsageError, match="evaluator that does not learn during the search"):
         LearningCurve(make(), epochs=40)

@@ -172,7 +172,7 @@ def test_spaces_that_a_table_does_not_cover_are_refused(space, dataset, message)
             (12, 200),
             "cifar10 has no results of a training that is stopped after 12, 200 epochs, only after whole ones; take",
         ),
-        ({"dataset": "ecnas_4v"}, (4, 13), "stopped after 13 epochs, only after 4, 12, 36, 108; take"),
+        ({"dataset": "ecnas_4v"}, (4, 13), "stopped after 13 epochs, only after 4, 12, 36, 108; choose among these"),
         ({"dataset": "digits201"}, (1, 27), "stopped after 27 epochs"),
     ],
 )
