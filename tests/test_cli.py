@@ -152,6 +152,26 @@ def test_help_of_a_class_shows_its_settings(capsys):
     assert "The paper uses 25" in " ".join(out.split())
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--controller.help"], "--controller.modelled"),
+        (["--controller", "MOBSTER", "--controller.help"], "--controller.min_budget"),
+        (["--controller=RegularizedEvolution", "--evaluator", "Tabular", "--evaluator.help"], "--evaluator.dataset"),
+    ],
+)
+def test_help_without_a_name_is_about_the_class_that_is_chosen(capsys, options, shown):
+    status, out, _ = run(capsys, "run", *options)
+    assert status == 0
+    assert shown in out
+
+
+def test_help_without_a_name_asks_for_one_where_none_is_chosen(capsys):
+    status, _, err = run(capsys, "resume", "r", "--evaluator.help")
+    assert status == 2
+    assert "--evaluator.help: expected the name of the class whose settings are to be shown" in err
+
+
 def test_interrupt_exits_130_and_can_be_resumed():
     Path("slow_lab.py").write_text(
         "import time\ndef score(name):\n    time.sleep(0.02)\n    print('x', flush=True)\n    return len(name)\n"

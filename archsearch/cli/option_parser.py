@@ -66,16 +66,33 @@ class OptionParser(jsonargparse.ArgumentParser):
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """Also refuses what a file says of a flag that is neither true nor false, which jsonargparse lets pass.
 
+        ``--controller.help`` without a name is about the class given, else the default; jsonargparse's page would be
+        that of the base class, which is empty.
+
         Raises:
             UsageError: If anything is wrong with the options.
         """
         if "_ARGCOMPLETE" in os.environ:
             _offer_values(self)
+        if args and args[0]:
+            args = (self._help_named(args[0]), *args[1:])
         config = super().parse_args(*args, **kwargs)
         for action in self._actions:
             if isinstance(action, argparse._StoreTrueAction) and not isinstance(value := config[action.dest], bool):
                 raise UsageError(f"{action.dest}: expected true or false, got {value!r}; see '{self.prog} --help'")
         return config
+
+    def _help_named(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments, with the class that each ``--component.help`` without a name is about."""
+        chosen = {f"--{action.dest}.help": getattr(action.default, "class_path", None) for action in self._actions}
+        chosen = {name: cls for name, cls in chosen.items() if name in self._option_string_actions}
+        named = list(arguments)
+        for place, (name, after) in enumerate(zip(named, [*named[1:], "-"], strict=True)):
+            if name in chosen and after.startswith("-"):
+                if chosen[name] is None:
+                    raise UsageError(f"{name}: expected the name of the class whose settings are to be shown, got none")
+                named[place] = f"{name}={chosen[name]}"
+        return named
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises ``UsageError`` with one line, where jsonargparse would print and exit.
