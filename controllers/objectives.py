@@ -64,8 +64,13 @@ def values_of(owner: str, trial: Trial, signs: Mapping[str, float]) -> tuple[flo
             stacklevel=3,
         )
         return None
-    values = tuple([sign * float(known[name]) for name, sign in signs.items()])
-    return values if all(map(math.isfinite, values)) else None
+    values = {name: sign * float(known[name]) for name, sign in signs.items()}
+    if endless := [name for name, value in values.items() if not math.isfinite(value)]:
+        warnings.warn(
+            f"{owner}: objectives: results whose {', '.join(endless)} is no finite number count as failed", stacklevel=3
+        )
+        return None
+    return tuple(values.values())
 
 
 class Compromise(NamedTuple):

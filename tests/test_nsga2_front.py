@@ -35,6 +35,7 @@ def expected_front(trials: list[Trial]) -> dict[int, tuple[float, float]]:
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(seed=st.integers(0, 2**32), space=st.sampled_from([FixedSpace, ConditionalSpace, VariableLengthSpace]))
+@pytest.mark.filterwarnings("ignore:NSGA2. objectives. results whose cost is no finite number")
 def test_front_is_that_of_all_results_whatever_their_order(seed: int, space: type[Space]) -> None:
     rng = random.Random(seed)
     controller = started(space(), seed)

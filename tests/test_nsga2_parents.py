@@ -106,7 +106,8 @@ def test_a_metric_that_is_not_finite_counts_as_failed(cost: float) -> None:
     for _ in range(30):
         (proposal,) = controller.ask()
         assert proposal.parent is None
-        controller.tell([result(proposal, 1.0, cost=cost)])
+        with pytest.warns(UserWarning, match="results whose cost is no finite number count as failed"):
+            controller.tell([result(proposal, 1.0, cost=cost)])
     assert controller.pareto_front == []
 
 
