@@ -44,6 +44,9 @@ KINDS: Mapping[str, str] = {
     **dict.fromkeys(("naswot", "nwot", "naswot_paper", "swap"), "activations"),
     **dict.fromkeys(("jacob_cov", "jacov", "epe_nas"), "gradients of images"),
     **dict.fromkeys(("grad_norm", "snip", "grasp", "fisher", "plain"), "gradients of weights"),
+    **dict.fromkeys(("expressivity", "progressivity"), "features"),
+    "trainability": "signal",
+    "vkdnw": "spectrum",
 }
 """What scores look at, of which each has one vote; what is not here is of a kind of its own."""
 
