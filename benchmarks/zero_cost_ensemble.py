@@ -13,14 +13,17 @@ of images, 16 of them), so that a processor can do it; a random sample, the same
 ``--missing`` computes scores of which no column was published (AZ-NAS's three and VKDNW), at the published size (16
 channels, 5 cells a stage, 3 x 32 x 32) on 16 pictures of noise. Cells come in a random order, so that a part of the
 file is a sample; those with equal expressions and as many convolutions are computed once. ``--judge`` does not compute,
-but ranks what the file has by the rules in ``RULES``, beside the published columns.
+but ranks what the file has by the rules in ``RULES``, beside the published columns; ``--table`` makes columns of it.
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from scipy.stats import rankdata
 from zero_cost import SPACE, table
@@ -195,10 +198,30 @@ def shuffled():
     return [indices[i] for i in stream(0, "cells").permutation(len(indices))]
 
 
-def judge(path):
-    """The cells whose scores a file has, ranked by each rule."""
+def ship(path, table):
+    """Writes the scores as columns in the official order, with a gap where a cell is not judged.
+
+    Raises:
+        SystemExit: If cells are not computed yet.
+    """
     computed_scores = {twins(row["index"]): row for row in lines(path)}
-    indices = [index for index in shuffled() if twins(index) in computed_scores]
+    lacking = [index for index in shuffled() if twins(index) not in computed_scores]
+    if lacking:
+        raise SystemExit(f"{path}: scores of {len(lacking):,} cells are missing; go on with --missing 9445")
+    rows = [None] * SPACE.size()
+    for index in shuffled():
+        rows[index] = computed_scores[twins(index)]
+    columns = {name: pa.array([row and row[name] for row in rows], pa.float32()) for name in MISSING}
+    pq.write_table(pa.table(columns), table, compression="zstd")
+
+
+def judge(path):
+    """The cells whose scores a file has, ranked by each rule.
+
+    Up to the first one that is missing: others are there if they have a twin before it, so they are no random sample.
+    """
+    computed_scores = {twins(row["index"]): row for row in lines(path)}
+    indices = list(itertools.takewhile(lambda index: twins(index) in computed_scores, shuffled()))
     own = {name: np.array([computed_scores[twins(index)][name] for index in indices]) for name in MISSING}
     own |= {"vkdnw, its fraction": own["vkdnw"] % 1}
     for dataset, source in DATASETS.items():
@@ -222,11 +245,14 @@ def main():
     parser.add_argument("--networks", type=int, help="compute scores on so many networks instead")
     parser.add_argument("--missing", type=int, help="compute scores without published columns, for so many cells")
     parser.add_argument("--judge", action="store_true", help="rank the cells of the file of --missing")
+    parser.add_argument("--table", type=Path, help="write the file of --missing, if complete, as columns to this file")
     parser.add_argument("--out", type=Path, default=Path("runs/zero_cost_ensemble.jsonl"), help="where they are kept")
     parser.add_argument("--singles", action="store_true", help="each published score, too")
     arguments = parser.parse_args()
     if arguments.missing is not None:
         missing(arguments.missing, arguments.out)
+    elif arguments.table is not None:
+        ship(arguments.out, arguments.table)
     elif arguments.judge:
         judge(arguments.out)
     elif arguments.networks is not None:

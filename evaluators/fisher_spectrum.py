@@ -58,10 +58,9 @@ def _information(outputs: torch.Tensor, calls: list[LayerCall]) -> torch.Tensor:
     """
     factors = [_factor(call) for call in calls]
     shares = functional.softmax(outputs.detach(), 1)
-    roots = shares.sqrt()
-    # (diag(sqrt p) - p sqrt(p)') times its transpose is diag(p) - p p', as the squares of sqrt p add up to 1.
-    middle = torch.diag_embed(roots) - shares[:, :, None] * roots[:, None, :]
-    columns = (middle @ _directions(outputs.shape[1]).to(middle)).unbind(2)
+    roots, directions = shares.sqrt(), _directions(outputs.shape[1]).to(shares)
+    # R is diag(sqrt p) - p sqrt(p)': R R' is diag(p) - p p', as the squares of sqrt p add up to 1.
+    columns = (roots[:, :, None] * directions - shares[:, :, None] * (roots @ directions)[:, None]).unbind(2)
     found = torch.zeros(len(calls), len(calls), dtype=torch.float64, device=outputs.device)
     for column in columns:
         gradients = torch.autograd.grad(outputs, [call.output for call in calls], column, retain_graph=True, **UNUSED)
@@ -77,7 +76,8 @@ def _directions(classes: int) -> torch.Tensor:
     if classes <= DIRECTIONS:
         return torch.eye(classes)
     noise = torch.randn(classes, DIRECTIONS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return torch.linalg.qr(noise).Q * math.sqrt(classes / DIRECTIONS)
+    found: torch.Tensor = torch.linalg.qr(noise).Q * math.sqrt(classes / DIRECTIONS)
+    return found
 
 
 def _factor(call: LayerCall) -> torch.Tensor:
@@ -88,7 +88,8 @@ def _factor(call: LayerCall) -> torch.Tensor:
     height, width = call.weight.shape[2:]
     kernel = torch.zeros_like(call.weight[:1, :1])
     kernel[0, 0, height // 2, width // 2] = 1
-    return functional.conv2d(images[:, :1], kernel, None, *call.options)[:, 0]
+    first: torch.Tensor = functional.conv2d(images[:, :1], kernel, None, *call.options)[:, 0]
+    return first
 
 
 def _of_weight(call: LayerCall, gradient: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
