@@ -133,9 +133,9 @@ def blocks(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, list[t
 
 
 def _direct(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """Modules, and of lists of them each one."""
+    """Modules, and of lists and choices of them each one."""
     for module in modules:
-        if type(module) in (nn.ModuleList, nn.ModuleDict):
+        if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
             yield from _direct(module.children())
         else:
             yield module

@@ -13,8 +13,9 @@ from zero_cost_lab import Flat, array, batch, filled
 from archsearch.evaluators.block_scores import expressivity, progressivity, trainability
 from archsearch.evaluators.fisher_spectrum import DIRECTIONS, QUANTILES, _directions, _information, evenness, vkdnw
 from archsearch.evaluators.untrained_passes import UNSCORABLE, Layers, blocks
-from archsearch.networks.network import Network, build
-from archsearch.spaces import DARTS, MobileNet, NASBench101, NASBench201
+from archsearch.networks.layers import layer_count
+from archsearch.networks.network import EXAMPLES, Network, build
+from archsearch.spaces import DARTS, MnasNet, MobileNet, NASBench101, NASBench201
 
 
 class Chain(Network):
@@ -121,13 +122,13 @@ def test_layers_are_the_blocks_where_there_are_no_others():
     [
         (NASBench201(channels=4, cells=2), (3,) * 6, 1 + 3 * 2 + 2),  # stem, cells, residual blocks
         (DARTS(layers=3, channels=4), None, 1 + 3),
+        (MnasNet(), None, None),  # stages are lists of choices, which are not called themselves
     ],
 )
 def test_blocks_are_stem_and_cells(space, architecture, expected):
-    from archsearch.networks.network import EXAMPLES
-
     architecture = architecture or space.sample(np.random.default_rng(0))
     network = build(lambda: space.network(architecture, EXAMPLES["image classification"]), 0)
+    expected = expected or 1 + sum(map(len, network.stages)) + 1
     assert len(blocks(network, torch.randn(2, 3, 32, 32))[1]) == expected
 
 
@@ -208,9 +209,6 @@ def test_directions_are_orthogonal_and_average_to_all(classes):
 
 @pytest.mark.parametrize("space", [NASBench201(channels=4, cells=1), MobileNet(), NASBench101()])
 def test_the_whole_part_counts_the_layers(space):
-    from archsearch.networks.layers import layer_count
-    from archsearch.networks.network import EXAMPLES
-
     architecture = space.sample(np.random.default_rng(2))
     network = build(lambda: space.network(architecture, EXAMPLES["image classification"]), 0)
     images, labels = batch(4, (3, 32, 32))
