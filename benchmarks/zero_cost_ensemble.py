@@ -236,8 +236,18 @@ def judge(path):
         for name, values in columns.items():
             show(f"`{name}`", truth, values)
         logs = {name: np.log((rankdata(values) - 0.5) / len(values)) for name, values in columns.items()}
-        for name, votes in RULES.items():
-            show(name, truth, sum(np.mean([logs[each] for each in vote], axis=0) for vote in votes))
+        ranked = {n: sum(np.mean([logs[each] for each in v], axis=0) for v in votes) for n, votes in RULES.items()}
+        for name, values in ranked.items():
+            show(name, truth, values)
+        first, *others = ranked
+        for name in others:
+            found = bootstrap(gain, [truth, ranked[name], ranked[first]], 200)
+            print(f"\n{name}: above {first} by {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
+
+
+def gain(truth, better, worse):
+    """By how much the one ranks better than the other."""
+    return kendall_tau(truth, better) - kendall_tau(truth, worse)
 
 
 def main():
