@@ -1,6 +1,7 @@
 """The scores of ``ZeroCost``: functions of an untrained network, a batch of images and their labels.
 
-Each is a function that changes nothing of the network, a name in ``Score`` and an entry in ``PROXIES``. References: see
+Those of blocks are in ``block_scores.py``, that of the Fisher information's spectrum in ``fisher_spectrum.py``. Each is
+a function that changes nothing of the network, a name in ``Score`` and an entry in ``PROXIES``. References: see
 ``zero_cost.py`` and each score.
 """
 
@@ -21,16 +22,34 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from archsearch.components import import_object
 from archsearch.errors import UsageError
+from archsearch.evaluators.block_scores import expressivity, progressivity, trainability
+from archsearch.evaluators.fisher_spectrum import DIRECTIONS, vkdnw
+from archsearch.evaluators.untrained_passes import UNSCORABLE, UNUSED, constant, unchanged
 from archsearch.networks.network import Network
 
-Score = Literal["params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot", "swap"]
+Score = Literal[
+    "params",
+    "flops",
+    "grad_norm",
+    "snip",
+    "grasp",
+    "fisher",
+    "synflow",
+    "jacob_cov",
+    "naswot",
+    "swap",
+    "expressivity",
+    "progressivity",
+    "trainability",
+    "vkdnw",
+]
 """What there is: ``params`` and ``flops``, which are measured, and the names in ``PROXIES``."""
 
 
 def grad_norm(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
     """Norms of the gradients of all weights, added up layer by layer (Abdelfattah et al. 2021)."""
-    with _unchanged(network):
-        gradients = torch.autograd.grad(_loss(network, images, labels), _weights(network), **_UNUSED)
+    with unchanged(network):
+        gradients = torch.autograd.grad(_loss(network, images, labels), _weights(network), **UNUSED)
     return float(sum(gradient.norm() for gradient in gradients))
 
 
@@ -40,8 +59,8 @@ def snip(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float:
     Lee, Ajanthan & Torr, "SNIP: single-shot network pruning based on connection sensitivity", ICLR 2019.
     """
     weights = _weights(network)
-    with _unchanged(network):
-        gradients = torch.autograd.grad(_loss(network, images, labels), weights, **_UNUSED)
+    with unchanged(network):
+        gradients = torch.autograd.grad(_loss(network, images, labels), weights, **UNUSED)
     return _total((weight * gradient).abs() for weight, gradient in zip(weights, gradients, strict=True))
 
 
@@ -53,14 +72,14 @@ def grasp(network: Network, images: torch.Tensor, labels: torch.Tensor) -> float
     gradients are 0 it is ``UNSCORABLE``.
     """
     weights = _weights(network)
-    with _unchanged(network):
+    with unchanged(network):
         loss = _loss(network, images, labels)
-        gradients = torch.autograd.grad(loss, weights, create_graph=True, **_UNUSED)
+        gradients = torch.autograd.grad(loss, weights, create_graph=True, **UNUSED)
         if not any(gradient.any() for gradient in gradients):
             return UNSCORABLE
         # The derivative of g(w) * g, with the second g held fast, is the Hessian times g.
         product = torch.stack([(gradient.detach() * gradient).sum() for gradient in gradients]).sum()
-        curvatures = torch.autograd.grad(product, weights, **_UNUSED)
+        curvatures = torch.autograd.grad(product, weights, **UNUSED)
     return _total(-weight * curvature for weight, curvature in zip(weights, curvatures, strict=True))
 
 
@@ -76,16 +95,16 @@ def fisher(network: Network, images: torch.Tensor, labels: torch.Tensor) -> floa
     def keep(weights: int, _module: nn.Module, _given: Any, output: torch.Tensor) -> None:
         layers.append((weights, output))
 
-    with _unchanged(network), contextlib.ExitStack() as hooks:
+    with unchanged(network), contextlib.ExitStack() as hooks:
         for module in network.modules():
             per_channel = sum(weight[0].numel() for weight in module.parameters(recurse=False) if weight.dim() > 1)
             if per_channel:
                 hooks.callback(module.register_forward_hook(functools.partial(keep, per_channel)).remove)
         outputs = network(images)
-        if _constant(outputs):  # else what the classifier's biases contribute would be left
+        if constant(outputs):  # else what the classifier's biases contribute would be left
             return 0.0
         loss = functional.cross_entropy(outputs, labels)
-        gradients = torch.autograd.grad(loss, [output for _, output in layers], **_UNUSED)
+        gradients = torch.autograd.grad(loss, [output for _, output in layers], **UNUSED)
     products = (
         (weights, (output * gradient).flatten(2).sum(2) if output.dim() > 2 else output * gradient)
         for (weights, output), gradient in zip(layers, gradients, strict=True)
@@ -105,13 +124,13 @@ def synflow(network: Network, images: torch.Tensor, _labels: torch.Tensor) -> fl
         for name, value in network.state_dict().items()
     }
     weights = [state[name].requires_grad_() for name, parameter in network.named_parameters() if parameter.dim() > 1]
-    with _unchanged(network), contextlib.ExitStack() as hooks:
+    with unchanged(network), contextlib.ExitStack() as hooks:
         network.eval()
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 hooks.callback(module.register_forward_hook(lambda _module, given, _output: given[0]).remove)
         output = functional_call(network, state, (torch.ones_like(images[:1], dtype=torch.float64),))
-        gradients = torch.autograd.grad(output.sum(), weights, **_UNUSED)
+        gradients = torch.autograd.grad(output.sum(), weights, **UNUSED)
     return math.log1p(_total((weight * gradient).abs() for weight, gradient in zip(weights, gradients, strict=True)))
 
 
@@ -123,8 +142,8 @@ def jacob_cov(network: Network, images: torch.Tensor, _labels: torch.Tensor) -> 
     the same for all pixels has no correlation; it counts as fully correlated with all others.
     """
     inputs = images.detach().clone().requires_grad_()
-    with _unchanged(network):
-        (gradients,) = torch.autograd.grad(network(inputs).sum(), [inputs], **_UNUSED)
+    with unchanged(network):
+        (gradients,) = torch.autograd.grad(network(inputs).sum(), [inputs], **UNUSED)
     rows = gradients.flatten(1).double()
     rows = rows - rows.mean(1, keepdim=True)
     lengths = rows.norm(dim=1)
@@ -142,10 +161,10 @@ def naswot(network: Network, images: torch.Tensor, _labels: torch.Tensor) -> flo
     ReLUs active make K singular: eigenvalues below 1e-5 count as 1e-5, as do all where the output is the same for
     all images. K holds whole numbers, so where no two images are alike its eigenvalues are far larger.
     """
-    with _unchanged(network), torch.no_grad(), _Agreement() as counted:
+    with unchanged(network), torch.no_grad(), _Agreement() as counted:
         outputs = network(images)
     values = torch.zeros(len(images), dtype=torch.float64)
-    if counted.kernel is not None and not _constant(outputs):
+    if counted.kernel is not None and not constant(outputs):
         values = torch.linalg.eigvalsh(counted.kernel.cpu())
     return float(values.clamp(min=SMALLEST).log().sum())
 
@@ -157,9 +176,9 @@ def swap(network: Network, images: torch.Tensor, _labels: torch.Tensor) -> float
     pixel) behind a ReLU is active for some images of the batch and not for others; counted is how many of these
     patterns differ. Where the output is the same for all images it is 0.
     """
-    with _unchanged(network), torch.no_grad(), _Patterns() as seen:
+    with unchanged(network), torch.no_grad(), _Patterns() as seen:
         outputs = network(images)
-    if not seen.patterns or _constant(outputs):
+    if not seen.patterns or constant(outputs):
         return 0.0
     return math.log1p(len(torch.unique(torch.cat(seen.patterns))))
 
@@ -187,6 +206,10 @@ PROXIES: Mapping[str, Proxy] = {
     "jacob_cov": Proxy(jacob_cov, 2),  # backward to the images, not to the weights
     "naswot": Proxy(naswot, 1),
     "swap": Proxy(swap, 1),
+    "expressivity": Proxy(expressivity, 1),
+    "progressivity": Proxy(progressivity, 1),
+    "trainability": Proxy(trainability, 2),  # backward from block to block
+    "vkdnw": Proxy(vkdnw, 1 + DIRECTIONS),  # backward to what the layers put out, once for each direction
 }
 """The scores that need a network; ``params`` and ``flops`` are measured."""
 
@@ -195,9 +218,6 @@ PASSES_OF_OTHERS = 3
 
 SMALLEST = 1e-5
 """Least eigenvalue that is told from 0; k of ``jacob_cov``."""
-
-UNSCORABLE = -1e8
-"""``grasp`` where there is no gradient: what NAS-Bench-Suite-Zero has for networks that it could not score."""
 
 
 def proxy_of(score: Score | Callable[..., Any] | str) -> Proxy | None:
@@ -220,10 +240,6 @@ def proxy_of(score: Score | Callable[..., Any] | str) -> Proxy | None:
     return Proxy(function, PASSES_OF_OTHERS)
 
 
-_UNUSED: Mapping[str, Any] = {"allow_unused": True, "materialize_grads": True}
-"""Of weights that no path uses the gradient is 0."""
-
-
 def _weights(network: Network) -> list[nn.Parameter]:
     """Kernels and matrices, as the papers score; neither biases nor what belongs to batch normalisation."""
     return [parameter for parameter in network.parameters() if parameter.dim() > 1]
@@ -233,27 +249,8 @@ def _loss(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torch
     return functional.cross_entropy(network(images), labels)
 
 
-def _constant(outputs: torch.Tensor) -> bool:
-    """Whether a network gives the same for all images."""
-    return bool((outputs == outputs[:1]).all())
-
-
 def _total(terms: Iterator[torch.Tensor]) -> float:
     return float(sum(term.detach().sum(dtype=torch.float64) for term in terms))
-
-
-@contextlib.contextmanager
-def _unchanged(network: Network) -> Iterator[None]:
-    """Makes batch normalisation use the statistics of the batch for a while; then all is as before."""
-    training = network.training
-    kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    network.train()
-    try:
-        yield
-    finally:
-        network.train(training)
-        for buffer, value in kept:
-            buffer.copy_(value)
 
 
 class _Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]

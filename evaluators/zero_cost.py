@@ -2,8 +2,8 @@
 
 References: Abdelfattah et al., "Zero-cost proxies for lightweight NAS", ICLR 2021 (which made scores of networks out of
 ``grad_norm``, ``snip``, ``grasp``, ``fisher`` and ``synflow``, by adding up what they give each weight or channel), and
-those named at each score in ``untrained_scores.py``. For the published scores of NAS-Bench-201 see
-``Tabular(zero_cost=...)``.
+those named at each score in ``untrained_scores.py``, ``block_scores.py`` and ``fisher_spectrum.py``. For the published
+scores of NAS-Bench-201 see ``Tabular(zero_cost=...)``.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ class ZeroCost(BuiltOnTraining):
     sizes of options add up, as parameters mostly do, no network is built for them, except for some once, as set-up.
 
     A network whose output is the same for all images, such as one of a NAS-Bench-201 cell without a path to its output,
-    has the lowest score that there is: 0 (``grad_norm``, ``snip``, ``fisher``, ``synflow``, ``swap``), that of images
-    that nothing tells apart (``jacob_cov``, ``naswot``), or, since ``grasp`` has no lowest one, ``UNSCORABLE``.
+    has the lowest score that there is: 0 (``grad_norm``, ``snip``, ``fisher``, ``synflow``, ``swap``, ``expressivity``,
+    ``vkdnw``), that of images that nothing tells apart (``jacob_cov``, ``naswot``), or, since ``grasp``,
+    ``progressivity`` and ``trainability`` have no lowest one, ``UNSCORABLE``.
+
+    ``expressivity``, ``progressivity`` and ``trainability`` are of the network's blocks: its direct parts that put out
+    images, or, where there are fewer than two, its layers.
 
     Reported: ``params`` and ``flops`` of networks that are scored, with ``repeats`` above 1 ``score_deviation``.
     Billed: seconds of the device, examples that went forward and backward, and floating-point operations of all passes

@@ -6,9 +6,10 @@ Tybl & Neumann, "Training-free neural architecture search through variance of kn
 2025. New here: a reference sample gives the ranks, so that a single architecture has a score, and scores of one kind
 share one vote.
 
-Which scores take part unless others are given: those of ``ZeroCost`` but for ``grad_norm``, ``snip``, ``grasp`` and
-``fisher``, which were made to compare the weights of one network, and ``swap``, which came later. docs/predictors.md
-tells how that was settled.
+Which scores take part unless others are given: of those of ``ZeroCost`` one of each kind (so neither ``swap`` nor
+``progressivity``), and none of ``grad_norm``, ``snip``, ``grasp`` and ``fisher``, which were made to compare the
+weights of one network. Of the published ones, those of the same kinds: nobody published ``expressivity``,
+``trainability`` and ``vkdnw``. docs/predictors.md tells how that was settled.
 """
 
 from __future__ import annotations
@@ -44,10 +45,20 @@ KINDS: Mapping[str, str] = {
     **dict.fromkeys(("naswot", "nwot", "naswot_paper", "swap"), "activations"),
     **dict.fromkeys(("jacob_cov", "jacov", "epe_nas"), "gradients of images"),
     **dict.fromkeys(("grad_norm", "snip", "grasp", "fisher", "plain"), "gradients of weights"),
+    **dict.fromkeys(("expressivity", "progressivity"), "features"),
+    "trainability": "signal",
+    "vkdnw": "spectrum",
 }
 """What scores look at, of which each has one vote; what is not here is of a kind of its own."""
 
-SCORES: Sequence[Literal["synflow", "naswot", "jacob_cov"]] = ("synflow", "naswot", "jacob_cov")
+SCORES: Sequence[Literal["synflow", "naswot", "jacob_cov", "expressivity", "trainability", "vkdnw"]] = (
+    "synflow",
+    "naswot",
+    "jacob_cov",
+    "expressivity",
+    "trainability",
+    "vkdnw",
+)
 PUBLISHED: Sequence[Literal["synflow", "nwot", "jacov"]] = ("synflow", "nwot", "jacov")
 """Those that take part unless others are given: computed, and looked up."""
 
@@ -61,7 +72,8 @@ class ZeroCostEnsemble(Referenced):
     higher the better. Scores of one kind have one vote together, the geometric mean of theirs: ``size`` (parameters,
     multiply-adds and trainable layers, as far as they are known), ``flow`` (``synflow``), ``activations`` (``naswot``,
     ``swap``), ``gradients of images`` (``jacob_cov``), ``gradients of weights`` (``grad_norm``, ``snip``, ``grasp``,
-    ``fisher``); any other score is of a kind of its own. Between two references ranks are interpolated; beyond them
+    ``fisher``), ``features`` (``expressivity``, ``progressivity``), ``signal`` (``trainability``), ``spectrum``
+    (``vkdnw``); any other score is of a kind of its own. Between two references ranks are interpolated; beyond them
     they go on rising ever more slowly.
 
     Reported: what each score gave, by its name, ``params`` and ``flops``. Billed: all scores. Set-up: what they need,
@@ -69,11 +81,12 @@ class ZeroCostEnsemble(Referenced):
 
     Args:
         evaluators: The evaluators whose scores are combined, one or more, such as ``ZeroCost`` with several scores. One
-            that has a part in common with an earlier one is copied. None: ``synflow``, ``naswot`` and ``jacob_cov``.
+            that has a part in common with an earlier one is copied. None: ``synflow``, ``naswot``, ``jacob_cov``,
+            ``expressivity``, ``trainability`` and ``vkdnw``.
         training: For the default evaluators: see ``ZeroCost``.
         task: For the default evaluators: see ``ZeroCost``.
         batch: For the default evaluators: see ``ZeroCost``.
-        published: Look the default scores up instead, in the table of NAS-Bench-201 for that dataset.
+        published: Look up ``synflow``, ``nwot`` and ``jacov`` instead, in the table of NAS-Bench-201 for that dataset.
         sizes: Whether the size has a vote, too.
         reference: Size of the reference sample, >= 10; fewer if there are not as many. It is drawn from the
             ``architectures`` that an evaluator lists, if one does, else from the space.
