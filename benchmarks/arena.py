@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from arena_kinds import FURTHER
-from arena_peers import AT_MOST, ONLY_SEVERAL, OURS, PEERS, SEVERAL, SLOWEST, Race
+from arena_peers import AT_MOST, BY_NAME, ONLY_SEVERAL, OURS, PEERS, SEVERAL, Race
 from arena_problems import KINDS, PROBLEMS, Problem, Regret, Values
 from arena_tables import AT, page_of
 
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument(
         "--searchers",
         nargs="*",
-        default=[each for each in (*OURS, *PEERS) if each not in SLOWEST],
+        default=[each for each in (*OURS, *PEERS) if each not in BY_NAME],
         choices=[*OURS, *PEERS],
     )
     parser.add_argument("--root", type=int, help="what synthetic problems are drawn from; default: drawn, and kept")

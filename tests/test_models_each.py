@@ -53,7 +53,7 @@ def test_the_linear_kernel_is_there_for_few_labels_only():
     space = NASBench201()
     learnt = []
     for n in (40, 41):
-        model = GaussianProcess(["one_hot"])
+        model = GaussianProcess(["one_hot"], linear_until=40)
         model.fit(space, some(space, n), additive(space, some(space, n)))
         learnt.append(len(model.learnt))
     assert learnt == [4, 3]

@@ -5,12 +5,9 @@ the gradient of the marginal likelihood. The kernel is a Matérn kernel of the d
 which each encoding adds its own, divided by a length; and noise. Lengths, weights and noise are those of the greatest
 marginal likelihood together with weak priors, without which a few labels would make any length likely.
 
-To few labels a linear kernel of the same columns is added: what each option adds by itself is the first that can be
-known, and where effects add up, a process without it expects too little of what is good in all decisions at once. With
-more than ``linear_until`` labels there is none: searches were not better with it then (``docs/experiments.md``).
-
-With nu = 3/2 the kernel is rougher than with 5/2: one decision more or less may matter. What it expects is as good, and
-how unsure it is of what is near the best is closer to the truth (``docs/experiments.md``).
+Up to ``linear_until`` labels a linear kernel of the same columns is added: where effects add up, a process without it
+expects too little of what is good in all decisions at once. Searches are better with it in their first 20 trials, and
+where decisions depend on each other may be worse later (``docs/experiments.md``), so there is none by default.
 
 A search fits a model again and again, to the same labels and some more. With ``quick``, and lengths, weight and noise
 that are given, the factor of the covariance grows by the new rows (``archsearch.models.growing_factor``), and the
@@ -88,7 +85,7 @@ class GaussianProcess(Encoded):
         encodings: What the kernel compares; see ``archsearch.models.encoding``. None: operations, paths and counts,
             or, of a space that says nothing of graphs, one-hot and counts.
         smoothness: The nu of the Matérn kernel: 0.5, 1.5 or 2.5. The rougher, the less is known near a label.
-        linear_until: The most labels to which a linear kernel is added, >= 0.
+        linear_until: The most labels with which a linear kernel is added, >= 0; 40 for searches of some 20 trials.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -101,7 +98,7 @@ class GaussianProcess(Encoded):
         encodings: list[Encoding] | None = None,
         path_columns: int = PATH_COLUMNS,
         smoothness: float = 1.5,
-        linear_until: int = 40,
+        linear_until: int = 0,
     ) -> None:
         super().__init__(encodings, path_columns)
         self.linear_until = whole_number(type(self).__name__, "linear_until", linear_until, 0)
