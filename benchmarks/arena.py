@@ -22,11 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arena_peers import AT_MOST, ONLY_SEVERAL, OURS, PEERS, SEVERAL, SLOWEST, Race
+from arena_kinds import FURTHER
+from arena_peers import AT_MOST, BY_NAME, ONLY_SEVERAL, OURS, PEERS, SEVERAL, Race
 from arena_problems import KINDS, PROBLEMS, Problem, Regret, Values
 from arena_tables import AT, page_of
 
 from archsearch.trial import Architecture
+
+ALL = {**PROBLEMS, **FURTHER}
+"""Of these the further ones are raced only where they are named."""
 
 WORKERS = (1, 8)
 ASKED_FOR = 30
@@ -108,11 +112,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first of these seeds; settings are chosen on others")
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--workers", type=int, nargs="*", default=list(WORKERS))
-    parser.add_argument("--problems", nargs="*", default=list(PROBLEMS), choices=list(PROBLEMS))
+    parser.add_argument("--problems", nargs="*", default=list(PROBLEMS), choices=list(ALL))
     parser.add_argument(
         "--searchers",
         nargs="*",
-        default=[each for each in (*OURS, *PEERS) if each not in SLOWEST],
+        default=[each for each in (*OURS, *PEERS) if each not in BY_NAME],
         choices=[*OURS, *PEERS],
     )
     parser.add_argument("--root", type=int, help="what synthetic problems are drawn from; default: drawn, and kept")
@@ -139,9 +143,9 @@ def main() -> None:
             continue
         try:
             if name not in warm:  # imports are no cost of a trial
-                race(PROBLEMS[problem](root, seed), name, seed, WARM, workers)
+                race(ALL[problem](root, seed), name, seed, WARM, workers)
                 warm.add(name)
-            facts = race(PROBLEMS[problem](root, seed), name, seed, trials, workers)
+            facts = race(ALL[problem](root, seed), name, seed, trials, workers)
         except ImportError as error:
             lacking.add(name)
             print(f"{name} is left out: {error}")

@@ -19,6 +19,7 @@ from arena_problems import Values
 
 from archsearch import controllers
 from archsearch.controller import Controller, Plan
+from archsearch.models import GaussianProcess
 from archsearch.space import Space
 from archsearch.trial import Architecture, Evaluation, Trial
 
@@ -402,6 +403,7 @@ OURS: dict[str, Make] = {
     "HypervolumeImprovement": ours("HypervolumeImprovement"),
     "NSGA2": ours("NSGA2"),
     "RandomSearch": ours("RandomSearch"),
+    "linear kernel": ours("BayesianOptimization", model=GaussianProcess(linear_until=40)),
 }
 PEERS: dict[str, Make] = {
     "plain Gaussian process": PlainGaussianProcess,
@@ -422,8 +424,8 @@ SEVERAL = ("Auto", "HypervolumeImprovement", "NSGA2", "RandomSearch", "Optuna TP
 ONLY_SEVERAL = ("HypervolumeImprovement", "NSGA2", "Optuna NSGA-II", "DEAP NSGA-II")
 """Who is there for two objectives only: with one they are evolution like others."""
 
-SLOWEST = ("scikit-optimize", "Syne Tune CQR")
-"""Who takes half a second to seconds a trial, and is run only where it is named."""
+BY_NAME = ("scikit-optimize", "Syne Tune CQR", "linear kernel")
+"""Who is run only where it is named: it takes half a second to seconds a trial, or is not what is proposed."""
 
 AT_MOST = {"Optuna GP": 50, "scikit-optimize": 50, "BoTorch": 50, "Syne Tune CQR": 50, "Nevergrad NGOpt": 100}
 """Evaluations of who takes much longer than all others, up to half a second a trial; with one worker only."""

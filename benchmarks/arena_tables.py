@@ -15,12 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from arena_kinds import FURTHER
 from arena_peers import OURS, PEERS
 from arena_problems import KINDS, PROBLEMS
 
 AT = (20, 50, 100, 200, 300)
 PICTURED = (20, 50, 100, 300)
 """Evaluations of which there are pictures."""
+
+ALL_KINDS = {**KINDS, "further kinds": tuple(FURTHER)}
+SEVERAL_OBJECTIVES = "two objectives"
 
 ERROR = 0.05
 """Of Nemenyi's test."""
@@ -208,7 +212,7 @@ def rival(cells: dict[str, Cell], place: int, names: Sequence[str]) -> Rival | N
 def behind(found: Found, workers: int, names: Sequence[str], cell: Callable[[Rival], str]) -> list[str]:
     """By how much ``Auto`` is behind the best of ``names``, for each problem."""
     text = [f"| problem | {' | '.join(map(str, AT))} |", "|---" * (len(AT) + 1) + "|"]
-    for problem in PROBLEMS:
+    for problem in (*PROBLEMS, *FURTHER):
         cells = found.get((problem, workers), {})
         if "Auto" in cells:
             rivals = [rival(cells, place, names) for place in range(cells["Auto"].regrets.shape[1])]
@@ -239,8 +243,9 @@ def difference(best: Rival) -> str:
 def mean_ranks(found: Found, workers: int) -> list[str]:
     """Mean ranks by kind of problem and evaluations, among those who took part in all of them."""
     budgets = (20, 50, 100, 300)
-    columns = [(kind, at) for kind in KINDS for at in budgets]
-    every = {(kind, at): ranks(found, KINDS[kind], workers, at) for kind, at in columns}
+    kinds = [kind for kind, each in ALL_KINDS.items() if any((problem, workers) in found for problem in each)]
+    columns = [(kind, at) for kind in kinds for at in budgets]
+    every = {(kind, at): ranks(found, ALL_KINDS[kind], workers, at) for kind, at in columns}
     text = [f"| searcher | {' | '.join(f'{kind} {at}' for kind, at in columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name in (*OURS, *PEERS):
         row = []
@@ -278,7 +283,8 @@ def regrets(cells: dict[str, Cell]) -> list[str]:
 def page_of(page: str, root: int, lines: Sequence[dict[str, Any]], pictures: Path) -> str:
     """The page with what stands behind '## Tables' written anew, and its pictures."""
     found = found_in(lines)
-    single = [problem for kind in list(KINDS)[:-1] for problem in KINDS[kind]]
+    pictures_named = "arena_kinds_ranks" if {problem for problem, _ in found} <= set(FURTHER) else "arena_ranks"
+    single = [problem for kind, each in ALL_KINDS.items() if kind != SEVERAL_OBJECTIVES for problem in each]
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "optuna")]
     least = min(
         (len(cell.seeds) for each in found.values() for name, cell in each.items() if name == "Auto"), default=0
@@ -302,10 +308,10 @@ def page_of(page: str, root: int, lines: Sequence[dict[str, Any]], pictures: Pat
         text += [f"### {some}: mean ranks", "", *mean_ranks(found, workers), ""]
         every = [(f"{some}, {at} evaluations", ranks(found, single, workers, at)) for at in PICTURED]
         if drawn := [(title, each) for title, each in every if each is not None]:
-            path = pictures / f"arena_ranks_{workers}.png"
+            path = pictures / f"{pictures_named}_{workers}.png"
             draw(drawn, path)
             text += [f"![Mean ranks with {some}](pictures/{path.name})", ""]
-    for problem, workers in ((problem, workers) for problem in PROBLEMS for workers in (1, 8)):
+    for problem, workers in ((problem, workers) for problem in (*PROBLEMS, *FURTHER) for workers in (1, 8)):
         if (problem, workers) in found:
             some = f"{workers} worker" + ("s" if workers > 1 else "")
             text += [f"### {problem}, {some}", "", *regrets(found[problem, workers]), ""]

@@ -114,6 +114,10 @@ def test_features_are_refused_where_nothing_learns_from_them(name):
     ("make", "message"),
     [
         (lambda: GaussianProcess(encodings=[]), "GaussianProcess: encodings"),
+        (
+            lambda: GaussianProcess(linear_until=-1),
+            "GaussianProcess: linear_until: expected a whole number >= 0, got -1",
+        ),
         (lambda: MLPEnsemble(networks=0), "MLPEnsemble: networks: expected a whole number >= 1, got 0"),
         (lambda: MLPEnsemble(learning_rate=0.0), "MLPEnsemble: learning_rate: expected a number > 0, got 0.0"),
         (lambda: MLPEnsemble(encodings=["tokens"]), "MLPEnsemble: encodings"),

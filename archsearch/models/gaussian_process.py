@@ -2,11 +2,12 @@
 
 Reference: Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, algorithm 2.1, and section 5.4.1 for
 the gradient of the marginal likelihood. The kernel is a Matérn kernel of the distance between two architectures, to
-which each encoding adds its own, divided by a length; and noise. Lengths, weight and noise are those of the greatest
+which each encoding adds its own, divided by a length; and noise. Lengths, weights and noise are those of the greatest
 marginal likelihood together with weak priors, without which a few labels would make any length likely.
 
-With nu = 3/2 the kernel is rougher than with 5/2: one decision more or less may matter. What it expects is as good, and
-how unsure it is of what is near the best is closer to the truth (``docs/experiments.md``).
+Up to ``linear_until`` labels a linear kernel of the same columns is added: where effects add up, a process without it
+expects too little of what is good in all decisions at once. Searches are better with it in their first 20 trials, and
+where decisions depend on each other may be worse later (``docs/experiments.md``), so there is none by default.
 
 A search fits a model again and again, to the same labels and some more. With ``quick``, and lengths, weight and noise
 that are given, the factor of the covariance grows by the new rows (``archsearch.models.growing_factor``), and the
@@ -20,30 +21,43 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from archsearch.basics.checks import whole_number
 from archsearch.basics.operation_graphs import PATH_COLUMNS
 from archsearch.errors import UsageError
 from archsearch.model import Features, Prediction, one_thread
 from archsearch.models.encoded import Encoded
 from archsearch.models.encoding import Encoding
 from archsearch.models.growing_factor import GrowingFactor
+from archsearch.models.kernels import (
+    JITTER,
+    Array,
+    among,
+    loss_and_gradient,
+    matern,
+    matern_and_derivative,
+    prepared,
+    product_of,
+    row_by_row,
+    squared_distances,
+)
 from archsearch.trial import Architecture
 
-Array = npt.NDArray[np.float64]
-Product = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 Groups = list[npt.NDArray[np.float32]]
 
-PRIORS = {"length": (0.0, 1.0), "weight": (0.0, 2.0), "noise": (math.log(0.1), 1.5)}
+PRIORS = {"length": (0.0, 1.0), "linear": (0.0, 2.0), "weight": (0.0, 2.0), "noise": (math.log(0.1), 1.5)}
 """Mean and standard deviation of the normal prior of each logarithm; lengths are in units of the typical distance."""
 
-BOUNDS = {"length": (-3.0, 4.0), "weight": (-6.0, 4.0), "noise": (-8.0, 1.0)}
+BOUNDS = {"length": (-3.0, 4.0), "linear": (-6.0, 4.0), "weight": (-6.0, 4.0), "noise": (-8.0, 1.0)}
 
-JITTER = 1e-6
+OTHERS = 2
+"""Settings behind the lengths: weight and noise; the linear part's weight, if there is one, comes before them."""
+
 ITERATIONS = 60
 MANY = 1_000
 """Labels from which threads are worth while in linear algebra."""
@@ -71,6 +85,7 @@ class GaussianProcess(Encoded):
         encodings: What the kernel compares; see ``archsearch.models.encoding``. None: operations, paths and counts,
             or, of a space that says nothing of graphs, one-hot and counts.
         smoothness: The nu of the Matérn kernel: 0.5, 1.5 or 2.5. The rougher, the less is known near a label.
+        linear_until: The most labels with which a linear kernel is added, >= 0; 40 for searches of some 20 trials.
 
     Raises:
         UsageError: If a setting is out of range.
@@ -83,8 +98,10 @@ class GaussianProcess(Encoded):
         encodings: list[Encoding] | None = None,
         path_columns: int = PATH_COLUMNS,
         smoothness: float = 1.5,
+        linear_until: int = 0,
     ) -> None:
         super().__init__(encodings, path_columns)
+        self.linear_until = whole_number(type(self).__name__, "linear_until", linear_until, 0)
         if smoothness not in SMOOTHNESS:
             raise UsageError(f"{type(self).__name__}: smoothness: expected 0.5, 1.5 or 2.5, got {smoothness!r}")
         self.smoothness = smoothness
@@ -105,7 +122,8 @@ class GaussianProcess(Encoded):
     def _fit(self, rng: np.random.Generator) -> None:
         groups, known = self._label_groups()
         with one_thread() if self.quick or len(self.targets) < MANY else contextlib.nullcontext():
-            logs = np.array(self._given) if len(self._given) == len(groups) + 2 else self._learn(groups, rng)
+            given = len(self._given) - len(groups) in (OTHERS, OTHERS + 1)
+            logs = np.array(self._given) if given else self._learn(groups, rng)
             self._settle(logs, groups, known)
 
     def _label_groups(self) -> tuple[Groups, int]:
@@ -127,41 +145,47 @@ class GaussianProcess(Encoded):
         return groups, known
 
     def _learn(self, groups: Groups, rng: np.random.Generator) -> Array:
-        """The logarithms of lengths, weight and noise."""
+        """The logarithms of lengths, perhaps of the linear kernel's weight, of the other one's and of noise."""
         from scipy.optimize import minimize
 
         targets = self.targets
-        scales = [math.sqrt(np.mean(_among(group), dtype=float)) or 1.0 for group in groups]
+        scales = [math.sqrt(np.mean(among(group), dtype=float)) or 1.0 for group in groups]
         if len(targets) > LEARNT_FROM:
             some = rng.permutation(len(targets))[:LEARNT_FROM]
             groups, targets = [group[some] for group in groups], targets[some]
-        squares = [_among(group).astype(np.float64) / scale**2 for group, scale in zip(groups, scales, strict=True)]
-        names = ["length"] * len(squares) + ["weight", "noise"]
+        squares = [among(group).astype(np.float64) / scale**2 for group, scale in zip(groups, scales, strict=True)]
+        products: list[Array] = []
+        if len(self.targets) <= self.linear_until:
+            products = [(g @ g.T).astype(np.float64) / scale**2 for g, scale in zip(groups, scales, strict=True)]
+        names = ["length"] * len(squares) + ["linear"] * bool(products) + ["weight", "noise"]
         found = minimize(
-            _loss_and_gradient,
+            loss_and_gradient,
             [PRIORS[name][0] for name in names],
-            (squares, targets, np.array([PRIORS[name] for name in names]), self.smoothness),
+            (squares, products, targets, np.array([PRIORS[name] for name in names]), self.smoothness),
             "L-BFGS-B",
             jac=True,
             bounds=[BOUNDS[name] for name in names],
             options={"maxiter": ITERATIONS},
         )
         logs: Array = found.x
-        logs[:-2] += np.log(scales)
+        logs[: len(groups)] += np.log(scales)
         return logs
 
     @property
     def learnt(self) -> list[float]:
-        """Logarithms of lengths, weight and noise, after ``fit``; lengths are in units of the encodings."""
+        """Logarithms of lengths, weights and noise, after ``fit``; lengths are in units of the encodings."""
         logs: list[float] = self._logs.tolist()
         return logs
 
     def _settle(self, logs: Array, groups: Groups, known: int = 0) -> None:
         """Keeps what predicting needs; ``known`` of the labels, the first ones, are those of the fit before."""
         self._logs = logs
-        self._units = np.repeat(np.exp(logs[:-2]).astype(np.float32), [group.shape[1] for group in groups])
+        lengths, others = np.split(logs, [len(groups)])
+        self._linear = float(np.exp(others[0])) if len(others) > OTHERS else 0.0
+        self._units = np.repeat(np.exp(lengths).astype(np.float32), [group.shape[1] for group in groups])
         columns = self._scaled(groups)
-        self._inputs = _prepared(columns)
+        self._columns_of_labels = columns if self._linear else None
+        self._inputs = prepared(columns)
         if not self.quick:
             lower = np.linalg.cholesky(self._covariance(columns, 0, len(columns)))
             inverse = np.linalg.inv(lower).astype(np.float32)
@@ -177,49 +201,58 @@ class GaussianProcess(Encoded):
 
     def _covariance(self, columns: npt.NDArray[np.float32], begin: int, end: int) -> Array:
         """Of labels ``begin`` to ``end`` with all up to ``end``."""
-        squares = _squared_distances(columns[begin:end], _prepared(columns[:end]), _product)
-        kernel = np.exp(self._logs[-2]) * _matern_and_derivative(squares.astype(np.float64), self.smoothness)[0]
+        squares = squared_distances(columns[begin:end], prepared(columns[:end]), product_of)
+        kernel: Array = np.exp(self._logs[-2]) * matern_and_derivative(squares.astype(np.float64), self.smoothness)[0]
         rows = np.arange(begin, end)
         kernel[rows - begin, rows] = np.exp(self._logs[-2]) + np.exp(self._logs[-1]) + JITTER
-        found: Array = kernel
-        return found
+        if self._linear:
+            exact = columns[:end].astype(np.float64)  # rounded products may be those of no columns at all
+            kernel += self._linear * (exact[begin:] @ exact.T)
+        return kernel
 
-    def _kernel(self, architectures: Sequence[Architecture], features: Features | None) -> npt.NDArray[np.float32]:
-        """Of others with the labels."""
+    def _kernel(
+        self, architectures: Sequence[Architecture], features: Features | None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Of others with the labels, and each with itself."""
         inputs = self._scaled(self._groups(architectures, features))
-        squares = _squared_distances(inputs, self._inputs, _product if self.quick else _row_by_row)
-        return _matern(squares, np.float32(np.exp(self._logs[-2])), self.smoothness)
+        product = product_of if self.quick else row_by_row
+        weight, linear = np.float32(np.exp(self._logs[-2])), np.float32(self._linear)
+        kernel = matern(squared_distances(inputs, self._inputs, product), weight, self.smoothness)
+        itself = np.full(len(inputs), weight)
+        if self._columns_of_labels is not None:
+            kernel += linear * product(inputs, self._columns_of_labels)
+            itself += linear * np.square(inputs).sum(1)
+        return kernel, itself
 
     def rough(self, architectures: Sequence[Architecture]) -> Prediction | None:
         """With many labels: the mean, and for a spread what the nearest label leaves."""
         if len(self.targets) < MANY_TO_SOLVE or not self.quick or self._features is not None:
             return super().rough(architectures)
         with one_thread():
-            kernel = self._kernel(architectures, None)
+            kernel, itself = self._kernel(architectures, None)
         weight = np.exp(self._logs[-2])
         explained = np.square(kernel.max(1)) / (weight + np.exp(self._logs[-1]))
         mean = (kernel @ self._coefficients).astype(np.float64)
-        return Prediction(mean, np.sqrt(np.maximum(weight - explained, JITTER)).astype(np.float64))
+        return Prediction(mean, np.sqrt(np.maximum(itself - explained, JITTER)).astype(np.float64))
 
     def _predict(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
         with one_thread() if self.quick else contextlib.nullcontext():
             return self._predicted(architectures, features)
 
     def _predicted(self, architectures: Sequence[Architecture], features: Features | None) -> Prediction:
-        weight = np.exp(self._logs[-2])
         mean, spread = np.empty(len(architectures)), np.empty(len(architectures))
         for begin in range(0, len(architectures), ROWS):
             rows = slice(begin, begin + ROWS)
-            kernel = self._kernel(architectures[rows], None if features is None else features[rows])
+            kernel, itself = self._kernel(architectures[rows], None if features is None else features[rows])
             if self.quick:
                 mean[rows] = kernel @ self._coefficients
                 halves = self._factor.forward_single(kernel.T)
                 explained = np.einsum("ij,ij->j", halves, halves)
             else:
-                solved = _row_by_row(kernel, self._solver)
+                solved = row_by_row(kernel, self._solver)
                 mean[rows], halves = solved[:, -1], solved[:, :-1]
                 explained = np.einsum("ij,ij->i", halves, halves)
-            spread[rows] = np.sqrt(np.maximum(weight - explained, JITTER))
+            spread[rows] = np.sqrt(np.maximum(itself - explained, JITTER))
         return Prediction(mean, spread)
 
     def _groups(self, architectures: Sequence[Architecture], features: Features | None) -> Groups:
@@ -227,6 +260,8 @@ class GaussianProcess(Encoded):
         for place, encoding in enumerate(self._encodings):
             if encoding == "paths":  # counts: the first path of a kind matters more than the fifth
                 groups[place] = np.log1p(groups[place])
+            if encoding == "numbers":  # rise from one side of the middle to the other
+                groups[place] = groups[place] - np.float32(0.5)
         return [part for place, group in enumerate(groups) for part in self._parts(place, group)]
 
     def _parts(self, place: int, group: npt.NDArray[np.float32]) -> Groups:
@@ -260,99 +295,3 @@ def _common(first: Sequence[object], second: Sequence[object]) -> int:
     if first[:shorter] == second[:shorter]:
         return shorter
     return next(i for i in range(shorter) if first[i] != second[i])
-
-
-def _row_by_row(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """``first @ second.T``, each row rounded in the same way wherever it stands.
-
-    Matrix products of OpenBLAS may give equal rows different results: its Haswell kernels round the last rows of
-    a block otherwise. A prediction must not depend on which others are asked for with it.
-    """
-    product: npt.NDArray[np.float32] = np.einsum("ij,kj->ik", first, second)
-    return product
-
-
-def _product(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return first @ second.T
-
-
-def _prepared(rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """What of the rows that distances are measured to is the same for all that are asked for."""
-    return -2 * rows, np.square(rows).sum(1)
-
-
-def _squared_distances(
-    first: npt.NDArray[np.float32],
-    second: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
-    product: Product,
-) -> npt.NDArray[np.float32]:
-    """Between all rows of both, shape (rows of the first, rows of the second, which are ``_prepared``)."""
-    squares = product(first, second[0])
-    squares += np.square(first).sum(1)[:, None]
-    squares += second[1]
-    np.maximum(squares, 0, out=squares)
-    return squares
-
-
-def _among(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The squared distances between all rows."""
-    return _squared_distances(rows, _prepared(rows), _product)
-
-
-def _matern(squares: npt.NDArray[np.float32], weight: np.float32, smoothness: float) -> npt.NDArray[np.float32]:
-    """The Matérn kernel of squared distances, times a weight; computed in place."""
-    squares *= np.float32(2 * smoothness)
-    distances = np.sqrt(squares)
-    if smoothness == 2.5:
-        squares /= 3
-        squares += distances
-        squares += 1
-    elif smoothness == 1.5:
-        np.add(distances, 1, out=squares)
-    else:
-        squares.fill(1)
-    np.exp(np.negative(distances, out=distances), out=distances)
-    distances *= weight
-    squares *= distances
-    return squares
-
-
-def _matern_and_derivative(squares: Array, smoothness: float) -> tuple[Array, Array]:
-    """The Matérn kernel of squared distances, and its derivative by them."""
-    distances = np.sqrt(2 * smoothness * squares)
-    decay = np.exp(-distances)
-    if smoothness == 2.5:
-        return (1 + distances + distances * distances / 3) * decay, -5 / 6 * (1 + distances) * decay
-    if smoothness == 1.5:
-        return (1 + distances) * decay, -1.5 * decay
-    return decay, -decay / (2 * np.maximum(distances, 1e-6))
-
-
-def _covariance(logs: Array, squares: Sequence[Array], smoothness: float) -> tuple[Array, Array]:
-    """Covariance of the labels, and its derivative by their squared distances."""
-    total = np.sum([each * np.exp(-2 * log) for each, log in zip(squares, logs, strict=False)], axis=0)
-    kernel, derivative = _matern_and_derivative(total, smoothness)
-    weight = np.exp(logs[-2])
-    return weight * kernel + (np.exp(logs[-1]) + JITTER) * np.eye(len(kernel)), weight * derivative
-
-
-def _loss_and_gradient(
-    logs: Array, squares: Sequence[Array], targets: Array, priors: Array, smoothness: float
-) -> tuple[float, Array]:
-    """Negative logarithm of marginal likelihood times priors, and its gradient by the logarithms of the settings."""
-    covariance, derivative = _covariance(logs, squares, smoothness)
-    lower = np.linalg.cholesky(covariance)
-    half = np.linalg.inv(lower)
-    inverse = half.T @ half
-    coefficients = inverse @ targets
-    loss = targets @ coefficients / 2 + np.log(np.diag(lower)).sum()
-    # d loss / d setting = trace((inverse - coefficients coefficients') d covariance / d setting) / 2
-    inner = (inverse - np.outer(coefficients, coefficients)) / 2
-    noise = np.exp(logs[-1])
-    gradient = np.empty(len(logs))
-    for i, each in enumerate(squares):
-        gradient[i] = (inner * derivative * each).sum() * -2 * np.exp(-2 * logs[i])
-    gradient[-2] = (inner * covariance).sum() - np.trace(inner) * (noise + JITTER)
-    gradient[-1] = np.trace(inner) * noise
-    away = (logs - priors[:, 0]) / priors[:, 1]
-    return float(loss + np.square(away).sum() / 2), gradient + away / priors[:, 1]
