@@ -25,6 +25,20 @@ PICTURED = (20, 50, 100, 300)
 ERROR = 0.05
 """Of Nemenyi's test."""
 
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "optuna",
+    "deap",
+    "nevergrad",
+    "botorch",
+    "gpytorch",
+    "torch",
+    "scikit-optimize",
+    "syne-tune",
+)
+"""Whose versions the page names, if they are installed."""
+
 SHARED = 5
 """Seeds that a rival shares with ``Auto`` at least: of several with fewer one is ahead by chance."""
 
@@ -279,7 +293,8 @@ def page_of(page: str, root: int, lines: Sequence[dict[str, Any]], pictures: Pat
     """The page with what stands behind '## Tables' written anew, and its pictures."""
     found = found_in(lines)
     single = [problem for kind in list(KINDS)[:-1] for problem in KINDS[kind]]
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "optuna")]
+    there = {each.name.lower() for each in importlib.metadata.distributions()}
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES if name in there]
     least = min(
         (len(cell.seeds) for each in found.values() for name, cell in each.items() if name == "Auto"), default=0
     )
