@@ -99,5 +99,5 @@ AT_MOST = {
 }
 """Evaluations of who takes much longer than all others, up to half a second a trial; with one worker only."""
 
-ASKED_FOR = {"Optuna GP": 4}
-"""Times the evaluations that it may ask before it is taken to be stuck: a repeat costs it as much as a trial."""
+ASKED_FOR = {"Optuna GP": 4, "Nevergrad NGOpt": 8}
+"""Times the evaluations that they may ask before they are taken to be stuck: repeats cost them as much as a trial."""
