@@ -202,7 +202,11 @@ class Tabular(Evaluator):
         known = self._selection.stops if self.table is None else ()
         if budgets and not set(budgets) <= set(known):
             missing = ", ".join(str(budget) for budget in budgets if budget not in known)
-            way = "choose among these" if known else "take dataset='digits201' or 'ecnas_4v', or a controller that stops none"
+            way = (
+                "choose among these"
+                if known
+                else "take dataset='digits201' or 'ecnas_4v', or a controller that stops none"
+            )
             raise UsageError(
                 f"Tabular: {self.table or self.dataset} has no results of a training that is stopped after {missing} "
                 f"epochs, only after {', '.join(map(str, known)) or 'whole ones'}; {way}"
