@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from arena_kinds import FURTHER
-from arena_peers import AT_MOST, BY_NAME, ONLY_SEVERAL, OURS, PEERS, SEVERAL, Race
+from arena_peers import ASKED_FOR, AT_MOST, BY_NAME, ONLY_SEVERAL, OURS, PEERS, SEVERAL, Race
 from arena_problems import KINDS, PROBLEMS, Problem, Regret, Values
 from arena_tables import AT, page_of
 
@@ -33,13 +33,13 @@ ALL = {**PROBLEMS, **FURTHER}
 """Of these the further ones are raced only where they are named."""
 
 WORKERS = (1, 8)
-ASKED_FOR = 30
-"""Times the evaluations that a searcher may ask before it is taken to be stuck."""
+PATIENCE = 30
+"""Times the evaluations that a searcher may ask before it is taken to be stuck; others in ``ASKED_FOR``."""
 
 WARM = 14
 """Evaluations of a search that nobody counts, before the first one."""
 
-SLOW_SEEDS = 2
+SLOW_SEEDS = 5
 """Of those in ``AT_MOST``."""
 
 SPREAD = 0.3
@@ -60,8 +60,9 @@ def race(
     ends: dict[Architecture, float] = {}  # of what is being evaluated
     due: list[tuple[float, int, Any, Architecture]] = []
     regret, regrets, asked, clock, started = Regret(problem), [], 0, 0.0, time.process_time()
+    most = trials * ASKED_FOR.get(name, PATIENCE)
     while len(regrets) < trials:
-        while len(ends) < workers and len(regrets) + len(ends) < trials and asked < ASKED_FOR * trials:
+        while len(ends) < workers and len(regrets) + len(ends) < trials and asked < most:
             mark, architecture = searcher.ask()
             asked += 1
             if architecture not in known:

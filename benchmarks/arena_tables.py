@@ -29,6 +29,20 @@ SEVERAL_OBJECTIVES = "two objectives"
 ERROR = 0.05
 """Of Nemenyi's test."""
 
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "optuna",
+    "deap",
+    "nevergrad",
+    "botorch",
+    "gpytorch",
+    "torch",
+    "scikit-optimize",
+    "syne-tune",
+)
+"""Whose versions the page names, if they are installed."""
+
 SHARED = 5
 """Seeds that a rival shares with ``Auto`` at least: of several with fewer one is ahead by chance."""
 
@@ -285,7 +299,8 @@ def page_of(page: str, root: int, lines: Sequence[dict[str, Any]], pictures: Pat
     found = found_in(lines)
     pictures_named = "arena_kinds_ranks" if {problem for problem, _ in found} <= set(FURTHER) else "arena_ranks"
     single = [problem for kind, each in ALL_KINDS.items() if kind != SEVERAL_OBJECTIVES for problem in each]
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "optuna")]
+    there = {each.name.lower() for each in importlib.metadata.distributions()}
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES if name in there]
     least = min(
         (len(cell.seeds) for each in found.values() for name, cell in each.items() if name == "Auto"), default=0
     )
