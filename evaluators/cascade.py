@@ -17,7 +17,7 @@ from archsearch.basics.checks import at_least_one, is_finite, whole_number
 from archsearch.errors import UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.reference_sample import Referenced, checked_members, separate
-from archsearch.trial import NO_COST, Cost, Evaluation, Query
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query
 from archsearch.wrapping import answers
 
 FEWEST_REFERENCES = 2
@@ -106,6 +106,9 @@ class Cascade(Referenced):
         self._gates: list[Gate] = []
 
     # -- thresholds --------------------------------------------------------------------------------
+
+    def _drawn(self, rng: np.random.Generator) -> list[Architecture]:
+        return self.draw(self.reference, rng)
 
     def prepare(self) -> Cost:
         """Prepares the evaluators, and learns the thresholds; in a run that goes on, what is left of that."""

@@ -28,6 +28,9 @@ Published = Literal[
     "zen",
     "naswot_paper",
 ]
+Computed = Literal["expressivity", "progressivity", "trainability", "vkdnw"]
+"""Scores at initialisation that nobody published: ours, of networks of the published size that saw noise."""
+
 HardwareDevice = Literal["edgegpu", "edgetpu", "eyeriss", "fpga", "pixel3", "raspi4"]
 """Devices of HW-NAS-Bench."""
 
@@ -116,7 +119,7 @@ class Figures(NamedTuple):
 
     Attributes:
         dataset: One of ``FACTOR``, or another embedded table, which has no ``further`` figures.
-        zero_cost: A published score at initialisation in place of the accuracy.
+        zero_cost: A score at initialisation in place of the accuracy, published or computed.
         device: Whose latency and energy are reported.
         attacks: Under which accuracies are reported.
     """
@@ -130,7 +133,7 @@ class Figures(NamedTuple):
     def files(self) -> list[str]:
         """The files that are read."""
         further = {
-            "nasbench201_zerocost": self.zero_cost is not None,
+            _file_of(self.zero_cost): self.zero_cost is not None,
             "nasbench201_hardware": self.device in get_args(HardwareDevice),
             "nasbench201_latency_gpu_cpu_phone": self.device in get_args(HelpDevice),
             "nasbench201_robustness": bool(self.attacks),
@@ -144,7 +147,8 @@ class Figures(NamedTuple):
             if dataset not in ZERO_COST:
                 known = " and ".join(ZERO_COST)
                 raise UsageError(f"Tabular: zero_cost: published for dataset={known}, not for {dataset}")
-            _expect("zero_cost", self.zero_cost, ZERO_COST[dataset], f" with dataset={dataset}")
+            known_scores = (*ZERO_COST[dataset], *get_args(Computed))
+            _expect("zero_cost", self.zero_cost, known_scores, f" with dataset={dataset}")
         if self.device is not None:
             _expect("device", self.device, (*get_args(HardwareDevice), *get_args(HelpDevice)))
             known = ", ".join(FACTOR) if self.device in get_args(HardwareDevice) else CLASSIC
@@ -183,7 +187,7 @@ class Figures(NamedTuple):
             metrics |= embedded_columns("nasbench201_robustness", self.attacks)
         factor = epochs * FACTOR[self.dataset]
         if self.zero_cost is not None:
-            scores, factor = _zero_cost(space, architectures, f"{prefix}_{self.zero_cost}"), 0.0
+            scores, factor = _zero_cost(space, architectures, self.zero_cost, prefix), 0.0
         rows: dict[Architecture, Evaluation | None] = {}
         figures = zip(*metrics.values(), strict=True)
         for cell, score, each, per_epoch in zip(architectures, scores, figures, seconds, strict=True):
@@ -213,12 +217,16 @@ def _on_device(device: str, prefix: str) -> dict[str, list[Any]]:
     }
 
 
-def _zero_cost(space: Space, architectures: Sequence[Architecture], column: str) -> list[float | None]:
-    """A published score of all cells; of those without one, that of the cell without what changes nothing."""
-    scores: list[float | None] = embedded_columns("nasbench201_zerocost", (column,))[column]
+def _file_of(score: str | None) -> str:
+    """The file that holds a score at initialisation."""
+    return "nasbench201_zerocost_computed" if score in get_args(Computed) else "nasbench201_zerocost"
+
+
+def _zero_cost(space: Space, architectures: Sequence[Architecture], score: str, prefix: str) -> list[float | None]:
+    """A score at initialisation of all cells; of those without one, that of the cell without what changes nothing."""
+    column = score if score in get_args(Computed) else f"{prefix}_{score}"
+    scores: list[float | None] = embedded_columns(_file_of(score), (column,))[column]
     # Kinds of operations are options counted from the one after ``none``.
     pruned = space.operation_graphs(architectures).pruned().labels[:, 1:-1] + 1
-    published = dict(zip(architectures, scores, strict=True))
-    return [
-        published[tuple(cell)] if score is None else score for score, cell in zip(scores, pruned.tolist(), strict=True)
-    ]
+    known = dict(zip(architectures, scores, strict=True))
+    return [known[tuple(cell)] if found is None else found for found, cell in zip(scores, pruned.tolist(), strict=True)]

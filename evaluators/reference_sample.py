@@ -6,12 +6,15 @@ workers of a search, and is the same in a batch as alone.
 
 from __future__ import annotations
 
+import abc
 import copy
 import dataclasses
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from archsearch.basics.seeding import stream
 from archsearch.errors import ArchsearchError, UsageError
@@ -36,13 +39,11 @@ class Referenced(AroundSeveral):
     What is known of that is kept in a file, so that a run that was killed goes on with the others.
 
     Attributes:
-        reference: Size of the sample.
-        seed: Of its choice and evaluation.
+        seed: Of the sample's choice and evaluation.
     """
 
     keeps_files = True
 
-    reference: int
     seed: int
 
     def start(self, space: Space) -> None:
@@ -94,8 +95,12 @@ class Referenced(AroundSeveral):
     def _draw(self) -> dict[int, Query]:
         """The reference sample by number: different architectures, with ids that no trial has."""
         rng = stream(self.seed, "reference")
-        drawn = self.draw(self.reference, rng)
+        drawn = self._drawn(rng)
         return {i: Query(-1 - i, each, int(rng.integers(2**63))) for i, each in enumerate(drawn)}
+
+    @abc.abstractmethod
+    def _drawn(self, rng: np.random.Generator) -> list[Architecture]:
+        """The architectures of the sample, at random."""
 
     def _score(self, number: int, references: Mapping[int, Query]) -> None:
         """Has an evaluator score those references that it has not yet."""

@@ -20,7 +20,7 @@ from archsearch.basics.checks import whole_number
 from archsearch.errors import InvalidArchitecture, MissingAbility, TableError, UsageError
 from archsearch.evaluator import Evaluator
 from archsearch.evaluators.embedded_tables import ECNAS_FILES, SOURCES, Dataset, Rows, Selection
-from archsearch.evaluators.nasbench201_figures import Attack, Device, Published
+from archsearch.evaluators.nasbench201_figures import Attack, Computed, Device, Published
 from archsearch.evaluators.own_table import OwnTable, Repeated
 from archsearch.executors.gate import judged
 from archsearch.files.fingerprints import embedded_fingerprint, file_fingerprint
@@ -53,7 +53,9 @@ class Tabular(Evaluator):
     could not be computed. ``zen`` was published for all cells, ``naswot_paper`` (``cifar10`` only, the first version of
     the NASWOT paper) for the 15,284 whose output depends on the input, the others for the 9,445 without operations that
     lie on no path from input to output. A cell that has such operations scores as it does without them; what is still
-    missing then has no score. Nothing is billed, since how long it took was not published.
+    missing then has no score. Nothing is billed, since how long it took was not published. ``expressivity``,
+    ``progressivity``, ``trainability`` and ``vkdnw`` nobody published: they are those of ``ZeroCost`` on networks of
+    the published size, noise in place of images, and the same for both data sets.
 
     With ``device`` the ``latency_seconds`` of the NAS-Bench-201 tables are those that HW-NAS-Bench has for that device,
     with its ``energy_joules`` (``edgegpu``, ``eyeriss``, ``fpga``), or those of HELP (``cifar10`` only; of GPUs for a
@@ -80,7 +82,7 @@ class Tabular(Evaluator):
         metrics: Own table: columns to report; None: all other columns of numbers.
         cost: Own table: column of seconds to bill.
         maximize: Own table: False for a score that should be low, such as a loss; the score is then negated.
-        zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a published score at initialisation to search
+        zero_cost: Embedded table of ``cifar10`` or ``ImageNet16-120``: a score at initialisation to search
             on, in place of the accuracy that ``epochs`` and ``run`` select.
         device: Embedded table of ``cifar10``, ``cifar100`` or ``ImageNet16-120``: whose latency and energy to report.
         attacks: Embedded table of ``cifar10``: accuracies under which attacks to report, such as ``pgd_eps1.0``, or
@@ -107,7 +109,7 @@ class Tabular(Evaluator):
         metrics: list[str] | None = None,
         cost: str | None = None,
         maximize: bool = True,
-        zero_cost: Published | None = None,
+        zero_cost: Published | Computed | None = None,
         device: Device | None = None,
         where: dict[str, Any] | None = None,
         repeated: Repeated = "refuse",

@@ -6,17 +6,16 @@ Tybl & Neumann, "Training-free neural architecture search through variance of kn
 2025. New here: a reference sample gives the ranks, so that a single architecture has a score, and scores of one kind
 share one vote.
 
-Which scores take part unless others are given: of those of ``ZeroCost`` one of each kind (so neither ``swap`` nor
-``progressivity``), and none of ``grad_norm``, ``snip``, ``grasp`` and ``fisher``, which were made to compare the
-weights of one network. Of the published ones, those of the same kinds: nobody published ``expressivity``,
-``trainability`` and ``vkdnw``. docs/predictors.md tells how that was settled.
+Which scores take part unless others are given: with ``published`` those of the second paper's aggregate; else
+``synflow``, ``naswot`` and ``jacob_cov``, which rank better where networks are small, and take less time.
+docs/predictors.md tells how that was settled.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -32,7 +31,7 @@ from archsearch.evaluators.zero_cost import ZeroCost
 from archsearch.networks.layers import Layers
 from archsearch.space import Space
 from archsearch.task import Task
-from archsearch.trial import NO_COST, Cost, Evaluation, Query, Trial
+from archsearch.trial import NO_COST, Architecture, Cost, Evaluation, Query, Trial
 from archsearch.wrapping import answers
 
 SIZE = "size"
@@ -51,18 +50,23 @@ KINDS: Mapping[str, str] = {
 }
 """What scores look at, of which each has one vote; what is not here is of a kind of its own."""
 
-SCORES: Sequence[Literal["synflow", "naswot", "jacob_cov", "expressivity", "trainability", "vkdnw"]] = (
-    "synflow",
-    "naswot",
-    "jacob_cov",
+SCORES: Sequence[Literal["synflow", "naswot", "jacob_cov"]] = ("synflow", "naswot", "jacob_cov")
+PUBLISHED: Sequence[Literal["vkdnw", "jacov", "expressivity", "trainability"]] = (
+    "vkdnw",
+    "jacov",
     "expressivity",
     "trainability",
-    "vkdnw",
 )
-PUBLISHED: Sequence[Literal["synflow", "nwot", "jacov"]] = ("synflow", "nwot", "jacov")
 """Those that take part unless others are given: computed, and looked up."""
 
-FEWEST = 10
+PUBLISHED_SIZES = ("flops",)
+"""The layers are in ``vkdnw``."""
+
+FEWEST, FEW, MANY = 10, 200, 1_000
+"""Sizes of the reference sample: the least; where networks are scored; where scores are looked up."""
+
+TWINS = 4
+"""Architectures that are drawn for each of the reference sample, as many may compute the same."""
 
 
 class ZeroCostEnsemble(Referenced):
@@ -81,15 +85,17 @@ class ZeroCostEnsemble(Referenced):
 
     Args:
         evaluators: The evaluators whose scores are combined, one or more, such as ``ZeroCost`` with several scores. One
-            that has a part in common with an earlier one is copied. None: ``synflow``, ``naswot``, ``jacob_cov``,
-            ``expressivity``, ``trainability`` and ``vkdnw``.
+            that has a part in common with an earlier one is copied. None: ``synflow``, ``naswot`` and ``jacob_cov``.
         training: For the default evaluators: see ``ZeroCost``.
         task: For the default evaluators: see ``ZeroCost``.
         batch: For the default evaluators: see ``ZeroCost``.
-        published: Look up ``synflow``, ``nwot`` and ``jacov`` instead, in the table of NAS-Bench-201 for that dataset.
+        published: Look scores up instead, in the tables of NAS-Bench-201 for that dataset: ``jacov``, which is
+            published, and ``vkdnw``, ``expressivity`` and ``trainability``, which we computed. The size is then the
+            multiply-adds alone, since ``vkdnw`` knows of layers.
         sizes: Whether the size has a vote, too.
-        reference: Size of the reference sample, >= 10; fewer if there are not as many. It is drawn from the
-            ``architectures`` that an evaluator lists, if one does, else from the space.
+        reference: Size of the reference sample, >= 10, of networks that differ (``Space.canonical``); fewer if there
+            are not as many. None: 200, or 1,000 with ``published``. It is drawn from the ``architectures`` that an
+            evaluator lists, if one does, else from the space.
         seed: Seed of the reference sample and its evaluation, >= 0.
 
     Raises:
@@ -104,7 +110,7 @@ class ZeroCostEnsemble(Referenced):
         batch: int = 64,
         published: Literal["cifar10", "ImageNet16-120"] | None = None,
         sizes: bool = True,
-        reference: int = 200,
+        reference: int | None = None,
         seed: int = 0,
     ) -> None:
         self.evaluators = evaluators
@@ -115,7 +121,10 @@ class ZeroCostEnsemble(Referenced):
         if not isinstance(sizes, bool):
             raise UsageError(f"ZeroCostEnsemble: sizes: expected true or false, got {sizes!r}")
         self.sizes = sizes
-        self.reference = whole_number("ZeroCostEnsemble", "reference", reference, FEWEST)
+        self.reference = reference
+        if reference is None:
+            reference = FEW if published is None else MANY
+        self._references = whole_number("ZeroCostEnsemble", "reference", reference, FEWEST)
         self.seed = whole_number("ZeroCostEnsemble", "seed", seed)
         self.asked = _by_name(separate(self._members()))
         self._layers: Layers | None = None
@@ -161,6 +170,13 @@ class ZeroCostEnsemble(Referenced):
         self._ranks = {name: Ranks(values) for name, values in known.items()}
         return self._spent()
 
+    def _drawn(self, rng: np.random.Generator) -> list[Architecture]:
+        """Networks that differ: what computes the same has the same ranks, and would be scored again for nothing."""
+        found: dict[Hashable, Architecture] = {}
+        for each in self.draw(TWINS * self._references, rng):
+            found.setdefault(self.space.canonical(each), each)
+        return list(found.values())[: self._references]
+
     @staticmethod
     def _kept(trial: Trial) -> Any:
         """The score, and the sizes that came with it."""
@@ -199,8 +215,9 @@ class ZeroCostEnsemble(Referenced):
         given = [{"score": each.score, **size} for each, size in zip(found, sizes, strict=True)]
         figures = self._figures(given, query)
         votes: dict[str, list[float]] = {}
+        silent = set(SIZES) - set(SIZES if self.published is None else PUBLISHED_SIZES)
         for name, value in figures.items():
-            if name in self._ranks:
+            if name in self._ranks and name not in silent:
                 votes.setdefault(KINDS.get(name, name), []).append(math.log(self._ranks[name].share(value)))
         score = math.exp(_mean(map(_mean, votes.values())))
         cost = sum((each.cost for each in found), NO_COST)

@@ -9,11 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from tabular_lab import started
 
+from archsearch.basics.seeding import stream
 from archsearch.components import build, describe
 from archsearch.errors import InvalidArchitecture, UsageError
-from archsearch.evaluators import Tabular
+from archsearch.evaluators import Tabular, Training, ZeroCost
+from archsearch.networks.layers import Layers
 from archsearch.ranking import spearman
 from archsearch.spaces import NASBench201
+from archsearch.task import ImageTask
 from archsearch.trial import Cost
 
 DATASETS = ("cifar10", "cifar100", "ImageNet16-120")
@@ -119,6 +122,26 @@ def test_published_scores_at_initialisation(dataset):
             found = [evaluator.evaluate(cells[i], 0) for i in known]
             rho = spearman([each.score for each in found], [each.metrics["test_accuracy"] for each in found])
             assert rho == pytest.approx(FINDINGS[score], abs=0.006)
+
+
+def test_computed_scores_are_those_of_networks_of_the_published_size():
+    """Of a light cell, anew; the whole part of vkdnw is the number of layers."""
+    space, noise = NASBench201(), stream(0, "stand-in")
+    arrays = noise.standard_normal((256, 3, 32, 32)), noise.integers(10, size=256)
+    task = ImageTask(arrays, arrays, arrays, classes=10, name="noise", normalise=False)
+    cell = space.from_index(240)
+    for score in ("vkdnw", "expressivity", "trainability", "progressivity"):
+        evaluator = ZeroCost(score, Training(task, preset="nasbench201", device="cpu"), batch=16)
+        evaluator.start(space)
+        found = started(space, zero_cost=score).evaluate(cell, 0)
+        assert found.score == pytest.approx(evaluator.evaluate(cell, 0).score, rel=1e-3)
+        assert found.score == started(space, dataset="ImageNet16-120", zero_cost=score).evaluate(cell, 0).score
+    source = importlib.resources.files("archsearch") / "data" / "nasbench201_zerocost_computed.parquet"
+    with importlib.resources.as_file(source) as path:
+        column = pq.read_table(path, columns=["vkdnw"]).to_pydict()["vkdnw"]
+    layers, known = Layers(space), [i for i, value in enumerate(column) if value is not None]
+    assert len(known) == 9_445
+    assert {int(column[i]) - layers(space.from_index(i)) for i in known[::97]} == {0}
 
 
 def test_cells_without_a_published_score_have_that_of_what_counts_in_them():

@@ -80,11 +80,23 @@ def test_each_kind_has_one_vote(published):
     reference = list(published._draw().values())
     found = published.evaluate_batch(reference)
     figures = {name: [each.metrics[name] for each in found] for name in found[0].metrics}
-    assert figures.keys() == {"params", "flops", "layers", "synflow", "nwot", "jacov"}
+    assert figures.keys() == {"params", "flops", "layers", "vkdnw", "jacov", "expressivity", "trainability"}
+    voting = figures.keys() - {"params", "layers"}
+    votes = [(rankdata(figures[name]) - 0.5) / len(reference) for name in voting]
+    assert [each.score for each in found] == pytest.approx(gmean(votes).tolist())
+
+
+def test_scores_of_a_kind_share_a_vote():
+    names = "nwot", "naswot_paper", "synflow"
+    evaluator = ready(ZeroCostEnsemble([Tabular(zero_cost=name) for name in names], reference=300))
+    reference = list(evaluator._draw().values())
+    found = evaluator.evaluate_batch(reference)
+    figures = {name: [each.metrics[name] for each in found] for name in found[0].metrics}
+    assert figures.keys() == {"params", "flops", "layers", *names}
     shares = {name: (rankdata(values) - 0.5) / len(values) for name, values in figures.items()}
     kinds = {KINDS[name] for name in shares}
     votes = [gmean([shares[name] for name in shares if KINDS[name] == kind]) for kind in kinds]
-    assert len(votes) == 4
+    assert len(votes) == 3
     assert [each.score for each in found] == pytest.approx(gmean(votes).tolist())
 
 
@@ -129,6 +141,13 @@ def test_batches_pickles_and_descriptions_change_nothing(published):
 # -- the reference sample --------------------------------------------------------------------------
 
 
+def test_references_are_networks_that_differ(published):
+    reference = [query.architecture for query in published._draw().values()]
+    assert len({SPACE.canonical(each) for each in reference}) == len(reference) == 300
+    small = ready(ZeroCostEnsemble([Stage(1.0)], reference=10_000), PLAIN)
+    assert len(small._draw()) == len(set(map(PLAIN.canonical, PLAIN.enumerate())))
+
+
 class Killed(BaseException):
     pass
 
@@ -162,7 +181,7 @@ def test_a_killed_run_has_no_reference_scored_again(tmp_path, monkeypatch):
 def test_references_that_fail_and_scores_that_are_all_lost():
     some = ready(ZeroCostEnsemble([Stage(fails=True), Stage(1.0)], reference=60), PLAIN)
     assert None in some._facts[0]["scores"].values()
-    with pytest.raises(ArchsearchError, match="ZeroCostEnsemble: synflow, Tabular, cannot score"):
+    with pytest.raises(ArchsearchError, match="ZeroCostEnsemble: vkdnw, Tabular, cannot score"):
         ZeroCostEnsemble(published="cifar10").start(NASBench101())
 
 
