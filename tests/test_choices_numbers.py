@@ -17,7 +17,7 @@ from archsearch.controllers import BayesianOptimization, RegularizedEvolution, R
 from archsearch.errors import UsageError
 from archsearch.evaluators import Function
 from archsearch.models import GaussianProcess, RandomForest
-from archsearch.models.encoding import default_encodings, encode
+from archsearch.models.encoding import FEW, default_encodings, encode
 from archsearch.spaces import Choices, NASBench201
 from archsearch.spaces.choices_numbers import Integer, Real, near
 
@@ -104,13 +104,24 @@ def test_mutations_go_to_near_levels_and_reach_all():
 
 
 def test_encodings_have_one_column_for_a_number():
-    assert default_encodings(JOINT) == ["numbers", "categories", "counts"]
     assert default_encodings(Choices({"x": Real(0, 1)})) == ["numbers"]
-    assert default_encodings(Choices({"a": [1, 2]})) == ["one_hot", "counts"]
-    numbers, categories, counts = encode(JOINT, [(0, 0, 2), (63, 10, 0)], default_encodings(JOINT))
+    architectures = [(0, 0, 2), (63, 10, 0)]
+    numbers, categories = encode(JOINT, architectures, ["numbers", "categories"])
     assert np.allclose(numbers, [[0, 0], [1, JOINT.positions((0,))[10]]])
     assert categories.tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert counts.tolist() == categories.tolist()
+    assert min(JOINT.arities[:2]) > FEW
+    few = Choices({"a": {"options": [16, 32, 64], "ordered": True}, "b": ["c", "d"]})
+    numbers, categories = encode(few, [(0, 1), (2, 0)], default_encodings(few))
+    assert numbers.tolist() == [[0.0], [1.0]]
+    assert categories.tolist() == [[1, 0, 0, 0, 1], [0, 0, 1, 1, 0]]
+
+
+def test_kinds_that_come_twice_are_counted():
+    assert default_encodings(JOINT) == ["numbers", "categories"]
+    assert default_encodings(Choices({"a": [1, 2], "b": [1, 2]})) == ["one_hot"]
+    assert default_encodings(Choices({"a 1": [1, 2], "a 2": [1, 2]})) == ["one_hot", "counts"]
+    repeated = Choices({"x": Real(0, 1), "a 1": ["b", "c"], "a 2": ["b", "c"]})
+    assert default_encodings(repeated) == ["numbers", "categories", "counts"]
 
 
 def test_absent_numbers_are_told_apart():
@@ -124,7 +135,7 @@ def test_absent_numbers_are_told_apart():
     size, x = 2 * names.index("size"), 2 * names.index("x.1")
     assert numbers[:, size].tolist() == [0.5, 1.0]
     assert numbers[:, x : x + 2].tolist() == [[0.5, 0.0], [0.5, 1.0]]
-    assert categories.shape == (2, 3)
+    assert categories.shape == (2, 3 + 5 + 4)  # op, n and size, each with one for absent
     rows = encode(space, list(space.enumerate())[:3000], ["numbers", "categories"])
     assert len(np.unique(np.concatenate(rows, axis=1), axis=0)) == 3000
 

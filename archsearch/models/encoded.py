@@ -21,7 +21,7 @@ class Encoded(Model, abc.ABC):
 
     Args:
         encodings: What it sees; see ``archsearch.models.encoding``. None: operations, paths and counts, or, of a space
-            that says nothing of graphs, one-hot and counts.
+            that says nothing of graphs, one-hot and, where a kind of decision comes twice, counts.
         path_columns: Most columns of path encodings, >= 1.
     """
 

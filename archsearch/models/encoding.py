@@ -11,7 +11,8 @@ sequences; ``OperationGraphs`` are for models that read graphs.
 Paths, counts and facts do not depend on how an architecture's nodes are numbered.
 
 What is in order (``Space.positions``), such as a learning rate, has one column in ``numbers``, where near options are
-near; ``categories`` are ``one_hot`` of all other decisions.
+near; ``categories`` are ``one_hot`` of all other decisions, and of those in order that have few options: where a size
+must be just right, its options differ in more than what the order says.
 
 A space that says nothing of graphs (it has the ``operation_graphs`` of ``Space``) has decisions, not operations:
 ``operations``, ``adjacency`` and ``facts`` are ``one_hot`` then, and ``counts`` say how often decisions of a kind take
@@ -51,6 +52,9 @@ WITHOUT_GRAPHS: list[Encoding] = ["one_hot", "counts"]
 IN_ORDER: list[Encoding] = ["numbers", "categories", "counts"]
 """The same for those of them that have decisions in order; without any other decisions the first one only."""
 
+FEW = 8
+"""Options that a decision in order has at most to be a category, too."""
+
 
 def has_graphs(space: Space) -> bool:
     """Whether a space says which graphs its architectures stand for."""
@@ -63,9 +67,13 @@ def default_encodings(space: Space) -> list[Encoding]:
     """What models see of a space unless told otherwise."""
     if has_graphs(space):
         return DEFAULT
-    if not space.in_order:
-        return WITHOUT_GRAPHS
-    return IN_ORDER if None in scales(space) else IN_ORDER[:1]
+    names, _, orders = columns_of(space)
+    found = WITHOUT_GRAPHS
+    if space.in_order:
+        found = IN_ORDER if None in orders else IN_ORDER[:1]
+    kinds = kinds_of_names([name for name, scale in zip(names, orders, strict=True) if scale is None])
+    # Where no kind comes twice, counts are the options once more, and would weigh them double.
+    return found if len(set(kinds)) < len(kinds) else [each for each in found if each != "counts"]
 
 
 def checked_encodings(owner: str, encodings: Sequence[Encoding]) -> list[Encoding]:
@@ -143,11 +151,11 @@ def numbers(space: Space, architectures: Architectures) -> npt.NDArray[np.float3
 
 
 def categories(space: Space, architectures: Architectures) -> npt.NDArray[np.float32]:
-    """One-hot of each decision that is in no order; if it can be absent, that is an option."""
+    """One-hot of each decision that is in no order, or of few options; if it can be absent, that is an option."""
     table, (_, counts, orders) = options_of(space, architectures), columns_of(space)
     first, found = ABSENT if space.arities is None else 0, []
     for column, (scale, count) in enumerate(zip(orders, counts.tolist(), strict=True)):
-        if scale is None:
+        if scale is None or count <= FEW:
             found.append(table[:, [column]] == np.arange(first, count))
     return np.concatenate(found, axis=1).astype(np.float32)
 

@@ -83,7 +83,7 @@ class GaussianProcess(Encoded):
 
     Args:
         encodings: What the kernel compares; see ``archsearch.models.encoding``. None: operations, paths and counts,
-            or, of a space that says nothing of graphs, one-hot and counts.
+            or, of a space that says nothing of graphs, one-hot and, where a kind comes twice, counts.
         smoothness: The nu of the Matérn kernel: 0.5, 1.5 or 2.5. The rougher, the less is known near a label.
         linear_until: The most labels with which a linear kernel is added, >= 0; 40 for searches of some 20 trials.
 
