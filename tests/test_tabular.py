@@ -30,7 +30,7 @@ from archsearch.trial import Query
         ({"zero_cost": "snap"}, "zero_cost: expected one of epe_nas, fisher, grad_norm"),
         (
             {"dataset": "ImageNet16-120", "zero_cost": "naswot_paper"},
-            "plain, snip, synflow, zen with dataset=ImageNet16",
+            "snip, synflow, zen, expressivity, progressivity, trainability, vkdnw with dataset=ImageNet16",
         ),
         (
             {"dataset": "cifar100", "zero_cost": "zen"},
