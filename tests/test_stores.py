@@ -192,10 +192,10 @@ def test_it_is_said_of_a_run_elsewhere_that_it_is_running(store, tmp_path, moved
     process = forked.Process(drive, out, cwd=tmp_path, environment=machine(tmp_path / "machine", 0.02))
     moved()
     stores_lab.wait_for(lambda: any("journal-" in key for key in objects(out)))
-    printed = run_command(capsys, "status", out)[1]
+    _, printed, error = run_command(capsys, "status", out)
     process.kill()
     process.wait()
-    assert printed.startswith("state     running\n")
+    assert printed.startswith("state     running\n"), error
 
 
 def test_of_writers_that_come_at_once_at_most_one_is_taken(store, monkeypatch):
