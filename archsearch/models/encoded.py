@@ -13,6 +13,7 @@ from archsearch.basics.checks import at_least_one
 from archsearch.basics.operation_graphs import PATH_COLUMNS
 from archsearch.model import Features, Model
 from archsearch.models.encoding import Encoding, checked_encodings, default_encodings, encode
+from archsearch.space import Space
 from archsearch.trial import Architecture
 
 
@@ -31,12 +32,18 @@ class Encoded(Model, abc.ABC):
         owner = type(self).__name__
         self.encodings = encodings
         self.path_columns = at_least_one(owner, "path_columns", path_columns)
+        self._defaults: tuple[Space, list[Encoding]] | None = None
         if encodings is not None:
             checked_encodings(owner, encodings)
 
     @property
     def _encodings(self) -> list[Encoding]:
-        return default_encodings(self.space) if self.encodings is None else self.encodings
+        if self.encodings is not None:
+            return self.encodings
+        # Each prediction asks several times, and looking through a space's names takes as long as small predictions.
+        if self._defaults is None or self._defaults[0] is not self.space:
+            self._defaults = self.space, default_encodings(self.space)
+        return self._defaults[1]
 
     @abc.abstractmethod
     def _fit(self, rng: np.random.Generator) -> None: ...

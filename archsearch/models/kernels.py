@@ -87,17 +87,18 @@ def matern_and_derivative(squares: Array, smoothness: float) -> tuple[Array, Arr
 
 def covariance_of(
     logs: Array, squares: Sequence[Array], products: Sequence[Array], smoothness: float
-) -> tuple[Array, Array, Array]:
-    """Covariance of the labels, the derivative of its Matérn part by squared distances, and its linear part."""
+) -> tuple[Array, Array, Array | None]:
+    """Covariance of the labels, the derivative of its Matérn part by squared distances, and its linear part, if any."""
     rates = np.exp(-2 * logs[: len(squares)])
     total = np.sum([each * rate for each, rate in zip(squares, rates, strict=True)], axis=0)
     kernel, derivative = matern_and_derivative(total, smoothness)
     weight = np.exp(logs[-2])
     covariance = weight * kernel + (np.exp(logs[-1]) + JITTER) * np.eye(len(kernel))
-    linear = np.zeros_like(kernel)
+    linear = None
     if products:
         linear = np.exp(logs[-3]) * np.sum([each * rate for each, rate in zip(products, rates, strict=True)], axis=0)
-    return covariance + linear, weight * derivative, linear
+        covariance += linear
+    return covariance, weight * derivative, linear
 
 
 def loss_and_gradient(
@@ -125,9 +126,10 @@ def loss_and_gradient(
         if products:
             change += (inner * products[i]).sum() * np.exp(logs[-3])
         gradient[i] = change * -2 * np.exp(-2 * logs[i])
-    if products:
+    gradient[-2] = (inner * covariance).sum() - np.trace(inner) * (noise + JITTER)
+    if linear is not None:
         gradient[-3] = (inner * linear).sum()
-    gradient[-2] = (inner * (covariance - linear)).sum() - np.trace(inner) * (noise + JITTER)
+        gradient[-2] -= gradient[-3]
     gradient[-1] = np.trace(inner) * noise
     away = (logs - priors[:, 0]) / priors[:, 1]
     return float(loss + np.square(away).sum() / 2), gradient + away / priors[:, 1]
