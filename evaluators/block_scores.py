@@ -14,7 +14,7 @@ import math
 import torch
 from torch.nn import functional
 
-from archsearch.evaluators.untrained_passes import UNSCORABLE, blocks, constant, unchanged
+from archsearch.evaluators.untrained_passes import UNSCORABLE, blocks, constant, entropy, unchanged
 from archsearch.networks.network import Network
 
 SMALLEST = 1e-6
@@ -76,8 +76,7 @@ def _entropy(rows: torch.Tensor) -> float:
     """Of the principal components of rows, in nats; 0 where all rows are equal."""
     centred = rows - rows.mean(0)
     values = torch.linalg.eigvalsh((centred.T @ centred).double().cpu()).clamp(min=0)
-    total = values.sum()
-    return float(torch.special.entr(values / total).sum()) if total > 0 else 0.0
+    return entropy(values)
 
 
 def _largest(

@@ -18,7 +18,7 @@ import math
 import torch
 from torch.nn import functional
 
-from archsearch.evaluators.untrained_passes import UNUSED, LayerCall, Layers, constant, unchanged
+from archsearch.evaluators.untrained_passes import UNUSED, LayerCall, LayerCalls, constant, entropy, unchanged
 from archsearch.networks.network import Network
 
 DIRECTIONS = 8
@@ -35,7 +35,7 @@ def vkdnw(network: Network, images: torch.Tensor, _labels: torch.Tensor) -> floa
     is the same for all images the score is 0.
     """
     with unchanged(network):
-        with Layers(steady=True) as layers:
+        with LayerCalls(steady=True) as layers:
             outputs = network(images)
         if constant(outputs):
             return 0.0
@@ -46,8 +46,7 @@ def vkdnw(network: Network, images: torch.Tensor, _labels: torch.Tensor) -> floa
 def evenness(values: torch.Tensor) -> float:
     """Of eigenvalues >= 0: the entropy of their deciles, as shares of their sum, between 0 and 1; 0 if all are 0."""
     deciles = torch.quantile(values, values.new_tensor(QUANTILES))
-    total = deciles.sum()
-    return float(torch.special.entr(deciles / total).sum()) / math.log(len(QUANTILES)) if total > 0 else 0.0
+    return entropy(deciles) / math.log(len(QUANTILES))
 
 
 def _information(outputs: torch.Tensor, calls: list[LayerCall]) -> torch.Tensor:

@@ -39,6 +39,12 @@ def unchanged(network: Network) -> Iterator[None]:
             buffer.copy_(value)
 
 
+def entropy(values: torch.Tensor) -> float:
+    """Of values >= 0, as shares of their sum, in nats; 0 where all are 0."""
+    total = values.sum()
+    return float(torch.special.entr(values / total).sum()) if total > 0 else 0.0
+
+
 class LayerCall(NamedTuple):
     """A convolution or a linear layer as it was computed.
 
@@ -55,7 +61,7 @@ class LayerCall(NamedTuple):
     output: torch.Tensor
 
 
-class Layers(TorchFunctionMode):
+class LayerCalls(TorchFunctionMode):
     """Keeps what convolutions and linear layers do while it is entered, those that are no modules included.
 
     Args:
@@ -122,7 +128,7 @@ def blocks(network: Network, images: torch.Tensor) -> tuple[torch.Tensor, list[t
         if isinstance(output, torch.Tensor) and output.dim() == 4:
             found.append(output)
 
-    with contextlib.ExitStack() as hooks, Layers() as layers:
+    with contextlib.ExitStack() as hooks, LayerCalls() as layers:
         for part in _direct(network.children()):
             hooks.callback(part.register_forward_hook(keep).remove)
         outputs = network(images)

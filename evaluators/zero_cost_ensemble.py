@@ -167,7 +167,8 @@ class ZeroCostEnsemble(Referenced):
             found = [facts["scores"][str(i)] for facts in self._facts]
             for name, value in self._figures(found, query).items():
                 known.setdefault(name, []).append(value)
-        self._ranks = {name: Ranks(values) for name, values in known.items()}
+        silent = set(SIZES) - set(SIZES if self.published is None else PUBLISHED_SIZES)
+        self._ranks = {name: Ranks(values) for name, values in known.items() if name not in silent}
         return self._spent()
 
     def _drawn(self, rng: np.random.Generator) -> list[Architecture]:
@@ -215,9 +216,8 @@ class ZeroCostEnsemble(Referenced):
         given = [{"score": each.score, **size} for each, size in zip(found, sizes, strict=True)]
         figures = self._figures(given, query)
         votes: dict[str, list[float]] = {}
-        silent = set(SIZES) - set(SIZES if self.published is None else PUBLISHED_SIZES)
         for name, value in figures.items():
-            if name in self._ranks and name not in silent:
+            if name in self._ranks:
                 votes.setdefault(KINDS.get(name, name), []).append(math.log(self._ranks[name].share(value)))
         score = math.exp(_mean(map(_mean, votes.values())))
         cost = sum((each.cost for each in found), NO_COST)

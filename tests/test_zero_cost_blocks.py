@@ -12,7 +12,7 @@ from zero_cost_lab import Flat, array, batch, filled
 
 from archsearch.evaluators.block_scores import expressivity, progressivity, trainability
 from archsearch.evaluators.fisher_spectrum import DIRECTIONS, QUANTILES, _directions, _information, evenness, vkdnw
-from archsearch.evaluators.untrained_passes import UNSCORABLE, Layers, blocks
+from archsearch.evaluators.untrained_passes import UNSCORABLE, LayerCalls, blocks
 from archsearch.networks.layers import layer_count
 from archsearch.networks.network import EXAMPLES, Network, build
 from archsearch.spaces import DARTS, MnasNet, MobileNet, NASBench101, NASBench201
@@ -149,7 +149,7 @@ def information(network, images, weights):
 
 def given_information(network, images):
     network.train()
-    with Layers(steady=True) as layers:
+    with LayerCalls(steady=True) as layers:
         outputs = network(images)
     return _information(outputs, layers.calls).numpy()
 
