@@ -7,10 +7,10 @@ architectures, or as the best of many ascents where these are too many.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
-from arena_problems import Make, Problem
+from arena_problems import Make, Problem, climbed
 
 from archsearch.spaces import Choices
 from archsearch.trial import Architecture
@@ -196,29 +196,8 @@ def highest(space: Choices, score: Callable[[Architecture], float], rng: np.rand
     arities = space.arities or ()
     single = [(place,) for place in range(len(arities))]
     pairs = list(itertools.combinations(range(len(arities)), 2))
-    tops = {_climbed(space.sample(rng), arities, score, single) for _ in range(ASCENTS)}
-    return max(score(_climbed(top, arities, score, pairs)) for top in sorted(tops, key=score)[-PAIRED:])
-
-
-def _climbed(
-    at: Architecture,
-    arities: Sequence[int],
-    score: Callable[[Architecture], float],
-    together: Sequence[tuple[int, ...]],
-) -> Architecture:
-    """Where an ascent from ``at`` ends that changes these places together."""
-    reached = score(at)
-    while True:
-        before = reached
-        for places in together:
-            for options in itertools.product(*(range(arities[place]) for place in places)):
-                tried = list(at)
-                for place, option in zip(places, options, strict=True):
-                    tried[place] = option
-                if (found := score(tuple(tried))) > reached:
-                    at, reached = tuple(tried), found
-        if reached == before:
-            return at
+    tops = {climbed(space.sample(rng), arities, score, single) for _ in range(ASCENTS)}
+    return max(score(climbed(top, arities, score, pairs)) for top in sorted(tops, key=score)[-PAIRED:])
 
 
 FURTHER: dict[str, Make] = {

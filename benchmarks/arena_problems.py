@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -258,21 +258,35 @@ def mobile(root: int, seed: int) -> Problem:
     pairs = rng.normal(0, 0.35, (26, 4, 4))
     rows, behind = np.arange(28), np.arange(26)
 
-    def total(options: np.ndarray) -> float:
+    def total(architecture: Architecture) -> float:
+        options = np.array(architecture)
         return float(effects[rows, options].sum() + pairs[behind, options[:-2], options[2:]].sum())
 
-    best = -np.inf
-    for _ in range(100):
-        options = np.array(space.sample(rng))
-        reached, before = total(options), -np.inf
-        while reached > before:
-            before = reached
-            for i, arity in enumerate(space.arities or ()):
-                tries = [np.where(rows == i, option, options) for option in range(arity)]
-                options = max(tries, key=total)
-            reached = total(options)
-        best = max(best, reached)
-    return Problem(space, lambda architecture: (total(np.array(architecture)) - best,))
+    singles = [(place,) for place in range(28)]
+    tops = [climbed(space.sample(rng), space.arities or (), total, singles) for _ in range(100)]
+    best = max(map(total, tops))
+    return Problem(space, lambda architecture: (total(architecture) - best,))
+
+
+def climbed(
+    at: Architecture,
+    arities: Sequence[int],
+    score: Callable[[Architecture], float],
+    together: Sequence[tuple[int, ...]],
+) -> Architecture:
+    """Where an ascent from ``at`` ends that changes these places together."""
+    reached = score(at)
+    while True:
+        before = reached
+        for places in together:
+            for options in itertools.product(*(range(arities[place]) for place in places)):
+                tried = list(at)
+                for place, option in zip(places, options, strict=True):
+                    tried[place] = option
+                if (found := score(tuple(tried))) > reached:
+                    at, reached = tuple(tried), found
+        if reached == before:
+            return at
 
 
 PROBLEMS: dict[str, Make] = {
